@@ -1,0 +1,324 @@
+"""The bundle: one folder that holds a deployable codec (SPEC.md 3)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgecodec.compile.graph import Graph
+from edgecodec.errors import BundleError, EdgecodecError
+from edgecodec.normalizer import Normalizer
+from edgecodec.outputs import npz_bytes, replace_folder
+from edgecodec.rvq import IntegerRvq
+
+FORMAT = "edgecodec.bundle"
+VERSION = 1
+NUMERICS = "edgecodec.int8.v1"
+MANIFEST = "manifest.json"
+ENCODER = "encoder.tflite"
+CODEBOOKS = "codebooks.npz"
+DECODER = "decoder.tflite"
+KERAS_ENCODER = "encoder.keras"
+FRAMES = "frames.npz"
+OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class FrameInfo(_Strict):
+    """Length and rate of a frame."""
+
+    samples: int = Field(ge=1)
+    rate_hz: float | None = Field(default=None, gt=0)
+
+
+class NormalizerInfo(_Strict):
+    """How ADC counts become the encoder's input."""
+
+    kind: str = Field(default="zscore", pattern="^zscore$")
+    epsilon: float = Field(default=1e-3, gt=0)
+
+
+class QuantizationInfo(_Strict):
+    """real = scale (q - zero_point)"""
+
+    scale: float = Field(gt=0)
+    zero_point: int = Field(ge=-128, le=127)
+
+
+class LatentInfo(QuantizationInfo):
+    """Quantisation and shape of the encoder's output."""
+
+    positions: int = Field(ge=1)
+    channels: int = Field(ge=1)
+
+
+class RvqInfo(_Strict):
+    """Shape of the integer codebooks."""
+
+    fraction_bits: int = Field(ge=0, le=8)
+    codebook_sizes: list[int] = Field(min_length=1)
+
+
+class FileInfo(_Strict):
+    """Digest and size of one file."""
+
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    bytes: int = Field(ge=0)
+
+
+class Manifest(_Strict):
+    """``manifest.json`` (SPEC.md 3)."""
+
+    format: str
+    version: int
+    digest: str = Field(pattern="^[0-9a-f]{64}$")
+    numerics: str
+    name: str
+    frame: FrameInfo
+    normalizer: NormalizerInfo
+    input: QuantizationInfo
+    latent: LatentInfo
+    rvq: RvqInfo
+    files: dict[str, FileInfo]
+    provenance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded and checked bundle."""
+
+    path: Path
+    manifest: Manifest
+    graph: Graph
+    rvq: IntegerRvq
+    normalizer: Normalizer
+    encoder_bytes: bytes
+    """The INT8 TFLite file."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the manifest, hex."""
+        return self.manifest.digest
+
+    @property
+    def samples(self) -> int:
+        """T"""
+        return self.manifest.frame.samples
+
+    @property
+    def positions(self) -> int:
+        """P"""
+        return self.manifest.latent.positions
+
+    @property
+    def levels(self) -> int:
+        """L"""
+        return self.rvq.levels
+
+    @cached_property
+    def bits_per_frame(self) -> int:
+        """Nominal bits of a frame: ``P sum ceil(log2 K)``."""
+        return self.positions * sum(max(1, (k - 1).bit_length()) for k in self.rvq.codebook_sizes)
+
+    def file(self, name: str) -> Path | None:
+        """Path of an optional file of the bundle, or None when it has none."""
+        return self.path / name if name in self.manifest.files else None
+
+    def frames(self) -> npt.NDArray[np.int16] | None:
+        """The frames shipped for verification, int16 ``[N, T]``, or None.
+
+        Raises BundleError when they do not fit the bundle.
+        """
+        path = self.file(FRAMES)
+        if path is None:
+            return None
+        frames = _load_npz(path.read_bytes(), FRAMES).get("frames")
+        if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.samples:
+            raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.samples}]")
+        return frames
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Bundle:
+        """Load and check a bundle folder. Raises BundleError or UnsupportedOpError."""
+        folder = Path(path)
+        manifest = _read_manifest(folder)
+        content = {name: _read_file(folder, name, info) for name, info in manifest.files.items()}
+        for name in (ENCODER, CODEBOOKS):
+            if name not in content:
+                raise BundleError(f"{folder}: manifest lists no {name}")
+        return _assemble(folder, manifest, content)
+
+
+def write_bundle(
+    path: str | os.PathLike[str],
+    *,
+    encoder: bytes,
+    rvq: IntegerRvq,
+    name: str,
+    rate_hz: float | None = None,
+    epsilon: float = 1e-3,
+    optional: Mapping[str, bytes] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    force: bool = False,
+) -> Bundle:
+    """Write a bundle folder beside ``path``, load it back to check it, and rename it into place.
+
+    ``optional`` maps names of :data:`OPTIONAL` to contents. Raises BundleError, UnsupportedOpError or
+    PlanError and leaves nothing behind.
+    """
+    from edgecodec.compile.tflite_reader import read_graph
+
+    graph = read_graph(encoder)
+    content: dict[str, bytes] = {ENCODER: encoder, CODEBOOKS: npz_bytes({f"level_{level}": book for level, book in enumerate(rvq.codebooks)})}
+    for key, data in (optional or {}).items():
+        if key not in OPTIONAL:
+            raise BundleError(f"{key} is no file of a bundle; expected one of {', '.join(OPTIONAL)}")
+        content[key] = data
+    latent = graph.latent
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "version": VERSION,
+        "numerics": NUMERICS,
+        "name": name,
+        "frame": {"samples": graph.input.width, "rate_hz": rate_hz},
+        "normalizer": {"kind": "zscore", "epsilon": epsilon},
+        "input": {"scale": graph.input.scale, "zero_point": graph.input.zero_point},
+        "latent": {
+            "scale": latent.scale,
+            "zero_point": latent.zero_point,
+            "positions": latent.width,
+            "channels": latent.channels,
+        },
+        "rvq": {"fraction_bits": rvq.fraction_bits, "codebook_sizes": list(rvq.codebook_sizes)},
+        "files": {
+            key: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+            for key, data in sorted(content.items())
+        },
+        "provenance": dict(provenance or {}),
+    }
+    manifest["digest"] = manifest_digest(manifest)
+    with replace_folder(path, marker=MANIFEST, force=force) as folder:
+        for key, data in content.items():
+            (folder / key).write_bytes(data)
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        Bundle.load(folder)
+    return Bundle.load(path)
+
+
+def manifest_digest(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) over the canonical JSON of ``manifest`` without its ``digest`` key."""
+    kept = {key: value for key, value in manifest.items() if key != "digest"}
+    text = json.dumps(kept, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode("ascii")).hexdigest()
+
+
+def _read_manifest(folder: Path) -> Manifest:
+    path = folder / MANIFEST
+    if not folder.exists():
+        raise BundleError(f"{folder}: no such bundle; make one with: edgecodec quantize RUN -o {folder}")
+    if not path.is_file():
+        raise BundleError(f"{folder}: no {MANIFEST} in it, so it is no bundle")
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{path}: not valid JSON ({error}); the bundle is damaged, quantize again") from error
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
+    if not isinstance(raw, dict) or raw.get("format") != FORMAT:
+        raise BundleError(f"{path}: format is not {FORMAT!r}")
+    if raw.get("version") != VERSION or isinstance(raw.get("version"), bool):
+        raise BundleError(
+            f"{path}: bundle version {raw.get('version')!r}; this edgecodec reads version {VERSION}, quantize again"
+        )
+    try:
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise BundleError(f"{path}: {key}: {first['msg']}") from error
+    if manifest.numerics != NUMERICS:
+        raise BundleError(f"{path}: numerics {manifest.numerics!r}; this edgecodec executes {NUMERICS!r}")
+    computed = manifest_digest(raw)
+    if computed != manifest.digest:
+        raise BundleError(
+            f"{path}: edited after it was written (digest {manifest.digest[:12]}, content {computed[:12]}); quantize again"
+        )
+    return manifest
+
+
+def _read_file(folder: Path, name: str, info: FileInfo) -> bytes:
+    if name not in (ENCODER, CODEBOOKS, *OPTIONAL):
+        raise BundleError(f"{folder}: manifest lists {name!r}, which is no file of a bundle")
+    path = folder / name
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path}: cannot be read ({error.strerror}); the bundle is incomplete") from error
+    if len(data) != info.bytes:
+        raise BundleError(f"{path}: {len(data)} bytes; the manifest says {info.bytes} (truncated or replaced)")
+    if hashlib.sha256(data).hexdigest() != info.sha256:
+        raise BundleError(f"{path}: SHA-256 differs from the manifest's; the file was edited or damaged")
+    return data
+
+
+def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) -> Bundle:
+    from edgecodec.compile.tflite_reader import read_graph
+
+    graph = read_graph(content[ENCODER])
+    latent = manifest.latent
+    found = {
+        "frame.samples": (graph.input.width, manifest.frame.samples),
+        "input.scale": (graph.input.scale, manifest.input.scale),
+        "input.zero_point": (graph.input.zero_point, manifest.input.zero_point),
+        "latent.scale": (graph.latent.scale, latent.scale),
+        "latent.zero_point": (graph.latent.zero_point, latent.zero_point),
+        "latent.positions": (graph.latent.width, latent.positions),
+        "latent.channels": (graph.latent.channels, latent.channels),
+    }
+    for key, (in_file, in_manifest) in found.items():
+        if in_file != in_manifest:
+            raise BundleError(f"{folder}: {key} is {in_manifest} in the manifest and {in_file} in {ENCODER}")
+    arrays = _load_npz(content[CODEBOOKS], CODEBOOKS)
+    names = [f"level_{level}" for level in range(len(manifest.rvq.codebook_sizes))]
+    if sorted(arrays) != sorted(names):
+        raise BundleError(f"{folder}/{CODEBOOKS}: holds {sorted(arrays)}; expected {names}")
+    try:
+        rvq = IntegerRvq(
+            tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point
+        )
+        normalizer = Normalizer(
+            manifest.frame.samples, manifest.normalizer.epsilon, manifest.input.scale, manifest.input.zero_point
+        )
+    except EdgecodecError as error:
+        raise BundleError(f"{folder}: {error}") from error
+    if list(rvq.codebook_sizes) != manifest.rvq.codebook_sizes:
+        raise BundleError(
+            f"{folder}: codebook sizes {list(rvq.codebook_sizes)} in {CODEBOOKS}, "
+            f"{manifest.rvq.codebook_sizes} in the manifest"
+        )
+    if rvq.dimension != latent.channels:
+        raise BundleError(f"{folder}: codes have {rvq.dimension} entries; the latent has {latent.channels} channels")
+    return Bundle(folder, manifest, graph, rvq, normalizer, content[ENCODER])
+
+
+def _load_npz(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+            return {key: archive[key] for key in archive.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as error:
+        raise BundleError(f"{name}: not a readable .npz ({error})") from error

@@ -1,0 +1,1 @@
+"""From an INT8 TFLite encoder to C: reader -> graph -> plan -> render."""

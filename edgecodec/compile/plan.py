@@ -1,0 +1,118 @@
+"""The plan: which kernel runs when, where every tensor lives, and the proof that nothing overflows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.compile.graph import Graph, Layer, Op
+from edgecodec.errors import PlanError
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+ALIGNMENT_BYTES = 4
+_KERNELS = {Op.CONV: "edc_conv", Op.DEPTHWISE: "edc_depthwise"}
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """A tensor's place in the arena, alive from ``first_step`` to ``last_step``.
+
+    Step 0 is the normaliser, step n the n-th layer, the last one the quantiser.
+    """
+
+    tensor: str
+    offset_bytes: int
+    size_bytes: int
+    first_step: int
+    last_step: int
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call of a kernel."""
+
+    layer: Layer
+    kernel: str
+    source: Buffer
+    target: Buffer
+    folded_bias: npt.NDArray[np.int32]
+    """``[out]``: the bias with the input's zero point folded in."""
+    accumulator_bound: int
+    """No partial sum of the layer exceeds this."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Execution order and memory of a bundle's codec."""
+
+    steps: tuple[Step, ...]
+    buffers: tuple[Buffer, ...]
+    arena_bytes: int
+    residual_bytes: int
+
+    @property
+    def state_bytes(self) -> int:
+        """RAM of the generated ``edc_model_state``: arena, residual, padding to 4 bytes."""
+        return _align(self.arena_bytes + self.residual_bytes)
+
+
+def make_plan(bundle: Bundle) -> Plan:
+    """Plan a bundle's codec. Raises PlanError when a layer cannot be executed exactly."""
+    graph = bundle.graph
+    buffers, arena_bytes = _place(graph)
+    steps = []
+    for index, layer in enumerate(graph.layers):
+        folded, bound = fold_bias(layer)
+        steps.append(Step(layer, _KERNELS[layer.op], buffers[index], buffers[index + 1], folded, bound))
+    return Plan(tuple(steps), buffers, arena_bytes, residual_bytes=2 * bundle.rvq.dimension)
+
+
+def fold_bias(layer: Layer) -> tuple[npt.NDArray[np.int32], int]:
+    """Return ``bias - z_x sum(w)`` (int32 ``[out]``) and the bound on the accumulator (SPEC.md 1.2).
+
+    Raises PlanError when a sum, shifted left as the channel asks, may leave int32.
+    """
+    axes = (1, 2) if layer.op is Op.CONV else (0,)
+    weights = layer.weights.astype(np.int64)
+    folded = layer.bias.astype(np.int64) - layer.input.zero_point * weights.sum(axis=axes)
+    bound = np.abs(folded) + 128 * np.abs(weights).sum(axis=axes)
+    # A channel of zeros keeps the bound 1, so that the shift itself stays below the word's width.
+    shifted = np.maximum(bound, 1) * (1 << np.clip(layer.shift.astype(np.int64), 0, 31))
+    if int(shifted.max()) >= 1 << 31:
+        channel = int(shifted.argmax())
+        raise PlanError(
+            f"{layer.op} '{layer.name}': the accumulator of channel {channel} may reach {int(shifted[channel])}; "
+            f"int32 holds {2**31 - 1} (retrain or quantise again with a larger output scale)"
+        )
+    return folded.astype(np.int32), int(bound.max())
+
+
+def _align(size_bytes: int) -> int:
+    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _place(graph: Graph) -> tuple[tuple[Buffer, ...], int]:
+    """Place a chain's tensors at alternating ends of the arena.
+
+    Only two tensors are alive at a time, a layer's input and output, so the largest such pair is both the
+    size of the arena and the least possible without kernels that work in place.
+    """
+    tensors = [graph.input, *(layer.output for layer in graph.layers)]
+    sizes = [_align(tensor.size_bytes) for tensor in tensors]
+    arena_bytes = max(a + b for a, b in zip(sizes, sizes[1:], strict=False))
+    buffers = tuple(
+        Buffer(
+            tensor.name,
+            0 if index % 2 == 0 else arena_bytes - sizes[index],
+            tensor.size_bytes,
+            index,
+            index + 1,
+        )
+        for index, tensor in enumerate(tensors)
+    )
+    return buffers, arena_bytes

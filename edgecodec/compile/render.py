@@ -1,0 +1,139 @@
+"""Print a planned codec as C through the Jinja templates; every number is computed before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jinja2
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec import __version__
+from edgecodec.compile.graph import Op
+from edgecodec.compile.plan import Plan, Step
+from edgecodec.resources import firmware_dir, templates_dir
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+_LINE_WIDTH = 96
+GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A constant C array, as its declaration's parts."""
+
+    ctype: str
+    name: str
+    size: int
+    rows: str
+    comment: str
+
+
+def render_template(name: str, **context: object) -> str:
+    """Print ``templates/<name>`` with ``context``. An undefined name is an error (jinja2.UndefinedError)."""
+    return _environment().get_template(name).render(**context)
+
+
+def render_codec(bundle: Bundle, plan: Plan) -> dict[str, str]:
+    """The generated C of a bundle: file name to text, the same bytes for the same bundle."""
+    context = _context(bundle, plan)
+    return {name: render_template(f"{name}.j2", **context) for name in GENERATED}
+
+
+def codec_sources() -> list[Path]:
+    """The hand-written C sources and headers of the codec, sorted by name."""
+    folder = firmware_dir() / "codec"
+    return sorted([*folder.glob("*.c"), *folder.glob("*.h")])
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    # The output is C and build files, where HTML escaping would be wrong.
+    return jinja2.Environment(  # noqa: S701
+        loader=jinja2.FileSystemLoader(templates_dir()),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
+    manifest = bundle.manifest
+    major, minor, _patch = __version__.split(".")
+    return {
+        "version": __version__,
+        "version_major": major,
+        "version_minor": minor,
+        "digest": bundle.digest,
+        "digest_rows": _rows((f"0x{byte:02x}" for byte in bytes.fromhex(bundle.digest)), indent=4),
+        "numerics": manifest.numerics,
+        "samples": bundle.samples,
+        "positions": bundle.positions,
+        "levels": bundle.levels,
+        "channels": bundle.graph.latent.channels,
+        "index_count": bundle.positions * bundle.levels,
+        "arena_bytes": plan.arena_bytes,
+        "state_bytes": plan.state_bytes,
+        "input_offset": plan.buffers[0].offset_bytes,
+        "latent_offset": plan.buffers[-1].offset_bytes,
+        "normalizer": bundle.normalizer,
+        "rvq": bundle.rvq,
+        "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
+        "codebooks": [_codebook(bundle, level) for level in range(bundle.levels)],
+    }
+
+
+def _layer(index: int, step: Step) -> dict[str, Any]:
+    layer = step.layer
+    order = "[out][kernel][in]" if layer.op is Op.CONV else "[kernel][out]"
+    return {
+        "id": f"layer{index}",
+        "name": layer.name,
+        "layer": layer,
+        "kernel": step.kernel,
+        "source_offset": step.source.offset_bytes,
+        "target_offset": step.target.offset_bytes,
+        "accumulator_bound": step.accumulator_bound,
+        "tables": [
+            _table("int8_t", f"edc_layer{index}_weights", layer.weights, f"{order} {list(layer.weights.shape)}"),
+            _table("int32_t", f"edc_layer{index}_bias", step.folded_bias, "[out], input zero point folded in"),
+            _table("int32_t", f"edc_layer{index}_multiplier", layer.multiplier, "[out], Q31"),
+            _table("int8_t", f"edc_layer{index}_shift", layer.shift, "[out], positive left"),
+        ],
+    }
+
+
+def _codebook(bundle: Bundle, level: int) -> dict[str, Any]:
+    book = bundle.rvq.codebooks[level]
+    return {
+        "size": len(book),
+        "codes": _table("int16_t", f"edc_codebook{level}_codes", book, f"[code][dimension] {list(book.shape)}"),
+        "norms": _table("int32_t", f"edc_codebook{level}_norms", bundle.rvq.norms(level), "[code], squared length"),
+    }
+
+
+def _table(ctype: str, name: str, values: npt.NDArray[Any], comment: str) -> Table:
+    numbers = np.asarray(values).reshape(-1).tolist()
+    # INT32_MIN has no literal in C: its digits do not fit int before the sign applies.
+    texts = ("INT32_MIN" if number == -(2**31) else str(number) for number in numbers)
+    return Table(ctype, name, len(numbers), _rows(texts, indent=4), comment)
+
+
+def _rows(texts: Iterable[str], indent: int) -> str:
+    lines: list[str] = []
+    line = ""
+    for text in texts:
+        item = f"{text}, "
+        if line and len(line) + len(item) > _LINE_WIDTH - indent:
+            lines.append(line.rstrip())
+            line = ""
+        line += item
+    lines.append(line.rstrip())
+    return "\n".join(" " * indent + row for row in lines)

@@ -1,0 +1,138 @@
+"""Integer residual vector quantiser: codebooks and the proof that they cannot overflow (SPEC.md 1.3)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import PlanError, QuantizationError
+
+Int16Array = npt.NDArray[np.int16]
+MAX_FRACTION_BITS = 4
+MAX_CODES = 65536
+
+
+@dataclass(frozen=True)
+class IntegerRvq:
+    """Codebooks int16 ``[K, D]``, one a level, at scale ``latent_scale / 2^fraction_bits``.
+
+    Raises PlanError when a residual may leave int16 or a distance int32.
+    """
+
+    codebooks: tuple[Int16Array, ...]
+    fraction_bits: int
+    latent_scale: float
+    latent_zero_point: int
+
+    def __post_init__(self) -> None:
+        check_codebook_shapes(self.codebooks)
+        for level, book in enumerate(self.codebooks):
+            if book.dtype != np.int16:
+                raise PlanError(f"codebook level_{level} is {book.dtype}; expected int16")
+        if not 0 <= self.fraction_bits <= 8:
+            raise PlanError(f"codebook fraction bits are {self.fraction_bits}; expected 0..8")
+        self._prove()
+
+    @property
+    def levels(self) -> int:
+        """Number of codebooks L."""
+        return len(self.codebooks)
+
+    @property
+    def dimension(self) -> int:
+        """Entries of one code, D."""
+        return int(self.codebooks[0].shape[1])
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """Codes of each level, K."""
+        return tuple(int(book.shape[0]) for book in self.codebooks)
+
+    def norms(self, level: int) -> npt.NDArray[np.int32]:
+        """Squared norm of each code of ``level``, int32 ``[K]``."""
+        book = self.codebooks[level].astype(np.int64)
+        return np.sum(book * book, axis=1).astype(np.int32)
+
+    def dequantize(self, indices: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+        """Sum of the chosen codes: uint16 ``[..., L]`` to float32 ``[..., D]`` latents.
+
+        Raises QuantizationError for an index outside its codebook.
+        """
+        if indices.shape[-1] != self.levels:
+            raise QuantizationError(f"indices have {indices.shape[-1]} levels; expected {self.levels}")
+        total = np.zeros((*indices.shape[:-1], self.dimension), np.int64)
+        for level, book in enumerate(self.codebooks):
+            chosen = indices[..., level]
+            if chosen.size and int(chosen.max()) >= len(book):
+                raise QuantizationError(
+                    f"index {int(chosen.max())} at level {level}; the codebook has {len(book)} codes"
+                )
+            total += book[chosen]
+        return (total * (self.latent_scale / 2.0**self.fraction_bits)).astype(np.float32)
+
+    def _prove(self) -> None:
+        reach = max(127 - self.latent_zero_point, 128 + self.latent_zero_point) << self.fraction_bits
+        bound = np.full(self.dimension, reach, np.int64)
+        for level, book in enumerate(self.codebooks):
+            if int(bound.max()) > 32767:
+                raise PlanError(
+                    f"residual of level {level} may reach {int(bound.max())}; int16 holds 32767 "
+                    "(use fewer fraction bits)"
+                )
+            wide = np.abs(book.astype(np.int64))
+            distance = int((wide * wide + 2 * wide * bound).sum(axis=1).max())
+            if distance > 2**31 - 1:
+                raise PlanError(
+                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1} "
+                    "(use fewer fraction bits)"
+                )
+            bound = bound + wide.max(axis=0)
+
+    @classmethod
+    def from_float(
+        cls, codebooks: Sequence[npt.NDArray[np.floating]], latent_scale: float, latent_zero_point: int
+    ) -> IntegerRvq:
+        """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 down to 0) that are proven safe.
+
+        Raises QuantizationError for non-finite values, wrong shapes, or codes far outside the latent's range.
+        """
+        check_codebook_shapes(codebooks)
+        for level, book in enumerate(codebooks):
+            if not np.isfinite(book).all():
+                raise QuantizationError(f"codebook level_{level} holds NaN or infinity")
+        if not (math.isfinite(latent_scale) and latent_scale > 0):
+            raise QuantizationError(f"latent scale is {latent_scale}; expected a finite value above 0")
+        reason = ""
+        for bits in range(MAX_FRACTION_BITS, -1, -1):
+            scaled = [np.asarray(book, np.float64) * (2.0**bits / latent_scale) for book in codebooks]
+            rounded = [np.copysign(np.floor(np.abs(s) + 0.5), s) for s in scaled]
+            if max(float(np.abs(r).max()) for r in rounded) > 32767:
+                reason = "a code leaves int16"
+                continue
+            try:
+                return cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point)
+            except PlanError as error:
+                reason = str(error)
+        raise QuantizationError(
+            f"the codebooks cannot be held in int16 at the latent's scale {latent_scale:g}: {reason}; "
+            "check that they belong to this encoder"
+        )
+
+
+def check_codebook_shapes(codebooks: Sequence[npt.NDArray[np.generic]]) -> None:
+    """Raise QuantizationError unless there is at least one ``[K, D]`` codebook and all share D."""
+    if not codebooks:
+        raise QuantizationError("no codebooks; expected level_0, level_1, ...")
+    for level, book in enumerate(codebooks):
+        if book.ndim != 2 or book.shape[0] < 1 or book.shape[1] < 1:
+            raise QuantizationError(f"codebook level_{level} has shape {tuple(book.shape)}; expected [K, D]")
+        if book.shape[0] > MAX_CODES:
+            raise QuantizationError(f"codebook level_{level} has {book.shape[0]} codes; at most {MAX_CODES} fit uint16")
+        if book.shape[1] != codebooks[0].shape[1]:
+            raise QuantizationError(
+                f"codebook level_{level} has dimension {book.shape[1]}; level_0 has {codebooks[0].shape[1]}"
+            )

@@ -1,0 +1,27 @@
+/* Requantisation of an int32 accumulator, TFLM's double rounding (SPEC.md 1.2). */
+#ifndef EDC_REQUANTIZE_H
+#define EDC_REQUANTIZE_H
+
+#include <stdint.h>
+
+/* acc * multiplier * 2^(shift - 31), rounded twice as TFLM does.
+ *
+ * multiplier is 0 or in [2^30, 2^31); shift is in -31..30 and acc * 2^shift fits int32, which was proven
+ * when the model was generated.
+ */
+static inline int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift) {
+  const int left = shift > 0 ? shift : 0;
+  const int right = shift > 0 ? 0 : -shift;
+  const int64_t product = (int64_t)(acc * (int32_t)(1u << left)) * multiplier;
+  /* TFLM adds 2^30 or 1 - 2^30 by sign and truncates: the same integer as this floor. */
+  const int32_t high = (int32_t)((product + (1ll << 30)) >> 31);
+  const int32_t mask = (int32_t)((1u << right) - 1u);
+  const int32_t threshold = (mask >> 1) + (high < 0 ? 1 : 0);
+  return (high >> right) + ((high & mask) > threshold ? 1 : 0);
+}
+
+static inline int8_t edc_clamp(int32_t value, int32_t low, int32_t high) {
+  return (int8_t)(value < low ? low : value > high ? high : value);
+}
+
+#endif
