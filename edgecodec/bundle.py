@@ -18,7 +18,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgecodec.compile.graph import Graph
-from edgecodec.errors import BundleError, EdgecodecError
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.errors import BundleError, EdgecodecError, UnsupportedOpError
 from edgecodec.normalizer import Normalizer
 from edgecodec.outputs import npz_bytes, replace_folder
 from edgecodec.rvq import IntegerRvq
@@ -181,10 +183,9 @@ def write_bundle(
     ``optional`` maps names of :data:`OPTIONAL` to contents. Raises BundleError, UnsupportedOpError or
     PlanError and leaves nothing behind.
     """
-    from edgecodec.compile.tflite_reader import read_graph
-
     graph = read_graph(encoder)
-    content: dict[str, bytes] = {ENCODER: encoder, CODEBOOKS: npz_bytes({f"level_{level}": book for level, book in enumerate(rvq.codebooks)})}
+    codebooks = {f"level_{level}": book for level, book in enumerate(rvq.codebooks)}
+    content = {ENCODER: encoder, CODEBOOKS: npz_bytes(codebooks)}
     for key, data in (optional or {}).items():
         if key not in OPTIONAL:
             raise BundleError(f"{key} is no file of a bundle; expected one of {', '.join(OPTIONAL)}")
@@ -216,7 +217,7 @@ def write_bundle(
         for key, data in content.items():
             (folder / key).write_bytes(data)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        Bundle.load(folder)
+        make_plan(Bundle.load(folder))
     return Bundle.load(path)
 
 
@@ -256,7 +257,8 @@ def _read_manifest(folder: Path) -> Manifest:
     computed = manifest_digest(raw)
     if computed != manifest.digest:
         raise BundleError(
-            f"{path}: edited after it was written (digest {manifest.digest[:12]}, content {computed[:12]}); quantize again"
+            f"{path}: edited after it was written (digest {manifest.digest[:12]}, content {computed[:12]}); "
+            "quantize again"
         )
     return manifest
 
@@ -277,9 +279,9 @@ def _read_file(folder: Path, name: str, info: FileInfo) -> bytes:
 
 
 def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) -> Bundle:
-    from edgecodec.compile.tflite_reader import read_graph
-
     graph = read_graph(content[ENCODER])
+    if graph.input.channels != 1:
+        raise UnsupportedOpError(f"the encoder takes {graph.input.channels} channels; expected 1, frames (1, T, 1)")
     latent = manifest.latent
     found = {
         "frame.samples": (graph.input.width, manifest.frame.samples),

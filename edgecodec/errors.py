@@ -1,5 +1,8 @@
-"""The errors edgecodec raises. Each message says where, what was expected, what was found and
-what to try; only :mod:`edgecodec.cli` turns them into exit codes."""
+"""The errors edgecodec raises.
+
+Each message says where, what was expected, what was found and what to try; only :mod:`edgecodec.cli` turns
+them into exit codes.
+"""
 
 from __future__ import annotations
 

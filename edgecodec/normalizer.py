@@ -43,7 +43,7 @@ class Normalizer:
         shift = 0
         while shift < 32 and square << (30 + shift + 2) < 1 << 63:
             shift += 2
-        if not (math.isfinite(self.epsilon) and 0 < self.epsilon):
+        if not (math.isfinite(self.epsilon) and self.epsilon > 0):
             raise PlanError(f"normaliser epsilon is {self.epsilon}; expected a finite value above 0")
         term = math.floor(Fraction(self.epsilon) * square * (1 << shift) + Fraction(1, 2))
         if not 1 <= term < 1 << 63:

@@ -72,11 +72,14 @@ def write_file(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """A ``.npz`` of ``arrays`` without time stamps: ``numpy.savez`` writes other bytes every second."""
+    """A ``.npz`` of ``arrays``, the same bytes on every machine.
+
+    ``numpy.savez`` writes the time of day, and deflate differs from one zlib to the next: nothing is packed.
+    """
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for key, array in arrays.items():
             entry = io.BytesIO()
             np.lib.format.write_array(entry, np.ascontiguousarray(array), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), entry.getvalue(), zipfile.ZIP_DEFLATED)
+            archive.writestr(zipfile.ZipInfo(f"{key}.npy"), entry.getvalue())
     return buffer.getvalue()

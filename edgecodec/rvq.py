@@ -55,7 +55,8 @@ class IntegerRvq:
     def norms(self, level: int) -> npt.NDArray[np.int32]:
         """Squared norm of each code of ``level``, int32 ``[K]``."""
         book = self.codebooks[level].astype(np.int64)
-        return np.sum(book * book, axis=1).astype(np.int32)
+        norms: npt.NDArray[np.int32] = np.sum(book * book, axis=1).astype(np.int32)
+        return norms
 
     def dequantize(self, indices: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         """Sum of the chosen codes: uint16 ``[..., L]`` to float32 ``[..., D]`` latents.
@@ -87,8 +88,7 @@ class IntegerRvq:
             distance = int((wide * wide + 2 * wide * bound).sum(axis=1).max())
             if distance > 2**31 - 1:
                 raise PlanError(
-                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1} "
-                    "(use fewer fraction bits)"
+                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1} (use fewer fraction bits)"
                 )
             bound = bound + wide.max(axis=0)
 

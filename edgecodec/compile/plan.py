@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -104,7 +105,7 @@ def _place(graph: Graph) -> tuple[tuple[Buffer, ...], int]:
     """
     tensors = [graph.input, *(layer.output for layer in graph.layers)]
     sizes = [_align(tensor.size_bytes) for tensor in tensors]
-    arena_bytes = max(a + b for a, b in zip(sizes, sizes[1:], strict=False))
+    arena_bytes = max(a + b for a, b in pairwise(sizes))
     buffers = tuple(
         Buffer(
             tensor.name,

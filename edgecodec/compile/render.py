@@ -54,9 +54,10 @@ def codec_sources() -> list[Path]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    # The output is C and build files, where HTML escaping would be wrong.
-    return jinja2.Environment(  # noqa: S701
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir()),
+        # Escaping is right for the report and wrong for C.
+        autoescape=jinja2.select_autoescape(["html.j2"], default=False),
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -257,8 +257,8 @@ class _GraphReader:
         scales, zero_points = _quantization(tensor)
         if len(scales) not in (1, target.channels) or np.any(zero_points != 0):
             raise UnsupportedOpError(
-                f"{where}: weights '{name}' have {len(scales)} scales and zero points {sorted(set(zero_points.tolist()))[:3]}; "
-                f"expected per-channel scales ({target.channels}) and zero point 0"
+                f"{where}: weights '{name}' have {len(scales)} scales and zero points "
+                f"{sorted(set(zero_points.tolist()))[:3]}; expected {target.channels} scales and zero point 0"
             )
         if not np.all(np.isfinite(scales)) or np.any(scales < 0):
             raise UnsupportedOpError(f"{where}: weights '{name}' have a scale that is negative or not finite")
@@ -283,7 +283,8 @@ class _GraphReader:
             )
         if _indices(tensor.shape) != [channels]:
             raise UnsupportedOpError(
-                f"{where}: bias '{_text(tensor.name)}' has shape {tuple(_indices(tensor.shape))}; expected ({channels},)"
+                f"{where}: bias '{_text(tensor.name)}' has shape {tuple(_indices(tensor.shape))}; "
+                f"expected ({channels},)"
             )
         return self._constant(tensor, np.dtype("<i4"), channels, where).astype(np.int32)
 

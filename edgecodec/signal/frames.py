@@ -22,7 +22,7 @@ def load_frames(path: str | os.PathLike[str], samples: int) -> npt.NDArray[np.in
     for anything else: missing, unreadable, empty, wrong length, not whole numbers, outside int16.
     """
     file = Path(path)
-    array = _read(file)
+    array = read_array(file)
     if array.ndim == 2 and samples != 1 and 1 in array.shape and array.size >= samples and array.shape[1] != samples:
         array = array.reshape(-1)
     if array.ndim == 1:
@@ -49,7 +49,8 @@ def cut_frames(
     return np.ascontiguousarray(windows)
 
 
-def _read(file: Path) -> npt.NDArray[Any]:
+def read_array(file: Path) -> npt.NDArray[Any]:
+    """Read the one array of a ``.npz`` (named ``frames``, if several), ``.npy`` or ``.csv``. Raises InputError."""
     readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
     reader = readers.get(file.suffix.lower())
     if reader is None:
@@ -113,7 +114,9 @@ def _to_counts(array: npt.NDArray[Any], file: Path) -> npt.NDArray[np.int16]:
             )
     bad = np.argwhere((array < _ADC_MIN) | (array > _ADC_MAX))
     if bad.size:
-        raise InputError(f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is outside int16 ({_ADC_MIN}..{_ADC_MAX})")
+        raise InputError(
+            f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is outside int16 ({_ADC_MIN}..{_ADC_MAX})"
+        )
     return np.ascontiguousarray(array.astype(np.int16))
 
 

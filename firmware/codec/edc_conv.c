@@ -2,7 +2,8 @@
 
 #include "edc_requantize.h"
 
-/* The taps [first, last) of one output position that lie inside the tensor, and where they start. */
+/* The taps [first, last) of one output position that lie inside the tensor, and where they start.
+ */
 typedef struct {
   int32_t start; /* input position of tap 0, negative inside the left padding */
   int32_t first;
@@ -72,9 +73,10 @@ void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
       const int8_t *weight = layer->weights + channel;
       int32_t acc = layer->bias[channel];
       for (int32_t tap = 0; tap < layer->kernel; tap++) {
-        const int32_t sample = tap < taps.first || tap >= taps.last
-                                   ? layer->in_zero_point
-                                   : in[(taps.start + tap) * layer->in_channels + channel / multiplier];
+        const int32_t sample =
+            tap < taps.first || tap >= taps.last
+                ? layer->in_zero_point
+                : in[(taps.start + tap) * layer->in_channels + channel / multiplier];
         acc += sample * weight[tap * channels];
       }
       *out++ = finish(layer, channel, acc);

@@ -6,10 +6,10 @@
 
 /* Constants of one layer. Sizes are elements; tensors are [width][channels]. */
 typedef struct {
-  const int8_t *weights;      /* [out_channels][kernel][in_channels] */
-  const int32_t *bias;        /* [out_channels], input zero point folded in */
-  const int32_t *multiplier;  /* [out_channels] */
-  const int8_t *shift;        /* [out_channels], positive left */
+  const int8_t *weights;     /* [out_channels][kernel][in_channels] */
+  const int32_t *bias;       /* [out_channels], input zero point folded in */
+  const int32_t *multiplier; /* [out_channels] */
+  const int8_t *shift;       /* [out_channels], positive left */
   uint16_t in_width;
   uint16_t in_channels;
   uint16_t out_width;

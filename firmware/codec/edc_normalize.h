@@ -13,7 +13,8 @@ typedef struct {
   int8_t zero_point;
 } edc_normalizer;
 
-/* frame [T] -> out [T]; stats gets what was removed. A frame without variance becomes zero_point. */
+/* frame [T] -> out [T]; stats gets what was removed. A frame without variance becomes zero_point.
+ */
 void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out,
                    edc_frame_stats *stats);
 

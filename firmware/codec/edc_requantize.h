@@ -6,8 +6,8 @@
 
 /* acc * multiplier * 2^(shift - 31), rounded twice as TFLM does.
  *
- * multiplier is 0 or in [2^30, 2^31); shift is in -31..30 and acc * 2^shift fits int32, which was proven
- * when the model was generated.
+ * multiplier is 0 or in [2^30, 2^31); shift is in -31..30 and acc * 2^shift fits int32, which was
+ * proven when the model was generated.
  */
 static inline int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift) {
   const int left = shift > 0 ? shift : 0;

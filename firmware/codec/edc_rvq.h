@@ -6,9 +6,9 @@
 
 /* One level's codebook. */
 typedef struct {
-  const int16_t *codes;   /* [size][dimension] */
-  const int32_t *norms;   /* [size], squared length of each code */
-  uint32_t size;          /* codes, 1..65536 */
+  const int16_t *codes; /* [size][dimension] */
+  const int32_t *norms; /* [size], squared length of each code */
+  uint32_t size;        /* codes, 1..65536 */
 } edc_codebook;
 
 typedef struct {
@@ -20,8 +20,9 @@ typedef struct {
   int8_t zero_point;
 } edc_rvq;
 
-/* latent [positions][dimension] -> indices [positions][level_count]; residual [dimension] is scratch.
- * The lowest index wins a tie. That no residual or distance overflows was proven at generation. */
+/* latent [positions][dimension] -> indices [positions][level_count]; residual [dimension] is
+ * scratch. The lowest index wins a tie. That no residual or distance overflows was proven at
+ * generation. */
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual,
                       uint16_t *indices);
 

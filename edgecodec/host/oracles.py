@@ -1,0 +1,233 @@
+"""Executors that other people wrote, against which ours are judged.
+
+``tflm`` (the tflite-micro package) defines the arithmetic of the encoder and ``tflite`` (TFLite's reference
+kernels) must agree with it on every byte. ``keras`` is the float model before quantisation: it is expected
+to differ and shows by how much. Oracles are imported when first used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.host.reference import normalize, quantize_latent
+from edgecodec.host.stages import Frames, Stages, as_frames
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.compile.graph import Graph
+
+Int8Array = npt.NDArray[np.int8]
+FloatArray = npt.NDArray[np.float64]
+_TFLM_FIXED_ARENA_BYTES = 1 << 18
+"""Room for TFLM's own structures, beside the tensors."""
+_TFLM_CHANNEL_BYTES = 64
+"""Room for the requantisation constants of one output channel."""
+
+
+class OracleError(EdgecodecError):
+    """An oracle is missing or cannot run this bundle."""
+
+
+class OracleMissingError(OracleError):
+    """The Python package of an oracle is not installed, or the bundle lacks what it runs."""
+
+
+class EncoderOracle:
+    """An INT8 encoder run by someone else's kernels, one frame at a time."""
+
+    def __init__(self, name: str, graph: Graph, infer: Callable[[Int8Array], Int8Array]) -> None:
+        self._name = name
+        self._shape = (graph.latent.width, graph.latent.channels)
+        self._infer = infer
+
+    def run(self, quantized: Int8Array) -> Int8Array:
+        """Run the encoder: int8 ``[N, T]`` to int8 ``[N, P, D]``. Raises OracleError."""
+        latent = np.empty((len(quantized), *self._shape), np.int8)
+        try:
+            for number, row in enumerate(quantized):
+                latent[number] = self._infer(row).reshape(self._shape)
+        except (RuntimeError, ValueError) as error:
+            raise OracleError(f"{self._name}: {_first_line(error)} while running the bundle's encoder") from error
+        return latent
+
+
+def tflm_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
+    """TFLite Micro's reference kernels over the bytes of a ``.tflite`` file whose graph is ``graph``.
+
+    Raises OracleMissingError without the package, OracleError when it refuses the encoder.
+    """
+    try:
+        from tflite_micro import runtime
+    except ImportError as error:
+        raise _missing("tflm", "tflite-micro") from error
+    tensors = max(layer.input.size_bytes + layer.output.size_bytes for layer in graph.layers)
+    channels = sum(layer.output.channels for layer in graph.layers)
+    arena_bytes = _TFLM_FIXED_ARENA_BYTES + 2 * tensors + _TFLM_CHANNEL_BYTES * channels
+    try:
+        interpreter = runtime.Interpreter.from_bytes(encoder, arena_size=arena_bytes)
+    except RuntimeError as error:
+        raise OracleError(f"tflm: TFLite Micro refuses the bundle's encoder ({_first_line(error)})") from error
+    shape = tuple(interpreter.get_input_details(0)["shape"])
+
+    def infer(row: Int8Array) -> Int8Array:
+        interpreter.set_input(row.reshape(shape), 0)
+        interpreter.invoke()
+        output: Int8Array = interpreter.get_output(0)
+        return output
+
+    return EncoderOracle("tflm", graph, infer)
+
+
+def tflite_reference_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
+    """TFLite's reference kernels (``OpResolverType.BUILTIN_REF``) over the bytes of a ``.tflite`` file.
+
+    Never the default interpreter: its XNNPACK delegate rounds once instead of twice and differs in about a
+    tenth of the latents. Raises OracleMissingError without the package, OracleError when it refuses the encoder.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    except ImportError as error:
+        raise _missing("tflite", "ai-edge-litert") from error
+    try:
+        interpreter = Interpreter(
+            model_content=encoder, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+        )
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise OracleError(f"tflite: TFLite refuses the bundle's encoder ({_first_line(error)})") from error
+    source = interpreter.get_input_details()[0]
+    target = interpreter.get_output_details()[0]["index"]
+
+    def infer(row: Int8Array) -> Int8Array:
+        interpreter.set_tensor(source["index"], row.reshape(source["shape"]))
+        interpreter.invoke()
+        output: Int8Array = interpreter.get_tensor(target)
+        return output
+
+    return EncoderOracle("tflite", graph, infer)
+
+
+class _OracleExecutor:
+    """An encoder oracle between the reference's normaliser and its codebook search."""
+
+    name: str
+
+    def __init__(self, bundle: Bundle, encoder: EncoderOracle) -> None:
+        self._bundle = bundle
+        self._encoder = encoder
+
+    def stages(self, frames: Frames) -> Stages:
+        """Encode int16 ``[N, T]``; only ``latent`` and what follows from it is the oracle's, the rest is None.
+
+        Raises InputError for frames of another shape or type, OracleError when the oracle fails.
+        """
+        bundle = self._bundle
+        quantized, _, _ = normalize(bundle.normalizer, as_frames(frames, bundle.samples))
+        latent = self._encoder.run(quantized)
+        return Stages(None, latent, quantize_latent(bundle.rvq, latent))
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages` does."""
+        return self.stages(frames).indices
+
+
+class TflmExecutor(_OracleExecutor):
+    """A bundle through :func:`tflm_encoder`, the definition of the encoder's arithmetic. Raises as that does."""
+
+    name = "tflm"
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, tflm_encoder(bundle.encoder_bytes, bundle.graph))
+
+
+class TfliteReferenceExecutor(_OracleExecutor):
+    """A bundle through :func:`tflite_reference_encoder`. Raises as that does."""
+
+    name = "tflite"
+
+    def __init__(self, bundle: Bundle) -> None:
+        super().__init__(bundle, tflite_reference_encoder(bundle.encoder_bytes, bundle.graph))
+
+
+class KerasExecutor:
+    """The float encoder of the bundle and a float codebook search over its float latents.
+
+    ``input`` and ``latent`` are those floats, quantised for comparison with the bundle's scales (round half
+    away from zero); neither rounding feeds the next stage. Raises OracleMissingError without TensorFlow or
+    without ``encoder.keras`` in the bundle, OracleError when the file does not load or has another shape.
+    """
+
+    name = "keras"
+
+    def __init__(self, bundle: Bundle) -> None:
+        from edgecodec.bundle import KERAS_ENCODER
+        from edgecodec.nn.backend import import_keras, import_tensorflow
+        from edgecodec.quantize.keras_files import load_encoder
+
+        path = bundle.file(KERAS_ENCODER)
+        if path is None:
+            raise OracleMissingError(f"keras: {bundle.path} holds no {KERAS_ENCODER}; quantize it from a Keras encoder")
+        try:
+            import_tensorflow()
+            import_keras()
+        except InputError as error:
+            raise OracleMissingError(f"keras: {error}") from error
+        try:
+            self._model: Any = load_encoder(path)
+        except (InputError, QuantizationError) as error:
+            raise OracleError(f"keras: {error}") from error
+        found = (self._model.input_shape[1:], self._model.output_shape[1:])
+        expected = ((1, bundle.samples, 1), (1, bundle.positions, bundle.rvq.dimension))
+        if found != expected:
+            raise OracleError(
+                f"keras: {path} maps {found[0]} to {found[1]}; the bundle's encoder {expected[0]} to {expected[1]}"
+            )
+        self._bundle = bundle
+
+    def stages(self, frames: Frames) -> Stages:
+        """Encode int16 ``[N, T]`` in float. Raises InputError for frames of another shape or type."""
+        from edgecodec.quantize.codebooks import quantize_float
+        from edgecodec.quantize.convert import predict
+        from edgecodec.signal.normalize import normalize as normalize_float
+
+        bundle, rvq = self._bundle, self._bundle.rvq
+        frames = as_frames(frames, bundle.samples)
+        normalized = normalize_float(frames, bundle.normalizer.epsilon)
+        latent = np.zeros((0, rvq.dimension))
+        if len(frames):
+            batch = normalized.astype(np.float32)[:, None, :, None]
+            latent = predict(self._model, batch).reshape(-1, rvq.dimension).astype(np.float64)
+        step = rvq.latent_scale / 2.0**rvq.fraction_bits
+        indices, _ = quantize_float(latent, [book * step for book in rvq.codebooks])
+        shape = (len(frames), bundle.positions)
+        source, target = bundle.graph.input, bundle.graph.latent
+        return Stages(
+            _quantize(normalized, source.scale, source.zero_point),
+            _quantize(latent, target.scale, target.zero_point).reshape(*shape, rvq.dimension),
+            indices.reshape(*shape, rvq.levels),
+        )
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages` does."""
+        return self.stages(frames).indices
+
+
+def _quantize(real: FloatArray, scale: float, zero_point: int) -> Int8Array:
+    steps = real / scale
+    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
+    clipped: FloatArray = np.clip(rounded + zero_point, -128, 127)
+    return clipped.astype(np.int8)
+
+
+def _missing(executor: str, package: str) -> OracleMissingError:
+    return OracleMissingError(f"{executor}: the package is not installed; try: pip install '{package}'")
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip()
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,109 @@
+"""The host shim: the firmware's own C, generated and hand-written, called from Python through cffi."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import BuildError, EdgecodecError
+from edgecodec.host.extension import load_extension
+from edgecodec.host.stages import Frames, Stages, as_frames
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.compile.plan import Plan
+
+
+class HostShim:
+    """Runs a bundle's C codec on this machine.
+
+    Building takes a few seconds the first time and is cached by content. Raises BuildError when there is no
+    compiler, no Python headers, or the compiler fails, and PlanError when the codec cannot be executed exactly.
+    """
+
+    name = "host"
+
+    def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
+        from edgecodec import __version__
+        from edgecodec.compile.plan import make_plan
+        from edgecodec.compile.project import codec_files
+        from edgecodec.compile.render import render_template
+
+        files = codec_files(bundle, plan or make_plan(bundle))
+        files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
+        files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
+        module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')
+        self._ffi: Any = module.ffi
+        self._lib: Any = module.lib
+        self._samples = bundle.samples
+        self._index_shape = (bundle.positions, bundle.levels)
+        self._latent_shape = (bundle.positions, bundle.rvq.dimension)
+        self._check(bundle)
+
+    @property
+    def state_bytes(self) -> int:
+        """Size of the C codec's working memory, as its compiler sees it."""
+        return int(self._ffi.sizeof("edc_model_state"))
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
+        frames = as_frames(frames, self._samples)
+        count = len(frames)
+        indices = np.empty((count, *self._index_shape), np.uint16)
+        total, variance = np.empty(count, np.int32), np.empty(count, np.uint64)
+        status = self._lib.edc_shim_encode(
+            self._ffi.new("edc_model_state *"),
+            self._source(frames),
+            count,
+            self._target("uint16_t[]", indices),
+            self._target("int32_t[]", total),
+            self._target("uint64_t[]", variance),
+        )
+        if status:
+            raise EdgecodecError(f"host shim: {self._ffi.string(self._lib.edc_strerror(status)).decode()}")
+        return indices
+
+    def stages(self, frames: Frames) -> Stages:
+        """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for another shape or type."""
+        frames = as_frames(frames, self._samples)
+        count = len(frames)
+        result = Stages(
+            np.empty((count, self._samples), np.int8),
+            np.empty((count, *self._latent_shape), np.int8),
+            np.empty((count, *self._index_shape), np.uint16),
+            np.empty(count, np.int32),
+            np.empty(count, np.uint64),
+        )
+        self._lib.edc_shim_stages(
+            self._ffi.new("edc_model_state *"),
+            self._source(frames),
+            count,
+            self._target("int8_t[]", result.input),
+            self._target("int8_t[]", result.latent),
+            self._target("uint16_t[]", result.indices),
+            self._target("int32_t[]", result.sum),
+            self._target("uint64_t[]", result.variance),
+        )
+        return result
+
+    def _source(self, frames: Frames) -> Any:
+        return self._ffi.from_buffer("int16_t[]", frames)
+
+    def _target(self, ctype: str, array: npt.NDArray[Any] | None) -> Any:
+        return self._ffi.from_buffer(ctype, array, require_writable=True)
+
+    def _check(self, bundle: Bundle) -> None:
+        """The built C must say that it is this bundle's: the cache is on a disk that others write to."""
+        lib = self._lib
+        found = (
+            bytes(self._ffi.buffer(lib.edc_model_digest)).hex(),
+            lib.EDC_MODEL_FRAME_SAMPLES,
+            lib.EDC_MODEL_POSITIONS,
+            lib.EDC_MODEL_LEVELS,
+            lib.EDC_MODEL_LATENT_CHANNELS,
+        )
+        expected = (bundle.digest, bundle.samples, bundle.positions, bundle.levels, bundle.rvq.dimension)
+        if found != expected:
+            raise BuildError(f"host shim: the built module is of {found}; expected {expected}; clear the cache")

@@ -1,0 +1,1 @@
+"""PPG recordings, frames, normalisation and figures of quality."""

@@ -1,0 +1,1 @@
+"""Comparison of executors, and what is reported of it."""

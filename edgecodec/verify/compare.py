@@ -1,0 +1,224 @@
+"""Compare what two executors made of the same frames, stage by stage, to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import InputError
+from edgecodec.host.stages import Stages
+from edgecodec.rvq import IntegerRvq
+
+STAGES = ("input", "latent", "indices")
+"""In the order in which a codec computes them, which is the order in which a divergence is attributed."""
+STATISTICS = "statistics"
+"""Sum and variance of the frame, which travel with the indices."""
+_ATTRIBUTION = (STATISTICS, *STAGES)
+
+
+class Verdict(StrEnum):
+    """The outcome of a comparison."""
+
+    EQUAL = "equal"
+    DIFFERENT = "different"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class NamedStages:
+    """What one executor made of the frames."""
+
+    name: str
+    stages: Stages
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One stage of two executors."""
+
+    a: str
+    b: str
+    stage: str
+    compared: int
+    """Values, over all frames."""
+    mismatches: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The pair as a JSON object."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first value in which two executors differ."""
+
+    a: str
+    b: str
+    frame: int
+    stage: str
+    position: int | None
+    """Sample of the frame (``input``) or position of the latent (``latent``, ``indices``)."""
+    channel: int | None
+    """Entry of the latent vector."""
+    level: int | None
+    """Codebook of the index."""
+    expected: int
+    """The value of ``a``."""
+    received: int
+    """The value of ``b``."""
+    margin: int | None = None
+    """For an index: squared distance of b's code to a's residual less that of a's code, in squared codebook
+    steps. Above 0, a chose the nearer code; 0 is a tie, which the lowest index wins; below 0, a chose wrongly."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The divergence as a JSON object; ``null`` where a field has no meaning for the stage."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """One line of English."""
+        places = {"position": self.position, "channel": self.channel, "level": self.level}
+        where = "".join(f", {name} {value}" for name, value in places.items() if value is not None)
+        margin = "" if self.margin is None else f" (decision margin {self.margin})"
+        return (
+            f"frame {self.frame}, {self.stage}{where}: {self.a} gives {self.expected}, {self.b} {self.received}{margin}"
+        )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The outcome for one or several pairs of executors."""
+
+    pairs: tuple[Pair, ...]
+    """One for each pair of executors and each of :data:`STAGES` that both compute."""
+    statistics: tuple[Pair, ...] = ()
+    """One for each pair of executors that both return sum and variance."""
+    first_divergence: Divergence | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """``different`` when any value differs, ``equal`` when every pair compared something, else ``undecided``."""
+        return verdict_of((*self.pairs, *self.statistics))
+
+    @property
+    def indices_compared(self) -> int:
+        """Indices compared over all pairs."""
+        return sum(pair.compared for pair in self.pairs if pair.stage == "indices")
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as a JSON object."""
+        return {
+            "pairs": [pair.to_json() for pair in self.pairs],
+            "statistics": [pair.to_json() for pair in self.statistics],
+            "first_divergence": None if self.first_divergence is None else self.first_divergence.to_json(),
+            "verdict": str(self.verdict),
+        }
+
+
+def compare(a: NamedStages, b: NamedStages, rvq: IntegerRvq | None = None) -> Comparison:
+    """Compare two executors' stages of the same frames; ``a`` counts as expected.
+
+    A stage that one of them does not compute is left out. With ``rvq``, a flipped index is reported with its
+    decision margin, provided that ``a`` has a latent.
+
+    Raises:
+        InputError: a stage has different shapes, such as another number of frames.
+    """
+    pairs: list[Pair] = []
+    statistics: list[Pair] = []
+    divergences: list[Divergence] = []
+    for stage in _ATTRIBUTION:
+        arrays = _arrays(a, b, stage)
+        if arrays is None:
+            continue
+        expected, received = arrays
+        different = expected != received
+        mismatches = int(np.count_nonzero(different))
+        pair = Pair(a.name, b.name, stage, different.size, mismatches)
+        (statistics if stage == STATISTICS else pairs).append(pair)
+        if mismatches:
+            place = tuple(int(axis) for axis in np.unravel_index(int(different.argmax()), different.shape))
+            divergences.append(_divergence(a, b, stage, place, (int(expected[place]), int(received[place])), rvq))
+    return Comparison(tuple(pairs), tuple(statistics), _earliest(divergences))
+
+
+def merge(comparisons: Iterable[Comparison]) -> Comparison:
+    """The comparisons as one: all pairs in order, and the earliest divergence of any (the first pair's in a tie)."""
+    parts = list(comparisons)
+    return Comparison(
+        tuple(pair for part in parts for pair in part.pairs),
+        tuple(pair for part in parts for pair in part.statistics),
+        _earliest([part.first_divergence for part in parts if part.first_divergence is not None]),
+    )
+
+
+def verdict_of(pairs: Iterable[Pair]) -> Verdict:
+    """The verdict over ``pairs``; no pairs, or a pair without a value, prove nothing."""
+    listed = list(pairs)
+    if any(pair.mismatches for pair in listed):
+        return Verdict.DIFFERENT
+    if listed and all(pair.compared for pair in listed):
+        return Verdict.EQUAL
+    return Verdict.UNDECIDED
+
+
+def _arrays(a: NamedStages, b: NamedStages, stage: str) -> tuple[npt.NDArray[Any], npt.NDArray[Any]] | None:
+    if stage == STATISTICS:
+        expected, received = _statistics(a.stages), _statistics(b.stages)
+    else:
+        expected, received = getattr(a.stages, stage), getattr(b.stages, stage)
+    if expected is None or received is None:
+        return None
+    if expected.shape != received.shape:
+        raise InputError(
+            f"{stage}: {a.name} gives shape {expected.shape} and {b.name} {received.shape}; "
+            "expected the same frames through the same bundle"
+        )
+    return expected, received
+
+
+def _statistics(stages: Stages) -> npt.NDArray[np.object_] | None:
+    """Sum and variance ``[N, 2]`` as Python integers: no numpy type holds both int32 and uint64."""
+    if stages.sum is None or stages.variance is None:
+        return None
+    return np.stack([stages.sum.astype(np.object_), stages.variance.astype(np.object_)], axis=1)
+
+
+def _divergence(
+    a: NamedStages,
+    b: NamedStages,
+    stage: str,
+    place: tuple[int, ...],
+    values: tuple[int, int],
+    rvq: IntegerRvq | None,
+) -> Divergence:
+    position = place[1] if stage != STATISTICS else None
+    channel = place[2] if stage == "latent" else None
+    level = place[2] if stage == "indices" else None
+    margin = _margin(a.stages, place, values, rvq) if stage == "indices" and rvq is not None else None
+    return Divergence(a.name, b.name, place[0], stage, position, channel, level, *values, margin)
+
+
+def _margin(stages: Stages, place: tuple[int, ...], values: tuple[int, int], rvq: IntegerRvq) -> int | None:
+    """Distance of the second code to the residual of ``stages`` at ``place`` less that of the first (SPEC.md 1.3)."""
+    if stages.latent is None:
+        return None
+    frame, position, level = place
+    chosen = stages.indices[frame, position]
+    residual = (stages.latent[frame, position].astype(np.int64) - rvq.latent_zero_point) << rvq.fraction_bits
+    for before in range(level):
+        residual = residual - rvq.codebooks[before][chosen[before]]
+    book = rvq.codebooks[level].astype(np.int64)
+    if max(values) >= len(book):
+        return None
+    near, far = (int(((residual - book[value]) ** 2).sum()) for value in values)
+    return far - near
+
+
+def _earliest(divergences: Iterable[Divergence]) -> Divergence | None:
+    """Earliest frame, then earliest stage: a wrong input explains the wrong latent behind it."""
+    return min(divergences, key=lambda found: (found.frame, _ATTRIBUTION.index(found.stage)), default=None)

@@ -1,0 +1,76 @@
+"""The codebook search: the reference equal to a search in Python integers, the C equal to the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgecodec.host.reference import quantize_latent
+from edgecodec.rvq import IntegerRvq
+from tests.bitexact import c_kernels
+from tests.tools import require
+
+
+def _search(rvq: IntegerRvq, latent: npt.NDArray[np.int8]) -> list[list[list[int]]]:
+    """SPEC.md 1.3 with Python integers and the full squared distance."""
+    found = []
+    for frame in latent.tolist():
+        rows = []
+        for vector in frame:
+            residual = [(q - rvq.latent_zero_point) * 2**rvq.fraction_bits for q in vector]
+            row = []
+            for book in rvq.codebooks:
+                distances = [sum((r - c) ** 2 for r, c in zip(residual, code, strict=True)) for code in book.tolist()]
+                best = distances.index(min(distances))
+                row.append(best)
+                residual = [r - c for r, c in zip(residual, book[best].tolist(), strict=True)]
+            rows.append(row)
+        found.append(rows)
+    return found
+
+
+def _random(seed: int) -> tuple[IntegerRvq, npt.NDArray[np.int8]]:
+    rng = np.random.default_rng([seed, 50])
+    dimension, levels = int(rng.integers(1, 20)), int(rng.integers(1, 5))
+    sizes = rng.integers(1, 70, levels)
+    spread = 400 if dimension > 8 else 700
+    books = [rng.normal(0, spread / 2.5**level, (size, dimension)).astype(np.int16) for level, size in enumerate(sizes)]
+    for book in books:
+        # Copies of codes, so that ties are certain.
+        book[rng.integers(len(book))] = book[rng.integers(len(book))]
+    bits = int(rng.integers(0, 5))
+    rvq = IntegerRvq(tuple(books), bits, 0.05, int(rng.integers(-128, 128)))
+    return rvq, rng.integers(-128, 128, (3, 5, dimension)).astype(np.int8)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_reference_is_the_exhaustive_search(seed: int) -> None:
+    rvq, latent = _random(seed)
+    assert quantize_latent(rvq, latent).tolist() == _search(rvq, latent)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_c_equals_the_reference(seed: int) -> None:
+    require("cc", "Python.h")
+    rvq, latent = _random(seed)
+    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), quantize_latent(rvq, latent))
+
+
+def test_ties_take_the_lowest_index() -> None:
+    require("cc", "Python.h")
+    # 5 is as far from 3 as from 7; codes 1 and 3 are the same, and so are 0 and 2.
+    rvq = IntegerRvq((np.array([[7], [3], [7], [3]], np.int16),), 0, 1.0, 0)
+    latent = np.array([[[5], [3], [2], [8]]], np.int8)
+    assert quantize_latent(rvq, latent).tolist() == [[[0], [1], [1], [0]]]
+    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), [[[0], [1], [1], [0]]])
+
+
+def test_largest_codebook_and_extremes() -> None:
+    """65,536 codes of one entry, and codes at the edge of what the proof of int32 admits."""
+    require("cc", "Python.h")
+    rvq = IntegerRvq((np.arange(-32768, 32768).astype(np.int16)[:, None],), 4, 1.0, -128)
+    latent = np.array([[[-128], [0], [127]]], np.int8)
+    expected = [[[32768], [32768 + 128 * 16], [32768 + 255 * 16]]]
+    assert quantize_latent(rvq, latent).tolist() == expected
+    assert c_kernels.quantize_latent(rvq, latent).tolist() == expected

@@ -1,0 +1,110 @@
+"""ADC counts to int8: the reference near the float64 formula, the C equal to the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgecodec.host.reference import normalize
+from edgecodec.normalizer import Normalizer
+from tests.bitexact import c_kernels
+from tests.tflite_builder import ppg_frames
+from tests.tools import require
+
+LENGTHS = (1, 2, 3, 7, 64, 101, 320, 1000, 4096, 16384)
+EPSILON = 1e-3
+
+
+def _frames(samples: int) -> npt.NDArray[np.int16]:
+    """Random, PPG, saturated, extreme, near-flat and flat frames, int16 ``[N, samples]``."""
+    rng = np.random.default_rng([samples, 40])
+    count = max(4, min(200, 20000 // samples))
+    ppg = ppg_frames(count, samples, samples)
+    frames = [
+        rng.integers(-32768, 32768, (count, samples)),
+        rng.integers(0, 4096, (count, samples)),
+        rng.normal(2000, 3, (count, samples)),
+        ppg,
+        np.clip(ppg * 3 - 3000, 0, 4095),
+        np.where(rng.random((count, samples)) < 0.5, -32768, 32767),
+        2048 + (rng.random((count, samples)) < 1.5 / samples),
+        np.full((1, samples), -32768),
+        np.full((1, samples), 32767),
+        np.where(np.arange(samples) == samples // 2, 32767, -32768)[None],
+        np.linspace(-32768, 32767, samples)[None],
+        np.full((1, samples), 0),
+    ]
+    return np.concatenate([np.asarray(part).astype(np.int16) for part in frames])
+
+
+def _formula(normalizer: Normalizer, frames: npt.NDArray[np.int16]) -> npt.NDArray[np.int64]:
+    counts = frames.astype(np.float64)
+    mean = counts.mean(axis=1, keepdims=True)
+    real = (counts - mean) / np.sqrt(counts.var(axis=1, keepdims=True) + normalizer.epsilon)
+    return np.clip(np.floor(real / normalizer.scale + 0.5) + normalizer.zero_point, -128, 127).astype(np.int64)
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+@pytest.mark.parametrize(("scale", "zero_point"), [(0.0314, -3), (2.0**-16, 127), (1.0, -128), (0.011, 60)])
+def test_near_the_float_formula(samples: int, scale: float, zero_point: int) -> None:
+    normalizer = Normalizer(samples, EPSILON, float(np.float32(scale)), zero_point)
+    frames = _frames(samples)
+    quantized, total, variance = normalize(normalizer, frames)
+    difference = np.abs(quantized - _formula(normalizer, frames))
+    assert difference.max() <= 1
+    assert np.mean(difference == 0) >= 0.999
+    counts = frames.astype(object)
+    np.testing.assert_array_equal(total, counts.sum(axis=1))
+    np.testing.assert_array_equal(variance, samples * (counts * counts).sum(axis=1) - counts.sum(axis=1) ** 2)
+
+
+@pytest.mark.parametrize("samples", LENGTHS)
+@pytest.mark.parametrize(("scale", "zero_point"), [(0.0314, -3), (2.0**-16, 127), (1.0, -128), (0.0235, 60)])
+def test_c_equals_the_reference(samples: int, scale: float, zero_point: int) -> None:
+    require("cc", "Python.h")
+    normalizer = Normalizer(samples, EPSILON, float(np.float32(scale)), zero_point)
+    frames = _frames(samples)
+    quantized, total, variance = normalize(normalizer, frames)
+    found, sums, variances = c_kernels.normalize(normalizer, frames)
+    np.testing.assert_array_equal(found, quantized)
+    assert sums == total.tolist()
+    assert variances == variance.tolist()
+
+
+@pytest.mark.parametrize("epsilon", [1e-9, 1e-3, 1.0, 1e6])
+def test_other_epsilons(epsilon: float) -> None:
+    require("cc", "Python.h")
+    normalizer = Normalizer(64, epsilon, 0.03, 5)
+    frames = _frames(64)
+    quantized, _, _ = normalize(normalizer, frames)
+    assert np.abs(quantized - _formula(normalizer, frames)).max() <= 1
+    np.testing.assert_array_equal(c_kernels.normalize(normalizer, frames)[0], quantized)
+
+
+@pytest.mark.parametrize("level", [-32768, -1, 0, 2048, 32767])
+def test_flat_frame_becomes_the_zero_point(level: int) -> None:
+    require("cc", "Python.h")
+    normalizer = Normalizer(320, EPSILON, 0.03, -17)
+    frame = np.full((1, 320), level, np.int16)
+    quantized, total, variance = normalize(normalizer, frame)
+    assert np.all(quantized == -17)
+    assert (int(total[0]), int(variance[0])) == (320 * level, 0)
+    np.testing.assert_array_equal(c_kernels.normalize(normalizer, frame)[0], quantized)
+
+
+def test_by_hand() -> None:
+    # Counts 0 and 2: mean 1, variance 1; with epsilon 3 the deviations +-1 become +-1/2, at scale 1/8 +-4.
+    normalizer = Normalizer(2, 3.0, 0.125, 10)
+    quantized, total, variance = normalize(normalizer, np.array([[0, 2]], np.int16))
+    assert quantized.tolist() == [[6, 14]]
+    assert (total.tolist(), variance.tolist()) == ([2], [4])
+
+
+def test_ties_round_up() -> None:
+    require("cc", "Python.h")
+    # Counts 0 and 6: mean 3, variance 9; with epsilon 247 the root is 16, and +-3/16 at scale 1/8 is +-1.5.
+    normalizer = Normalizer(2, 247.0, 0.125, 10)
+    frame = np.array([[0, 6], [6, 0]], np.int16)
+    assert normalize(normalizer, frame)[0].tolist() == [[9, 12], [12, 9]]
+    assert c_kernels.normalize(normalizer, frame)[0].tolist() == [[9, 12], [12, 9]]

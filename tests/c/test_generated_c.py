@@ -1,0 +1,131 @@
+"""The generated C under sanitizers and guard bytes, and under strict warnings of every compiler at hand."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.project import codec_files
+from edgecodec.host.extension import STRICT_FLAGS
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.host.shim import HostShim
+from tests.random_encoders import random_encoder
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, ppg_frames, small_bundle
+from tests.tools import available, lack, require
+
+SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
+GUARD = Path(__file__).with_name("guard_main.c")
+
+
+def _longest_frame(path: Path) -> Bundle:
+    """16,384 samples: the normaliser's widest sums."""
+    layers = [
+        LayerSpec(CONV, 3, 9, 3, activation="RELU"),
+        LayerSpec(DEPTHWISE, 0, 9, 3, padding="VALID"),
+        LayerSpec(CONV, 4, 9, 3),
+        LayerSpec(DEPTHWISE, 0, 8, 3),
+    ]
+    return bundle_of(path, build_encoder(layers, 16384, seed=1), (7, 5))
+
+
+def _kernel_wider_than_frame(path: Path) -> Bundle:
+    layers = [LayerSpec(CONV, 5, 9), LayerSpec(DEPTHWISE, 0, 8, 2, depth_multiplier=3)]
+    return bundle_of(path, build_encoder(layers, 3, seed=2), (1, 300))
+
+
+BUNDLES: dict[str, Callable[[Path], Bundle]] = {
+    "family": small_bundle,
+    "longest frame": _longest_frame,
+    "kernel wider than frame": _kernel_wider_than_frame,
+    "random 5": lambda path: bundle_of(path, random_encoder(5).data, (3, 17, 2), 5),
+    "random 11": lambda path: bundle_of(path, random_encoder(11).data, (40,), 11),
+    "random 17": lambda path: bundle_of(path, random_encoder(17).data, (5, 5), 17),
+}
+
+
+def _write_sources(bundle: Bundle, folder: Path) -> list[str]:
+    """Write every C file of the codec and return the names of the sources."""
+    files = codec_files(bundle, make_plan(bundle))
+    for name, text in files.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    return sorted(name for name in files if name.endswith(".c"))
+
+
+def _run(command: list[str], folder: Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("kind", BUNDLES)
+def test_clean_under_sanitizers(kind: str, tmp_path: Path) -> None:
+    require("gcc", "Python.h")
+    bundle = BUNDLES[kind](tmp_path / "bundle")
+    sources = _write_sources(bundle, tmp_path)
+    shutil.copy(GUARD, tmp_path)
+    program = tmp_path / "guard"
+    command = ["gcc", *STRICT_FLAGS, *SANITIZERS, *sources, GUARD.name, "-o", str(program)]
+    built = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    if "asan" in built.stderr and built.returncode:
+        lack("gcc has no AddressSanitizer library (libasan)")
+    assert built.returncode == 0, built.stderr
+    rng = np.random.default_rng(0)
+    samples = bundle.samples
+    frames = np.concatenate(
+        [
+            ppg_frames(20, samples, 1),
+            rng.integers(-32768, 32768, (6, samples)),
+            np.where(rng.random((4, samples)) < 0.5, -32768, 32767),
+            [np.full(samples, -32768), np.full(samples, 32767), np.zeros(samples, int), np.arange(samples) == 0],
+        ]
+    ).astype(np.int16)
+    (tmp_path / "frames.raw").write_bytes(frames.astype("<i2").tobytes())
+    _run([str(program), "frames.raw", "indices.raw"], tmp_path)
+    indices = np.fromfile(tmp_path / "indices.raw", "<u2").reshape(len(frames), bundle.positions, bundle.levels)
+    np.testing.assert_array_equal(indices, HostShim(bundle).encode(frames))
+    np.testing.assert_array_equal(indices, ReferenceExecutor(bundle).encode(frames))
+
+
+def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:
+    """The guards can fail: the codec is told that a frame has one position more than the caller's memory."""
+    require("gcc")
+    sources = _write_sources(small_bundle(tmp_path / "bundle"), tmp_path)
+    shutil.copy(GUARD, tmp_path)
+    model = tmp_path / "edc_model.c"
+    text = model.read_text(encoding="utf-8")
+    broken = text.replace(".positions = EDC_MODEL_POSITIONS", ".positions = EDC_MODEL_POSITIONS + 1")
+    assert broken != text
+    model.write_text(broken, encoding="utf-8")
+    _run(["gcc", "-std=c11", "-O1", *sources, GUARD.name, "-o", "guard"], tmp_path)
+    (tmp_path / "frames.raw").write_bytes(ppg_frames(1, 64).tobytes())
+    command = [str(tmp_path / "guard"), "frames.raw", "indices.raw"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "after the indices" in done.stderr
+
+
+@pytest.mark.parametrize("kind", BUNDLES)
+@pytest.mark.parametrize(
+    "compiler",
+    [
+        ["gcc"],
+        ["gcc", "-O3"],
+        ["clang"],
+        ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"],
+        ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2"],
+    ],
+    ids=" ".join,
+)
+def test_no_warnings(kind: str, compiler: list[str], tmp_path: Path) -> None:
+    if not available(compiler[0]) and compiler[0] == "clang":
+        pytest.skip("clang not found")
+    require(compiler[0])
+    sources = _write_sources(BUNDLES[kind](tmp_path / "bundle"), tmp_path)
+    _run([*compiler, *STRICT_FLAGS, "-pedantic", "-Wmissing-prototypes", "-c", *sources], tmp_path)

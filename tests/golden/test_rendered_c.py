@@ -1,0 +1,54 @@
+"""The C rendered for a fixed bundle, byte for byte. `make golden` writes it anew; review the difference."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jinja2
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.project import codec_files, write_library
+from edgecodec.compile.render import GENERATED, render_codec, render_template
+from edgecodec.errors import InputError
+
+GOLDEN = Path(__file__).parent / "model"
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_rendered_as_before(bundle: Bundle, name: str) -> None:
+    text = render_codec(bundle, make_plan(bundle))[name]
+    golden = GOLDEN / name
+    if os.environ.get("EDGECODEC_UPDATE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+def test_twice_rendered_is_identical(bundle: Bundle, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_library(Bundle.load(bundle.path), tmp_path / name)
+    files = sorted(path.name for path in (tmp_path / "a").iterdir())
+    assert set(GENERATED) < set(files)
+    for name in files:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_library_holds_what_its_sources_include(bundle: Bundle) -> None:
+    files = codec_files(bundle, make_plan(bundle))
+    included = {line.split('"')[1] for text in files.values() for line in text.splitlines() if '#include "' in line}
+    assert included <= set(files)
+
+
+def test_library_never_replaces_a_foreign_folder(bundle: Bundle, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(InputError, match="holds other files"):
+        write_library(bundle, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_template_with_a_missing_name_is_an_error() -> None:
+    with pytest.raises(jinja2.UndefinedError):
+        render_template("edc_model.h.j2")

@@ -1,0 +1,160 @@
+"""Comparison of two executors: what differs first, by how much, and what may be called equal."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecodec.errors import InputError
+from edgecodec.host.stages import Stages
+from edgecodec.rvq import IntegerRvq
+from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge, verdict_of
+
+FRAMES, SAMPLES, POSITIONS, CHANNELS, LEVELS = 5, 8, 2, 3, 2
+
+
+def _stages() -> Stages:
+    rng = np.random.default_rng(7)
+    return Stages(
+        rng.integers(-128, 128, (FRAMES, SAMPLES)).astype(np.int8),
+        rng.integers(-128, 128, (FRAMES, POSITIONS, CHANNELS)).astype(np.int8),
+        rng.integers(0, 50, (FRAMES, POSITIONS, LEVELS)).astype(np.uint16),
+        rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
+        np.full(FRAMES, 2**64 - 1, np.uint64),
+    )
+
+
+def _changed(stages: Stages, stage: str, place: tuple[int, ...], value: int) -> Stages:
+    array = getattr(stages, stage).copy()
+    array[place] = value
+    return replace(stages, **{stage: array})
+
+
+def _compare(a: Stages, b: Stages, **arguments: Any) -> Comparison:
+    return compare(NamedStages("host", a), NamedStages("board", b), **arguments)
+
+
+def test_equal() -> None:
+    result = _compare(_stages(), _stages())
+    assert result.verdict is Verdict.EQUAL
+    assert result.first_divergence is None
+    assert result.pairs == (
+        Pair("host", "board", "input", FRAMES * SAMPLES, 0),
+        Pair("host", "board", "latent", FRAMES * POSITIONS * CHANNELS, 0),
+        Pair("host", "board", "indices", FRAMES * POSITIONS * LEVELS, 0),
+    )
+    assert result.statistics == (Pair("host", "board", "statistics", 2 * FRAMES, 0),)
+    assert result.indices_compared == FRAMES * POSITIONS * LEVELS
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "position", "channel", "level"),
+    [
+        ("input", (3, 7), 7, None, None),
+        ("latent", (3, 1, 2), 1, 2, None),
+        ("indices", (3, 1, 0), 1, None, 0),
+    ],
+)
+def test_one_wrong_value_is_named(
+    stage: str, place: tuple[int, ...], position: int, channel: int | None, level: int | None
+) -> None:
+    expected = int(getattr(_stages(), stage)[place])
+    result = _compare(_stages(), _changed(_stages(), stage, place, 77))
+    assert result.verdict is Verdict.DIFFERENT
+    assert {pair.stage: pair.mismatches for pair in result.pairs if pair.mismatches} == {stage: 1}
+    found = result.first_divergence
+    assert found is not None
+    assert (found.a, found.b, found.frame, found.stage) == ("host", "board", 3, stage)
+    assert (found.position, found.channel, found.level) == (position, channel, level)
+    assert (found.expected, found.received) == (expected, 77)
+    assert f"frame 3, {stage}, position {position}" in found.describe()
+
+
+@pytest.mark.parametrize("name", ["sum", "variance"])
+def test_wrong_statistics_are_a_difference(name: str) -> None:
+    result = _compare(_stages(), _changed(_stages(), name, (2,), 1))
+    assert result.verdict is Verdict.DIFFERENT
+    assert result.statistics[0].mismatches == 1
+    found = result.first_divergence
+    assert found is not None
+    assert (found.frame, found.stage, found.position) == (2, "statistics", None)
+    assert (found.expected, found.received) == (int(getattr(_stages(), name)[2]), 1)
+
+
+def test_earliest_frame_then_earliest_stage() -> None:
+    wrong = _changed(_changed(_stages(), "input", (4, 0), 99), "indices", (1, 0, 0), 99)
+    wrong = _changed(_changed(wrong, "latent", (1, 1, 1), 99), "latent", (1, 0, 2), 99)
+    found = _compare(_stages(), wrong).first_divergence
+    assert found is not None
+    assert (found.frame, found.stage, found.position, found.channel) == (1, "latent", 0, 2)
+
+
+def test_stage_that_one_side_lacks_is_left_out() -> None:
+    oracle = replace(_stages(), input=None, sum=None, variance=None)
+    result = _compare(oracle, _stages())
+    assert [pair.stage for pair in result.pairs] == ["latent", "indices"]
+    assert result.statistics == ()
+    assert result.verdict is Verdict.EQUAL
+
+
+def test_nothing_compared_is_undecided() -> None:
+    empty = Stages(None, None, np.zeros((0, POSITIONS, LEVELS), np.uint16))
+    assert _compare(empty, empty).verdict is Verdict.UNDECIDED
+    assert verdict_of([]) is Verdict.UNDECIDED
+    assert merge([]).verdict is Verdict.UNDECIDED
+    assert merge([_compare(_stages(), _stages()), _compare(empty, empty)]).verdict is Verdict.UNDECIDED
+
+
+def test_different_wins_over_undecided() -> None:
+    pairs = [Pair("a", "b", "indices", 0, 0), Pair("a", "c", "indices", 10, 1)]
+    assert verdict_of(pairs) is Verdict.DIFFERENT
+
+
+def test_lost_frames_are_refused() -> None:
+    fewer = replace(_stages(), input=None, latent=None, indices=_stages().indices[:-1], sum=None, variance=None)
+    with pytest.raises(InputError, match=r"host gives shape \(5, 2, 2\) and board \(4, 2, 2\)"):
+        _compare(_stages(), fewer)
+
+
+def test_merge_keeps_the_earliest_divergence() -> None:
+    late = _compare(_stages(), _changed(_stages(), "input", (4, 0), 99))
+    early = compare(NamedStages("tflm", _stages()), NamedStages("board", _changed(_stages(), "indices", (2, 0, 0), 99)))
+    merged = merge([late, early])
+    assert merged.verdict is Verdict.DIFFERENT
+    assert len(merged.pairs) == 6
+    assert merged.first_divergence is not None
+    assert (merged.first_divergence.a, merged.first_divergence.frame) == ("tflm", 2)
+
+
+def test_margin_by_hand() -> None:
+    # k = 1: the latent (3, 4) is the residual (6, 8) - 2 (1, 1) = (4, 6). Level 0 chooses (4, 4), leaving (0, 2).
+    books = (np.array([[0, 0], [4, 4]], np.int16), np.array([[0, 1], [0, 5], [3, 2]], np.int16))
+    rvq = IntegerRvq(books, 1, 0.1, 1)
+    a = Stages(None, np.array([[[3, 4]]], np.int8), np.array([[[1, 0]]], np.uint16))
+    # Level 1: codes at squared distances 1, 9 and 9 from (0, 2).
+    result = _compare(a, replace(a, indices=np.array([[[1, 2]]], np.uint16)), rvq=rvq)
+    assert result.first_divergence is not None
+    assert (result.first_divergence.level, result.first_divergence.margin) == (1, 8)
+    # Level 0: (4, 6) is at 52 from (0, 0) and at 4 from (4, 4).
+    result = _compare(a, replace(a, indices=np.array([[[0, 0]]], np.uint16)), rvq=rvq)
+    assert result.first_divergence is not None
+    assert (result.first_divergence.level, result.first_divergence.margin) == (0, 48)
+    assert "decision margin 48" in result.first_divergence.describe()
+    # An index outside the codebook, as a damaged reply may hold, has no margin.
+    result = _compare(a, replace(a, indices=np.array([[[1, 3]]], np.uint16)), rvq=rvq)
+    assert result.first_divergence is not None
+    assert result.first_divergence.margin is None
+
+
+def test_json() -> None:
+    document = json.loads(json.dumps(_compare(_stages(), _changed(_stages(), "latent", (0, 1, 2), 7)).to_json()))
+    assert document["verdict"] == "different"
+    assert document["pairs"][1] == {"a": "host", "b": "board", "stage": "latent", "compared": 30, "mismatches": 1}
+    assert document["first_divergence"]["frame"] == 0
+    assert document["first_divergence"]["level"] is None
+    assert set(document["first_divergence"]) >= {"frame", "stage", "position", "level", "expected", "received"}
+    assert json.loads(json.dumps(_compare(_stages(), _stages()).to_json()))["first_divergence"] is None

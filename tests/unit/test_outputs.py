@@ -1,0 +1,96 @@
+"""Output folders and files appear whole or not at all."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.errors import InputError
+from edgecodec.outputs import npz_bytes, replace_folder, write_file
+
+
+def test_folder_appears_only_on_success(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    with replace_folder(target, marker="m") as folder:
+        (folder / "m").write_text("1")
+        assert not target.exists()
+    assert (target / "m").read_text() == "1"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_failure_leaves_the_old_folder_and_no_trace(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "m").write_text("old")
+
+    def fail() -> None:
+        with replace_folder(target, marker="m") as folder:
+            (folder / "m").write_text("new")
+            raise RuntimeError("compiler died")
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert (target / "m").read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    for name in ("first", "second"):
+        with replace_folder(target, marker="m") as folder:
+            (folder / "m").touch()
+            (folder / name).touch()
+    assert sorted(p.name for p in target.iterdir()) == ["m", "second"]
+
+
+def test_foreign_folder_is_kept_unless_forced(tmp_path: Path) -> None:
+    target = tmp_path / "home"
+    target.mkdir()
+    (target / "thesis.tex").write_text("years")
+
+    def write(force: bool) -> None:
+        with replace_folder(target, marker="m", force=force) as folder:
+            (folder / "m").touch()
+
+    with pytest.raises(InputError, match="holds other files"):
+        write(force=False)
+    assert (target / "thesis.tex").exists()
+    write(force=True)
+    assert [p.name for p in target.iterdir()] == ["m"]
+
+
+def test_target_that_is_a_file_or_below_one(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    for target in (file, file / "below"):
+        with pytest.raises(InputError, match=r"no folder|cannot be written"), replace_folder(target, marker="m"):
+            pass
+    with pytest.raises(InputError, match="cannot be written"):
+        write_file(file / "below", b"")
+
+
+def test_file_is_replaced_and_nothing_left_beside(tmp_path: Path) -> None:
+    target = tmp_path / "sub" / "a.npz"
+    write_file(target, b"1")
+    write_file(target, b"2")
+    assert target.read_bytes() == b"2"
+    assert [p.name for p in target.parent.iterdir()] == ["a.npz"]
+
+
+def test_file_over_a_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be written"):
+        write_file(tmp_path, b"1")
+    assert list(tmp_path.parent.glob(f".{tmp_path.name}.*")) == []
+
+
+def test_npz_has_no_time_stamps_and_reads_back() -> None:
+    arrays = {"frames": np.arange(6, dtype=np.int16).reshape(2, 3), "x": np.float32(1.5)[None]}
+    data = npz_bytes(arrays)
+    assert data == npz_bytes(arrays)
+    with np.load(io.BytesIO(data)) as loaded:
+        assert loaded["frames"].dtype == np.int16
+        np.testing.assert_array_equal(loaded["frames"], arrays["frames"])
+        np.testing.assert_array_equal(loaded["x"], arrays["x"])

@@ -1,0 +1,91 @@
+"""The plan: memory without overlap, accumulators proven."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.graph import Layer, Op
+from edgecodec.compile.plan import fold_bias, make_plan
+from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.errors import PlanError
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, overflowing_encoder
+
+
+def test_tensors_alive_together_do_not_overlap(bundle: Bundle) -> None:
+    plan = make_plan(bundle)
+    for a, b in itertools.combinations(plan.buffers, 2):
+        if a.first_step <= b.last_step and b.first_step <= a.last_step:
+            assert a.offset_bytes + a.size_bytes <= b.offset_bytes or b.offset_bytes + b.size_bytes <= a.offset_bytes
+    for buffer in plan.buffers:
+        assert 0 <= buffer.offset_bytes <= plan.arena_bytes - buffer.size_bytes
+        assert buffer.offset_bytes % 4 == 0
+
+
+def test_arena_is_the_largest_pair(bundle: Bundle) -> None:
+    # 64, 32x8, 16x12, 8x12, 8x10, 8x6 bytes: the widest pair is 256 + 192.
+    plan = make_plan(bundle)
+    assert plan.arena_bytes == 448
+    assert plan.state_bytes == 448 + 2 * 6
+
+
+@pytest.mark.parametrize("width", [1, 7, 63])
+def test_odd_sizes_stay_aligned(tmp_path: Path, width: int) -> None:
+    made = bundle_of(tmp_path / "b", build_encoder([LayerSpec(CONV, 3, 3), LayerSpec(CONV, 5, 1)], width), sizes=(3,))
+    plan = make_plan(made)
+    assert plan.state_bytes % 4 == 0
+    assert all(buffer.offset_bytes % 4 == 0 for buffer in plan.buffers)
+
+
+def layer_of(shift: int, bias: int, zero_point: int = -128) -> Layer:
+    """One tap of weight 2 into one channel."""
+    layer = read_graph(build_encoder([LayerSpec(CONV, 1, 1)], 4)).layers[0]
+    return replace(
+        layer,
+        input=replace(layer.input, zero_point=zero_point),
+        weights=np.full((1, 1, 1), 2, np.int8),
+        bias=np.array([bias], np.int32),
+        shift=np.array([shift], np.int32),
+    )
+
+
+def test_fold_bias_by_hand() -> None:
+    folded, bound = fold_bias(layer_of(shift=0, bias=1000, zero_point=-5))
+    assert folded.tolist() == [1000 + 5 * 2]
+    assert bound == 1010 + 128 * 2
+
+
+def test_fold_bias_of_a_depthwise_layer_sums_taps() -> None:
+    layer = read_graph(build_encoder([LayerSpec(CONV, 3, 1), LayerSpec("DEPTHWISE_CONV_2D", 0, 5)], 9)).layers[1]
+    assert layer.op is Op.DEPTHWISE
+    folded, _ = fold_bias(layer)
+    expected = layer.bias - layer.input.zero_point * layer.weights.astype(np.int32).sum(axis=0)
+    np.testing.assert_array_equal(folded, expected)
+
+
+def test_overflow_is_refused_exactly_at_the_limit() -> None:
+    # bias' = bias + 256 and the products add up to 256: the sum reaches 2^31 - 1 and no further.
+    largest = 2**31 - 1 - 512
+    assert fold_bias(layer_of(shift=0, bias=largest))[1] == 2**31 - 1
+    with pytest.raises(PlanError, match="may reach 2147483648"):
+        fold_bias(layer_of(shift=0, bias=largest + 1))
+    with pytest.raises(PlanError, match="channel 0"):
+        fold_bias(layer_of(shift=1, bias=2**30))
+    assert fold_bias(layer_of(shift=1, bias=2**30 - 1 - 512))[1] == 2**30 - 1
+
+
+def test_huge_left_shift_is_refused_even_for_zeros() -> None:
+    layer = replace(layer_of(shift=31, bias=0), weights=np.zeros((1, 1, 1), np.int8))
+    with pytest.raises(PlanError):
+        fold_bias(layer)
+
+
+def test_overflowing_model_is_refused() -> None:
+    layer = read_graph(overflowing_encoder()).layers[0]
+    with pytest.raises(PlanError, match="CONV_2D 'encoder/conv_0'"):
+        fold_bias(layer)
