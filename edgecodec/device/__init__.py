@@ -1,0 +1,1 @@
+"""Boards: their data, firmware, emulator, serial link and test harness."""

@@ -1,0 +1,175 @@
+"""Boards as data: one YAML file a board in ``firmware/boards``, or a file of the user's."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from edgecodec.errors import InputError
+from edgecodec.resources import firmware_dir
+
+_MAX_FILE_BYTES = 64 * 1024
+_MAX_ADDRESS = 0xFFFFFFFF
+_FLAG = r"^[a-z0-9][a-z0-9.+-]*$"
+_KIND = r"^[a-z][a-z0-9_]*$"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Cpu(_Strict):
+    """What the compiler is told about the CPU."""
+
+    mcpu: str = Field(pattern=_FLAG)
+    """Value of ``-mcpu``."""
+    float_abi: Literal["soft", "softfp", "hard"]
+    fpu: str | None = Field(default=None, pattern=_FLAG)
+    """Value of ``-mfpu``; None when ``-mcpu`` says it."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Options of ``arm-none-eabi-gcc`` that choose the CPU."""
+        flags = (f"-mcpu={self.mcpu}", "-mthumb", f"-mfloat-abi={self.float_abi}")
+        return flags if self.fpu is None else (*flags, f"-mfpu={self.fpu}")
+
+
+class Region(_Strict):
+    """A piece of the memory map."""
+
+    origin: int = Field(ge=0, le=_MAX_ADDRESS)
+    length: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Bytes."""
+
+
+class Memory(_Strict):
+    """Where code and data go."""
+
+    flash: Region
+    """Starts with the vector table."""
+    ram: Region
+
+
+class Uart(_Strict):
+    """The UART that the link uses, 8N1."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``uart.c`` drives it."""
+    base: int = Field(ge=0, le=_MAX_ADDRESS)
+    clock_hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Clock that the baud rate is divided from."""
+    baud: int = Field(ge=1200, le=12_000_000)
+    rx_irq: int = Field(ge=0, le=479)
+    """Interrupt number of "a byte has come", which ends the CPU's sleep."""
+
+
+class Timer(_Strict):
+    """The free-running counter that measures the codec."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``timer.c`` reads it."""
+    base: int = Field(ge=0, le=_MAX_ADDRESS)
+    hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Nominal rate."""
+    counts: Literal["instructions", "cycles"]
+    """What its ticks stand for: emulators know no cycles, and are calibrated at start-up."""
+
+
+class EmulatorInfo(_Strict):
+    """How QEMU emulates the board."""
+
+    machine: str = Field(pattern=_FLAG)
+    """Value of ``-M``."""
+    args: tuple[str, ...] = Field(default=(), strict=False)
+    """Further options of ``qemu-system-arm``."""
+
+
+class Board(_Strict):
+    """A board. The file's keys are these fields."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    description: str = Field(min_length=1, max_length=200)
+    core: str = Field(pattern=r"^cortex-m[0-9]+(plus)?$")
+    cpu: Cpu
+    memory: Memory
+    stack_bytes: int = Field(ge=256, multiple_of=8)
+    """RAM kept for the stack."""
+    uart: Uart
+    timer: Timer
+    window: int = Field(ge=1, le=64)
+    """Requests the host may have in flight; 1 where the UART would lose bytes while the CPU is busy."""
+    emulator: EmulatorInfo | None = None
+    """None when only the real board exists."""
+    sources: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Where the figures come from."""
+
+    @field_validator("uart", "timer", mode="after")
+    @classmethod
+    def _has_driver(cls, part: Uart | Timer) -> Uart | Timer:
+        source = "uart.c" if isinstance(part, Uart) else "timer.c"
+        families = sorted(path.parent.name for path in (firmware_dir() / "port").glob(f"*/{source}"))
+        if part.kind not in families:
+            raise ValueError(f"no port/{part.kind}/{source}; kind is one of {', '.join(families)}")
+        return part
+
+
+def list_boards() -> list[Board]:
+    """The boards that come with edgecodec, sorted by name. Raises InputError when a file of theirs is damaged."""
+    return [_read(path) for path in _board_files()]
+
+
+def load_board(name_or_path: str | os.PathLike[str]) -> Board:
+    """The board of that name, or of that YAML file (``.yaml``, ``.yml`` or any path with a folder).
+
+    Raises InputError for an unknown name, with the nearest ones, and for a file that is missing or wrong,
+    with the path of the key.
+    """
+    text = os.fspath(name_or_path)
+    if Path(text).suffix in {".yaml", ".yml"} or len(Path(text).parts) > 1:
+        return _read(Path(text))
+    files = {path.stem: path for path in _board_files()}
+    if text in files:
+        return _read(files[text])
+    near = difflib.get_close_matches(text, files, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else f"known boards: {', '.join(files)}"
+    raise InputError(f"board {text!r} is unknown; {hint} (a board file of your own is given by its path)")
+
+
+def _board_files() -> list[Path]:
+    return sorted((firmware_dir() / "boards").glob("*.yaml"))
+
+
+def _read(path: Path) -> Board:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise InputError(f"board file {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    if len(data) > _MAX_FILE_BYTES:
+        raise InputError(f"board file {path}: larger than {_MAX_FILE_BYTES} bytes, so it is no board file")
+    try:
+        raw: Any = yaml.safe_load(data)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"board file {path}: not valid YAML ({' '.join(str(error).split())})") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"board file {path}: expected keys such as name, cpu and memory; found {type(raw).__name__}")
+    try:
+        return Board.model_validate(raw)
+    except (ValidationError, RecursionError) as error:
+        raise InputError(f"board file {path}: {_first_problem(error)}") from error
+
+
+def _first_problem(error: ValidationError | RecursionError) -> str:
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
+    problems = error.errors()
+    first = problems[0]
+    key = ".".join(str(part) for part in first["loc"])
+    found = "" if isinstance(first["input"], dict) else f" (found {str(first['input'])[:60]!r})"
+    more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
+    return f"{key}: {first['msg']}{found}{more}"

@@ -1,0 +1,333 @@
+"""A bundle's firmware: a plain CMake project, its ELF, and what it takes of the board's memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgecodec import __version__
+from edgecodec.cache import cache_dir
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.project import codec_files
+from edgecodec.compile.render import render_template
+from edgecodec.device.toolchain import Toolchain, find_toolchain
+from edgecodec.errors import BuildError, InputError
+from edgecodec.outputs import replace_folder
+from edgecodec.resources import firmware_dir
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.device.boards import Board
+
+REPORT = "build-report.json"
+ELF = "firmware.elf"
+MAP = "firmware.map"
+BINARY = "firmware.bin"
+OPTIMIZE_FLAGS = {"speed": "-O2", "size": "-Os"}
+_TIMEOUT_S = 600
+_LARGEST_SYMBOLS = 20
+_STACK_SECTION = ".stack"
+# A user's flags would make another firmware of the same sources.
+_IGNORED_VARIABLES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_TOOLCHAIN_FILE", "CPATH")
+
+
+@dataclass(frozen=True)
+class Symbol:
+    """A function or object of the firmware."""
+
+    name: str
+    bytes: int
+    section: str
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """A built firmware and its sizes in bytes."""
+
+    elf: Path
+    elf_sha256: str
+    board: str
+    bundle_digest: str
+    optimize: str
+    compiler: str
+    text: int
+    rodata: int
+    data: int
+    """Initialised variables: in RAM, with a copy in flash."""
+    bss: int
+    """Zeroed variables: codec state, link buffers."""
+    stack: int
+    """Reserved by the linker script."""
+    codec_state_bytes: int
+    """The codec's part of bss."""
+    symbols: tuple[Symbol, ...]
+    """The largest, largest first."""
+
+    @property
+    def flash_bytes(self) -> int:
+        """Code, constants and the initial values of variables."""
+        return self.text + self.rodata + self.data
+
+    @property
+    def ram_bytes(self) -> int:
+        """Variables and reserved stack."""
+        return self.data + self.bss + self.stack
+
+    def to_json(self) -> dict[str, Any]:
+        """The document of ``build-report.json``, the same bytes for the same build."""
+        return asdict(self) | {
+            "elf": self.elf.name,
+            "flash_bytes": self.flash_bytes,
+            "ram_bytes": self.ram_bytes,
+        }
+
+
+def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed") -> dict[str, str]:
+    """Every file of the firmware project, path to text; the same bundle and board give the same bytes.
+
+    Raises PlanError when the codec cannot be executed exactly, InputError for another ``optimize`` than
+    ``"speed"`` and ``"size"``.
+    """
+    if optimize not in OPTIMIZE_FLAGS:
+        raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
+    plan = make_plan(bundle)
+    files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
+    files |= _copied(board)
+    context = {
+        "version": __version__,
+        "board": board,
+        "bundle": bundle,
+        "plan": plan,
+        "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "sources": sorted(path for path in files if path.endswith(".c")),
+        "include_folders": sorted({str(Path(path).parent.as_posix()) for path in files if path.endswith(".h")}),
+    }
+    for name in ("edc_board.h", "board.ld", "toolchain.cmake", "CMakeLists.txt", "README.md"):
+        files[name] = render_template(f"firmware_{name}.j2", **context)
+    return files
+
+
+def write_project(bundle: Bundle, board: Board, folder: Path, *, optimize: str = "speed") -> None:
+    """Write the firmware project into ``folder``. Raises as :func:`project_files`."""
+    _write_files(project_files(bundle, board, optimize=optimize), folder)
+
+
+def build_firmware(
+    bundle: Bundle,
+    board: Board,
+    out: str | os.PathLike[str],
+    *,
+    optimize: str = "speed",
+    force: bool = False,
+) -> Firmware:
+    """Write the firmware project, ELF, binary, map and report into the folder ``out``.
+
+    An earlier build there is replaced; nothing is left behind on failure. Raises BuildError when a tool is
+    missing, the compiler fails or the codec does not fit the board, InputError when ``out`` holds other files,
+    and as :func:`project_files`.
+    """
+    files = project_files(bundle, board, optimize=optimize)
+    with replace_folder(out, marker=REPORT, force=force) as folder:
+        _build(files, bundle, board, optimize, folder)
+    return read_firmware(Path(out))
+
+
+def cached_firmware(bundle: Bundle, board: Board, *, optimize: str = "speed") -> Firmware:
+    """The same, in the cache folder: built only when a source, a flag or the compiler has changed.
+
+    Safe for processes that build at the same time. Raises as :func:`build_firmware`.
+    """
+    files = project_files(bundle, board, optimize=optimize)
+    inputs = json.dumps([files, find_toolchain().compiler_version], sort_keys=True)
+    folder = cache_dir() / "firmware" / hashlib.sha256(inputs.encode()).hexdigest()
+    with suppress(BuildError):
+        return read_firmware(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".build.", dir=folder.parent))
+    except OSError as error:
+        raise BuildError(
+            f"the cache {folder.parent} cannot be written ({error.strerror}); set EDGECODEC_CACHE to a folder"
+        ) from error
+    try:
+        _build(files, bundle, board, optimize, beside / "done")
+        _install(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return read_firmware(folder)
+
+
+def read_firmware(folder: Path) -> Firmware:
+    """The firmware in a folder that :func:`build_firmware` wrote. Raises BuildError when it is damaged."""
+    path = folder / REPORT
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        symbols = tuple(Symbol(**symbol) for symbol in document.pop("symbols"))
+        for derived in ("flash_bytes", "ram_bytes"):
+            del document[derived]
+        firmware = Firmware(**document | {"elf": folder / document["elf"], "symbols": symbols})
+        damaged = _sha256(firmware.elf) != firmware.elf_sha256
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BuildError(f"{path}: not a readable build report ({error}); build the firmware again") from error
+    if damaged:
+        raise BuildError(f"{firmware.elf}: not the file that the build wrote; build the firmware again")
+    return firmware
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _install(beside: Path, folder: Path) -> None:
+    """Rename ``beside/done`` to ``folder``, unless another process has just put the same build there."""
+    with suppress(OSError):
+        os.rename(beside / "done", folder)
+        return
+    with suppress(BuildError):
+        read_firmware(folder)
+        return
+    try:
+        os.rename(folder, beside / "damaged")
+        os.rename(beside / "done", folder)
+    except OSError as error:
+        raise BuildError(f"{folder} cannot be replaced ({error.strerror}); delete it") from error
+
+
+def _copied(board: Board) -> dict[str, str]:
+    root = firmware_dir()
+    paths = [*(root / "link").glob("edc_*.[ch]"), root / "port" / "edc_port.h"]
+    paths += (root / "port" / "cortex_m").glob("*.[ch]")
+    paths += (root / "port" / board.uart.kind).glob("*.h")
+    paths += [root / "port" / board.uart.kind / "uart.c", root / "port" / board.timer.kind / "timer.c"]
+    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def _write_files(files: dict[str, str], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", newline="\n")
+
+
+def _build(files: dict[str, str], bundle: Bundle, board: Board, optimize: str, folder: Path) -> None:
+    toolchain = find_toolchain()
+    _write_files(files, folder)
+    with tempfile.TemporaryDirectory(prefix="edgecodec-build-") as name:
+        # CMake takes no project path with some of the characters that a user's folder may have.
+        project, build = Path(name) / "project", Path(name) / "build"
+        _write_files(files, project)
+        run = _Runner(board)
+        run([toolchain.cmake, *_configure_arguments(toolchain, project, build)])
+        run([toolchain.cmake, "--build", build])
+        run([toolchain.objcopy, "-O", "binary", build / ELF, build / BINARY])
+        for output in (ELF, BINARY, MAP):
+            shutil.copyfile(build / output, folder / output)
+    firmware = _measure(folder / ELF, bundle, board, optimize, toolchain)
+    report = json.dumps(firmware.to_json(), indent=2) + "\n"
+    (folder / REPORT).write_text(report, encoding="utf-8", newline="\n")
+
+
+def _configure_arguments(toolchain: Toolchain, project: Path, build: Path) -> list[str | Path]:
+    return [
+        "-G",
+        "Ninja",
+        "-S",
+        project,
+        "-B",
+        build,
+        f"-DCMAKE_MAKE_PROGRAM={toolchain.ninja}",
+        f"-DCMAKE_C_COMPILER={toolchain.compiler}",
+        f"-DCMAKE_TOOLCHAIN_FILE={project / 'toolchain.cmake'}",
+    ]
+
+
+class _Runner:
+    """Runs build tools and turns their failures into BuildError."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._environment = {key: value for key, value in os.environ.items() if key not in _IGNORED_VARIABLES}
+        self._environment["LC_ALL"] = "C"
+
+    def __call__(self, command: list[str | Path]) -> None:
+        program = Path(command[0]).name
+        try:
+            done = subprocess.run(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                errors="replace",
+                timeout=_TIMEOUT_S,
+                env=self._environment,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise BuildError(f"{program} did not end within {_TIMEOUT_S} s; is the machine overloaded?") from error
+        except OSError as error:
+            raise BuildError(f"{program} cannot be run ({error.strerror})") from error
+        if done.returncode != 0:
+            raise BuildError(self._message(program, done.stdout), done.stdout)
+
+    def _message(self, program: str, output: str) -> str:
+        overflows = dict(re.findall(r"region `(\w+)' overflowed by (\d+) bytes", output))
+        if overflows:
+            return self._overflow_message({name.lower(): int(count) for name, count in overflows.items()})
+        problem = re.compile(r"\berror\b|undefined reference", re.IGNORECASE)
+        errors = [line.strip() for line in output.splitlines() if problem.search(line)]
+        return f"{program} failed: {errors[0] if errors else 'see its output'}"
+
+    def _overflow_message(self, overflows: dict[str, int]) -> str:
+        parts = []
+        for name, excess in sorted(overflows.items()):
+            length = getattr(self._board.memory, name).length
+            parts.append(f"{length + excess:,} bytes of {'RAM' if name == 'ram' else name}, {length:,} are there")
+        return (
+            f"the firmware does not fit {self._board.name}: it needs {'; '.join(parts)}; "
+            "choose a larger board, a smaller model or optimize for size"
+        )
+
+
+def _measure(elf: Path, bundle: Bundle, board: Board, optimize: str, toolchain: Toolchain) -> Firmware:
+    from elftools.elf.elffile import ELFFile
+
+    with elf.open("rb") as file:
+        image = ELFFile(file)
+        sizes = {section.name: int(section["sh_size"]) for section in image.iter_sections()}
+        symbols = _symbols(image)
+    return Firmware(
+        elf=elf,
+        elf_sha256=_sha256(elf),
+        board=board.name,
+        bundle_digest=bundle.digest,
+        optimize=optimize,
+        compiler=toolchain.compiler_version,
+        text=sizes.get(".text", 0),
+        rodata=sizes.get(".rodata", 0),
+        data=sizes.get(".data", 0),
+        bss=sizes.get(".bss", 0),
+        stack=sizes.get(_STACK_SECTION, 0),
+        codec_state_bytes=make_plan(bundle).state_bytes,
+        symbols=symbols,
+    )
+
+
+def _symbols(image: Any) -> tuple[Symbol, ...]:
+    table = image.get_section_by_name(".symtab")
+    found = [
+        Symbol(symbol.name, int(symbol["st_size"]), image.get_section(symbol["st_shndx"]).name)
+        for symbol in table.iter_symbols()
+        if symbol["st_info"]["type"] in {"STT_FUNC", "STT_OBJECT"} and isinstance(symbol["st_shndx"], int)
+    ]
+    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name))[:_LARGEST_SYMBOLS])

@@ -1,0 +1,185 @@
+"""Runs firmware on a board that QEMU emulates, with its UART behind a TCP port of this machine."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from edgecodec.device.boards import Board
+from edgecodec.device.protocol import FLUSH, Message, MessageReader, MessageType, hello_request
+from edgecodec.errors import BuildError, DeviceError
+
+QEMU = "qemu-system-arm"
+_INSTRUCTION_NS_SHIFT = 6
+"""One instruction takes 2^6 virtual ns, whatever the host does, so counts repeat."""
+_NO_ESCAPE = "256"
+_POLL_S = 0.05
+_LONGEST_HELLO_BYTES = 1024
+
+
+class Emulator:
+    """QEMU with ``elf`` on ``board``; a context manager, whose ``url`` a serial port opens.
+
+    Starting waits until the firmware answers HELLO, at most ``start_timeout_s``. QEMU ends with the block, and,
+    on Linux, with the thread that started it. Raises BuildError when QEMU is missing, DeviceError when the board
+    has no emulator or the firmware does not answer, with what QEMU printed.
+    """
+
+    def __init__(self, board: Board, elf: str | os.PathLike[str], *, start_timeout_s: float = 30.0) -> None:
+        self._board = board
+        self._elf = Path(elf)
+        self._start_timeout_s = start_timeout_s
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
+        self._port = 0
+
+    def __enter__(self) -> Emulator:
+        try:
+            self._start()
+            self._wait()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """For ``serial.serial_for_url``."""
+        return f"socket://127.0.0.1:{self._port}"
+
+    @property
+    def output(self) -> str:
+        """What QEMU has printed so far."""
+        if self._stderr is None:
+            return ""
+        self._stderr.seek(0)
+        return self._stderr.read().decode(errors="replace")
+
+    def stop(self) -> None:
+        """End QEMU. May be called twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+        if self._stderr is not None:
+            self._stderr.close()
+            self._stderr = None
+
+    def _start(self) -> None:
+        program = shutil.which(QEMU)
+        if program is None:
+            raise BuildError(f"{QEMU} not found; install the Debian package {QEMU}")
+        if self._board.emulator is None:
+            raise DeviceError(f"board {self._board.name} has no emulator; flash the real one and pass its --port")
+        # QEMU inherits a listening socket, so no other process can take the port in between.
+        with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
+            self._port = server.getsockname()[1]
+            self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
+            self._process = subprocess.Popen(
+                [program, *self._arguments(server.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._stderr,
+                stderr=self._stderr,
+                pass_fds=[server.fileno()],
+                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - only calls prctl
+            )
+
+    def _arguments(self, listener: int) -> list[str]:
+        """Options of QEMU.
+
+        ``mux=on`` gives the UART a queue of 32 bytes instead of one; with it the link is two to three times
+        faster, and bytes that come before the firmware runs do not stall it. ``-echr`` puts the escape
+        character that comes with it out of the range of bytes. ``nodelay`` keeps single bytes from waiting
+        for more.
+        """
+        assert self._board.emulator is not None
+        return [
+            *("-M", self._board.emulator.machine),
+            *("-kernel", str(self._elf.absolute())),
+            *("-display", "none"),
+            *("-monitor", "none"),
+            "-nodefaults",
+            *("-icount", f"shift={_INSTRUCTION_NS_SHIFT}"),
+            *("-chardev", f"socket,id=uart,fd={listener},server=on,wait=off,nodelay=on,mux=on"),
+            *("-serial", "chardev:uart"),
+            *("-echr", _NO_ESCAPE),
+            *self._board.emulator.args,
+        ]
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._start_timeout_s
+        reader = MessageReader(_LONGEST_HELLO_BYTES)
+        with socket.create_connection(("127.0.0.1", self._port), timeout=self._start_timeout_s) as connection:
+            connection.settimeout(_POLL_S)
+            next_try = 0.0
+            while time.monotonic() < deadline:
+                if time.monotonic() >= next_try:
+                    _send(connection, FLUSH + hello_request(0))
+                    next_try = time.monotonic() + 5 * _POLL_S
+                data = _receive(connection)
+                if data == b"" or self._has_ended():
+                    break
+                if any(isinstance(m, Message) and m.type == MessageType.HELLO_REPLY for m in reader.feed(data or b"")):
+                    return
+        raise DeviceError(self._why())
+
+    def _has_ended(self) -> bool:
+        return self._process is None or self._process.poll() is not None
+
+    def _why(self) -> str:
+        # QEMU closes the socket a moment before it ends.
+        try:
+            code = self._process.wait(1.0) if self._process is not None else None
+        except subprocess.TimeoutExpired:
+            return (
+                f"emulated board {self._board.name}: firmware {self._elf} did not answer within "
+                f"{self._start_timeout_s:g} s{self._said()}; build it again for this board"
+            )
+        return f"emulated board {self._board.name}: {QEMU} ended with status {code}{self._said()}"
+
+    def _said(self) -> str:
+        text = " ".join(self.output.split())
+        return f" ({text})" if text else ""
+
+
+def _send(connection: socket.socket, data: bytes) -> None:
+    # A QEMU that ended is told by the next receive.
+    try:
+        connection.sendall(data)
+    except OSError:
+        return
+
+
+def _receive(connection: socket.socket) -> bytes | None:
+    """Bytes, empty when the other side has closed, None when there are none yet."""
+    try:
+        return connection.recv(4096)
+    except TimeoutError:
+        return None
+    except OSError:
+        return b""
+
+
+def _end_with_parent() -> Callable[[], None] | None:
+    """Linux: have the kernel end the child when the thread that started it ends, even by SIGKILL."""
+    if sys.platform != "linux":
+        return None
+    set_death_signal = 1
+    prctl = ctypes.CDLL(None).prctl
+    return lambda: prctl(set_death_signal, signal.SIGKILL)

@@ -1,0 +1,266 @@
+"""Messages of the serial link (SPEC.md 2): bytes in, bytes out, no I/O.
+
+A message is ``type u8 | seq u16 | payload | crc32 u32``, COBS-encoded and ended by ``0x00``.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+import numpy as np
+import numpy.typing as npt
+from cobs import cobs
+
+from edgecodec.errors import DeviceError
+
+PROTOCOL = 1
+REPLY = 0x80
+NO_SEQ = 0xFFFF
+"""``seq`` of ERROR: the device could not read the request's."""
+FLUSH = b"\0\0"
+"""Ends whatever half a message the device has got."""
+_HEADER = struct.Struct("<BH")
+_CRC = struct.Struct("<I")
+_HELLO = struct.Struct("<BBBB32sHHHHIIII")
+_ENCODE = struct.Struct("<BBiQIII")
+_SHORTEST = _HEADER.size + _CRC.size
+
+
+class MessageType(IntEnum):
+    """First byte of a message."""
+
+    HELLO = 0x01
+    ENCODE = 0x02
+    HELLO_REPLY = HELLO | REPLY
+    ENCODE_REPLY = ENCODE | REPLY
+    ERROR = 0xFF
+
+
+class Status(IntEnum):
+    """First byte of a reply's payload."""
+
+    OK = 0
+    BAD_FRAME = 1
+    BAD_TYPE = 2
+    BAD_LENGTH = 3
+    BAD_FLAGS = 4
+    ENGINE = 5
+
+
+class ReadBack(IntFlag):
+    """Stages that ENCODE's reply carries besides the indices."""
+
+    NONE = 0
+    INPUT = 1
+    LATENT = 2
+
+
+@dataclass(frozen=True)
+class Message:
+    """A message whose CRC was right."""
+
+    type: int
+    seq: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class BadMessage:
+    """Bytes between two delimiters that are no message."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a codec: T samples, P positions, L levels, D latent channels."""
+
+    samples: int
+    positions: int
+    levels: int
+    latent_channels: int
+
+
+@dataclass(frozen=True)
+class HelloReply:
+    """What a device says of itself."""
+
+    engine: int
+    """0 native, 1 TFLM."""
+    window: int
+    """Requests it takes in flight."""
+    digest: str
+    """Of its bundle, hex."""
+    shape: Shape
+    state_bytes: int
+    timer_hz: int
+    calibration_instructions: int
+    """Instructions of a loop timed at start-up; 0 when ticks are CPU cycles."""
+    calibration_ticks: int
+    board: str
+    version: str
+
+    @property
+    def counts_cycles(self) -> bool:
+        """Whether ticks are CPU cycles rather than a measure of instructions."""
+        return self.calibration_instructions == 0
+
+    @property
+    def per_tick(self) -> float:
+        """Instructions (or cycles) of one tick."""
+        return 1.0 if self.counts_cycles else self.calibration_instructions / self.calibration_ticks
+
+
+@dataclass(frozen=True)
+class EncodeReply:
+    """One encoded frame."""
+
+    sum: int
+    """S of SPEC.md 1.1."""
+    variance: int
+    """V of SPEC.md 1.1."""
+    ticks: tuple[int, int, int]
+    """Of normaliser, encoder and RVQ."""
+    indices: npt.NDArray[np.uint16]
+    """``[P, L]``"""
+    input: npt.NDArray[np.int8] | None
+    """``[T]``"""
+    latent: npt.NDArray[np.int8] | None
+    """``[P, D]``"""
+
+
+def encode_message(message: Message) -> bytes:
+    """The bytes on the wire, delimiter included."""
+    body = _HEADER.pack(message.type, message.seq) + message.payload
+    return bytes(cobs.encode(body + _CRC.pack(zlib.crc32(body)))) + b"\0"
+
+
+def decode_message(data: bytes) -> Message | BadMessage:
+    """Decode what stood between two delimiters."""
+    try:
+        body = bytes(cobs.decode(data))
+    except cobs.DecodeError as error:
+        return BadMessage(f"COBS: {error}")
+    if len(body) < _SHORTEST:
+        return BadMessage(f"{len(body)} bytes; a message has at least {_SHORTEST}")
+    content = body[: -_CRC.size]
+    if _CRC.unpack(body[-_CRC.size :])[0] != zlib.crc32(content):
+        return BadMessage("CRC")
+    kind, seq = _HEADER.unpack_from(content)
+    return Message(kind, seq, content[_HEADER.size :])
+
+
+class MessageReader:
+    """Takes a byte stream apart. Longer messages than ``max_bytes`` (encoded) are bad, so memory is bounded."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._pending = bytearray()
+        self._skipping = False
+
+    def feed(self, data: bytes) -> list[Message | BadMessage]:
+        """The messages that ``data`` completes. Empty ones are skipped."""
+        found: list[Message | BadMessage] = []
+        *ended, rest = data.split(b"\0")
+        for part in ended:
+            self._append(part, found)
+            if self._pending and not self._skipping:
+                found.append(decode_message(bytes(self._pending)))
+            self._pending.clear()
+            self._skipping = False
+        self._append(rest, found)
+        return found
+
+    def _append(self, part: bytes, found: list[Message | BadMessage]) -> None:
+        if self._skipping:
+            return
+        self._pending += part
+        if len(self._pending) > self._max_bytes:
+            found.append(BadMessage(f"longer than {self._max_bytes} bytes"))
+            self._pending.clear()
+            self._skipping = True
+
+
+def longest_reply_bytes(shape: Shape) -> int:
+    """Encoded bytes of the longest reply of a codec of that shape, delimiter excluded."""
+    hello = _HELLO.size + 2 * 256
+    encode = _ENCODE.size + 2 * shape.positions * shape.levels + shape.samples + shape.positions * shape.latent_channels
+    body = _SHORTEST + max(hello, encode)
+    return int(cobs.max_encoded_length(body))
+
+
+def hello_request(seq: int) -> bytes:
+    """HELLO as bytes on the wire."""
+    return encode_message(Message(MessageType.HELLO, seq, b""))
+
+
+def encode_request(seq: int, read_back: ReadBack, frame: npt.NDArray[np.int16]) -> bytes:
+    """ENCODE of one int16 ``[T]`` frame as bytes on the wire."""
+    return encode_message(Message(MessageType.ENCODE, seq, bytes([read_back]) + frame.astype("<i2").tobytes()))
+
+
+def parse_hello(payload: bytes) -> HelloReply:
+    """Read a HELLO reply. Raises DeviceError for a refusal, another protocol or a wrong length."""
+    _check_status(payload)
+    if len(payload) > 1 and payload[1] != PROTOCOL:
+        raise DeviceError(
+            f"the firmware speaks link protocol {payload[1]}; this edgecodec speaks {PROTOCOL}; "
+            "build the firmware again"
+        )
+    try:
+        fields = _HELLO.unpack_from(payload)
+        board, rest = _take_text(payload[_HELLO.size :])
+        version, rest = _take_text(rest)
+    except (struct.error, UnicodeDecodeError, IndexError) as error:
+        raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
+    _, _, engine, window, digest, samples, positions, levels, channels, state, hz, instructions, ticks = fields
+    if rest or window == 0 or (instructions and not ticks):
+        raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
+    shape = Shape(samples, positions, levels, channels)
+    return HelloReply(engine, window, digest.hex(), shape, state, hz, instructions, ticks, board, version)
+
+
+def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:
+    """Read an ENCODE reply. Raises DeviceError for a refusal or a wrong length."""
+    _check_status(payload)
+    index_count = shape.positions * shape.levels
+    latent_count = shape.positions * shape.latent_channels
+    read_back = ReadBack(payload[1]) if len(payload) > 1 else ReadBack.NONE
+    counts = (
+        _ENCODE.size,
+        2 * index_count,
+        shape.samples if read_back & ReadBack.INPUT else 0,
+        latent_count if read_back & ReadBack.LATENT else 0,
+    )
+    if len(payload) != sum(counts):
+        raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {sum(counts)}")
+    _, _, total, variance, *ticks = _ENCODE.unpack_from(payload)
+    _, indices, frame, latent = np.split(np.frombuffer(payload, np.uint8), np.cumsum(counts)[:-1])
+    return EncodeReply(
+        total,
+        variance,
+        (ticks[0], ticks[1], ticks[2]),
+        indices.view("<u2").astype(np.uint16).reshape(shape.positions, shape.levels),
+        frame.view(np.int8) if counts[2] else None,
+        latent.view(np.int8).reshape(shape.positions, shape.latent_channels) if counts[3] else None,
+    )
+
+
+def _take_text(data: bytes) -> tuple[str, bytes]:
+    end = 1 + data[0]
+    if len(data) < end:
+        raise IndexError("text ends early")
+    return data[1:end].decode(), data[end:]
+
+
+def _check_status(payload: bytes) -> None:
+    if not payload:
+        raise DeviceError("the firmware sent an empty reply; it is not edgecodec's")
+    if payload[0] == Status.OK:
+        return
+    known = {status.value: status.name for status in Status}
+    name = known.get(payload[0], "unknown")
+    raise DeviceError(f"the firmware refused the request: status {payload[0]} ({name}); build the firmware again")

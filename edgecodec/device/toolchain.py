@@ -1,0 +1,70 @@
+"""Finds the programs that build firmware."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from edgecodec.errors import BuildError
+
+COMPILER = "arm-none-eabi-gcc"
+COMPILER_PACKAGE = "gcc-arm-none-eabi"
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Toolchain:
+    """Cross compiler and build tools."""
+
+    compiler: Path
+    compiler_version: str
+    """Name and version, as ``--version`` says it."""
+    objcopy: Path
+    cmake: Path
+    ninja: Path
+
+
+@cache
+def find_toolchain() -> Toolchain:
+    """The tools of this machine. Raises BuildError that names what is missing and its package."""
+    compiler = _on_path(COMPILER, f"install the Debian package {COMPILER_PACKAGE}, or Arm's GNU toolchain")
+    objcopy = _on_path("arm-none-eabi-objcopy", "install the Debian package binutils-arm-none-eabi")
+    return Toolchain(compiler, _version(compiler), objcopy, _cmake(), _ninja())
+
+
+def _cmake() -> Path:
+    try:
+        import cmake
+    except ImportError:
+        return _on_path("cmake", "pip install cmake")
+    return Path(cmake.CMAKE_BIN_DIR) / "cmake"
+
+
+def _ninja() -> Path:
+    try:
+        import ninja
+    except ImportError:
+        return _on_path("ninja", "pip install ninja")
+    return Path(ninja.BIN_DIR) / "ninja"
+
+
+def _on_path(program: str, remedy: str) -> Path:
+    found = shutil.which(program)
+    if found is None:
+        raise BuildError(f"{program} not found; {remedy}")
+    return Path(found).absolute()
+
+
+def _version(program: Path) -> str:
+    try:
+        done = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=True
+        )
+    except (OSError, subprocess.SubprocessError) as error:
+        raise BuildError(f"{program} does not run ({error}); install {COMPILER_PACKAGE} again") from error
+    # The program's name as it was called comes first: it is replaced, so that reports do not depend on it.
+    return re.sub(r"^\S*", COMPILER, done.stdout.splitlines()[0] if done.stdout else "")

@@ -1,0 +1,230 @@
+"""Run a bundle through every executor and say whether they agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edgecodec.device.build import cached_firmware
+from edgecodec.device.emulator import Emulator
+from edgecodec.device.harness import BoardExecutor
+from edgecodec.errors import DeviceError, InputError
+from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.host.shim import HostShim
+from edgecodec.host.stages import Executor, Frames, Stages
+from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.device.boards import Board
+    from edgecodec.device.build import Firmware
+
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, detail)``, frames over all executors."""
+
+EXIT_CODES = {Verdict.EQUAL: 0, Verdict.DIFFERENT: 1, Verdict.UNDECIDED: 2}
+_ENGINES = {0: "native", 1: "tflm"}
+"""SPEC.md 2, HELLO."""
+_PART = 50
+"""Frames between two signs of progress."""
+
+
+@dataclass(frozen=True)
+class BoardRun:
+    """What a board cost and how the link behaved."""
+
+    board: str
+    engine: str
+    flash_bytes: int | None
+    """Flash of the firmware; None when the firmware is not ours to measure (``--port``)."""
+    ram_bytes: int | None
+    instructions_per_frame: float | None
+    """Mean, where the board's counter counts instructions (emulated boards)."""
+    cycles_per_frame: float | None
+    """Mean, where it counts cycles (real boards)."""
+    breakdown: dict[str, float] = field(default_factory=dict)
+    """The same unit, of normaliser, encoder and RVQ alone."""
+    link: dict[str, int] = field(default_factory=dict)
+    """Retries and damaged messages."""
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """The outcome of a verification."""
+
+    bundle_digest: str
+    frames: int
+    comparison: Comparison
+    """Exact executors, the ground of the verdict."""
+    float_pairs: tuple[Pair, ...]
+    """The float Keras encoder against the integer ones: tells, never decides."""
+    stages: dict[str, Stages]
+    """What each executor made of the frames."""
+    run: BoardRun | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """``equal`` when every exact comparison compared something and nothing differs."""
+        return self.comparison.verdict
+
+    @property
+    def exit_code(self) -> int:
+        """0 equal, 1 different, 2 undecided."""
+        return EXIT_CODES[self.verdict]
+
+    @property
+    def indices_compared(self) -> int:
+        """Indices of one executor, each compared in every pair."""
+        return max((pair.compared for pair in self.comparison.pairs if pair.stage == "indices"), default=0)
+
+    @property
+    def executor(self) -> Stages:
+        """The stages of the executor under test: the board, or the host shim without one."""
+        return self.stages["board" if self.run else "host"]
+
+    def to_json(self) -> dict[str, Any]:
+        """The document that ``--json`` prints."""
+        exact = [pair.to_json() | {"exact": True} for pair in self.comparison.pairs]
+        floats = [pair.to_json() | {"exact": False} for pair in self.float_pairs]
+        divergence = self.comparison.first_divergence
+        run = asdict(self.run) if self.run else dict.fromkeys(BoardRun.__dataclass_fields__) | {"engine": _ENGINES[0]}
+        return {
+            "verdict": str(self.verdict),
+            "bundle_digest": self.bundle_digest,
+            "frames": self.frames,
+            "indices_compared": self.indices_compared,
+            "pairs": exact + floats,
+            "statistics": [pair.to_json() for pair in self.comparison.statistics],
+            "first_divergence": None if divergence is None else divergence.to_json(),
+            **run,
+        }
+
+
+def verify_host(
+    bundle: Bundle, frames: Frames, *, keras: bool = False, progress: Progress | None = None
+) -> VerifyResult:
+    """Compare host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
+
+    The oracle is TFLM (package ``tflite-micro``), or TFLite's reference kernels where that package has no
+    build. Raises EdgecodecError (no compiler, frames that do not fit, ...).
+    """
+    executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
+    stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))
+    return _result(bundle, frames, stages, None)
+
+
+def verify_board(
+    bundle: Bundle,
+    board: Board,
+    frames: Frames,
+    *,
+    port: str | None = None,
+    keras: bool = False,
+    progress: Progress | None = None,
+) -> VerifyResult:
+    """Compare a board with host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
+
+    Builds (or takes from the cache) the bundle's firmware and starts the emulated board; with ``port``, talks
+    to firmware that runs there already. Raises EdgecodecError; LinkError and DeviceError when the board is
+    missing, silent, of another bundle or ends mid-run.
+    """
+    executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
+    count = _Count(progress, len(frames), len(executors) + 1)
+    stages = _run(executors, frames, count)
+    with ExitStack() as stack:
+        firmware = None
+        if port is None:
+            firmware = cached_firmware(bundle, board)
+            port = stack.enter_context(Emulator(board, firmware.elf)).url
+        device = stack.enter_context(BoardExecutor(bundle, port, baud=board.uart.baud))
+        stages[device.name] = device.stages(frames, progress=count.executor(device.name))
+        run = _board_run(device, firmware)
+    return _result(bundle, frames, stages, run)
+
+
+def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
+    costs = device.costs
+    if costs is None:
+        raise DeviceError("the board ran no frame, so nothing was measured")
+    instructions = costs.unit == "instructions"
+    return BoardRun(
+        board=device.hello.board,
+        engine=_ENGINES.get(device.hello.engine, f"unknown ({device.hello.engine})"),
+        flash_bytes=firmware.flash_bytes if firmware else None,
+        ram_bytes=firmware.ram_bytes if firmware else None,
+        instructions_per_frame=costs.total if instructions else None,
+        cycles_per_frame=None if instructions else costs.total,
+        breakdown={"normalize": costs.normalize, "encoder": costs.encoder, "rvq": costs.rvq},
+        link=asdict(device.statistics),
+    )
+
+
+def _exact_executors(bundle: Bundle) -> list[Executor]:
+    try:
+        oracle: Executor = TflmExecutor(bundle)
+    except OracleMissingError:
+        oracle = TfliteReferenceExecutor(bundle)
+    return [oracle, ReferenceExecutor(bundle), HostShim(bundle)]
+
+
+def _float_executors(bundle: Bundle, keras: bool) -> list[Executor]:
+    return [KerasExecutor(bundle)] if keras else []
+
+
+class _Count:
+    """Turns the frames of one executor into frames of all."""
+
+    def __init__(self, progress: Progress | None, frames: int, executors: int) -> None:
+        self._progress = progress
+        self._total = frames * executors
+        self._before = 0
+        self._frames = frames
+
+    def executor(self, name: str) -> Callable[[int, int], None]:
+        """The progress of the next executor."""
+        before = self._before
+        self._before += self._frames
+
+        def report(done: int, _: int) -> None:
+            if self._progress:
+                self._progress(before + done, self._total, name)
+
+        return report
+
+
+def _run(executors: Sequence[Executor], frames: Frames, count: _Count) -> dict[str, Stages]:
+    if len(frames) == 0:
+        raise InputError("no frames to verify with; expected at least one")
+    return {executor.name: _run_in_parts(executor, frames, count.executor(executor.name)) for executor in executors}
+
+
+def _run_in_parts(executor: Executor, frames: Frames, progress: Callable[[int, int], None]) -> Stages:
+    parts = []
+    for start in range(0, len(frames), _PART):
+        parts.append(executor.stages(frames[start : start + _PART]))
+        progress(min(start + _PART, len(frames)), len(frames))
+    return _join(parts)
+
+
+def _join(parts: Sequence[Stages]) -> Stages:
+    def joined(name: str) -> Any:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    return Stages(joined("input"), joined("latent"), joined("indices"), joined("sum"), joined("variance"))
+
+
+def _result(bundle: Bundle, frames: Frames, stages: dict[str, Stages], run: BoardRun | None) -> VerifyResult:
+    exact = [NamedStages(name, found) for name, found in stages.items() if name != KerasExecutor.name]
+    comparison = merge(compare(a, b, bundle.rvq) for a, b in combinations(exact, 2))
+    floats: tuple[Pair, ...] = ()
+    if KerasExecutor.name in stages:
+        keras = NamedStages(KerasExecutor.name, stages[KerasExecutor.name])
+        floats = merge(compare(keras, other) for other in exact).pairs
+    return VerifyResult(bundle.digest, len(frames), comparison, floats, stages, run)

@@ -1,0 +1,196 @@
+#include "edc_server.h"
+
+#include <stdbool.h>
+
+#include "edc_link.h"
+#include "edc_model.h"
+#include "edc_port.h"
+
+/* Requests are used where they lie, so the machine must have the byte order of the wire. */
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the link is little-endian");
+
+enum { HELLO = 0x01, ENCODE = 0x02, REPLY = 0x80, ERROR = 0xFF };
+enum { STATUS_OK, STATUS_BAD_FRAME, STATUS_BAD_TYPE, STATUS_BAD_LENGTH, STATUS_BAD_FLAGS };
+enum { ENGINE_NATIVE = 0 };
+enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAGS_KNOWN = FLAG_INPUT | FLAG_LATENT };
+
+#define NO_SEQ 0xFFFFu
+#define DIGEST_BYTES 32u
+
+#define MODEL_INDICES (EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS)
+#define MODEL_LATENT (EDC_MODEL_POSITIONS * EDC_MODEL_LATENT_CHANNELS)
+
+/* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. */
+#define HELLO_BYTES_MAX (60u + 2u * (1u + EDC_SERVER_TEXT_MAX))
+#define ENCODE_BYTES_MAX (26u + 2u * MODEL_INDICES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
+#define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
+
+/* The longest request, laid out so that the frame is aligned. */
+typedef union {
+  uint8_t bytes[4 + 2 * EDC_MODEL_FRAME_SAMPLES + EDC_LINK_CRC_BYTES];
+  struct {
+    uint8_t header[3]; /* type, seq */
+    uint8_t flags;
+    int16_t frame[EDC_MODEL_FRAME_SAMPLES];
+  } encode;
+} request_buffer;
+
+static edc_model_state model;
+static uint16_t indices[MODEL_INDICES];
+static request_buffer request;
+static edc_link_reader reader;
+
+/* The last reply and the request it answered, so that a repeated request is not run twice. */
+static uint8_t reply[EDC_LINK_HEADER_BYTES + PAYLOAD_BYTES_MAX + EDC_LINK_CRC_BYTES];
+static size_t reply_count;
+static uint8_t answered_header[EDC_LINK_HEADER_BYTES];
+static uint32_t answered_crc;
+
+static const edc_server_config *server_config;
+
+static void put_bytes(const void *bytes, size_t count) {
+  const uint8_t *from = bytes;
+  for (size_t i = 0; i < count; ++i) {
+    reply[reply_count++] = from[i];
+  }
+}
+
+static void put_u8(uint8_t value) { put_bytes(&value, sizeof value); }
+static void put_u16(uint16_t value) { put_bytes(&value, sizeof value); }
+static void put_u32(uint32_t value) { put_bytes(&value, sizeof value); }
+static void put_u64(uint64_t value) { put_bytes(&value, sizeof value); }
+
+static void put_text(const char *text) {
+  uint8_t count = 0;
+  while (count < EDC_SERVER_TEXT_MAX && text[count] != '\0') {
+    ++count;
+  }
+  put_u8(count);
+  put_bytes(text, count);
+}
+
+static void answer_hello(void) {
+  put_u8(STATUS_OK);
+  put_u8(EDC_SERVER_PROTOCOL);
+  put_u8(ENGINE_NATIVE);
+  put_u8(server_config->window);
+  put_bytes(edc_model_digest, DIGEST_BYTES);
+  put_u16(EDC_MODEL_FRAME_SAMPLES);
+  put_u16(EDC_MODEL_POSITIONS);
+  put_u16(EDC_MODEL_LEVELS);
+  put_u16(EDC_MODEL_LATENT_CHANNELS);
+  put_u32(EDC_MODEL_STATE_BYTES);
+  put_u32(edc_port_ticks_hz());
+  put_u32(server_config->calibration_instructions);
+  put_u32(server_config->calibration_ticks);
+  put_text(server_config->board);
+  put_text(server_config->version);
+}
+
+static void answer_encode(void) {
+  uint8_t flags = request.encode.flags;
+  put_u8(STATUS_OK);
+  put_u8(flags);
+
+  edc_frame_stats stats;
+  uint32_t start = edc_port_ticks();
+  edc_model_normalize(&model, request.encode.frame, &stats);
+  uint32_t ticks_normalize = edc_port_ticks() - start;
+
+  /* The input lives only until the encoder runs, so it is copied to its place at the end now. */
+  size_t front = reply_count;
+  reply_count += 24u + 2u * MODEL_INDICES;
+  if (flags & FLAG_INPUT) {
+    put_bytes(edc_model_input(&model), EDC_MODEL_FRAME_SAMPLES);
+  }
+
+  start = edc_port_ticks();
+  edc_model_infer(&model);
+  uint32_t ticks_encoder = edc_port_ticks() - start;
+  if (flags & FLAG_LATENT) {
+    put_bytes(edc_model_latent(&model), MODEL_LATENT);
+  }
+
+  start = edc_port_ticks();
+  edc_model_quantize(&model, indices);
+  uint32_t ticks_rvq = edc_port_ticks() - start;
+
+  size_t end = reply_count;
+  reply_count = front;
+  put_u32((uint32_t)stats.sum);
+  put_u64(stats.variance);
+  put_u32(ticks_normalize);
+  put_u32(ticks_encoder);
+  put_u32(ticks_rvq);
+  put_bytes(indices, sizeof indices);
+  reply_count = end;
+}
+
+static void answer(uint8_t type, size_t payload_bytes) {
+  const size_t encode_bytes = 1u + 2u * EDC_MODEL_FRAME_SAMPLES;
+  if (type != HELLO && type != ENCODE) {
+    put_u8(STATUS_BAD_TYPE);
+  } else if (payload_bytes != (type == HELLO ? 0u : encode_bytes)) {
+    put_u8(STATUS_BAD_LENGTH);
+  } else if (type == HELLO) {
+    answer_hello();
+  } else if (request.encode.flags & ~FLAGS_KNOWN) {
+    put_u8(STATUS_BAD_FLAGS);
+  } else {
+    answer_encode();
+  }
+}
+
+static bool is_answered(uint32_t crc) {
+  bool same = reply_count > 0 && crc == answered_crc;
+  for (size_t i = 0; i < EDC_LINK_HEADER_BYTES; ++i) {
+    same = same && answered_header[i] == request.encode.header[i];
+  }
+  return same;
+}
+
+static uint32_t crc_at(const uint8_t *bytes) {
+  return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+         (uint32_t)bytes[3] << 24;
+}
+
+static void handle_message(size_t count) {
+  size_t payload_bytes = count - EDC_LINK_HEADER_BYTES - EDC_LINK_CRC_BYTES;
+  uint32_t crc = crc_at(request.bytes + count - EDC_LINK_CRC_BYTES);
+  if (!is_answered(crc)) {
+    for (size_t i = 0; i < EDC_LINK_HEADER_BYTES; ++i) {
+      answered_header[i] = request.encode.header[i];
+    }
+    answered_crc = crc;
+    reply_count = 0;
+    put_u8(request.bytes[0] | REPLY);
+    put_bytes(request.bytes + 1, EDC_LINK_HEADER_BYTES - 1u);
+    answer(request.bytes[0], payload_bytes);
+    reply_count = edc_link_seal(reply, reply_count);
+  }
+  edc_link_send(reply, reply_count, edc_port_write);
+}
+
+static void report_bad_message(void) {
+  uint8_t error[EDC_LINK_HEADER_BYTES + 1u + EDC_LINK_CRC_BYTES] = {ERROR, NO_SEQ & 0xFFu,
+                                                                    NO_SEQ >> 8, STATUS_BAD_FRAME};
+  size_t count = edc_link_seal(error, EDC_LINK_HEADER_BYTES + 1u);
+  edc_link_send(error, count, edc_port_write);
+}
+
+void edc_server_init(const edc_server_config *config) {
+  server_config = config;
+  reply_count = 0;
+  edc_link_reader_init(&reader, request.bytes, sizeof request.bytes);
+}
+
+void edc_server_poll(void) {
+  for (int byte = edc_port_read(); byte >= 0; byte = edc_port_read()) {
+    int status = edc_link_reader_push(&reader, (uint8_t)byte);
+    if (status == EDC_LINK_MESSAGE) {
+      handle_message(reader.count);
+    } else if (status == EDC_LINK_ERROR_MESSAGE) {
+      report_bad_message();
+    }
+  }
+}

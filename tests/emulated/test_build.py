@@ -1,0 +1,191 @@
+"""Firmware projects: their files, their ELF, and what happens when something is missing or too large."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.device import build, toolchain
+from edgecodec.device.boards import Board, load_board
+from edgecodec.device.build import build_firmware, cached_firmware, project_files, read_firmware, write_project
+from edgecodec.device.toolchain import find_toolchain
+from edgecodec.errors import BuildError, InputError
+
+compiled = pytest.mark.emulated
+
+
+@pytest.fixture
+def board() -> Board:
+    return load_board("mps2-an386")
+
+
+def resized(board: Board, **lengths: int) -> Board:
+    regions = {
+        name: getattr(board.memory, name).model_copy(update={"length": length}) for name, length in lengths.items()
+    }
+    return board.model_copy(update={"memory": board.memory.model_copy(update=regions)})
+
+
+def test_project_is_the_same_each_time_and_self_contained(bundle: Bundle, board: Board) -> None:
+    files = project_files(bundle, board)
+    assert files == project_files(bundle, board)
+    assert {"CMakeLists.txt", "toolchain.cmake", "board.ld", "edc_board.h", "README.md"} <= set(files)
+    assert "port/cmsdk/uart.c" in files
+    assert bundle.digest in files["README.md"]
+    assert "LENGTH = 0x00400000" in files["board.ld"]
+    assert "#define EDC_UART_BASE 0x40004000u" in files["edc_board.h"]
+    assert "-mcpu=cortex-m4 -mthumb -mfloat-abi=hard" in files["toolchain.cmake"]
+    root = str(Path(__file__).resolve().parents[2])
+    for name, text in files.items():
+        assert root not in text, name
+        assert text.endswith("\n"), name
+        assert "\n\n\n" not in text, name
+
+
+def test_other_optimisation_is_refused(bundle: Bundle, board: Board) -> None:
+    with pytest.raises(InputError, match="optimize is 'fast'; expected one of speed, size"):
+        project_files(bundle, board, optimize="fast")
+
+
+@compiled
+def test_build_gives_project_image_and_report(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    out = tmp_path / "a folder (with) 'odd' name"
+    firmware = build_firmware(bundle, board, out)
+    assert {path.name for path in out.iterdir()} >= {
+        "firmware.elf",
+        "firmware.bin",
+        "firmware.map",
+        "build-report.json",
+        "CMakeLists.txt",
+        "codec",
+    }
+    report = json.loads((out / "build-report.json").read_text())
+    size = subprocess.run(
+        ["arm-none-eabi-size", "-A", firmware.elf], capture_output=True, text=True, check=True
+    ).stdout.splitlines()
+    sections = {line.split()[0]: int(line.split()[1]) for line in size if line.startswith(".")}
+    assert firmware.flash_bytes == sections[".text"] + sections[".rodata"] + sections.get(".data", 0)
+    assert firmware.ram_bytes == sections.get(".data", 0) + sections[".bss"] + sections[".stack"]
+    assert (report["flash_bytes"], report["ram_bytes"]) == (firmware.flash_bytes, firmware.ram_bytes)
+    assert report["bundle_digest"] == bundle.digest
+    assert (out / "firmware.bin").stat().st_size == firmware.flash_bytes
+    assert firmware.stack == board.stack_bytes
+    assert firmware.bss > firmware.codec_state_bytes
+    assert [symbol.bytes for symbol in firmware.symbols] == sorted(
+        (symbol.bytes for symbol in firmware.symbols), reverse=True
+    )
+    assert any(symbol.name == "edc_layer0_weights" or "weights" in symbol.name for symbol in firmware.symbols)
+    assert read_firmware(out) == firmware
+
+    again = build_firmware(bundle, board, tmp_path / "b")
+    assert again.elf.read_bytes() == firmware.elf.read_bytes()
+    smaller = build_firmware(bundle, board, out, optimize="size")
+    assert smaller.text < firmware.text
+
+
+@compiled
+def test_project_builds_by_itself(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    tools = find_toolchain()
+    write_project(bundle, board, tmp_path / "project")
+    environment = {"PATH": f"{tools.compiler.parent}{os.pathsep}{tools.ninja.parent}{os.pathsep}/usr/bin:/bin"}
+    for command in (["-G", "Ninja", "-S", "project", "-B", "out"], ["--build", "out"]):
+        subprocess.run([tools.cmake, *command], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "out" / "firmware.elf").exists()
+    assert (tmp_path / "out" / "firmware.map").exists()
+
+
+@compiled
+def test_elf_calls_nothing_of_a_c_library_and_no_float(bundle: Bundle, board: Board) -> None:
+    listing = subprocess.run(
+        ["arm-none-eabi-nm", cached_firmware(bundle, board).elf], capture_output=True, text=True, check=True
+    ).stdout
+    names = {line.split()[-1] for line in listing.splitlines()}
+    assert not names & {"malloc", "free", "_sbrk", "printf", "__libc_init_array", "_start"}
+    assert not {name for name in names if name.startswith(("__aeabi_f", "__aeabi_d2", "__aeabi_dadd", "__aeabi_dmul"))}
+
+
+@compiled
+@pytest.mark.parametrize("lengths", [{"flash": 4096}, {"ram": 1536}, {"flash": 4096, "ram": 1536}])
+def test_codec_that_does_not_fit(bundle: Bundle, board: Board, tmp_path: Path, lengths: dict[str, int]) -> None:
+    needs = cached_firmware(bundle, board)
+    parts = {
+        "flash": f"{needs.flash_bytes:,} bytes of flash, 4,096 are there",
+        "ram": f"{needs.ram_bytes:,} bytes of RAM, 1,536 are there",
+    }
+    message = f"does not fit mps2-an386: it needs {'; '.join(parts[name] for name in lengths)}; choose"
+    with pytest.raises(BuildError, match=message) as caught:
+        build_firmware(bundle, resized(board, **lengths), tmp_path / "out")
+    assert "overflowed" in caught.value.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@compiled
+def test_compiler_error_is_shown_and_nothing_is_left(
+    bundle: Bundle, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = project_files(bundle, board)
+    monkeypatch.setattr(build, "project_files", lambda *_, **__: files | {"link/edc_link.c": "int x = ;\n"})
+    with pytest.raises(BuildError, match=r"cmake failed: .*edc_link\.c:1:9: error: ") as caught:
+        build_firmware(bundle, board, tmp_path / "out")
+    assert "error:" in caught.value.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@compiled
+def test_folder_of_somebody_else_is_kept(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("x")
+    with pytest.raises(InputError, match="holds other files"):
+        build_firmware(bundle, board, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@compiled
+def test_cache_builds_once_and_heals(
+    bundle: Bundle, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EDGECODEC_CACHE", str(tmp_path / "cache"))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: cached_firmware(bundle, board), range(2))
+    assert first == second
+    stamp = first.elf.stat().st_mtime_ns
+    assert cached_firmware(bundle, board).elf.stat().st_mtime_ns == stamp
+    good = first.elf.read_bytes()
+    first.elf.write_bytes(good[:1000])
+    assert cached_firmware(bundle, board).elf.read_bytes() == good
+    assert [path.name for path in (tmp_path / "cache" / "firmware").iterdir()] == [first.elf.parent.name]
+    assert cached_firmware(bundle, load_board("mps2-an385")).elf != first.elf
+
+
+def test_missing_compiler_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(toolchain, "find_toolchain", toolchain.find_toolchain.__wrapped__)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(BuildError, match="arm-none-eabi-gcc not found; install the Debian package gcc-arm-none-eabi"):
+        toolchain.find_toolchain()
+
+
+def test_compiler_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in ("arm-none-eabi-gcc", "arm-none-eabi-objcopy"):
+        (tmp_path / name).write_text("#!/bin/sh\nexit 3\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    with pytest.raises(BuildError, match="arm-none-eabi-gcc does not run"):
+        toolchain.find_toolchain.__wrapped__()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"elf": 3, "symbols": [], "flash_bytes": 1, "ram_bytes": 1}'])
+def test_damaged_report_is_told(tmp_path: Path, text: str) -> None:
+    (tmp_path / "build-report.json").write_text(text)
+    with pytest.raises(BuildError, match="not a readable build report"):
+        read_firmware(tmp_path)
+
+
+def test_output_of_a_missing_tool(board: Board) -> None:
+    runner = build._Runner(board)
+    with pytest.raises(BuildError, match="no-such-tool cannot be run"):
+        runner([Path("/no-such-tool")])

@@ -1,0 +1,34 @@
+#include "edc_model.h"
+
+const uint8_t edc_model_digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                      11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+                                      22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+uint32_t stub_runs;
+
+void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats) {
+  stats->sum = 0;
+  for (int i = 0; i < EDC_MODEL_FRAME_SAMPLES; ++i) {
+    state->input[i] = (int8_t)((uint16_t)frame[i] & 0xFFu);
+    stats->sum += frame[i];
+  }
+  stats->variance = (UINT64_C(1) << 40) + (uint64_t)(int64_t)stats->sum;
+  ++stub_runs;
+}
+
+void edc_model_infer(edc_model_state *state) {
+  for (int i = 0; i < EDC_MODEL_POSITIONS * EDC_MODEL_LATENT_CHANNELS; ++i) {
+    state->latent[i] = (int8_t)((uint8_t)state->input[i] + 1);
+  }
+  for (int i = 0; i < EDC_MODEL_FRAME_SAMPLES; ++i) {
+    state->input[i] = -1;
+  }
+}
+
+void edc_model_quantize(edc_model_state *state, uint16_t *indices) {
+  for (int i = 0; i < EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS; ++i) {
+    indices[i] = (uint16_t)(256 * (i + 1) + (uint8_t)state->latent[i]);
+  }
+}
+
+const int8_t *edc_model_input(const edc_model_state *state) { return state->input; }
+const int8_t *edc_model_latent(const edc_model_state *state) { return state->latent; }

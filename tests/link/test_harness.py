@@ -1,0 +1,308 @@
+"""The harness against devices that are silent, damaged, of another bundle, or leave mid-run."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from edgecodec.device import harness
+from edgecodec.device.harness import BoardExecutor
+from edgecodec.device.protocol import Message, MessageReader, MessageType, encode_message
+from edgecodec.errors import DeviceError, InputError, LinkError
+from tests.link.device import DIGEST, HostServer, expected, frames, pty_device, socket_device, stub_bundle
+
+QUICK = {"hello_timeout_s": 1.0, "reply_timeout_s": 0.3}
+
+
+def run(url: str, count: int = 40, **options: float) -> BoardExecutor:
+    x = frames(count)
+    want = expected(x)
+    with BoardExecutor(stub_bundle(), url, **QUICK | options) as board:
+        got = board.stages(x)
+    for stage in ("input", "latent", "indices", "sum", "variance"):
+        np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
+    return board
+
+
+def test_every_stage_of_every_frame(server: HostServer) -> None:
+    with socket_device(server.exchange) as url:
+        board = run(url)
+    assert (board.statistics.frames, board.statistics.retries, board.statistics.bad_messages) == (40, 0, 0)
+    # 100 ticks a stage at 3 instructions a tick: tests/link/host/host.c.
+    assert board.costs is not None
+    assert (board.costs.unit, board.costs.normalize, board.costs.encoder, board.costs.rvq) == (
+        "instructions",
+        300.0,
+        300.0,
+        300.0,
+    )
+    assert board.costs.total == 900.0
+
+
+def test_a_pseudo_terminal_works_too(server: HostServer) -> None:
+    with pty_device(server.exchange) as path:
+        assert run(path, count=200).statistics.retries == 0
+
+
+def test_indices_alone(server: HostServer) -> None:
+    x = frames(5)
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        only = board.stages(x, want=())
+        assert (only.input, only.latent) == (None, None)
+        np.testing.assert_array_equal(board.encode(x), expected(x).indices)
+        assert board.encode(x[:0]).shape == (0, 3, 2)
+
+
+def test_progress_is_told_after_each_frame(server: HostServer) -> None:
+    told: list[tuple[int, int]] = []
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        board.stages(frames(6), progress=lambda done, total: told.append((done, total)))
+    assert told == [(done, 6) for done in range(1, 7)]
+
+
+def test_frames_that_do_not_fit_are_refused(server: HostServer) -> None:
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        with pytest.raises(InputError, match="shape"):
+            board.stages(frames(2)[:, :-1])
+        with pytest.raises(InputError, match="float"):
+            board.stages(frames(2).astype(float))
+
+
+def flip(data: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
+
+
+def drop(data: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + data[at + 1 :]
+
+
+def repeat(data: bytes, rng: random.Random) -> bytes:
+    return data + data
+
+
+def cut(data: bytes, rng: random.Random) -> bytes:
+    return data[: rng.randrange(len(data))]
+
+
+def lose(data: bytes, rng: random.Random) -> bytes:
+    return b""
+
+
+def insert(data: bytes, rng: random.Random) -> bytes:
+    at = rng.randrange(len(data))
+    return data[:at] + rng.randbytes(3) + b"\0" + data[at:]
+
+
+@pytest.mark.parametrize("damage", [flip, drop, repeat, cut, lose, insert])
+@pytest.mark.parametrize("direction", ["request", "reply"])
+def test_damage_is_noticed_and_repaired(
+    server: HostServer, direction: str, damage: Callable[[bytes, random.Random], bytes]
+) -> None:
+    rng = random.Random(3)
+
+    def maybe(data: bytes) -> bytes:
+        return damage(data, rng) if data and rng.random() < 0.1 else data
+
+    def answer(data: bytes) -> bytes:
+        if direction == "request":
+            return server.exchange(maybe(data))
+        return maybe(server.exchange(data))
+
+    with socket_device(answer) as url:
+        board = run(url, count=100, hello_timeout_s=5.0)
+    if damage is not repeat:
+        assert board.statistics.retries > 0
+        assert board.statistics.retries < 100
+
+
+def test_silence_ends_soon() -> None:
+    start = time.monotonic()
+    with (
+        socket_device(lambda data: b"") as url,
+        pytest.raises(LinkError, match=r"no answer to HELLO within 1 s.*powered"),
+        BoardExecutor(stub_bundle(), url, **QUICK),
+    ):
+        pass
+    assert time.monotonic() - start < 4
+
+
+@pytest.mark.parametrize("garbage", [b"U" * 5000, b"\0" * 50 + b"\xff\0" * 500, b"login: \r\n"])
+def test_garbage_ends_soon(garbage: bytes) -> None:
+    with (
+        socket_device(lambda data: garbage) as url,
+        pytest.raises(LinkError, match=r"bytes came, but no answer to HELLO; check the baud rate"),
+        BoardExecutor(stub_bundle(), url, **QUICK),
+    ):
+        pass
+
+
+def test_firmware_of_another_bundle_is_refused(server: HostServer) -> None:
+    other = stub_bundle(digest="ff" * 32)
+    with (
+        socket_device(server.exchange) as url,
+        pytest.raises(DeviceError, match=f"holds bundle {DIGEST[:12]}; expected ffffffffffff.*build-firmware"),
+        BoardExecutor(other, url, **QUICK),
+    ):
+        pass
+
+
+def test_firmware_of_another_shape_is_refused(server: HostServer) -> None:
+    with (
+        socket_device(server.exchange) as url,
+        pytest.raises(DeviceError, match=r"samples=16.*samples=32"),
+        BoardExecutor(stub_bundle(samples=32), url, **QUICK),
+    ):
+        pass
+
+
+def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
+    """The messages of ``data``, with the payload of those of ``type_`` changed and sealed again."""
+    out = b""
+    for message in MessageReader(4096).feed(data):
+        assert isinstance(message, Message)
+        payload = change(message.payload) if message.type == type_ else message.payload
+        out += encode_message(Message(message.type, message.seq, payload))
+    return out
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: p[:1] + b"\x02" + p[2:], "link protocol 2; this edgecodec speaks 1"),
+        (lambda p: p[:40], "malformed"),
+        (lambda p: p + b"x", "malformed"),
+        (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
+        (lambda p: p[:60] + b"\xff" + p[61:], "malformed"),
+        (lambda p: b"\x02", r"status 2 \(BAD_TYPE\)"),
+        (lambda p: b"", "empty"),
+    ],
+)
+def test_odd_hello_is_refused(server: HostServer, change: Callable[[bytes], bytes], message: str) -> None:
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.HELLO_REPLY, change)) as url,
+        pytest.raises(DeviceError, match=message),
+        BoardExecutor(stub_bundle(), url, **QUICK),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda p: b"\x05", r"status 5 \(ENGINE\).*0 of 10 frames"),
+        (lambda p: p[:-1], "has .* bytes; expected"),
+        (lambda p: b"\x63", r"status 99 \(unknown\)"),
+    ],
+)
+def test_refused_frame_ends_the_run(server: HostServer, change: Callable[[bytes], bytes], message: str) -> None:
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.ENCODE_REPLY, change)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match=message),
+    ):
+        board.stages(frames(10))
+
+
+def after(server: HostServer, exchanges: int, then: bytes | None) -> Callable[[bytes], bytes | None]:
+    """Works for a number of requests (HELLO is the first), then answers ``then``."""
+    left = exchanges
+
+    def answer(data: bytes) -> bytes | None:
+        nonlocal left
+        out = b""
+        for part in data.split(b"\0")[:-1]:
+            reply = server.exchange(part + b"\0")
+            if not part:
+                continue
+            left -= 1
+            if left < 0:
+                return out + then if then is not None else None
+            out += reply
+        return out
+
+    return answer
+
+
+def test_board_that_goes_away_mid_run_says_how_far_it_came(server: HostServer) -> None:
+    with (
+        socket_device(after(server, 1 + 12, None)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(LinkError, match=r"connection ended.*\(\d+ of 50 frames were done\)"),
+    ):
+        board.stages(frames(50))
+
+
+@pytest.mark.parametrize(
+    ("then", "message"),
+    [
+        (b"", "no answer in 4 attempts"),
+        (b"\x05xy\0", "damaged messages in 16 attempts"),
+        (b"U" * 100, r"(no answer|damaged messages) in \d+ attempts"),
+        (encode_message(Message(MessageType.ERROR, 0xFFFF, b"\x01")), "damaged messages in 16 attempts"),
+        (encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0")), "no answer in 4 attempts"),
+    ],
+    ids=["silent", "bad", "noise", "error", "other seq"],
+)
+def test_board_that_stops_answering_mid_run_is_given_up(server: HostServer, then: bytes, message: str) -> None:
+    start = time.monotonic()
+    with (
+        socket_device(after(server, 1 + 12, then)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(LinkError, match=rf"({message}) at frame \d+.*\(12 of 50 frames were done\)"),
+    ):
+        board.stages(frames(50))
+    assert time.monotonic() - start < 10
+
+
+def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Chatterbox:
+        def __init__(self, port: str, baud: int) -> None:
+            self._first = b""
+
+        def write(self, data: bytes) -> None:
+            self._first = self._first or server.exchange(data)
+
+        def read(self, timeout_s: float) -> bytes:
+            time.sleep(0.001)
+            first, self._first = self._first, b"said"
+            return first if first != b"said" else encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0"))
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(harness, "SerialLink", Chatterbox)
+    start = time.monotonic()
+    with (
+        BoardExecutor(stub_bundle(), "chatterbox", **QUICK) as board,
+        pytest.raises(LinkError, match=r"no answer in \d+ attempts at frame 0.*\(0 of 5 frames were done\)"),
+    ):
+        board.stages(frames(5))
+    assert time.monotonic() - start < 10
+
+
+def test_answers_left_from_an_earlier_host_are_ignored(server: HostServer) -> None:
+    stale = encode_message(Message(MessageType.ENCODE_REPLY, 0, b"\0" * 10))
+    first = True
+
+    def answer(data: bytes) -> bytes:
+        nonlocal first
+        left, first = (stale if first else b""), False
+        return left + server.exchange(data)
+
+    with socket_device(answer) as url:
+        assert run(url).statistics.retries == 0
+
+
+def test_use_before_opening_is_an_error() -> None:
+    board = BoardExecutor(stub_bundle(), "socket://127.0.0.1:1")
+    with pytest.raises(LinkError, match="with statement"):
+        board.stages(frames(1))
+    with pytest.raises(LinkError, match="with statement"):
+        _ = board.hello
+    assert board.costs is None

@@ -1,0 +1,195 @@
+"""The firmware's framing and request loop, driven byte by byte on this machine."""
+
+from __future__ import annotations
+
+import random
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cobs import cobs
+
+from edgecodec.device.protocol import (
+    BadMessage,
+    EncodeReply,
+    Message,
+    MessageReader,
+    MessageType,
+    ReadBack,
+    Shape,
+    Status,
+    encode_message,
+    encode_request,
+    hello_request,
+    parse_encode,
+    parse_hello,
+)
+from tests import tools
+from tests.link.device import CHANNELS, DIGEST, LEVELS, POSITIONS, SAMPLES, HostServer, compile_host, expected, frames
+
+SHAPE = Shape(SAMPLES, POSITIONS, LEVELS, CHANNELS)
+BOTH = ReadBack.INPUT | ReadBack.LATENT
+BAD_FRAME = Message(MessageType.ERROR, 0xFFFF, bytes([Status.BAD_FRAME]))
+
+
+def read(data: bytes) -> list[Message | BadMessage]:
+    return MessageReader(4096).feed(data)
+
+
+def ask(server: HostServer, type_: int, payload: bytes, seq: int = 7) -> Message:
+    (reply,) = read(server.exchange(encode_message(Message(type_, seq, payload))))
+    assert isinstance(reply, Message)
+    return reply
+
+
+def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
+    sent = server.exchange(hello_request(0x0201))
+    body = (
+        struct.pack("<BH", 0x81, 0x0201)
+        + struct.pack("<BBBB", 0, 1, 0, 4)
+        + bytes(range(32))
+        + struct.pack("<HHHH", 16, 3, 2, 4)
+        + struct.pack("<IIII", 28, 1_000_000, 3000, 1000)
+        + b"\x04host"
+        + b"\x051.2.3"
+    )
+    assert sent == cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
+    reply = parse_hello(read(sent)[0].payload)
+    assert (reply.digest, reply.shape, reply.board, reply.version) == (DIGEST, SHAPE, "host", "1.2.3")
+    assert reply.per_tick == 3.0
+
+
+@pytest.mark.parametrize("read_back", [ReadBack.NONE, ReadBack.INPUT, ReadBack.LATENT, BOTH])
+def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> None:
+    x = frames(3)
+    want = expected(x)
+    for i, frame in enumerate(x):
+        (message,) = read(server.exchange(encode_request(i, read_back, frame)))
+        reply = parse_encode(message.payload, SHAPE)
+        assert isinstance(reply, EncodeReply)
+        assert (message.type, message.seq) == (MessageType.ENCODE_REPLY, i)
+        np.testing.assert_array_equal(reply.indices, want.indices[i])
+        assert (reply.sum, reply.variance) == (want.sum[i], want.variance[i])
+        assert reply.ticks == (100, 100, 100)
+        assert (reply.input is not None, reply.latent is not None) == (bool(read_back & 1), bool(read_back & 2))
+        if reply.input is not None:
+            np.testing.assert_array_equal(reply.input, want.input[i])
+        if reply.latent is not None:
+            np.testing.assert_array_equal(reply.latent, want.latent[i])
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload", "status"),
+    [
+        (0x03, b"", Status.BAD_TYPE),
+        (0x00, b"", Status.BAD_TYPE),
+        (0x81, b"", Status.BAD_TYPE),
+        (0x01, b"x", Status.BAD_LENGTH),
+        (0x02, b"", Status.BAD_LENGTH),
+        (0x02, b"\0" * 2 * SAMPLES, Status.BAD_LENGTH),
+        (0x02, b"\x04" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
+        (0x02, b"\x80" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
+    ],
+)
+def test_bad_requests_are_refused(server: HostServer, type_: int, payload: bytes, status: Status) -> None:
+    assert ask(server, type_, payload) == Message(type_ | 0x80, 7, bytes([status]))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x01\0",
+        b"\x05ab\0",
+        cobs.encode(b"\x01\0\0\0\0\0") + b"\0",
+        cobs.encode(b"\x01\0\0\0\0\0\0") + b"\0",
+        encode_message(Message(2, 0, b"\0" * (2 * SAMPLES + 2))),
+        b"\xff" * 100_000 + b"\0",
+        bytes(range(1, 256)) + b"\0",
+    ],
+    ids=["empty", "cut block", "short", "crc", "long", "very long", "ramp"],
+)
+def test_bad_messages_are_reported_and_forgotten(server: HostServer, data: bytes) -> None:
+    assert read(server.exchange(data)) == [BAD_FRAME]
+    assert ask(server, MessageType.HELLO, b"").type == MessageType.HELLO_REPLY
+
+
+def test_zeros_flush_the_line(server: HostServer) -> None:
+    assert server.exchange(b"\0" * 100) == b""
+    assert read(server.exchange(hello_request(1)[:5] + b"\0\0" + hello_request(2)))[0] == BAD_FRAME
+
+
+def test_a_repeated_request_is_answered_again_but_not_run_again(server: HostServer) -> None:
+    a, b = frames(2)
+    first = server.exchange(encode_request(1, BOTH, a))
+    runs = server.runs
+    assert server.exchange(encode_request(1, BOTH, a)) == first
+    assert server.runs == runs
+    # Another payload, another seq and another type are other requests.
+    server.exchange(encode_request(1, BOTH, b))
+    server.exchange(encode_request(2, BOTH, b))
+    assert server.runs == runs + 2
+    # A damaged message in between does not forget the reply.
+    last = server.exchange(encode_request(3, BOTH, a))
+    server.exchange(b"\x05garbage\0")
+    assert server.exchange(encode_request(3, BOTH, a)) == last
+    assert server.runs == runs + 3
+
+
+def test_a_message_cut_or_flipped_at_every_byte_never_passes(server: HostServer) -> None:
+    good = encode_request(9, BOTH, frames(1)[0])
+    hello = hello_request(10)
+    runs = server.runs
+    for at in range(len(good) - 1):
+        for damaged in (
+            good[:at] + b"\0",
+            good[:at] + good[at + 1 :],
+            good[:at] + bytes([good[at] ^ 0x10]) + good[at + 1 :],
+            good[:at] + b"\0" + good[at + 1 :],
+            good[: at + 1] + good[at:],
+        ):
+            replies = read(server.exchange(damaged + b"\0" + hello))
+            assert replies[-1].type == MessageType.HELLO_REPLY
+            assert all(reply == BAD_FRAME for reply in replies[:-1])
+            assert len(replies) > 1 or damaged == b"\0"
+    assert server.runs == runs
+
+
+def test_bytes_may_come_one_by_one(server: HostServer) -> None:
+    request = encode_request(4, BOTH, frames(1)[0])
+    whole = server.exchange(request)
+    server.restart()
+    parts = [server.exchange(request[i : i + 1]) for i in range(len(request))]
+    assert b"".join(parts[:-1]) == b""
+    assert parse_encode(read(parts[-1])[0].payload, SHAPE).sum == parse_encode(read(whole)[0].payload, SHAPE).sum
+
+
+def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
+    tools.require("cc")
+    program = compile_host(tmp_path / "fuzz", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", main=True)
+    rng = random.Random(1)
+    stream = bytearray()
+    for seq in range(1500):
+        message = bytearray(
+            rng.choice(
+                [
+                    hello_request(seq),
+                    encode_request(seq, ReadBack(rng.randrange(4)), frames(1, seq)[0]),
+                    encode_message(Message(rng.randrange(256), seq, rng.randbytes(rng.randrange(300)))),
+                    rng.randbytes(rng.randrange(600)) + b"\0",
+                ]
+            )
+        )
+        for _ in range(rng.choice([0, 0, 1, 3])):
+            message[rng.randrange(len(message))] = rng.randrange(256)
+        stream += message
+    done = subprocess.run(
+        [program], input=bytes(stream) + b"\0" + hello_request(0x1234), capture_output=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    replies = read(done.stdout)
+    assert all(isinstance(reply, Message) for reply in replies)
+    assert replies[-1].seq == 0x1234
+    assert sum(reply.type == MessageType.ENCODE_REPLY for reply in replies) > 200

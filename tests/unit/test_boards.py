@@ -1,0 +1,146 @@
+"""Board files: those that come with edgecodec, and everything that can be wrong with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from edgecodec.device.boards import list_boards, load_board
+from edgecodec.errors import InputError
+
+GOOD: dict[str, Any] = {
+    "name": "my-board",
+    "description": "A board",
+    "core": "cortex-m4",
+    "cpu": {"mcpu": "cortex-m4", "float_abi": "hard", "fpu": "fpv4-sp-d16"},
+    "memory": {
+        "flash": {"origin": 0x08000000, "length": 0x40000},
+        "ram": {"origin": 0x20000000, "length": 0x10000},
+    },
+    "stack_bytes": 1024,
+    "uart": {"kind": "cmsdk", "base": 0x40004000, "clock_hz": 25_000_000, "baud": 115200, "rx_irq": 0},
+    "timer": {"kind": "cmsdk", "base": 0x40000000, "hz": 25_000_000, "counts": "cycles"},
+    "window": 1,
+    "sources": ["data sheet"],
+}
+
+
+def write(folder: Path, document: object) -> Path:
+    path = folder / "board.yaml"
+    path.write_text(document if isinstance(document, str) else yaml.safe_dump(document), encoding="utf-8")
+    return path
+
+
+def changed(key: str, value: object) -> dict[str, Any]:
+    document: dict[str, Any] = yaml.safe_load(yaml.safe_dump(GOOD))
+    target = document
+    *parents, last = key.split(".")
+    for parent in parents:
+        target = target[parent]
+    if value is ...:
+        del target[last]
+    else:
+        target[last] = value
+    return document
+
+
+def test_boards_that_come_with_edgecodec() -> None:
+    boards = {board.name: board for board in list_boards()}
+    assert set(boards) >= {"mps2-an385", "mps2-an386"}
+    assert list(boards) == sorted(boards)
+    for name, board in boards.items():
+        assert load_board(name) == board
+        assert board.sources
+    # Arm AN386: 4 MiB of code SRAM at 0, 4 MiB of data SRAM at 0x20000000, UART0 and timer 0 of the CMSDK.
+    m4 = boards["mps2-an386"]
+    assert (m4.memory.flash.origin, m4.memory.ram.origin, m4.memory.ram.length) == (0, 0x20000000, 4 << 20)
+    assert (m4.uart.base, m4.timer.base, m4.timer.hz) == (0x40004000, 0x40000000, 25_000_000)
+    assert m4.cpu.flags == ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
+    assert boards["mps2-an385"].cpu.flags == ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft")
+
+
+def test_file_of_ones_own(tmp_path: Path) -> None:
+    board = load_board(write(tmp_path, GOOD))
+    assert (board.name, board.emulator, board.window) == ("my-board", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mps2-an368", "unknown; did you mean mps2-an38"),
+        ("zzz", "unknown; known boards: .*mps2-an385"),
+        ("", "unknown"),
+        ("no/such.yaml", "cannot be read"),
+        ("nothing.yaml", "cannot be read"),
+        ("a\0b.yaml", "cannot be read"),
+    ],
+)
+def test_unknown_board(name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load_board(name)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("uart.base", "0x40004000", r"uart\.base: .*integer.*found '0x40004000'"),
+        ("uart.base", -1, r"uart\.base: .*greater"),
+        ("uart.base", 1 << 32, r"uart\.base"),
+        ("uart.baud", True, r"uart\.baud"),
+        ("uart.baud", 115200.5, r"uart\.baud"),
+        ("uart.kind", "pl999", r"uart: .*no port/pl999/uart\.c; kind is one of cmsdk"),
+        ("uart.kind", "../cmsdk", r"uart\.kind"),
+        ("timer.kind", "cortex_m", r"timer: .*no port/cortex_m/timer\.c"),
+        ("timer.counts", "seconds", r"timer\.counts: .*'instructions' or 'cycles'"),
+        ("uart.rx_irq", ..., r"uart\.rx_irq: Field required"),
+        ("memory.ram.length", 0, r"memory\.ram\.length"),
+        ("memory.ram", ..., r"memory\.ram: Field required"),
+        ("cpu.float_abi", "medium", r"cpu\.float_abi"),
+        ("cpu.mcpu", "cortex-m4 -fplugin=x", r"cpu\.mcpu"),
+        ("name", 'x"; system("y', "name: "),
+        ("name", "My Board", "name: "),
+        ("core", "avr", "core: "),
+        ("window", 0, "window: "),
+        ("stack_bytes", 1001, "stack_bytes: "),
+        ("sources", [], "sources: "),
+        ("color", "red", "color: Extra inputs"),
+        ("uart.colour", "red", r"uart\.colour: Extra inputs"),
+        ("emulator", {"machine": "x y"}, r"emulator\.machine"),
+        ("emulator", {"machine": "x", "args": [1]}, r"emulator\.args\.0"),
+    ],
+)
+def test_wrong_key_is_named(tmp_path: Path, key: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_board(write(tmp_path, changed(key, value)))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected keys"),
+        ("- a\n- b", "expected keys such as name"),
+        ("just text", "expected keys"),
+        ("a: [", "not valid YAML"),
+        ("a: !!python/object/apply:os.system ['true']", "not valid YAML"),
+        ("\x01", "not valid YAML"),
+        ("a: " + "[" * 5000, "not valid YAML"),
+        ("# " + "x" * 70_000, "larger than"),
+    ],
+)
+def test_file_that_is_no_board(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        load_board(write(tmp_path, text))
+    assert "\n" not in str(caught.value)
+
+
+def test_file_that_is_no_text(tmp_path: Path) -> None:
+    path = tmp_path / "board.yaml"
+    path.write_bytes(b"name: \x80\x81")
+    with pytest.raises(InputError, match="not valid YAML"):
+        load_board(path)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_board(f"{tmp_path}/")

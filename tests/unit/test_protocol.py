@@ -1,0 +1,149 @@
+"""Messages of the link: bytes worked out by hand, and properties for all others."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from contextlib import suppress
+
+import numpy as np
+import pytest
+from cobs import cobs
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgecodec.device.protocol import (
+    BadMessage,
+    Message,
+    MessageReader,
+    ReadBack,
+    Shape,
+    decode_message,
+    encode_message,
+    encode_request,
+    hello_request,
+    longest_reply_bytes,
+    parse_encode,
+    parse_hello,
+)
+from edgecodec.errors import DeviceError
+
+messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=700))
+SHAPE = Shape(samples=4, positions=2, levels=1, latent_channels=3)
+
+
+def test_hello_by_hand() -> None:
+    # 01 | 02 01 | CRC-32 of 01 02 01, then COBS: no zero in it, so one block of 7 bytes, then the delimiter.
+    crc = zlib.crc32(b"\x01\x02\x01").to_bytes(4, "little")
+    assert 0 not in crc
+    assert hello_request(0x0102) == b"\x08\x01\x02\x01" + crc + b"\0"
+
+
+def test_encode_request_by_hand() -> None:
+    body = b"\x02\x34\x12\x03" + b"\x01\x00\xff\xff\x00\x80\x34\x12"
+    sent = encode_request(0x1234, ReadBack.INPUT | ReadBack.LATENT, np.array([1, -1, -32768, 0x1234], np.int16))
+    assert sent == cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+
+
+@given(messages)
+def test_round_trip(message: Message) -> None:
+    data = encode_message(message)
+    assert data.count(0) == 1
+    assert data[-1] == 0
+    assert decode_message(data[:-1]) == message
+
+
+@given(st.lists(messages, max_size=6), st.data())
+def test_reader_gives_the_same_however_the_stream_is_cut(sent: list[Message], data: st.DataObject) -> None:
+    stream = b"\0\0".join(encode_message(message) for message in sent) + b"\0"
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=20)))
+    reader = MessageReader(1000)
+    found = []
+    for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True):
+        found += reader.feed(stream[a:b])
+    assert found == sent
+
+
+@given(messages, st.data())
+def test_a_flipped_bit_is_never_a_message(message: Message, data: st.DataObject) -> None:
+    wire = bytearray(encode_message(message))
+    at = data.draw(st.integers(0, len(wire) - 2))
+    wire[at] ^= 1 << data.draw(st.integers(0, 7))
+    assert all(isinstance(found, BadMessage) for found in MessageReader(1000).feed(bytes(wire)))
+
+
+@given(st.lists(st.binary(max_size=300), max_size=20))
+def test_any_bytes_are_survived_and_the_next_message_is_read(chunks: list[bytes]) -> None:
+    reader = MessageReader(100)
+    for chunk in chunks:
+        reader.feed(chunk)
+    reader.feed(b"\0")
+    assert reader.feed(hello_request(5)) == [Message(1, 5, b"")]
+
+
+def test_endless_message_takes_no_memory_and_is_told_once() -> None:
+    reader = MessageReader(100)
+    found = [message for _ in range(1000) for message in reader.feed(b"U" * 999)]
+    assert found == [BadMessage("longer than 100 bytes")]
+    assert reader.feed(b"\0" + hello_request(1)) == [Message(1, 1, b"")]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [(b"\x05ab", "COBS"), (b"\x02\x01", "1 bytes; a message has at least 7"), (cobs.encode(b"1234567"), "CRC")],
+)
+def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
+    found = decode_message(data)
+    assert isinstance(found, BadMessage)
+    assert reason in found.reason
+
+
+def hello_payload(board: bytes = b"b", version: bytes = b"1") -> bytes:
+    fixed = struct.pack("<BBBB32sHHHHIIII", 0, 1, 0, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 1000, 300, 100)
+    return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
+
+
+def test_parse_hello() -> None:
+    reply = parse_hello(hello_payload("Höhe".encode(), b"0.1"))
+    assert (reply.board, reply.version, reply.window, reply.shape) == ("Höhe", "0.1", 4, SHAPE)
+    assert (reply.digest, reply.state_bytes, reply.timer_hz) == ("ab" * 32, 99, 1000)
+    assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
+
+
+@given(st.binary(max_size=120))
+def test_hello_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
+    for data in (payload, b"\0\1" + payload):
+        with suppress(DeviceError):
+            parse_hello(data)
+
+
+def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes:
+    return struct.pack("<BBiQIII", 0, flags, -5, 2**63, 1, 2, 2**32 - 1) + b"\x01\x00\xff\xff" + frame + latent
+
+
+def test_parse_encode() -> None:
+    reply = parse_encode(encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256))), SHAPE)
+    assert (reply.sum, reply.variance, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
+    assert reply.indices.tolist() == [[1], [65535]]
+    assert reply.indices.dtype == np.uint16
+    assert reply.input is not None
+    assert reply.latent is not None
+    assert reply.input.tolist() == [-128, -1, 0, 127]
+    assert reply.latent.tolist() == [[-6, -5, -4], [-3, -2, -1]]
+    bare = parse_encode(encode_payload(0), SHAPE)
+    assert (bare.input, bare.latent) == (None, None)
+    assert parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE).input is None
+
+
+@given(st.binary(max_size=60))
+def test_encode_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
+    with suppress(DeviceError):
+        parse_encode(payload, SHAPE)
+
+
+def test_longest_reply_holds_every_reply() -> None:
+    wire = encode_message(Message(0x81, 1, hello_payload(b"b" * 255, b"v" * 255)))
+    assert len(wire) - 1 <= longest_reply_bytes(SHAPE)
+    big = Shape(16384, 2048, 8, 64)
+    payload = bytes(26 + 2 * 2048 * 8 + 16384 + 2048 * 64)
+    assert len(encode_message(Message(0x82, 1, payload.replace(b"\0", b"x")))) - 1 <= longest_reply_bytes(big)

@@ -1,0 +1,111 @@
+"""Verification as a whole: agreement is called equal, one flipped bit is found and named."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.errors import InputError
+from edgecodec.host import oracles
+from edgecodec.host.shim import HostShim
+from edgecodec.host.stages import Frames, Stages
+from edgecodec.verify import run
+from tests import tools
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    tools.require("cc", "Python.h", "module:tflite_micro")
+
+
+@pytest.fixture
+def frames(bundle: Bundle) -> Frames:
+    found = bundle.frames()
+    assert found is not None
+    return found
+
+
+def test_all_executors_agree(bundle: Bundle, frames: Frames) -> None:
+    calls: list[tuple[int, int, str]] = []
+    result = run.verify_host(bundle, frames, progress=lambda *call: calls.append(call))
+    assert result.exit_code == 0
+    document = json.loads(json.dumps(result.to_json()))
+    assert document["verdict"] == "equal"
+    assert document["bundle_digest"] == bundle.digest
+    assert document["frames"] == 16
+    assert document["indices_compared"] == 16 * 8 * 2
+    found = {(pair["a"], pair["b"], pair["stage"]): pair["compared"] for pair in document["pairs"]}
+    assert found == {
+        ("tflm", "reference", "latent"): 16 * 48,
+        ("tflm", "reference", "indices"): 256,
+        ("tflm", "host", "latent"): 16 * 48,
+        ("tflm", "host", "indices"): 256,
+        ("reference", "host", "input"): 16 * 64,
+        ("reference", "host", "latent"): 16 * 48,
+        ("reference", "host", "indices"): 256,
+    }
+    assert all(pair["mismatches"] == 0 and pair["exact"] for pair in document["pairs"])
+    assert document["first_divergence"] is None
+    assert calls[-1][:2] == (48, 48)
+    assert [call[0] for call in calls] == sorted(call[0] for call in calls)
+
+
+@pytest.mark.parametrize(
+    ("stage", "place", "pairs"),
+    [
+        ("input", (3, 5), {("reference", "input")}),
+        ("latent", (3, 2, 4), {("tflm", "latent"), ("reference", "latent")}),
+        ("indices", (3, 2, 1), {("tflm", "indices"), ("reference", "indices")}),
+    ],
+)
+def test_one_flipped_bit_is_found(
+    bundle: Bundle,
+    frames: Frames,
+    monkeypatch: pytest.MonkeyPatch,
+    stage: str,
+    place: tuple[int, ...],
+    pairs: set[tuple[str, str]],
+) -> None:
+    honest = HostShim.stages
+
+    def flipped(shim: HostShim, part: Frames) -> Stages:
+        stages = honest(shim, part)
+        array: Any = getattr(stages, stage).copy()
+        array[place] ^= 1
+        return replace(stages, **{stage: array})
+
+    monkeypatch.setattr(HostShim, "stages", flipped)
+    result = run.verify_host(bundle, frames)
+    assert (result.verdict, result.exit_code) == ("different", 1)
+    wrong = {(pair.a, pair.stage): pair.mismatches for pair in result.comparison.pairs if pair.mismatches}
+    assert wrong == dict.fromkeys(pairs, 1)
+    divergence = result.comparison.first_divergence
+    assert divergence is not None
+    assert (divergence.b, divergence.stage, divergence.frame, divergence.position) == ("host", stage, 3, place[1])
+    assert divergence.expected ^ 1 == divergence.received
+
+
+def test_without_tflm_the_other_oracle_serves(bundle: Bundle, frames: Frames, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: Bundle) -> None:
+        raise oracles.OracleMissingError("tflm: not installed")
+
+    monkeypatch.setattr(run, "TflmExecutor", missing)
+    result = run.verify_host(bundle, frames)
+    assert result.exit_code == 0
+    assert "tflite" in result.stages
+    assert "tflm" not in result.stages
+
+
+def test_no_frames_is_no_agreement(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="no frames"):
+        run.verify_host(bundle, np.zeros((0, 64), np.int16))
+
+
+def test_keras_without_a_float_encoder_says_so(bundle: Bundle, frames: Frames) -> None:
+    with pytest.raises(oracles.OracleMissingError, match=r"encoder\.keras"):
+        run.verify_host(bundle, frames, keras=True)
