@@ -1,0 +1,212 @@
+"""The codec's autoencoder: strided convolutions, residual vector quantiser, upsampling decoder.
+
+The layers and names follow compressionKIT's ``build_rvq_autoencoder``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
+from edgecodec.nn.rvq import ResidualQuantizerBase, ResidualVectorQuantizer, keras
+
+layers = keras.layers
+
+
+def make_divisible(v: float, d: int, min: int | None = None) -> int:
+    """Round ``v`` to a multiple of ``d``, at least ``min`` (default ``d``) and not below 0.9 ``v``.
+
+    Source: MobileNet's channel rounding.
+    """
+    rounded = max(d if min is None else min, int(v + d / 2) // d * d)
+    return rounded + d if rounded < 0.9 * v else rounded
+
+
+def build_encoder_2d(
+    input_len: int = 2048,
+    in_ch: int = 1,
+    base: int = 32,
+    embedding_dim: int = 16,
+    multiplier: float = 1.25,
+    num_stages: int = 4,
+    block_norm: str = "batch",
+    head_norm: str = "none",
+) -> Any:
+    """Encoder from ``(1, T, in_ch)`` frames to ``(1, T / 2^num_stages, embedding_dim)`` latents.
+
+    Two stages of strided convolution, then depthwise-separable ones. Norms are ``"batch"``, ``"layer"`` or
+    ``"none"``; only batch and none can be quantised. Raises ValueError when ``input_len`` is not divisible
+    by ``2^num_stages``, ``num_stages < 1`` or a norm is unknown.
+    """
+    factor = _downsample_factor("input_len", input_len, num_stages)
+    x = inputs = layers.Input((1, input_len, in_ch), name="enc_in")
+    filters = base
+    for stage in range(1, num_stages + 1):
+        name = f"enc_s{stage}"
+        if stage <= 2:
+            conv = layers.Conv2D(filters, (1, 7), strides=(1, 2), padding="same", name=f"{name}_conv")
+            x = _norm_relu(conv(x), block_norm, name)
+        else:
+            # Frames are one row high, so stride (2, 2) does what (1, 2) does; TensorFlow's depthwise
+            # kernel takes only equal strides on machines without oneDNN.
+            depthwise = layers.DepthwiseConv2D((1, 7), strides=(2, 2), padding="same", name=f"{name}_dw")
+            x = _norm_relu(depthwise(x), block_norm, f"{name}_dw")
+            x = _norm_relu(layers.Conv2D(filters, (1, 1), name=f"{name}_pw")(x), block_norm, f"{name}_pw")
+        filters = make_divisible(filters * multiplier, 8)
+    x = layers.Conv2D(embedding_dim, (1, 1), name="to_vq")(x)
+    x = _apply_norm_2d(x, head_norm, "enc_head_norm")
+    return keras.Model(inputs, x, name=f"Encoder2D_ds{factor}")
+
+
+def build_decoder_2d(
+    output_len: int = 2048,
+    out_ch: int = 1,
+    base: int = 32,
+    embedding_dim: int = 16,
+    multiplier: float = 1.25,
+    num_stages: int = 4,
+    decoder_block_norm: str = "none",
+    head_norm: str = "layer",
+) -> Any:
+    """Decoder from ``(1, T / 2^num_stages, embedding_dim)`` latents to ``(1, T, out_ch)`` frames.
+
+    Raises ValueError as :func:`build_encoder_2d` does.
+    """
+    factor = _downsample_factor("output_len", output_len, num_stages)
+    x = inputs = layers.Input((1, output_len // factor, embedding_dim), name="latent_in")
+    filters = make_divisible(base * multiplier ** (num_stages - 1), 8)
+    for stage in range(1, num_stages + 1):
+        name = f"dec_s{stage}"
+        x = layers.UpSampling2D((1, 2), interpolation="nearest", name=f"{name}_up")(x)
+        x = layers.Conv2D(filters, (1, 7), padding="same", name=f"{name}_conv")(x)
+        x = _norm_relu(x, decoder_block_norm, f"{name}_conv")
+        x = layers.SeparableConv2D(filters, (1, 5), padding="same", name=f"{name}_aa")(x)
+        x = _norm_relu(x, decoder_block_norm, f"{name}_aa")
+        filters = make_divisible(filters / multiplier, 8)
+    x = _apply_norm_2d(x, head_norm, "dec_head_norm")
+    x = layers.Conv2D(out_ch, (1, 1), name="out")(x)
+    return keras.Model(inputs, x, name=f"Decoder2D_ds{factor}")
+
+
+@keras.saving.register_keras_serializable(package="edgecodec")
+class VQAutoencoder(keras.Model):  # type: ignore[misc]
+    """Encoder, quantiser ``vq`` and decoder in one model.
+
+    Its loss is the compiled reconstruction loss plus the quantiser's.
+    """
+
+    def __init__(self, encoder: Any, vq: ResidualQuantizerBase, decoder: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.encoder = encoder
+        self.vq = vq
+        self.decoder = decoder
+
+    def build(self, input_shape: Any = None) -> None:
+        """Build the quantiser on the encoder's latents."""
+        if not self.vq.built:
+            self.vq.build(self.encoder.output_shape)
+        self.built = True
+
+    def call(self, x: Any, training: bool = False, return_indices: bool = False) -> Any:
+        """Reconstruct frames ``[N, 1, T, C]``; with ``return_indices`` also the indices of each level."""
+        quantized, indices = self.vq(self.encoder(x, training=training), training=training, return_indices=True)
+        y = self.decoder(quantized, training=training)
+        return (y, indices) if return_indices else y
+
+    def get_config(self) -> dict[str, Any]:
+        """The three parts, serialised."""
+        parts = {"encoder": self.encoder, "vq": self.vq, "decoder": self.decoder}
+        serialized = {key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}
+        return {"name": self.name, **serialized}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VQAutoencoder:
+        """Rebuild from :meth:`get_config`."""
+        parts = {
+            key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
+            for key in ("encoder", "vq", "decoder")
+        }
+        return cls(**parts, name=config["name"])
+
+
+def build_rvq_autoencoder(
+    frame_size: int,
+    *,
+    embedding_dim: int = 16,
+    latent_width: int = 256,
+    in_ch: int = 1,
+    out_ch: int = 1,
+    base_filters: int = 32,
+    multiplier: float = 1.25,
+    num_levels: int = 2,
+    beta: float = 0.25,
+    num_stages: int = 4,
+    encoder_block_norm: str = "batch",
+    encoder_head_norm: str = "none",
+    decoder_block_norm: str = "none",
+    decoder_head_norm: str = "layer",
+    use_ema: bool = False,
+    ema_decay: float = 0.99,
+) -> tuple[Any, ResidualQuantizerBase, Any, VQAutoencoder]:
+    """Return ``(encoder, rvq, decoder, model)`` for frames of ``frame_size`` samples.
+
+    ``latent_width`` is the codebook size K. ``use_ema`` chooses :class:`EmaResidualVectorQuantizer`.
+    Raises ValueError when ``frame_size`` is not divisible by ``2^num_stages`` or an argument is out of range.
+    """
+    factor = _downsample_factor("frame_size", frame_size, num_stages)
+    encoder = build_encoder_2d(
+        frame_size, in_ch, base_filters, embedding_dim, multiplier, num_stages, encoder_block_norm, encoder_head_norm
+    )
+    decoder = build_decoder_2d(
+        frame_size, out_ch, base_filters, embedding_dim, multiplier, num_stages, decoder_block_norm, decoder_head_norm
+    )
+    rvq: ResidualQuantizerBase
+    if use_ema:
+        rvq = EmaResidualVectorQuantizer(num_levels, latent_width, embedding_dim, beta, ema_decay, name="rvq")
+    else:
+        rvq = ResidualVectorQuantizer(num_levels, latent_width, embedding_dim, beta, name="rvq")
+    model = VQAutoencoder(encoder, rvq, decoder, name=f"RVQAE_2D_ds{factor}")
+    model.build((None, 1, frame_size, in_ch))
+    return encoder, rvq, decoder, model
+
+
+def compute_compression_stats(
+    frame_size: int, *, bit_depth: int, latent_width: int, num_levels: int, downsample_factor: int = 16
+) -> dict[str, float]:
+    """Nominal rate of a codec: every index costs ``log2(latent_width)`` bits, headers not counted."""
+    positions = frame_size // downsample_factor
+    bits_per_index = math.log2(latent_width)
+    compressed_bits = positions * num_levels * bits_per_index
+    raw_bits = frame_size * bit_depth
+    return {
+        "frame_size": frame_size,
+        "latent_positions": positions,
+        "bits_per_index": bits_per_index,
+        "compressed_bits_per_window": compressed_bits,
+        "raw_bits_per_window": raw_bits,
+        "compression_ratio": raw_bits / compressed_bits if compressed_bits else math.inf,
+    }
+
+
+def _downsample_factor(name: str, length: int, num_stages: int) -> int:
+    if num_stages < 1:
+        raise ValueError(f"num_stages is {num_stages}; expected at least 1")
+    factor: int = 2**num_stages
+    if length < 1 or length % factor:
+        raise ValueError(f"{name} is {length}; expected a multiple of 2**num_stages = {factor}")
+    return factor
+
+
+def _norm_relu(x: Any, norm: str, name: str) -> Any:
+    return layers.ReLU(name=f"{name}_relu")(_apply_norm_2d(x, norm, f"{name}_norm"))
+
+
+def _apply_norm_2d(x: Any, norm: str, name: str) -> Any:
+    if norm == "batch":
+        return layers.BatchNormalization(axis=-1, epsilon=1e-5, name=name)(x)
+    if norm == "layer":
+        return layers.LayerNormalization(axis=-1, epsilon=1e-5, name=name)(x)
+    if norm == "none":
+        return x
+    raise ValueError(f"norm is {norm!r}; expected 'batch', 'layer' or 'none'")

@@ -1,0 +1,97 @@
+"""Load trained Keras encoders and decoders, or say in one line why they cannot be used."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from edgecodec.errors import InputError, QuantizationError
+from edgecodec.nn.backend import import_keras, quiet
+
+_RANK = 4
+
+
+def load_encoder(path: str | os.PathLike[str]) -> Any:
+    """Load an encoder from ``(1, T, 1)`` frames to ``(1, P, D)`` latents.
+
+    Raises InputError when the file is no Keras model, QuantizationError when its shape or a layer cannot be
+    quantised.
+    """
+    model = _load(path, "encoder")
+    inputs, outputs = _shapes(model, path, "encoder")
+    if inputs[1] != 1 or inputs[3] != 1 or inputs[2] is None:
+        raise QuantizationError(f"{path}: encoder takes {_text(inputs)}; expected frames (1, T, 1) of fixed length T")
+    if outputs[1] != 1 or outputs[2] is None or outputs[3] is None:
+        raise QuantizationError(f"{path}: encoder returns {_text(outputs)}; expected latents (1, P, D)")
+    for layer in flat_layers(model):
+        if "LayerNormalization" in type(layer).__name__:
+            raise QuantizationError(
+                f"{path}: encoder layer '{layer.name}' is {type(layer).__name__}, which cannot be folded into a "
+                "convolution; train the encoder with norm 'batch' or 'none'"
+            )
+    return model
+
+
+def load_decoder(path: str | os.PathLike[str], positions: int, channels: int, samples: int) -> Any:
+    """Load a decoder from ``(1, positions, channels)`` latents to ``(1, samples, 1)`` frames.
+
+    Raises InputError or QuantizationError.
+    """
+    model = _load(path, "decoder")
+    inputs, outputs = _shapes(model, path, "decoder")
+    expected = ((1, positions, channels), (1, samples, 1))
+    if (inputs[1:], outputs[1:]) != expected:
+        raise QuantizationError(
+            f"{path}: decoder maps {_text(inputs)} to {_text(outputs)}; "
+            f"this encoder needs {expected[0]} to {expected[1]}"
+        )
+    return model
+
+
+def flat_layers(model: Any) -> list[Any]:
+    """Every layer of ``model`` and of the models within it."""
+    return [inner for layer in model.layers for inner in (flat_layers(layer) if hasattr(layer, "layers") else [layer])]
+
+
+def _load(path: str | os.PathLike[str], role: str) -> Any:
+    source = Path(path)
+    if not source.is_file():
+        kind = "is a folder" if source.is_dir() else "no such file"
+        raise InputError(f"{source}: {kind}; expected the {role} as a .keras file")
+    keras = import_keras()
+    # Codecs trained here may hold our own layers; importing them makes Keras know their names.
+    import edgecodec.nn.autoencoder  # noqa: F401
+
+    try:
+        with quiet():
+            model = keras.models.load_model(source, compile=False)
+    # Keras raises whatever the damaged part of the file leads to.
+    except Exception as error:
+        unknown = re.search(r"Could not locate class '([^']+)'", str(error))
+        if unknown is not None:
+            raise InputError(
+                f"{source}: holds a layer {unknown[1]!r} that is not Keras's; save a plain {role} without it"
+            ) from error
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {reason}") from error
+    return model
+
+
+def _shapes(model: Any, path: str | os.PathLike[str], role: str) -> tuple[tuple[int | None, ...], ...]:
+    try:
+        shapes = model.input_shape, model.output_shape
+    except (AttributeError, ValueError) as error:
+        raise QuantizationError(f"{path}: the {role} has no fixed input shape; save a functional model") from error
+    for shape in shapes:
+        if not isinstance(shape, tuple) or len(shape) != _RANK:
+            raise QuantizationError(
+                f"{path}: the {role} maps {shapes[0]} to {shapes[1]}; expected one input and one output of rank 4, "
+                "(batch, 1, T, C)"
+            )
+    return shapes
+
+
+def _text(shape: tuple[int | None, ...]) -> str:
+    return str(tuple(shape[1:]))

@@ -1,0 +1,1 @@
+"""The server side: from codebook indices back to PPG."""

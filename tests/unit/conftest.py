@@ -1,0 +1,74 @@
+"""A codec trained and quantised in a few seconds, for every test that needs the real thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from tests.tflite_builder import ppg_frames
+from tests.tools import require
+
+SAMPLES = 64
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``a.npy`` and ``b.npy``: rows of synthetic PPG, int16 ``[4, 640]``."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed, name in enumerate("ab"):
+        np.save(folder / f"{name}.npy", ppg_frames(4, 640, seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_config(recordings: Path) -> dict[str, object]:
+    """A configuration of six steps."""
+    return {
+        "run_name": "smoke",
+        "seed": 3,
+        "data": {
+            "source": "files",
+            "train": [str(recordings / "a.npy")],
+            "test": [str(recordings / "b.npy")],
+            "frame_size": SAMPLES,
+            "validation_fraction": 0.2,
+            "batch_size": 8,
+            "steps_per_epoch": 3,
+            "epochs": 2,
+            "gaussian_noise": [0.0, 0.1],
+            "time_warp": 0.2,
+            "mix": 0.5,
+        },
+        "model": {
+            "embedding_dim": 4,
+            "latent_width": 16,
+            "num_stages": 3,
+            "base_filters": 8,
+            "use_ema": True,
+        },
+        "training": {"learning_rate": 1e-3, "kmeans_start_steps": 2},
+        "output": {"calibration_frames": 40},
+    }
+
+
+@pytest.fixture(scope="session")
+def trained_run(smoke_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of ``edgecodec train``."""
+    require("module:tensorflow", "module:scipy")
+    from edgecodec.nn.config import parse_config
+    from edgecodec.nn.training import train
+
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(parse_config(smoke_config, "smoke"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of :func:`trained_run`, with decoder, Keras encoder and frames."""
+    from edgecodec.quantize import quantize_run
+
+    return quantize_run(trained_run, tmp_path_factory.mktemp("quantized") / "bundle").bundle

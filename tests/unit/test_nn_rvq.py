@@ -1,0 +1,192 @@
+"""The quantiser layers against values worked out by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from tests.tools import require
+
+require_module = "module:tensorflow"
+
+
+@pytest.fixture(scope="module")
+def nn():
+    require(require_module)
+    import edgecodec.nn
+
+    return edgecodec.nn
+
+
+def _metrics(layer):
+    return {metric.name: float(metric.result()) for metric in layer.metrics}
+
+
+# One dimension, two levels: level 1 has codes 0 and 4, level 2 has codes 0 and 1.
+BOOKS = [np.array([[0.0], [4.0]], np.float32), np.array([[0.0], [1.0]], np.float32)]
+LATENTS = np.array([[[1.0], [3.0], [5.0], [-1.0]]], np.float32)
+# Level 1 chooses 0, 1, 1, 0 and leaves 1, -1, 1, -1; level 2 chooses 1, 0, 1, 0 and leaves 0, -1, 0, -1.
+INDICES = [[0, 1, 1, 0], [1, 0, 1, 0]]
+QUANTIZED = [1.0, 4.0, 5.0, 0.0]
+
+
+@pytest.fixture(params=["ResidualVectorQuantizer", "EmaResidualVectorQuantizer"])
+def layer(nn, request):
+    made = getattr(nn, request.param)(2, 2, 1, beta=0.25)
+    made.build((None, 4, 1))
+    made.set_codebooks(BOOKS)
+    return made
+
+
+def test_call_encode_and_decode_agree_with_hand(layer):
+    y, indices = layer(LATENTS, return_indices=True)
+    assert np.asarray(y).ravel().tolist() == QUANTIZED
+    assert [np.asarray(index).tolist() for index in indices] == INDICES
+    assert [np.asarray(index).tolist() for index in layer.encode(LATENTS)] == INDICES
+    assert np.asarray(layer.decode(indices, LATENTS.shape)).ravel().tolist() == QUANTIZED
+    assert np.asarray(layer(LATENTS)).shape == LATENTS.shape
+
+
+def test_losses(nn):
+    # Level 1: mean of squared residual-to-code distances is 1; level 2: (0 + 1 + 0 + 1) / 4.
+    for name, expected in (
+        ("ResidualVectorQuantizer", [1.25 * 1.0, 1.25 * 0.5]),
+        ("EmaResidualVectorQuantizer", [0.25 * 1.0, 0.25 * 0.5]),
+    ):
+        made = getattr(nn, name)(2, 2, 1, beta=0.25)
+        made.build((None, 4, 1))
+        made.set_codebooks(BOOKS)
+        made(LATENTS)
+        assert [float(loss) for loss in made.losses] == pytest.approx(expected)
+
+
+def test_metrics(layer):
+    layer(np.array([[1.0], [3.0], [5.0], [3.5]], np.float32))
+    # Level 1 chooses 0, 1, 1, 1; level 2 chooses 1, 0, 1, 0.
+    entropy = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
+    found = _metrics(layer)
+    assert found == pytest.approx(
+        {
+            "rvq_l1_perplexity": 2**entropy,
+            "rvq_l2_perplexity": 2.0,
+            "rvq_l1_usage": 1.0,
+            "rvq_l2_usage": 1.0,
+            "rvq_l1_bits_per_index": entropy,
+            "rvq_l2_bits_per_index": 1.0,
+            "rvq_perplexity_mean": (2**entropy + 2) / 2,
+            "rvq_usage_mean": 1.0,
+            "rvq_bits_per_index_sum": entropy + 1,
+        },
+        abs=1e-6,
+    )
+
+
+def test_unused_codes_lower_the_usage(layer):
+    layer(np.array([[0.0], [0.1]], np.float32))
+    assert _metrics(layer)["rvq_l1_usage"] == 0.5
+    assert _metrics(layer)["rvq_l1_perplexity"] == pytest.approx(1.0)
+
+
+def test_ties_go_to_the_lowest_index(layer):
+    assert np.asarray(layer.encode(np.array([[2.0]], np.float32))[0]).tolist() == [0]
+
+
+def test_gradient_passes_straight_through(layer):
+    import tensorflow as tf
+
+    x = tf.constant(LATENTS)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = tf.reduce_sum(layer(x) * [[[1.0], [2.0], [3.0], [4.0]]])
+    assert tape.gradient(y, x).numpy().ravel().tolist() == [1.0, 2.0, 3.0, 4.0]
+
+
+def test_ema_update_follows_the_formula(nn):
+    made = nn.EmaResidualVectorQuantizer(1, 2, 1, ema_decay=0.5, epsilon=0.25)
+    made.build((None, 1))
+    made.set_codebooks([BOOKS[0]])
+    made(np.array([[1.0], [3.0], [5.0]], np.float32), training=True)
+    # n = [1, 2], sums [1, 8]; N = 0.5 [1, 1] + 0.5 n = [1, 1.5]; W = 0.5 [0, 4] + 0.5 [1, 8] = [0.5, 6].
+    # N' = (N + 0.25) / (2.5 + 0.5) * 2.5
+    smoothed = (np.array([1.0, 1.5]) + 0.25) / 3.0 * 2.5
+    assert made.codebooks[0].ravel() == pytest.approx(np.array([0.5, 6.0]) / smoothed)
+
+
+def test_ema_learns_only_in_training_and_not_by_gradient(nn):
+    made = nn.EmaResidualVectorQuantizer(2, 2, 1)
+    made.build((None, 1))
+    made.set_codebooks(BOOKS)
+    made(LATENTS)
+    assert [book.tolist() for book in made.codebooks] == [book.tolist() for book in BOOKS]
+    assert made.trainable_weights == []
+    names = [weight.name for weight in made.weights if "codebook" in weight.name or "ema" in weight.name]
+    assert names == ["codebook_l1", "codebook_l2", "ema_count_l1", "ema_weight_l1", "ema_count_l2", "ema_weight_l2"]
+
+
+def test_second_level_learns_from_residuals_before_subtraction(nn):
+    made = nn.EmaResidualVectorQuantizer(2, 2, 1, ema_decay=0.0, epsilon=1e-9)
+    made.build((None, 1))
+    made.set_codebooks(BOOKS)
+    made(LATENTS, training=True)
+    # Level 1 codes become the means of {1, -1} and {3, 5}; level 2 of {-1, -1} and {1, 1}.
+    assert made.codebooks[0].ravel() == pytest.approx([0.0, 4.0], abs=1e-6)
+    assert made.codebooks[1].ravel() == pytest.approx([-1.0, 1.0], abs=1e-6)
+
+
+def test_codebooks_start_uniform_and_trainable(nn):
+    made = nn.ResidualVectorQuantizer(2, [8, 16], 3)
+    made.build((None, 3))
+    assert [book.shape for book in made.codebooks] == [(8, 3), (16, 3)]
+    assert np.abs(made.codebooks[0]).max() <= 1 / 8
+    assert np.abs(made.codebooks[1]).max() <= 1 / 16
+    assert [weight.name for weight in made.trainable_weights] == ["codebook_l1", "codebook_l2"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [(0, 4, 2), (1, 4, 0), (1, 4, 2, 0.0), (2, [4], 2), (1, 0, 2)],
+    ids=["levels", "dimension", "beta", "sizes", "size"],
+)
+def test_bad_arguments(nn, arguments):
+    for name in ("ResidualVectorQuantizer", "EmaResidualVectorQuantizer"):
+        with pytest.raises(ValueError, match="expected"):
+            getattr(nn, name)(*arguments)
+
+
+def test_bad_ema_arguments(nn):
+    with pytest.raises(ValueError, match="ema_decay"):
+        nn.EmaResidualVectorQuantizer(1, 4, 2, ema_decay=1.0)
+    with pytest.raises(ValueError, match="epsilon"):
+        nn.EmaResidualVectorQuantizer(1, 4, 2, epsilon=0.0)
+
+
+def test_bad_shapes(layer):
+    with pytest.raises(ValueError, match="2 channels"):
+        layer.build((None, 2))
+    with pytest.raises(ValueError, match="shape"):
+        layer.set_codebooks([BOOKS[0], np.zeros((3, 1))])
+    with pytest.raises(ValueError, match="1 codebooks"):
+        layer.set_codebooks(BOOKS[:1])
+    with pytest.raises(ValueError, match="1 levels"):
+        layer.decode([np.array([0])], (1, 1))
+
+
+def test_config_round_trip(nn):
+    made = nn.EmaResidualVectorQuantizer(2, [4, 8], 3, beta=0.5, ema_decay=0.9, epsilon=1e-3)
+    copy = nn.EmaResidualVectorQuantizer.from_config(made.get_config())
+    assert copy.get_config() == made.get_config()
+    assert copy.codebook_sizes == [4, 8]
+
+
+def test_float32_under_mixed_precision(nn, layer):
+    import keras
+
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        made = type(layer)(1, 2, 1)
+        made.build((None, 1))
+        y = made(np.array([[1.0]], np.float16))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert made.codebooks[0].dtype == np.float32
+    assert y.dtype.name == "float32"

@@ -1,0 +1,252 @@
+import hashlib
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError, UnsupportedOpError
+from edgecodec.quantize import quantize_files, quantize_run
+from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, quantize_float
+from tests.tflite_builder import ppg_frames, small_encoder
+from tests.tools import require
+
+
+@pytest.fixture
+def keras():
+    require("module:tensorflow")
+    from edgecodec.nn.backend import import_keras
+
+    return import_keras()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Codebooks of 4 channels and calibration frames of 64 samples."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "cb.npz", level_0=rng.normal(0, 0.5, (7, 4)), level_1=rng.normal(0, 0.2, (5, 4)))
+    np.savez(tmp_path / "frames.npz", frames=ppg_frames(30, 64))
+    return tmp_path
+
+
+def _encoder(keras, path, *, length=64, norm=None, activation="relu", channels=4):
+    layers = keras.layers
+    x = inputs = layers.Input((1, length, 1))
+    x = layers.Conv2D(6, (1, 5), strides=(1, 2), padding="same", name="first")(x)
+    if norm is not None:
+        x = norm(x)
+    x = layers.Activation(activation)(x)
+    # A depthwise layer as compressionKIT saves it, with unequal strides.
+    x = layers.DepthwiseConv2D((1, 3), strides=(1, 2), padding="same")(x)
+    x = layers.Conv2D(channels, 1)(x)
+    keras.Model(inputs, x).save(path)
+    return path
+
+
+def _quantize(files, encoder, **options):
+    calibration = options.pop("calibration", files / "frames.npz")
+    books = options.pop("codebooks", files / "cb.npz")
+    return quantize_files(encoder, books, options.pop("decoder", None), calibration, files / "bundle", **options)
+
+
+def test_bundle_of_a_run(trained_run, trained_bundle):
+    manifest = trained_bundle.manifest
+    assert manifest.name == "smoke"
+    assert manifest.frame.rate_hz == 64.0
+    assert (trained_bundle.samples, trained_bundle.positions, trained_bundle.levels) == (64, 8, 2)
+    assert set(manifest.files) == {
+        "encoder.tflite",
+        "codebooks.npz",
+        "decoder.tflite",
+        "encoder.keras",
+        "frames.npz",
+    }
+    frames = trained_bundle.frames()
+    assert frames is not None
+    assert np.array_equal(frames, np.load(trained_run / "verify.npz")["frames"])
+    calibration = np.load(trained_run / "calibration.npz")["frames"]
+    provenance = manifest.provenance
+    assert provenance["calibration"] == {"frames": 40, "sha256": hashlib.sha256(calibration.tobytes()).hexdigest()}
+    assert {"prdn_float", "prdn_int8", "prdn_integer", "agreement_l1", "agreement_l2"} <= set(provenance["figures"])
+    assert provenance["training"]["seed"] == 3
+    assert provenance["figures"]["prdn_integer"] < 1.5 * provenance["figures"]["prdn_float"]
+
+
+def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, capfd):
+    stages = []
+    again = quantize_run(trained_run, tmp_path / "bundle", progress=stages.append)
+    assert again.bundle.digest == trained_bundle.digest
+    assert stages == ["encoder", "decoder", "codebooks", "figures"]
+    output = capfd.readouterr()
+    assert output.out == ""
+    assert output.err == ""
+
+
+def test_int8_latents_follow_the_reference(trained_bundle):
+    from edgecodec.host.reference import run_layers
+    from edgecodec.quantize.pipeline import int8_latents
+    from edgecodec.signal.normalize import normalize
+
+    frames = trained_bundle.frames()[:8]
+    graph = trained_bundle.graph
+    inputs = np.rint(normalize(frames) / graph.input.scale) + graph.input.zero_point
+    expected = run_layers(graph, np.clip(inputs, -128, 127).astype(np.int8)).astype(np.float64)
+    found = int8_latents(trained_bundle.encoder_bytes, graph, frames, 1e-3)
+    levels = found / graph.latent.scale + graph.latent.zero_point
+    assert levels.reshape(-1) == pytest.approx(expected.reshape(-1), abs=1e-6)
+
+
+def test_files_of_another_trainer(keras, files):
+    summary = _quantize(files, _encoder(keras, files / "enc.keras", norm=keras.layers.BatchNormalization()))
+    bundle = Bundle.load(files / "bundle")
+    assert bundle.digest == summary.bundle.digest
+    assert bundle.manifest.name == "enc"
+    assert bundle.rvq.codebook_sizes == (7, 5)
+    assert [layer.op.value for layer in bundle.graph.layers] == ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"]
+    assert [layer.stride for layer in bundle.graph.layers] == [2, 2, 1]
+    frames = np.load(files / "frames.npz")["frames"]
+    assert np.array_equal(bundle.frames(), frames[::5])
+    assert bundle.manifest.provenance["calibration"]["frames"] == 24
+    assert 0 <= summary.figures["agreement_l1"] <= 1
+    assert "prdn_integer" not in summary.figures
+
+
+def test_int8_tflite_is_taken_as_it_is(files):
+    rng = np.random.default_rng(0)
+    np.savez(files / "cb.npz", level_0=rng.normal(0, 0.5, (7, 6)))
+    (files / "enc.tflite").write_bytes(small_encoder())
+    summary = _quantize(files, files / "enc.tflite")
+    assert summary.bundle.encoder_bytes == small_encoder()
+    assert set(summary.bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz"}
+
+
+def _refused(files, encoder, error, message, **options):
+    with pytest.raises(error, match=message) as caught:
+        _quantize(files, encoder, **options)
+    assert "\n" not in str(caught.value)
+    assert not (files / "bundle").exists()
+    assert not [path for path in files.iterdir() if path.name.startswith(".")]
+
+
+def test_encoder_files_that_are_none(keras, files):
+    _refused(files, files / "none.keras", InputError, "no such file")
+    _refused(files, files, InputError, "is a folder")
+    whole = _encoder(keras, files / "enc.keras").read_bytes()
+    for name, content in (("cut", whole[: len(whole) // 2]), ("empty", b""), ("text", b"hello")):
+        path = files / f"{name}.keras"
+        path.write_bytes(content)
+        _refused(files, path, InputError, "cannot be loaded as a Keras encoder")
+    (files / "enc.tflite").write_bytes(b"hello")
+    _refused(files, files / "enc.tflite", InputError, r"enc\.tflite: not a TFLite file")
+
+
+def test_unknown_layer(keras, files):
+    class Strange(keras.layers.Layer):
+        def call(self, x):
+            return x
+
+    _encoder(keras, files / "enc.keras", norm=Strange())
+    _refused(files, files / "enc.keras", InputError, "Strange")
+
+
+def test_encoders_that_cannot_run(keras, files):
+    _encoder(keras, files / "enc.keras", norm=keras.layers.LayerNormalization(name="ln"))
+    _refused(files, files / "enc.keras", QuantizationError, "'ln' is LayerNormalization.*norm 'batch' or 'none'")
+    _encoder(keras, files / "enc.keras", length=None)
+    _refused(files, files / "enc.keras", QuantizationError, "fixed length")
+    _encoder(keras, files / "enc.keras", activation="tanh")
+    _refused(files, files / "enc.keras", UnsupportedOpError, "TANH")
+    inputs = keras.layers.Input((64,))
+    keras.Model(inputs, keras.layers.Dense(4)(inputs)).save(files / "enc.keras")
+    _refused(files, files / "enc.keras", QuantizationError, "rank 4")
+    inputs = keras.layers.Input((2, 64, 1))
+    keras.Model(inputs, keras.layers.Conv2D(4, 1)(inputs)).save(files / "enc.keras")
+    _refused(files, files / "enc.keras", QuantizationError, r"\(2, 64, 1\)")
+
+
+def test_calibration_frames(keras, files):
+    encoder = _encoder(keras, files / "enc.keras")
+    _refused(files, encoder, QuantizationError, "no calibration frames", calibration=None)
+    np.save(files / "flat.npy", np.full((20, 64), 7))
+    _refused(files, encoder, QuantizationError, "constant", calibration=files / "flat.npy")
+    np.save(files / "none.npy", np.empty((0, 64), np.int16))
+    _refused(files, encoder, EdgecodecError, "no frames|empty", calibration=files / "none.npy")
+    np.save(files / "long.npy", ppg_frames(3, 65))
+    _refused(files, encoder, InputError, "65 samples", calibration=files / "long.npy")
+
+
+def test_codebooks_of_another_encoder(keras, files):
+    encoder = _encoder(keras, files / "enc.keras", channels=5)
+    _refused(files, encoder, QuantizationError, "codes have 4 entries; the encoder's latent has 5 channels")
+
+
+def test_decoder_of_another_encoder(keras, files):
+    encoder = _encoder(keras, files / "enc.keras")
+    _refused(files, encoder, QuantizationError, "decoder maps", decoder=encoder)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "holds nothing"),
+        ({"level_1": np.zeros((2, 2))}, "holds level_1"),
+        ({"level_0": np.zeros((2, 2)), "ema_weight": np.zeros((2, 2))}, "only level_0"),
+        ({"level_0": np.zeros((2, 2), np.int8)}, "level_0 is int8"),
+        ({"level_0": np.zeros(4)}, r"shape \(4,\)"),
+        ({"level_0": np.zeros((2, 2)), "level_1": np.zeros((2, 3))}, "dimension 3"),
+    ],
+)
+def test_bad_codebook_files(tmp_path, arrays, message):
+    np.savez(tmp_path / "cb.npz", **arrays)
+    with pytest.raises(InputError, match=message):
+        load_codebooks(tmp_path / "cb.npz")
+
+
+def test_unreadable_codebook_files(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        load_codebooks(tmp_path / "none.npz")
+    np.save(tmp_path / "one.npy", np.zeros((2, 2)))
+    with pytest.raises(InputError, match="single array"):
+        load_codebooks(tmp_path / "one.npy")
+    (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(InputError, match="not a readable"):
+        load_codebooks(tmp_path / "cut.npz")
+
+
+def test_not_finite_codebooks(keras, files):
+    np.savez(files / "nan.npz", level_0=np.full((3, 4), np.nan))
+    _refused(files, _encoder(keras, files / "e.keras"), QuantizationError, "NaN", codebooks=files / "nan.npz")
+
+
+def test_codebook_dimension():
+    with pytest.raises(QuantizationError, match="3 entries"):
+        check_codebooks([np.zeros((2, 3))], 4)
+
+
+def test_float_search_by_hand():
+    books = [np.array([[0.0], [4.0]]), np.array([[0.0], [1.0]])]
+    indices, quantized = quantize_float(np.array([[5.2], [0.4]]), books)
+    assert indices.tolist() == [[1, 1], [0, 0]]
+    assert quantized.ravel() == pytest.approx([5.0, 0.0])
+
+
+def test_run_folders_that_are_none(trained_run, tmp_path):
+    with pytest.raises(InputError, match="no run folder"):
+        quantize_run(tmp_path, tmp_path / "out")
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    document = json.loads((run / "run.json").read_text())
+    for content, message in (
+        ("{", "cannot be read"),
+        (json.dumps({**document, "version": 2}), "version 1"),
+        (json.dumps({**document, "config": {}}), "lacks"),
+    ):
+        (run / "run.json").write_text(content)
+        with pytest.raises(InputError, match=message):
+            quantize_run(run, tmp_path / "out")
+    (run / "run.json").write_text(json.dumps(document))
+    (run / "codebooks.npz").unlink()
+    with pytest.raises(InputError, match=r"codebooks\.npz"):
+        quantize_run(run, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
