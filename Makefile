@@ -1,0 +1,47 @@
+# `make help` lists the targets. `make demo` and `make test` set up all they need by themselves.
+VENV := .venv
+BIN := $(VENV)/bin
+BOARD ?= mps2-an386
+OUT ?= edgecodec-demo
+PYTEST_ARGS ?=
+C_SOURCES := $(shell find firmware tests -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test check lint format types wheel golden clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: ## install missing tools and make .venv (done by every target that needs it)
+	@tools/setup.sh $(VENV)
+
+demo: setup ## train, quantise, build, run on the emulated board, verify, report (OUT=DIR, BOARD=NAME)
+	@$(BIN)/edgecodec demo --board $(BOARD) --output $(OUT)
+
+test: setup ## run all tests (PYTEST_ARGS="-k name" for some)
+	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: lint types test wheel ## what CI runs: lint, types, tests, the installed wheel
+
+lint: setup ## ruff and clang-format, changing nothing
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
+
+types: setup ## mypy
+	@$(BIN)/mypy
+
+format: setup ## format Python and C
+	@$(BIN)/ruff check --fix --exit-zero .
+	@$(BIN)/ruff format .
+	@$(BIN)/clang-format -i $(C_SOURCES)
+
+wheel: setup ## build the wheel, install it elsewhere and build firmware with it
+	@tools/check_wheel.sh $(VENV)
+
+golden: setup ## write the golden files of the rendered C anew
+	@EDGECODEC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden $(PYTEST_ARGS)
+
+clean: ## remove what builds, tests and the demo left (.venv stays)
+	@rm -rf build dist $(OUT) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@find edgecodec tests -name __pycache__ -type d -prune -exec rm -rf {} +

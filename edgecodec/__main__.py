@@ -1,0 +1,5 @@
+"""``python -m edgecodec``."""
+
+from edgecodec.cli import entry
+
+entry()

@@ -1,0 +1,60 @@
+"""``edgecodec doctor``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from edgecodec.cli.options import json_option, subcommand
+from edgecodec.cli.output import Streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecodec.doctor import Check
+
+
+@subcommand("doctor", example="edgecodec doctor")
+@json_option
+@click.pass_obj
+def command(streams: Streams) -> int:
+    """Check the tools that edgecodec uses.
+
+    Says for each whether it is found, its version, what it is for, and how to get it when it is missing.
+    Exits with 0 when nothing is missing that verify-host, build-firmware and flash-and-verify on an
+    emulated board need, otherwise with 2.
+    """
+    from edgecodec.doctor import diagnose, report
+
+    checks = diagnose()
+    document = report(checks)
+    return streams.finish(document, lambda console: _show(console, checks), exit_code=0 if document["ready"] else 2)
+
+
+def _show(console: Console, checks: list[Check]) -> None:
+    from edgecodec.cli.tables import facts, table
+
+    table(
+        console,
+        ("tool", "status", "version", "for"),
+        (
+            (
+                check.name,
+                "found" if check.found else "MISSING" if check.essential else "missing",
+                check.version,
+                check.purpose,
+            )
+            for check in checks
+        ),
+    )
+    missing = {check.name: check.remedy for check in checks if not check.found}
+    if missing:
+        console.print()
+        facts(console, missing)
+
+
+def _status(check: Check) -> str:
+    if check.found:
+        return "found"
+    return "MISSING" if check.essential else "missing"

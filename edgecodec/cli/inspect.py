@@ -1,0 +1,92 @@
+"""``edgecodec inspect``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecodec.cli.options import bundle_argument, json_option, subcommand
+from edgecodec.cli.output import Streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@subcommand("inspect", example="edgecodec inspect bundle\nedgecodec inspect bundle --json")
+@bundle_argument
+@json_option
+@click.pass_obj
+def command(streams: Streams, bundle: Path) -> int:
+    """Show layers, sizes, rates and memory of a bundle."""
+    from edgecodec.bundle import Bundle
+    from edgecodec.summary import summarize
+
+    document = summarize(Bundle.load(bundle))
+    return streams.finish(document, lambda console: show_summary(console, document))
+
+
+def show_summary(console: Console, document: dict[str, Any]) -> None:
+    """Print what :func:`edgecodec.summary.summarize` returns."""
+    from edgecodec.cli.tables import facts, table
+
+    frame, latent, rvq, rate, plan = (document[key] for key in ("frame", "latent", "rvq", "rate", "plan"))
+    facts(
+        console,
+        {
+            "bundle": f"{document['name']} ({document['path']})",
+            "digest": document["bundle_digest"],
+            "frame": f"{frame['samples']} samples" + (f" at {frame['rate_hz']:g} Hz" if frame["rate_hz"] else ""),
+            "input": _quantization(document["input"]),
+            "latent": _quantization(latent),
+            "RVQ": f"codes {rvq['codebook_sizes']} of {rvq['dimension']}, {rvq['fraction_bits']} fraction bits",
+            "rate": f"{rate['nominal_bits_per_frame']} bits a frame, {rate['compression_ratio']:.1f}x below 16-bit",
+            "work": f"{document['macs']:,} MAC encoder, {rvq['macs']:,} MAC codebook search",
+            "RAM": f"{plan['state_bytes']:,} bytes of state ({plan['arena_bytes']:,} arena)",
+            "tables": f"{document['flash']['encoder_bytes']:,} bytes encoder, "
+            f"{document['flash']['codebook_bytes']:,} bytes codebooks",
+        },
+    )
+    figures = document["provenance"].get("figures")
+    if isinstance(figures, dict) and figures:
+        facts(console, figures)
+    console.print()
+    table(
+        console,
+        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters"),
+        (
+            (
+                layer["name"],
+                layer["op"],
+                "x".join(map(str, layer["input"])),
+                "x".join(map(str, layer["output"])),
+                layer["kernel"],
+                layer["stride"],
+                layer["padding"],
+                layer["activation"],
+                layer["macs"],
+                layer["parameters"],
+            )
+            for layer in document["layers"]
+        ),
+    )
+    console.print()
+    table(
+        console,
+        ("buffer", "offset", "bytes", "alive"),
+        (
+            (
+                buffer["tensor"],
+                buffer["offset_bytes"],
+                buffer["size_bytes"],
+                f"{buffer['first_step']}..{buffer['last_step']}",
+            )
+            for buffer in plan["buffers"]
+        ),
+    )
+
+
+def _quantization(tensor: dict[str, Any]) -> str:
+    shape = "x".join(map(str, tensor["shape"]))
+    return f"int8 {shape}, scale {tensor['scale']:.6g}, zero point {tensor['zero_point']}"

@@ -1,0 +1,114 @@
+"""The command group, which imports a command only when it runs, and the way from errors to exit codes."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+import click
+
+from edgecodec import __version__
+from edgecodec.cli.options import DEBUG_VARIABLE, DebugOption
+from edgecodec.cli.output import Streams, plain_line
+from edgecodec.errors import BuildError, EdgecodecError
+
+PROGRAM = "edgecodec"
+_TOOL_OUTPUT_LINES = 40
+UNDECIDED = 2
+COMMANDS = {
+    "train": "Train a codec from a YAML configuration.",
+    "quantize": "Make a deployable INT8 bundle from a trained codec.",
+    "inspect": "Show layers, sizes, rates and memory of a bundle.",
+    "generate": "Write the C library of a bundle.",
+    "verify-host": "Compare the C on this machine with reference and oracles.",
+    "build-firmware": "Build a bundle's firmware for a board.",
+    "flash-and-verify": "Run a bundle on a board and compare every index.",
+    "decode": "Turn codebook indices back into PPG.",
+    "boards": "List the boards that firmware can be built for.",
+    "ports": "List the serial ports of this machine.",
+    "doctor": "Check the tools that edgecodec uses.",
+    "demo": "Run the whole road once on real PPG and an emulated board.",
+}
+"""Command to short help, in the order of the pipeline; each is ``command`` of its module."""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and short helps without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All commands, in the order of the pipeline."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"edgecodec.cli.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from :data:`COMMANDS`."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    params=[DebugOption()],
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExit codes: 0 equal or fine, 1 different, 2 undecided (every error).\n"
+    "Example:\n  edgecodec flash-and-verify bundle --board mps2-an386",
+)
+@click.version_option(__version__, prog_name=PROGRAM)
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Deploy learned PPG codecs to microcontrollers, verified bit for bit."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code; the only place where errors become exit codes."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    with Streams(as_json="--json" in arguments) as streams:
+        try:
+            status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=streams)
+            return int(status or 0)
+        except BaseException as error:
+            return _fail(error, streams)
+
+
+def _fail(error: BaseException, streams: Streams) -> int:
+    message = _message(error)
+    if os.environ.get(DEBUG_VARIABLE) == "1":
+        traceback.print_exception(error)
+    if isinstance(error, BuildError) and error.stderr:
+        print("\n".join(error.stderr.splitlines()[-_TOOL_OUTPUT_LINES:]), file=sys.stderr)
+    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
+    streams.fail({"verdict": "undecided", "error": message, "error_type": type(error).__name__})
+    return UNDECIDED
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, click.UsageError):
+        command = error.ctx.command_path if error.ctx is not None else PROGRAM
+        return plain_line(f"{error.format_message()} (see: {command} --help)")
+    if isinstance(error, click.ClickException):
+        return plain_line(error.format_message())
+    if isinstance(error, EdgecodecError):
+        return plain_line(str(error))
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted"
+    if isinstance(error, MemoryError):
+        return "out of memory; try fewer frames (--limit)"
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if error.filename is not None else ""
+        return plain_line(f"{where}{error.strerror}")
+    return plain_line(
+        f"internal error, {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where; please report it)"
+    )

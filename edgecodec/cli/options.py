@@ -1,0 +1,102 @@
+"""Options and parameter types that several commands share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+DEBUG_VARIABLE = "EDGECODEC_DEBUG"
+DEFAULT_BOARD = "mps2-an386"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def path(text: str) -> Path:
+    """A path that is not empty; whether it is there is for the reader to say, who knows what it is."""
+    if not text:
+        raise click.BadParameter("the path is empty")
+    return Path(text)
+
+
+class DebugOption(click.Option):
+    """``--debug``, before or after the command's name: show tracebacks. The same as EDGECODEC_DEBUG=1."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            ["--debug"], is_flag=True, expose_value=False, callback=_set_debug, help="Show tracebacks of errors."
+        )
+
+
+def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        os.environ[DEBUG_VARIABLE] = "1"
+
+
+def subcommand(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """A click command with ``--debug`` whose help ends with an example."""
+
+    def wrap(function: Callable[..., Any]) -> click.Command:
+        made = click.command(
+            name,
+            epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
+            context_settings={"help_option_names": ["-h", "--help"]},
+        )(function)
+        made.params.append(DebugOption())
+        return made
+
+    return wrap
+
+
+def bundle_argument(function: F) -> F:
+    """BUNDLE, the folder."""
+    return click.argument("bundle", type=path)(function)
+
+
+def json_option(function: F) -> F:
+    """``--json``; :class:`edgecodec.cli.output.Streams` acts on it."""
+    option = click.option(
+        "--json", is_flag=True, expose_value=False, help="Print one JSON document on stdout and nothing else."
+    )
+    return option(function)
+
+
+def force_option(function: F) -> F:
+    """``--force``"""
+    return click.option("--force", is_flag=True, help="Replace an output folder that holds other files.")(function)
+
+
+def output_option(help_text: str, required: bool = True) -> Callable[[F], F]:
+    """``-o/--output``"""
+    return click.option("-o", "--output", type=path, required=required, metavar="PATH", help=help_text)
+
+
+def board_option(function: F) -> F:
+    """``--board``"""
+    return click.option(
+        "--board", default=DEFAULT_BOARD, show_default=True, metavar="NAME", help="A board of `edgecodec boards`."
+    )(function)
+
+
+def verify_options(function: F) -> F:
+    """What both verifying commands take."""
+    for option in (
+        click.option(
+            "--keras", is_flag=True, help="Also compare with the float Keras encoder; tells, never decides the verdict."
+        ),
+        click.option(
+            "--indices-out", type=path, metavar="FILE", help="Write the indices here (.npz), for `edgecodec decode`."
+        ),
+        click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N frames only."),
+        click.option(
+            "--frames",
+            type=path,
+            metavar="FILE",
+            help="ADC counts [N, T] (.npz, .npy, .csv); the bundle's own frames by default.",
+        ),
+    ):
+        function = option(function)
+    return function

@@ -1,0 +1,35 @@
+"""``edgecodec verify-host``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgecodec.cli.options import bundle_argument, json_option, subcommand, verify_options
+from edgecodec.cli.output import Streams
+
+
+@subcommand("verify-host", example="edgecodec verify-host bundle --frames ppg.npz --json")
+@bundle_argument
+@verify_options
+@json_option
+@click.pass_obj
+def command(
+    streams: Streams, bundle: Path, frames: Path | None, limit: int | None, indices_out: Path | None, keras: bool
+) -> int:
+    """Compare the C on this machine with reference and oracles.
+
+    Builds the bundle's C with the system compiler, encodes the frames with it, with the numpy reference and
+    with TensorFlow Lite Micro, and compares every byte of every stage.
+    """
+    from edgecodec.bundle import Bundle
+    from edgecodec.cli.verify import finish, verification_frames, write_indices
+    from edgecodec.verify.run import verify_host
+
+    loaded = Bundle.load(bundle)
+    chosen = verification_frames(loaded, frames, limit)
+    with streams.progress("verifying") as progress:
+        result = verify_host(loaded, chosen, keras=keras, progress=progress)
+    write_indices(indices_out, result)
+    return finish(streams, result)

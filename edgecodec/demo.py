@@ -1,0 +1,207 @@
+"""The demo: the whole road once, from training on real PPG to indices verified on an emulated board."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.bundle import Bundle
+from edgecodec.device.boards import load_board
+from edgecodec.errors import BundleError, InputError
+from edgecodec.outputs import write_file
+from edgecodec.verify.report import Row, plot_frames, write_report
+from edgecodec.verify.run import VerifyResult, verify_board
+
+PICTURED = (0.5, 0.75, 0.9)
+_STAMPS = "stamps.json"
+_PACKAGE = Path(__file__).resolve().parent
+_TRAINING_SIGNAL = ("frames.py", "normalize.py", "quality.py", "sources.py")
+_MODEL_PACKAGES = ("keras", "numpy", "heartpy")
+
+
+Progress = Callable[..., None]
+"""``progress(done, total, detail)``; ``detail`` is a text or figures."""
+
+Step = Callable[[str], AbstractContextManager[Progress]]
+"""Opens the display of a named step."""
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the demo found."""
+
+    verification: VerifyResult
+    rows: tuple[Row, ...]
+    report: Path
+
+    @property
+    def exit_code(self) -> int:
+        """0 only when every comparison was exact."""
+        return self.verification.exit_code
+
+
+def run_demo(out: Path, board: str, step: Step) -> DemoResult:
+    """Train, quantise, build, run on ``board``, verify, decode and report into the folder ``out``.
+
+    What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
+    """
+    target = load_board(board)
+    _claim(out)
+    bundle = _bundle(out, step)
+    frames = _frames(bundle)
+    with step(f"verify on {board}") as progress:
+        result = verify_board(bundle, target, frames, progress=progress)
+    decoded, prdn = _decode(bundle, frames, result)
+    rows = _rows(bundle, result, prdn)
+    chosen = _typical(prdn)
+    rate_hz = bundle.manifest.frame.rate_hz or 1.0
+    picture = plot_frames(
+        frames[chosen],
+        decoded[chosen],
+        prdn[chosen].tolist(),
+        rate_hz,
+        f"{bundle.samples} samples in {bundle.bits_per_frame} bits, encoded on {board}: median, P75 and P90 frames",
+    )
+    write_file(out / "ppg.png", picture)
+    report = out / "report.html"
+    write_report(report, title="edgecodec demo", result=result.to_json(), rows=rows, picture=picture)
+    return DemoResult(result, rows, report)
+
+
+def _claim(out: Path) -> None:
+    """Refuse a folder of somebody else's."""
+    if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _STAMPS).exists())):
+        raise InputError(f"{out}: exists and is no demo's folder; choose another output")
+    if not out.exists():
+        write_file(out / _STAMPS, b"{}\n")
+
+
+def _bundle(out: Path, step: Step) -> Bundle:
+    """The trained and quantised codec, made again only when its sources or settings changed."""
+    config = _PACKAGE / "presets" / "demo.yaml"
+    trained = _digest(_sources("nn"), _sources("signal", _TRAINING_SIGNAL), [config], _versions())
+    run = out / "run"
+    if not _reusable(out, "run", trained, run):
+        from edgecodec.nn.training import train
+
+        with step("train") as progress:
+            train(config, run, progress=progress)
+        _stamp(out, "run", trained)
+    quantized = _digest(_sources("quantize"), _sources("compile"), [_PACKAGE / "bundle.py"], trained)
+    folder = out / "bundle"
+    if _reusable(out, "bundle", quantized, folder):
+        try:
+            return Bundle.load(folder)
+        except BundleError:
+            pass  # damaged since: make it again
+    from edgecodec.quantize import quantize_run
+
+    with step("quantize") as progress:
+        quantize_run(run, folder, progress=lambda stage: progress(0, 1, stage))
+        progress(1, 1, "")
+    _stamp(out, "bundle", quantized)
+    return Bundle.load(folder)
+
+
+def _frames(bundle: Bundle) -> npt.NDArray[np.int16]:
+    frames = bundle.frames()
+    if frames is None:
+        raise BundleError(f"{bundle.path}: ships no frames; remove the demo's folder and run it again")
+    return frames
+
+
+def _decode(
+    bundle: Bundle, frames: npt.NDArray[np.int16], result: VerifyResult
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
+    """Decode the board's own indices; PPG in ADC counts ``[N, T]`` and PRDN ``[N]``."""
+    from edgecodec.signal.quality import prdn
+    from edgecodec.stream.decoder import FrameDecoder
+
+    board = result.executor
+    decoded = FrameDecoder(bundle).decode(board.indices, board.sum, board.variance)
+    return decoded, prdn(frames, decoded)
+
+
+def _typical(prdn: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """The frames at the median and above, never the best ones, so that the picture flatters nobody."""
+    order = np.argsort(prdn)
+    return order[[int(place * (len(order) - 1)) for place in PICTURED]]
+
+
+def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -> tuple[Row, ...]:
+    raw_bits = 16 * bundle.samples
+    return (
+        Row("frames", f"{result.frames:,} of {bundle.samples} samples, from a recording not trained on"),
+        Row("indices compared", f"{result.indices_compared:,}"),
+        *_mismatches(result),
+        Row("PRDN", f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median"),
+        Row("bits per frame", f"{bundle.bits_per_frame:,} nominal, {raw_bits / bundle.bits_per_frame:.1f} : 1"),
+        *_costs(result),
+    )
+
+
+def _mismatches(result: VerifyResult) -> list[Row]:
+    """A row for each pair of executors."""
+    stages: dict[str, list[str]] = {}
+    for pair in result.comparison.pairs:
+        stages.setdefault(f"{pair.a} / {pair.b}", []).append(f"{pair.stage} {pair.mismatches:,}")
+    return [Row(name, f"mismatches: {', '.join(counts)}") for name, counts in stages.items()]
+
+
+def _costs(result: VerifyResult) -> tuple[Row, ...]:
+    run = result.run
+    if run is None:
+        return ()
+    unit, total = ("cycles", run.cycles_per_frame)
+    if run.instructions_per_frame is not None:
+        unit, total = ("instructions", run.instructions_per_frame)
+    parts = ", ".join(f"{name} {value:,.0f}" for name, value in run.breakdown.items())
+    return (
+        Row("flash", f"{run.flash_bytes:,} bytes, server and tables included"),
+        Row("RAM", f"{run.ram_bytes:,} bytes, link buffers and stack included"),
+        Row(f"{unit} per frame", f"{total:,.0f} ({parts})"),
+    )
+
+
+def _sources(folder: str, names: Iterable[str] = ("*.py",)) -> list[Path]:
+    return [path for name in names for path in sorted((_PACKAGE / folder).glob(name))]
+
+
+def _versions() -> str:
+    return json.dumps({name: importlib.metadata.version(name) for name in _MODEL_PACKAGES})
+
+
+def _digest(*parts: Iterable[Path] | str) -> str:
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            sha.update(part.encode())
+            continue
+        for path in part:
+            sha.update(path.name.encode() + b"\0" + path.read_bytes())
+    return sha.hexdigest()
+
+
+def _stamps(out: Path) -> dict[str, str]:
+    try:
+        stamps = json.loads((out / _STAMPS).read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamps if isinstance(stamps, dict) else {}
+
+
+def _reusable(out: Path, name: str, digest: str, folder: Path) -> bool:
+    return folder.is_dir() and _stamps(out).get(name) == digest
+
+
+def _stamp(out: Path, name: str, digest: str) -> None:
+    stamps = _stamps(out) | {name: digest}
+    write_file(out / _STAMPS, (json.dumps(stamps, indent=2) + "\n").encode())

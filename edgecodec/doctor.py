@@ -1,0 +1,243 @@
+"""What edgecodec needs from this machine: found or not, which version, what for, how to get it."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from edgecodec.cache import cache_dir
+
+_VERSION_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Check:
+    """One tool."""
+
+    name: str
+    found: bool
+    version: str | None
+    """As the tool says it; None when it is missing or says none."""
+    location: str | None
+    purpose: str
+    """The commands that need it."""
+    remedy: str
+    """How to get it."""
+    essential: bool
+    """Whether verify-host, build-firmware and flash-and-verify on an emulated board need it."""
+
+
+def diagnose() -> list[Check]:
+    """Check every tool. Imports none of the heavy packages and runs nothing but ``--version``."""
+    return [check() for check in _CHECKS]
+
+
+def report(checks: list[Check]) -> dict[str, Any]:
+    """The checks as a JSON document; ``ready`` when no essential tool is missing."""
+    return {
+        "ready": all(check.found for check in checks if check.essential),
+        "platform": platform.platform(),
+        "checks": [asdict(check) for check in checks],
+    }
+
+
+def _python() -> Check:
+    return Check(
+        "python",
+        sys.version_info >= (3, 11),
+        platform.python_version(),
+        sys.executable,
+        "everything",
+        "Python 3.11 to 3.13 (TensorFlow has packages for these)",
+        essential=True,
+    )
+
+
+def _host_compiler() -> Check:
+    path = next((found for found in map(shutil.which, ("cc", "gcc", "clang")) if found), None)
+    return Check(
+        "cc",
+        path is not None,
+        _program_version(path),
+        path,
+        "verify-host, flash-and-verify: the C on this machine",
+        _system_package("gcc libc6-dev", mac="xcode-select --install"),
+        essential=True,
+    )
+
+
+def _python_headers() -> Check:
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    found = header.is_file()
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return Check(
+        "Python.h",
+        found,
+        platform.python_version() if found else None,
+        str(header) if found else None,
+        "verify-host, flash-and-verify: the C on this machine",
+        _system_package(f"{version}-dev", mac="the Python of python.org or Homebrew has it"),
+        essential=True,
+    )
+
+
+def _program(name: str, purpose: str, package: str, mac: str) -> Callable[[], Check]:
+    def check() -> Check:
+        path = shutil.which(name)
+        return Check(
+            name,
+            path is not None,
+            _program_version(path),
+            path,
+            purpose,
+            _system_package(package, mac=mac),
+            essential=True,
+        )
+
+    return check
+
+
+def _scripts_program(name: str, purpose: str) -> Callable[[], Check]:
+    """A program that a Python package brings: beside this Python, or on the path."""
+
+    def check() -> Check:
+        path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
+        return Check(
+            name, path is not None, _program_version(path), path, purpose, f"pip install {name}", essential=True
+        )
+
+    return check
+
+
+def _module(
+    module: str, packages: tuple[str, ...], purpose: str, remedy: str = "", essential: bool = False
+) -> Callable[[], Check]:
+    """A Python package, found without importing it."""
+
+    def check() -> Check:
+        spec = importlib.util.find_spec(module)
+        location = None if spec is None or spec.origin is None else str(Path(spec.origin).parent)
+        return Check(
+            packages[0],
+            spec is not None,
+            _package_version(packages),
+            location,
+            purpose,
+            remedy or f"pip install {packages[0]}",
+            essential,
+        )
+
+    return check
+
+
+def _cache() -> Check:
+    folder = cache_dir()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return Check(
+        "cache folder",
+        existing.is_dir() and os.access(existing, os.W_OK | os.X_OK),
+        None,
+        str(folder),
+        "verify-host, flash-and-verify: builds are kept here",
+        "set EDGECODEC_CACHE to a folder that can be written",
+        essential=True,
+    )
+
+
+def _serial_ports() -> Check:
+    from edgecodec.device.transport import list_ports
+
+    ports = [port.device for port in list_ports()]
+    denied = [port for port in ports if os.path.exists(port) and not os.access(port, os.R_OK | os.W_OK)]
+    if denied:
+        remedy = f"no permission for {', '.join(denied)}: sudo usermod -aG dialout $USER, then log in again"
+    else:
+        remedy = "connect a board by USB (emulated boards need none)"
+    usable = [port for port in ports if port not in denied]
+    return Check(
+        "serial ports",
+        bool(usable),
+        None,
+        ", ".join(usable) or None,
+        "flash-and-verify --port: a real board",
+        remedy,
+        essential=False,
+    )
+
+
+def _program_version(path: str | None) -> str | None:
+    """The first thing that looks like a version in what ``--version`` prints."""
+    if path is None:
+        return None
+    try:
+        result = subprocess.run(
+            [path, "--version"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_VERSION_TIMEOUT_S,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    # Distributions put their own version in brackets before the program's.
+    text = re.sub(r"\([^)]*\)", " ", result.stdout or result.stderr)
+    match = re.search(r"\d+\.\d+(\.\d+)*", text)
+    return match.group() if match else None
+
+
+def _package_version(packages: tuple[str, ...]) -> str | None:
+    for package in packages:
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def _system_package(debian: str, mac: str) -> str:
+    if sys.platform == "darwin":
+        return mac
+    if shutil.which("apt-get"):
+        return f"sudo apt-get install --no-install-recommends {debian}"
+    return f"your system's package for (Debian names): {debian}"
+
+
+_CHECKS: tuple[Callable[[], Check], ...] = (
+    _python,
+    _host_compiler,
+    _python_headers,
+    _program(
+        "arm-none-eabi-gcc",
+        "build-firmware, flash-and-verify",
+        "gcc-arm-none-eabi",
+        "brew install --cask gcc-arm-embedded",
+    ),
+    _program("qemu-system-arm", "flash-and-verify, demo: emulated boards", "qemu-system-arm", "brew install qemu"),
+    _scripts_program("cmake", "build-firmware, flash-and-verify"),
+    _scripts_program("ninja", "build-firmware, flash-and-verify"),
+    _module("ai_edge_litert", ("ai-edge-litert",), "everything: reads .tflite files", essential=True),
+    _module(
+        "tflite_micro",
+        ("tflite-micro",),
+        "verify-host, flash-and-verify: the TFLM oracle",
+        "pip install --pre tflite-micro (Linux on x86_64 only)",
+    ),
+    _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo"),
+    _module("heartpy", ("heartpy",), "train, demo: real PPG"),
+    _module("matplotlib", ("matplotlib",), "demo: the picture of the report"),
+    _cache,
+    _serial_ports,
+)

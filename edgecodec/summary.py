@@ -1,0 +1,115 @@
+"""What a bundle is, in figures: the document of ``edgecodec inspect``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.graph import Layer
+from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.rvq import IntegerRvq
+
+RAW_BITS_PER_SAMPLE = 16
+"""What the compression ratio is measured against: int16 ADC counts."""
+
+_BIAS_BYTES = _MULTIPLIER_BYTES = 4
+_SHIFT_BYTES = 1
+_NORM_BYTES = 4
+_CODE_ENTRY_BYTES = 2
+
+
+def summarize(bundle: Bundle) -> dict[str, Any]:
+    """Return shapes, quantisation, layers, rates, memory plan, table sizes and provenance of ``bundle``.
+
+    The result is a JSON document. ``flash`` counts the constant tables only; ``build-firmware`` measures the
+    whole. Raises PlanError when the codec cannot be executed exactly.
+    """
+    manifest = bundle.manifest
+    plan = make_plan(bundle)
+    layers = [_layer(layer) for layer in bundle.graph.layers]
+    raw_bits = RAW_BITS_PER_SAMPLE * bundle.samples
+    flash = {
+        "encoder_bytes": sum(_layer_table_bytes(layer) for layer in bundle.graph.layers),
+        "codebook_bytes": _codebook_table_bytes(bundle.rvq),
+    }
+    return {
+        "path": str(bundle.path),
+        "name": manifest.name,
+        "bundle_digest": bundle.digest,
+        "version": manifest.version,
+        "numerics": manifest.numerics,
+        "frame": {"samples": bundle.samples, "rate_hz": manifest.frame.rate_hz, "seconds": _seconds(bundle)},
+        "normalizer": {"kind": manifest.normalizer.kind, "epsilon": manifest.normalizer.epsilon},
+        "input": {"shape": [bundle.samples], "scale": manifest.input.scale, "zero_point": manifest.input.zero_point},
+        "latent": {
+            "shape": [bundle.positions, manifest.latent.channels],
+            "scale": manifest.latent.scale,
+            "zero_point": manifest.latent.zero_point,
+        },
+        "layers": layers,
+        "parameters": sum(layer["parameters"] for layer in layers),
+        "macs": bundle.graph.macs,
+        "rvq": {
+            "codebook_sizes": list(bundle.rvq.codebook_sizes),
+            "dimension": bundle.rvq.dimension,
+            "fraction_bits": bundle.rvq.fraction_bits,
+            "macs": bundle.positions * bundle.rvq.dimension * sum(bundle.rvq.codebook_sizes),
+        },
+        "rate": {
+            "nominal_bits_per_frame": bundle.bits_per_frame,
+            "raw_bits_per_frame": raw_bits,
+            "compression_ratio": raw_bits / bundle.bits_per_frame,
+        },
+        "plan": _plan(plan),
+        "flash": flash | {"table_bytes": sum(flash.values())},
+        "files": {name: info.bytes for name, info in sorted(manifest.files.items())},
+        "provenance": manifest.provenance,
+    }
+
+
+def _seconds(bundle: Bundle) -> float | None:
+    rate_hz = bundle.manifest.frame.rate_hz
+    return None if rate_hz is None else bundle.samples / rate_hz
+
+
+def _layer(layer: Layer) -> dict[str, Any]:
+    return {
+        "name": layer.name,
+        "op": str(layer.op),
+        "input": [layer.input.width, layer.input.channels],
+        "output": [layer.output.width, layer.output.channels],
+        "kernel": layer.kernel,
+        "stride": layer.stride,
+        "padding": layer.padding,
+        "activation": layer.activation,
+        "macs": layer.macs,
+        "parameters": int(layer.weights.size + layer.bias.size),
+    }
+
+
+def _layer_table_bytes(layer: Layer) -> int:
+    """Weights, and bias, multiplier and shift of each output channel."""
+    return int(layer.weights.size) + layer.output.channels * (_BIAS_BYTES + _MULTIPLIER_BYTES + _SHIFT_BYTES)
+
+
+def _codebook_table_bytes(rvq: IntegerRvq) -> int:
+    """Codes int16 and their squared norms int32."""
+    return sum(size * (rvq.dimension * _CODE_ENTRY_BYTES + _NORM_BYTES) for size in rvq.codebook_sizes)
+
+
+def _plan(plan: Plan) -> dict[str, Any]:
+    return {
+        "arena_bytes": plan.arena_bytes,
+        "residual_bytes": plan.residual_bytes,
+        "state_bytes": plan.state_bytes,
+        "buffers": [
+            {
+                "tensor": buffer.tensor,
+                "offset_bytes": buffer.offset_bytes,
+                "size_bytes": buffer.size_bytes,
+                "first_step": buffer.first_step,
+                "last_step": buffer.last_step,
+            }
+            for buffer in plan.buffers
+        ],
+    }

@@ -1,0 +1,40 @@
+"""Run the command line as a person does: another process, its exit code, its two streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+TIMEOUT_S = 280
+
+
+def edgecodec(
+    *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m edgecodec`` with ``arguments``."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgecodec", *map(os.fspath, arguments)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        stdin=subprocess.DEVNULL,
+        timeout=TIMEOUT_S,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **(env or {})},
+    )
+
+
+def assert_one_error(result: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """Exit code 2, one line ``edgecodec: error: ...`` that holds ``expected``, no traceback."""
+    assert result.returncode == 2, result.stderr
+    assert "Traceback" not in result.stderr
+    lines = result.stderr.splitlines()
+    errors = [line for line in lines if line.startswith("edgecodec: error: ")]
+    assert len(errors) == 1, result.stderr
+    assert errors == lines[-1:], "the error is the last line"
+    for text in expected:
+        assert text in errors[0]

@@ -1,0 +1,97 @@
+"""``doctor`` says what is there and what to do about what is not."""
+
+from __future__ import annotations
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from edgecodec import doctor
+from tests.cli.run import edgecodec
+
+TOOLS = {
+    "python",
+    "cc",
+    "Python.h",
+    "arm-none-eabi-gcc",
+    "qemu-system-arm",
+    "cmake",
+    "ninja",
+    "ai-edge-litert",
+    "tflite-micro",
+    "tensorflow",
+    "heartpy",
+    "matplotlib",
+    "cache folder",
+    "serial ports",
+}
+
+
+def check_of(name: str) -> doctor.Check:
+    return next(check for check in doctor.diagnose() if check.name == name)
+
+
+def test_every_tool_has_purpose_and_remedy() -> None:
+    checks = doctor.diagnose()
+    assert {check.name for check in checks} == TOOLS
+    assert all(check.purpose and check.remedy for check in checks)
+    assert all(check.location for check in checks if check.found)
+
+
+def test_nothing_on_the_path(tmp_path: Path) -> None:
+    result = edgecodec("doctor", "--json", env={"PATH": str(tmp_path)})
+    assert result.returncode == 2
+    document = json.loads(result.stdout)
+    assert document["ready"] is False
+    missing = {check["name"] for check in document["checks"] if not check["found"]}
+    assert {"cc", "arm-none-eabi-gcc", "qemu-system-arm"} <= missing
+    text = edgecodec("doctor", env={"PATH": str(tmp_path)})
+    assert text.returncode == 2
+    assert "MISSING" in text.stdout
+    assert text.stdout.count("arm-none-eabi-gcc") >= 2, "once in the table, once with its remedy"
+
+
+@pytest.mark.parametrize(
+    ("printed", "version"),
+    [
+        ("arm-none-eabi-gcc (15:12.2.rel1-1) 12.2.1 20221205", "12.2.1"),
+        ("QEMU emulator version 7.2.22 (Debian 1:7.2+dfsg-7)", "7.2.22"),
+        ("cmake version 3.25.1", "3.25.1"),
+        ("nothing of the kind", None),
+        ("", None),
+    ],
+)
+def test_version_of_a_program(
+    printed: str, version: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "qemu-system-arm"
+    program.write_text(f"#!/bin/sh\necho '{printed}'\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    check = check_of("qemu-system-arm")
+    assert (check.found, check.version, check.location) == (True, version, str(program))
+
+
+def test_program_that_fails_is_found_without_a_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "qemu-system-arm"
+    program.write_bytes(b"\x7fELF nonsense")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    check = check_of("qemu-system-arm")
+    assert (check.found, check.version) == (True, None)
+
+
+def test_cache_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("EDGECODEC_CACHE", str(tmp_path / "file" / "below"))
+    assert not check_of("cache folder").found
+
+
+def test_report_is_ready_when_the_essentials_are_there() -> None:
+    found = doctor.Check("a", True, "1.0", "/a", "all", "get it", essential=True)
+    optional = doctor.Check("b", False, None, None, "some", "get it", essential=False)
+    essential = doctor.Check("c", False, None, None, "all", "get it", essential=True)
+    assert doctor.report([found, optional])["ready"]
+    assert not doctor.report([found, essential])["ready"]
