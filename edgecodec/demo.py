@@ -139,7 +139,8 @@ def _typical(prdn: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
 def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -> tuple[Row, ...]:
     raw_bits = 16 * bundle.samples
     return (
-        Row("frames", f"{result.frames:,} of {bundle.samples} samples, from a recording not trained on"),
+        Row("verdict", str(result.verdict)),
+        Row("frames", f"{result.frames:,}, each of {bundle.samples} samples, from a recording not trained on"),
         Row("indices compared", f"{result.indices_compared:,}"),
         *_mismatches(result),
         Row("PRDN", f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median"),

@@ -16,6 +16,8 @@ from edgecodec.compile.graph import Graph, Layer, Op, Tensor, quantize_multiplie
 from edgecodec.errors import InputError, UnsupportedOpError
 
 _IDENTIFIER = b"TFL3"
+_CONVOLUTIONS = ("convolution", "depthwise", "Conv2D")
+"""Last part of the names that TensorFlow gives the ops of a convolution layer."""
 _MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
 _MAX_KERNEL = 255
@@ -92,7 +94,7 @@ class _GraphReader:
             outputs = _indices(operator.outputs)
             if len(inputs) not in (2, 3) or len(outputs) != 1:
                 raise UnsupportedOpError(f"{op}: has {len(inputs)} inputs and {len(outputs)} outputs; expected 3 and 1")
-            name = self._tensor_name(outputs[0])
+            name = self._layer_name(outputs[0], inputs[1:])
             if inputs[0] != current:
                 raise UnsupportedOpError(
                     f"{op} '{name}': reads tensor '{self._tensor_name(inputs[0])}', not the previous layer's "
@@ -140,6 +142,18 @@ class _GraphReader:
 
     def _tensor_name(self, index: int) -> str:
         return _text(self._tensor(index).name)
+
+    def _layer_name(self, output: int, constants: Sequence[int]) -> str:
+        """The Keras layer that the convolution came from, or the output tensor's name.
+
+        The converter joins the names of all it fused, `model/layer/op;...`, and renames the model's output.
+        """
+        raw = [self._tensor(index).name or b"" for index in (output, *constants) if index >= 0]
+        for part in b";".join(raw).decode("utf-8", "replace").split(";"):
+            *path, last = part.split("/")
+            if last in _CONVOLUTIONS and path:
+                return _text(path[-1])
+        return self._tensor_name(output)
 
     def _axis(self, operators: Sequence[schema.OperatorT]) -> _Axis:
         shapes = [self._activation_shape(_indices(self.subgraph.inputs)[0])]

@@ -1,0 +1,59 @@
+"""1,000 frames of real PPG through a codec of full size on the emulated boards, every stage of every executor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.device.boards import load_board
+from edgecodec.verify.run import verify_board
+from tests import tools
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of
+
+SAMPLES, FRAMES = 320, 1000
+ENCODER_08X = (
+    LayerSpec(CONV, 32, 7, 2, activation="RELU", zero_point=-128),
+    LayerSpec(CONV, 40, 7, 2, activation="RELU", zero_point=-128),
+    LayerSpec(DEPTHWISE, 0, 7, 2, activation="RELU", zero_point=-128),
+    LayerSpec(CONV, 48, 1, activation="RELU", zero_point=-128),
+    LayerSpec(CONV, 16, 1, zero_point=5),
+)
+"""The shapes of the preset 08x_ds8_l2 with random weights: what is compared is arithmetic, not quality."""
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    encoder = build_encoder(ENCODER_08X, SAMPLES, seed=1, input_zero_point=-3)
+    return bundle_of(tmp_path_factory.mktemp("codec") / "bundle", encoder, sizes=(256, 256))
+
+
+@pytest.fixture(scope="module")
+def frames() -> np.ndarray:
+    """Overlapping frames of HeartPy's second recording."""
+    tools.require("module:heartpy", "module:scipy")
+    from edgecodec.signal.sources import heartpy_recordings
+
+    samples = heartpy_recordings(64.0)["data2"].samples
+    starts = np.linspace(0, len(samples) - SAMPLES, FRAMES).astype(int)
+    return np.stack([samples[start : start + SAMPLES] for start in starts])
+
+
+@pytest.mark.slow
+@pytest.mark.emulated
+@pytest.mark.parametrize("board", ["mps2-an386", "mps2-an385"])
+def test_thousand_real_frames(codec: Bundle, frames: np.ndarray, board: str) -> None:
+    tools.require("module:tflite_micro")
+    result = verify_board(codec, load_board(board), frames)
+    assert result.verdict == "equal"
+    assert result.frames == FRAMES
+    compared = {(pair.a, pair.stage): pair.compared for pair in result.comparison.pairs if pair.b == "board"}
+    values = {"input": FRAMES * SAMPLES, "latent": FRAMES * 40 * 16, "indices": FRAMES * 40 * 2}
+    assert compared == {
+        ("tflm", "latent"): values["latent"],
+        ("tflm", "indices"): values["indices"],
+        **{(name, stage): count for name in ("reference", "host") for stage, count in values.items()},
+    }
+    assert sum(pair.mismatches for pair in result.comparison.pairs) == 0
+    indices = result.stages["board"].indices
+    assert len(np.unique(indices)) > 50  # a codec that always says the same would compare equal too
