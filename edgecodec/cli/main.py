@@ -27,6 +27,7 @@ COMMANDS = {
     "build-firmware": "Build a bundle's firmware for a board.",
     "flash-and-verify": "Run a bundle on a board and compare every index.",
     "decode": "Turn codebook indices back into PPG.",
+    "evaluate": "Measure a bundle's quality and rate beside a DCT's.",
     "boards": "List the boards that firmware can be built for.",
     "ports": "List the serial ports of this machine.",
     "doctor": "Check the tools that edgecodec uses.",

@@ -1,0 +1,126 @@
+"""``edgecodec evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgecodec.cli.options import bundle_argument, json_option, path, subcommand
+from edgecodec.cli.output import Streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecodec.verify.evaluate import Evaluation
+
+
+@subcommand("evaluate", example="edgecodec evaluate bundle --frames test.npz --train-frames train.npz --plot rate.png")
+@bundle_argument
+@click.option("--frames", type=path, required=True, metavar="FILE", help="ADC counts [N, T] (.npz, .npy, .csv).")
+@click.option(
+    "--train-frames",
+    type=path,
+    metavar="FILE",
+    help="Other people's frames, for the entropy models; the first half of --frames by default.",
+)
+@click.option("--plot", type=path, metavar="FILE", help="Write a rate-distortion plot here (.png).")
+@json_option
+@click.pass_obj
+def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | None, plot: Path | None) -> int:
+    """Measure a bundle's quality and rate beside a DCT's.
+
+    Encodes and decodes the frames and prints PRDN, heart-rate error and bits a frame, nominal and under static
+    entropy models, beside a per-frame DCT with one uniform step and a static entropy model, at the same PRDN
+    and at the same bits. Both codecs' entropy models come from the training frames alone.
+    """
+    from edgecodec.bundle import Bundle
+    from edgecodec.outputs import write_file
+    from edgecodec.signal.frames import load_frames
+    from edgecodec.verify.evaluate import evaluate, need_matplotlib, plot_rate_distortion
+
+    if plot is not None:
+        if plot.suffix.lower() != ".png":
+            raise click.BadParameter(f"{plot.name!r} is no .png", param_hint="--plot")
+        need_matplotlib()
+    loaded = Bundle.load(bundle)
+    test = load_frames(frames, loaded.samples)
+    train = None if train_frames is None else load_frames(train_frames, loaded.samples)
+    with streams.progress("evaluating") as progress:
+        result = evaluate(loaded, test, train, progress=progress)
+    if plot is not None:
+        write_file(plot, plot_rate_distortion(result))
+    document = result.to_json() | {"plot": None if plot is None else str(plot)}
+    return streams.finish(document, lambda console: _show(console, result, document["plot"]))
+
+
+def _show(console: Console, result: Evaluation, plot: str | None) -> None:
+    from edgecodec.cli.tables import facts, table
+    from edgecodec.verify.evaluate import MODELS
+
+    raw = result.raw_bits_per_frame
+    rows = [
+        (f"{result.name}, {MODELS[model]}", bits, raw / max(bits, 1e-9), result.prdn.mean)
+        for model, bits in result.rate.bits_per_frame.items()
+    ]
+    for point, label in ((result.dct_equal_prdn, "same PRDN"), (result.dct_equal_bits, "same bits")):
+        if point is not None:
+            rows.append((f"DCT, {label}", point.bits_per_frame, raw / max(point.bits_per_frame, 1e-9), point.prdn))
+    table(console, ("codec", "bits/frame", "ratio to 16-bit", "PRDN %"), rows)
+    console.print()
+    table(
+        console,
+        ("level", "codes", "nominal bits", "order-0", "order-1", "conditional", "perplexity", "usage %"),
+        (
+            (
+                number,
+                level.codes,
+                level.nominal_bits,
+                level.order_0_bits,
+                level.order_1_bits,
+                level.conditional_bits,
+                level.perplexity,
+                100.0 * level.usage,
+            )
+            for number, level in enumerate(result.rate.levels, start=1)
+        ),
+    )
+    console.print()
+    facts(console, _facts(result) | ({} if plot is None else {"plot": plot}))
+
+
+def _facts(result: Evaluation) -> dict[str, object]:
+    from edgecodec.verify.evaluate import SIDE_INFORMATION_BITS
+
+    quality = result.prdn
+    left_out = f", {result.constant_frames} constant ones left out" if result.constant_frames else ""
+    return {
+        "PRDN": f"mean {quality.mean:.3f} %, median {quality.median:.3f} %, P90 {quality.p90:.3f} %",
+        "heart rate": _heart_rate(result),
+        "bits over DCT": _ratios(result),
+        "frames": f"{result.frames:,}{left_out}",
+        "entropy models": f"from {result.train_frames:,} training frames: {result.train_frames_source}",
+        "not counted": f"sum and variance of a frame, {SIDE_INFORMATION_BITS} bits plain, the same for both codecs",
+        "indices by": result.executor,
+        "digest": result.bundle_digest,
+    }
+
+
+def _heart_rate(result: Evaluation) -> str:
+    error = result.heart_rate
+    if error is None:
+        return "unknown; the bundle says no sampling rate of at least 8 Hz (quantize --rate-hz)"
+    if error.mean_absolute_bpm is None:
+        return f"not measured: no frame of {error.not_measured:,} shows three beats"
+    return (
+        f"mean absolute error {error.mean_absolute_bpm:.3f} bpm in {error.measured:,} frames, "
+        f"not measured in {error.not_measured:,}"
+    )
+
+
+def _ratios(result: Evaluation) -> str:
+    ratios = result.bits_over_dct
+    if ratios is None:
+        return "no step of the DCT gives this PRDN"
+    return f"{ratios['conditional']:.3f} conditional, {ratios['order_1']:.3f} order-1, at the same PRDN"

@@ -1,0 +1,194 @@
+import json
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import DECODER, write_bundle
+from edgecodec.errors import BuildError, BundleError, InputError
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.signal.dct_baseline import DctBaseline
+from edgecodec.signal.heart_rate import heart_rate_error
+from edgecodec.signal.normalize import normalize
+from edgecodec.stream.rate import measure_rate
+from edgecodec.verify.evaluate import evaluate, plot_rate_distortion
+from tests.linear_codec import RATE_HZ, linear_codec, pulse_frames
+from tests.tools import require
+
+TRAIN, TEST = pulse_frames(150, seed=1), pulse_frames(60, seed=2)
+
+
+@pytest.fixture(scope="module")
+def codec(tmp_path_factory):
+    return linear_codec(tmp_path_factory.mktemp("codec"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reference():
+    """The C is compared with the reference elsewhere; building it for every test would only take time."""
+    require("module:scipy")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("edgecodec.verify.evaluate.HostShim", ReferenceExecutor)
+        yield
+
+
+@pytest.fixture(scope="module")
+def expected(codec):
+    """Indices, decoded frames and PRDN from the definitions."""
+    bundle, weights = codec
+    indices = ReferenceExecutor(bundle).encode(TEST)
+    decoded = bundle.rvq.dequantize(indices).reshape(len(TEST), -1) @ weights.T
+    original = normalize(TEST)
+    distortion = 100 * np.sqrt(((original - decoded) ** 2).sum(axis=1) / (original**2).sum(axis=1))
+    return indices, decoded, distortion
+
+
+@pytest.fixture(scope="module")
+def evaluation(codec):
+    return evaluate(codec[0], TEST, TRAIN)
+
+
+def test_quality(evaluation, expected):
+    _, decoded, distortion = expected
+    assert evaluation.prdn.mean == pytest.approx(distortion.mean(), rel=1e-4)
+    assert evaluation.prdn.median == pytest.approx(np.median(distortion), rel=1e-4)
+    assert evaluation.prdn.p90 == pytest.approx(np.percentile(distortion, 90), rel=1e-4)
+    assert evaluation.prdn.mean < 25, "the codec of this test decodes"
+    beats = heart_rate_error(normalize(TEST), decoded, RATE_HZ)
+    assert evaluation.heart_rate is not None
+    assert evaluation.heart_rate.mean_absolute_bpm == pytest.approx(beats.mean_absolute_bpm, abs=0.1)
+    assert evaluation.heart_rate.measured == beats.measured > 30
+    assert evaluation.heart_rate.measured + evaluation.heart_rate.not_measured == 60
+
+
+def test_rate(evaluation, codec, expected):
+    bundle, _ = codec
+    rate = measure_rate(ReferenceExecutor(bundle).encode(TRAIN), expected[0], (64, 32))
+    assert evaluation.rate == rate
+    bits = rate.bits_per_frame
+    assert bits["nominal"] == bundle.bits_per_frame == 88
+    assert bits["conditional"] < bits["order_0"] < 88
+
+
+def test_classical_codec(evaluation):
+    baseline = DctBaseline(TRAIN, TEST)
+    assert evaluation.dct_equal_prdn == baseline.at_prdn(evaluation.prdn.mean)
+    assert evaluation.dct_equal_prdn.prdn == pytest.approx(evaluation.prdn.mean, rel=0.01)
+    assert evaluation.dct_equal_bits.bits_per_frame == pytest.approx(
+        evaluation.rate.bits_per_frame["conditional"], rel=0.02
+    )
+    ratio = evaluation.rate.bits_per_frame["conditional"] / evaluation.dct_equal_prdn.bits_per_frame
+    assert evaluation.bits_over_dct["conditional"] == pytest.approx(ratio)
+    steps = [point.step for point in evaluation.dct_curve]
+    assert steps[6] == pytest.approx(evaluation.dct_equal_prdn.step)
+    assert steps[12] == pytest.approx(16 * steps[0])
+
+
+def test_document(evaluation, codec):
+    document = json.loads(json.dumps(evaluation.to_json(), allow_nan=False))
+    assert document["bundle_digest"] == codec[0].digest
+    assert (document["frames"], document["train_frames"], document["constant_frames"]) == (60, 150, 0)
+    assert document["train_frames_source"] == "given beside the frames measured"
+    assert document["raw_bits_per_frame"] == 1024
+    assert document["side_information_bits"] == 96
+    assert document["side_information_counted"] is False
+    assert set(document["bits_per_frame"]) == {"nominal", "order_0", "order_1", "conditional"}
+    assert set(document["bits_over_dct_at_equal_prdn"]) == set(document["bits_per_frame"])
+    assert [level["codes"] for level in document["levels"]] == [64, 32]
+    assert len(document["dct"]["curve"]) == 13
+
+
+def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluation):
+    both = np.concatenate([TRAIN[:60], TEST])
+    split = evaluate(codec[0], both)
+    assert split.train_frames_source == "first half of the frames given; every figure is of the other half"
+    assert (split.train_frames, split.frames) == (60, 60)
+    assert split.prdn == evaluation.prdn
+    assert split.rate == evaluate(codec[0], TEST, TRAIN[:60]).rate
+
+
+def test_constant_frames_are_left_out_and_counted(codec, evaluation):
+    flat = np.full((3, 64), 1234, np.int16)
+    with_flat = evaluate(codec[0], np.concatenate([flat, TEST]), np.concatenate([TRAIN, flat[:1]]))
+    assert with_flat.constant_frames == 4
+    assert (with_flat.frames, with_flat.prdn, with_flat.rate) == (60, evaluation.prdn, evaluation.rate)
+
+
+def test_host_and_its_absence(codec, evaluation, monkeypatch):
+    assert evaluation.executor == "reference"
+
+    def no_compiler(bundle):
+        raise BuildError("no compiler")
+
+    monkeypatch.setattr("edgecodec.verify.evaluate.HostShim", no_compiler)
+    assert evaluate(codec[0], TEST, TRAIN) == evaluation
+
+
+def test_the_c_gives_the_same(codec, evaluation, monkeypatch):
+    require("cc", "Python.h")
+    from edgecodec.host.shim import HostShim
+
+    monkeypatch.setattr("edgecodec.verify.evaluate.HostShim", HostShim)
+    found = evaluate(codec[0], TEST, TRAIN)
+    assert found.executor == "host"
+    assert (found.prdn, found.rate) == (evaluation.prdn, evaluation.rate)
+
+
+def test_progress(codec):
+    calls = []
+    evaluate(codec[0], TEST, TRAIN, progress=lambda *call: calls.append(call))
+    assert calls[0] == (100, 270, "encoding")
+    assert calls[-1] == (270, 270, "classical codec")
+
+
+def test_bundle_without_rate(codec, tmp_path):
+    bundle = codec[0]
+    decoder = (bundle.path / DECODER).read_bytes()
+    bare = write_bundle(
+        tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.rvq, name="bare", optional={DECODER: decoder}
+    )
+    found = evaluate(bare, TEST, TRAIN)
+    assert found.heart_rate is None
+    assert found.to_json()["heart_rate"] is None
+
+
+def test_plot_is_a_png_and_repeats(evaluation):
+    require("module:matplotlib")
+    picture = plot_rate_distortion(evaluation)
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    assert plot_rate_distortion(evaluation) == picture
+
+
+@pytest.mark.parametrize(
+    ("frames", "train", "message"),
+    [
+        (TEST[:, :32], TRAIN, r"expected \[N, 64\]"),
+        (TEST, TRAIN.astype(float), "float64"),
+        (TEST[:1], TRAIN, "1 frames to measure"),
+        (TEST, TRAIN[:1], "1 frames to train on"),
+        (TEST, np.zeros((5, 64), np.int16), "0 frames to train on that are not constant"),
+        (TEST[:3], None, "1 frames to train on"),
+        (TEST, np.concatenate([TRAIN, TEST[:7]]), "7 of the 60 frames are among the training frames"),
+    ],
+)
+def test_bad_frames(codec, frames, train, message):
+    with pytest.raises(InputError, match=message):
+        evaluate(codec[0], frames, train)
+
+
+def test_bundle_without_decoder(bundle):
+    with pytest.raises(BundleError, match=r"no decoder\.tflite"):
+        evaluate(bundle, TEST, TRAIN)
+
+
+def test_decoder_that_returns_nan(codec, monkeypatch):
+    monkeypatch.setattr(
+        "edgecodec.verify.evaluate.FrameDecoder.decode", lambda self, i: np.full((len(i), 64), np.nan, np.float32)
+    )
+    with pytest.raises(BundleError, match="NaN"):
+        evaluate(codec[0], TEST, TRAIN)
+
+
+def test_missing_package(codec, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"scipy is not installed; .*edgecodec\[signal\]"):
+        evaluate(codec[0], TEST, TRAIN)
