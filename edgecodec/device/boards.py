@@ -76,6 +76,8 @@ class Timer(_Strict):
     base: int = Field(ge=0, le=_MAX_ADDRESS)
     hz: int = Field(ge=1, le=_MAX_ADDRESS)
     """Nominal rate."""
+    clock_hz: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
+    """Clock that the rate is divided from; None when it is not divided."""
     counts: Literal["instructions", "cycles"]
     """What its ticks stand for: emulators know no cycles, and are calibrated at start-up."""
 
@@ -107,6 +109,11 @@ class Board(_Strict):
     """None when only the real board exists."""
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
     """Where the figures come from."""
+
+    @property
+    def has_long_multiply(self) -> bool:
+        """Whether the core multiplies 32 x 32 to 64 bits in one instruction, as all but Armv6-M and M23 do."""
+        return self.core not in {"cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23"}
 
     @field_validator("uart", "timer", mode="after")
     @classmethod

@@ -2,28 +2,55 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import load_board
+from edgecodec.device import build
+from edgecodec.device.boards import Board, load_board
 from edgecodec.device.build import cached_firmware
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor
+from edgecodec.device.harness import BoardExecutor, Costs
 from edgecodec.errors import BuildError, DeviceError, LinkError
 from edgecodec.host.reference import ReferenceExecutor
-from tests.tflite_builder import ppg_frames, small_bundle
+from edgecodec.host.stages import Stages
+from edgecodec.verify.compare import Verdict
+from edgecodec.verify.run import verify_board
+from tests import tools
+from tests.random_encoders import random_encoder
+from tests.tflite_builder import bundle_of, ppg_frames, small_bundle
 
 pytestmark = pytest.mark.emulated
 ROOT = Path(__file__).resolve().parents[2]
-BOARDS = ("mps2-an385", "mps2-an386")
+BOARDS = {
+    "lm3s6965evb": "cortex-m3",
+    "microbit": "cortex-m0",
+    "mps2-an385": "cortex-m3",
+    "mps2-an386": "cortex-m4",
+    "mps2-an500": "cortex-m7",
+    "mps2-an505": "cortex-m33",
+    "mps3-an547": "cortex-m55",
+    "netduinoplus2": "cortex-m4",
+    "stm32vldiscovery": "cortex-m3",
+}
+STAGES = ("input", "latent", "indices", "sum", "variance")
+NS_PER_INSTRUCTION = 64
+"""QEMU's clock runs at 2^6 ns an instruction."""
 
 
 def frames_of(bundle: Bundle, count: int) -> np.ndarray:
@@ -33,9 +60,23 @@ def frames_of(bundle: Bundle, count: int) -> np.ndarray:
     return np.concatenate([ppg_frames(count - len(wild), bundle.samples), wild])
 
 
+def assert_equal(got: Stages, want: Stages, where: str) -> None:
+    for stage in STAGES:
+        np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=f"{where}: {stage}")
+
+
+def costs_of(bundle: Bundle, board: Board, frames: np.ndarray) -> Costs:
+    elf = cached_firmware(bundle, board).elf
+    with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
+        executor.stages(frames)
+        assert executor.costs is not None
+        return executor.costs
+
+
 @pytest.mark.parametrize("name", BOARDS)
 def test_every_byte_equals_the_reference(bundle: Bundle, name: str) -> None:
     board = load_board(name)
+    assert board.core == BOARDS[name]
     firmware = cached_firmware(bundle, board)
     x = frames_of(bundle, 60)
     with Emulator(board, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
@@ -44,30 +85,233 @@ def test_every_byte_equals_the_reference(bundle: Bundle, name: str) -> None:
         costs = executor.costs
     assert (hello.board, hello.digest, hello.window) == (name, bundle.digest, board.window)
     assert hello.state_bytes == firmware.codec_state_bytes
-    want = ReferenceExecutor(bundle).stages(x)
-    for stage in ("input", "latent", "indices", "sum", "variance"):
-        np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
+    assert_equal(got, ReferenceExecutor(bundle).stages(x), name)
     assert (executor.statistics.retries, executor.statistics.bad_messages) == (0, 0)
-    # QEMU's clock runs at 2^6 ns an instruction, so a 25 MHz timer ticks 1.6 times in each.
-    assert hello.per_tick == pytest.approx(1 / 1.6, rel=1e-4)
+    assert hello.per_tick == pytest.approx(1e9 / (board.timer.hz * NS_PER_INSTRUCTION), rel=2e-6)
     assert costs is not None
     assert costs.unit == "instructions"
     assert bundle.graph.macs < costs.encoder < 100 * bundle.graph.macs
 
 
-def test_instruction_counts_repeat(bundle: Bundle) -> None:
-    board = load_board("mps2-an386")
-    x = frames_of(bundle, 8)
-    totals = []
-    for _ in range(2):
+def cpu_seconds(emulator: Emulator) -> float:
+    assert emulator._process is not None
+    fields = Path(f"/proc/{emulator._process.pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_codec_of_full_size(codec: Bundle) -> None:
+    """On every board that it fits, at the same cost on boards of one core."""
+    x = codec.frames()[:4]
+    want = ReferenceExecutor(codec).stages(x)
+    totals: dict[str, list[float]] = {}
+    for board in map(load_board, sorted(BOARDS.keys() - {"stm32vldiscovery"})):
         with (
-            Emulator(board, cached_firmware(bundle, board).elf) as emulator,
-            BoardExecutor(bundle, emulator.url) as executor,
+            Emulator(board, cached_firmware(codec, board).elf) as emulator,
+            BoardExecutor(codec, emulator.url) as executor,
         ):
-            executor.stages(x)
+            assert_equal(executor.stages(x), want, board.name)
             assert executor.costs is not None
-            totals.append(executor.costs.total)
-    assert totals[0] == pytest.approx(totals[1], abs=40)
+            totals.setdefault(board.core, []).append(executor.costs.total)
+    for core in ("cortex-m3", "cortex-m4"):
+        first, second = totals[core]
+        assert first > 1_000_000
+        assert first == pytest.approx(second, abs=50)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="CPU time is read from /proc")
+@pytest.mark.parametrize("name", BOARDS)
+def test_idle_board_sleeps_and_wakes(bundle: Bundle, name: str) -> None:
+    """A wrong interrupt number would let the board sleep for ever, one that stays pending would never let it."""
+    board = load_board(name)
+    with (
+        Emulator(board, cached_firmware(bundle, board).elf) as emulator,
+        BoardExecutor(bundle, emulator.url) as executor,
+    ):
+        time.sleep(0.1)
+        before = cpu_seconds(emulator)
+        time.sleep(0.5)
+        assert cpu_seconds(emulator) - before < 0.2
+        executor.encode(frames_of(bundle, 2))
+        assert executor.statistics.retries == 0
+
+
+def test_instruction_counts_repeat(bundle: Bundle) -> None:
+    x = frames_of(bundle, 8)
+    board = load_board("mps2-an386")
+    assert costs_of(bundle, board, x).total == pytest.approx(costs_of(bundle, board, x).total, abs=10)
+
+
+@pytest.mark.parametrize(
+    ("a", "b"),
+    [("mps2-an385", "lm3s6965evb"), ("mps2-an385", "stm32vldiscovery"), ("mps2-an386", "netduinoplus2")],
+)
+def test_boards_of_one_core_count_the_same(bundle: Bundle, a: str, b: str) -> None:
+    x = frames_of(bundle, 16)
+    first, second = costs_of(bundle, load_board(a), x), costs_of(bundle, load_board(b), x)
+    for stage in ("normalize", "encoder", "rvq"):
+        # To read SysTick takes 11 instructions more than to read the CMSDK's timer.
+        assert getattr(second, stage) == pytest.approx(getattr(first, stage), abs=15), stage
+
+
+@contextmanager
+def patched_project(monkeypatch: pytest.MonkeyPatch, edit: Callable[[dict[str, str]], None]) -> Iterator[None]:
+    original = build.project_files
+
+    def edited(*args: object, **options: object) -> dict[str, str]:
+        files = original(*args, **options)
+        before = dict(files)
+        edit(files)
+        assert files != before
+        return files
+
+    with monkeypatch.context() as context:
+        context.setattr(build, "project_files", edited)
+        yield
+
+
+SYSTICK_BOARDS = [name for name in BOARDS if load_board(name).timer.kind == "systick"]
+
+
+@pytest.mark.parametrize("name", SYSTICK_BOARDS)
+def test_wraps_of_systick_are_counted(bundle: Bundle, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stage of 134 million instructions, which is 6 to 12 wraps."""
+    board = load_board(name)
+
+    def lengthen(files: dict[str, str]) -> None:
+        files["port/cortex_m/main.c"] = files["port/cortex_m/main.c"].replace("UINT32_C(1) << 21", "UINT32_C(1) << 26")
+
+    with patched_project(monkeypatch, lengthen):
+        elf = cached_firmware(bundle, board).elf
+    with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
+        hello = executor.hello
+    assert hello.calibration_instructions == 1 << 27
+    instructions = hello.calibration_ticks * 1e9 / (board.timer.hz * NS_PER_INSTRUCTION)
+    wraps = hello.calibration_ticks >> 24
+    assert wraps >= 6
+    assert 0 <= instructions - (1 << 27) <= 6 * wraps
+
+
+@pytest.mark.parametrize("name", SYSTICK_BOARDS)
+def test_systick_never_steps_back(bundle: Bundle, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read two million times in a row over some ten thousand wraps, of 2^12 ticks for this test."""
+    board = load_board(name)
+    longest_step = """static uint32_t time_loop(uint32_t turns) {
+  uint32_t longest = 0;
+  uint32_t last = edc_port_ticks();
+  for (uint32_t i = 0; i < turns; ++i) {
+    uint32_t now = edc_port_ticks();
+    longest = now - last > longest ? now - last : longest;
+    last = now;
+  }
+  return turns == 1 ? 0 : longest;
+}
+
+static void calibrate("""
+
+    def shorten(files: dict[str, str]) -> None:
+        timer = files["port/systick/timer.c"]
+        assert "COUNTER_BITS 24" in timer
+        timer = timer.replace("COUNTER_BITS 24", "COUNTER_BITS 12").replace("0x00FFFFFFu", "0x00000FFFu")
+        main = files["port/cortex_m/main.c"]
+        loop = re.compile(r"static uint32_t time_loop\(.*?static void calibrate\(", re.DOTALL)
+        files |= {"port/systick/timer.c": timer, "port/cortex_m/main.c": loop.sub(longest_step, main, count=1)}
+
+    with patched_project(monkeypatch, shorten):
+        elf = cached_firmware(bundle, board).elf
+    with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
+        assert executor.hello.calibration_ticks < 100
+
+
+def stack_depth(bundle: Bundle, board: Board) -> int:
+    """Bytes of the stack that were written, which QEMU hands over zeroed, at the start of RAM."""
+    assert board.emulator is not None
+    with tempfile.TemporaryDirectory() as folder:
+        control, dump = f"{folder}/qmp", Path(folder) / "stack"
+        emulator = board.emulator.model_copy(update={"args": ("-qmp", f"unix:{control},server=on,wait=off")})
+        with Emulator(board.model_copy(update={"emulator": emulator}), cached_firmware(bundle, board).elf) as running:
+            with BoardExecutor(bundle, running.url) as executor:
+                executor.stages(frames_of(bundle, 4))
+            with socket.socket(socket.AF_UNIX) as link:
+                link.connect(control)
+                stream = link.makefile("rw")
+                stream.readline()
+                region = {"val": board.memory.ram.origin, "size": board.stack_bytes, "filename": str(dump)}
+                for command in ({"execute": "qmp_capabilities"}, {"execute": "memsave", "arguments": region}):
+                    stream.write(json.dumps(command) + "\n")
+                    stream.flush()
+                    assert "return" in json.loads(stream.readline())
+        return len(dump.read_bytes().lstrip(b"\0"))
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets with names")
+@pytest.mark.parametrize("name", BOARDS)
+def test_stack_has_room(bundle: Bundle, name: str) -> None:
+    board = load_board(name)
+    exception_frame = 104
+    assert 100 < stack_depth(bundle, board) < board.stack_bytes - 2 * exception_frame
+
+
+def test_random_encoders(tmp_path: Path) -> None:
+    board = load_board("mps2-an386")
+    for seed in range(20):
+        made = bundle_of(tmp_path / str(seed), random_encoder(seed).data, sizes=(9, 5), seed=seed)
+        x = frames_of(made, 12)
+        with (
+            Emulator(board, cached_firmware(made, board).elf) as emulator,
+            BoardExecutor(made, emulator.url) as executor,
+        ):
+            assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"seed {seed}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mps2-an385", "mps2-an386"])
+def test_thousand_frames_of_every_executor(bundle: Bundle, name: str) -> None:
+    tools.require("module:tflite_micro")
+    result = verify_board(bundle, load_board(name), ppg_frames(1000, bundle.samples, seed=11))
+    assert result.verdict is Verdict.EQUAL
+    compared = {(pair.a, pair.stage): pair.compared for pair in result.comparison.pairs if pair.b == "board"}
+    positions = 1000 * bundle.positions
+    values = {"latent": positions * bundle.rvq.dimension, "indices": positions * bundle.levels}
+    assert compared == {
+        **{("tflm", stage): count for stage, count in values.items()},
+        **{(a, stage): count for a in ("reference", "host") for stage, count in values.items()},
+        **{(a, "input"): 1000 * bundle.samples for a in ("reference", "host")},
+    }
+    assert sum(pair.mismatches for pair in result.comparison.pairs) == 0
+    assert result.run is not None
+    assert (result.run.link["retries"], result.run.link["bad_messages"]) == (0, 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
+def test_pseudo_terminal(bundle: Bundle) -> None:
+    """The port as a device with terminal settings, as a USB serial port is."""
+    board = load_board("mps2-an386")
+    assert board.emulator is not None
+    program = shutil.which("qemu-system-arm")
+    assert program is not None
+    options = ["-display", "none", "-monitor", "none", "-nodefaults", "-icount", "shift=6", "-serial", "pty"]
+    command = [program, "-M", board.emulator.machine, "-kernel", cached_firmware(bundle, board).elf, *options]
+    x = frames_of(bundle, 20)
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+        try:
+            with BoardExecutor(bundle, _device_of(output.fileno())) as executor:
+                got = executor.stages(x)
+        finally:
+            process.kill()
+            process.wait()
+    assert_equal(got, ReferenceExecutor(bundle).stages(x), "pty")
+    assert executor.statistics.bad_messages == 0
+
+
+def _device_of(output: int) -> str:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        found = re.search(r"char device redirected to (\S+)", os.pread(output, 4096, 0).decode())
+        if found:
+            return found[1]
+        time.sleep(0.05)
+    raise AssertionError(os.pread(output, 4096, 0).decode())
 
 
 def test_port_may_be_opened_again(bundle: Bundle) -> None:

@@ -9,23 +9,8 @@ from edgecodec.bundle import Bundle
 from edgecodec.device.boards import load_board
 from edgecodec.verify.run import verify_board
 from tests import tools
-from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of
 
 SAMPLES, FRAMES = 320, 1000
-ENCODER_08X = (
-    LayerSpec(CONV, 32, 7, 2, activation="RELU", zero_point=-128),
-    LayerSpec(CONV, 40, 7, 2, activation="RELU", zero_point=-128),
-    LayerSpec(DEPTHWISE, 0, 7, 2, activation="RELU", zero_point=-128),
-    LayerSpec(CONV, 48, 1, activation="RELU", zero_point=-128),
-    LayerSpec(CONV, 16, 1, zero_point=5),
-)
-"""The shapes of the preset 08x_ds8_l2 with random weights: what is compared is arithmetic, not quality."""
-
-
-@pytest.fixture(scope="module")
-def codec(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    encoder = build_encoder(ENCODER_08X, SAMPLES, seed=1, input_zero_point=-3)
-    return bundle_of(tmp_path_factory.mktemp("codec") / "bundle", encoder, sizes=(256, 256))
 
 
 @pytest.fixture(scope="module")

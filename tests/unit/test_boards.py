@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
-from edgecodec.device.boards import list_boards, load_board
+from edgecodec.device.boards import Board, Region, list_boards, load_board
 from edgecodec.errors import InputError
+from edgecodec.resources import firmware_dir
 
 GOOD: dict[str, Any] = {
     "name": "my-board",
@@ -49,7 +53,17 @@ def changed(key: str, value: object) -> dict[str, Any]:
 
 def test_boards_that_come_with_edgecodec() -> None:
     boards = {board.name: board for board in list_boards()}
-    assert set(boards) >= {"mps2-an385", "mps2-an386"}
+    assert set(boards) >= {
+        "lm3s6965evb",
+        "microbit",
+        "mps2-an385",
+        "mps2-an386",
+        "mps2-an500",
+        "mps2-an505",
+        "mps3-an547",
+        "netduinoplus2",
+        "stm32vldiscovery",
+    }
     assert list(boards) == sorted(boards)
     for name, board in boards.items():
         assert load_board(name) == board
@@ -60,6 +74,29 @@ def test_boards_that_come_with_edgecodec() -> None:
     assert (m4.uart.base, m4.timer.base, m4.timer.hz) == (0x40004000, 0x40000000, 25_000_000)
     assert m4.cpu.flags == ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
     assert boards["mps2-an385"].cpu.flags == ("-mcpu=cortex-m3", "-mthumb", "-mfloat-abi=soft")
+    # GCC's own choice of FPU for a Cortex-M55 has Helium.
+    assert boards["mps3-an547"].cpu.flags == ("-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard")
+    kib = {name: (board.memory.flash.length >> 10, board.memory.ram.length >> 10) for name, board in boards.items()}
+    assert (kib["stm32vldiscovery"], kib["microbit"], kib["lm3s6965evb"]) == ((128, 8), (256, 16), (256, 64))
+
+
+def test_every_key_is_documented() -> None:
+    text = (firmware_dir() / "boards" / "README.md").read_text(encoding="utf-8")
+
+    def keys(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+        for name, field in model.model_fields.items():
+            kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
+            section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
+            if section is None or section is Region:
+                yield f"{prefix}{name}"
+            else:
+                yield from keys(section, f"{prefix}{name}.")
+
+    documented = set(re.findall(r"`([a-z0-9_.]+)`", text.partition("| key |")[2].partition("\n\n")[0]))
+    assert set(keys(Board)) <= documented
+    for source in ("uart", "timer"):
+        for path in (firmware_dir() / "port").glob(f"*/{source}.c"):
+            assert path.parent.name in documented
 
 
 def test_file_of_ones_own(tmp_path: Path) -> None:
@@ -91,9 +128,10 @@ def test_unknown_board(name: str, message: str) -> None:
         ("uart.base", 1 << 32, r"uart\.base"),
         ("uart.baud", True, r"uart\.baud"),
         ("uart.baud", 115200.5, r"uart\.baud"),
-        ("uart.kind", "pl999", r"uart: .*no port/pl999/uart\.c; kind is one of cmsdk"),
+        ("uart.kind", "pl999", r"uart: .*no port/pl999/uart\.c; kind is one of cmsdk, nrf, pl011, stm32"),
         ("uart.kind", "../cmsdk", r"uart\.kind"),
         ("timer.kind", "cortex_m", r"timer: .*no port/cortex_m/timer\.c"),
+        ("timer.clock_hz", 0, r"timer\.clock_hz: .*greater"),
         ("timer.counts", "seconds", r"timer\.counts: .*'instructions' or 'cycles'"),
         ("uart.rx_irq", ..., r"uart\.rx_irq: Field required"),
         ("memory.ram.length", 0, r"memory\.ram\.length"),

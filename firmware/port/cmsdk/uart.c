@@ -25,7 +25,6 @@ _Static_assert(EDC_UART_CLOCK_HZ / EDC_UART_BAUD >= 16, "the UART divides its cl
 void edc_chip_uart_init(void) {
   UART->baud_divider = EDC_UART_CLOCK_HZ / EDC_UART_BAUD;
   UART->control = CONTROL_TX_ENABLE | CONTROL_RX_ENABLE | CONTROL_RX_INTERRUPT;
-  edc_cortex_m_wake_on(EDC_UART_RX_IRQ);
 }
 
 int edc_port_read(void) {
@@ -34,7 +33,7 @@ int edc_port_read(void) {
     UART->interrupt_status = INTERRUPT_RX;
     edc_cortex_m_clear_pending(EDC_UART_RX_IRQ);
     if ((UART->state & STATE_RX_FULL) == 0) {
-      edc_cortex_m_sleep();
+      edc_cortex_m_sleep_until(EDC_UART_RX_IRQ);
     }
     return -1;
   }

@@ -11,8 +11,8 @@ void edc_port_init(void) {
 #if EDC_TIMER_COUNTS_INSTRUCTIONS
 
 /* On an emulated board the counter follows the instructions executed, at a rate that only the
- * emulator knows; a loop of known length tells the host. */
-#define LOOP_TURNS 65536u
+ * emulator knows; a loop of known length tells the host, long enough to tell it to 1 in 10^6. */
+#define LOOP_TURNS (UINT32_C(1) << 21)
 #define LOOP_INSTRUCTIONS 2u
 
 static uint32_t time_loop(uint32_t turns) {

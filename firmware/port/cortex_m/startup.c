@@ -10,12 +10,16 @@ int main(void);
 void edc_reset(void);
 void edc_start(void);
 void edc_fault(void);
+void edc_systick(void);
 
 /* Every exception but reset. Loops, so that a debugger shows where and the host sees silence. */
 void edc_fault(void) {
   for (;;) {
   }
 }
+
+/* Of timers that count SysTick's wraps; a fault without one. */
+__attribute__((weak, alias("edc_fault"))) void edc_systick(void);
 
 /* Assembly, because nothing that the compiler may turn into FP or MVE code can run before CPACR
  * allows it. */
@@ -57,7 +61,7 @@ typedef union {
   void (*handler)(void);
 } edc_vector;
 
-/* Interrupts stay off, so the table ends with the system exceptions. */
+/* No interrupt is taken, so the table ends with the system exceptions. */
 __attribute__((section(".vectors"), used)) static const edc_vector vectors[16] = {
     {.stack = edc_stack_top},
     {.handler = edc_reset},
@@ -74,5 +78,5 @@ __attribute__((section(".vectors"), used)) static const edc_vector vectors[16] =
     {.handler = edc_fault}, /* DebugMonitor */
     {0},
     {.handler = edc_fault}, /* PendSV */
-    {.handler = edc_fault}, /* SysTick */
+    {.handler = edc_systick},
 };
