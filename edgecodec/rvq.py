@@ -75,10 +75,17 @@ class IntegerRvq:
             total += book[chosen]
         return (total * (self.latent_scale / 2.0**self.fraction_bits)).astype(np.float32)
 
-    def _prove(self) -> None:
+    @property
+    def residual_bounds(self) -> list[npt.NDArray[np.int64]]:
+        """For each level, the largest absolute residual in each dimension, int64 ``[D]``."""
         reach = max(127 - self.latent_zero_point, 128 + self.latent_zero_point) << self.fraction_bits
-        bound = np.full(self.dimension, reach, np.int64)
-        for level, book in enumerate(self.codebooks):
+        bounds = [np.full(self.dimension, reach, np.int64)]
+        for book in self.codebooks[:-1]:
+            bounds.append(bounds[-1] + np.abs(book.astype(np.int64)).max(axis=0))
+        return bounds
+
+    def _prove(self) -> None:
+        for level, (book, bound) in enumerate(zip(self.codebooks, self.residual_bounds, strict=True)):
             if int(bound.max()) > 32767:
                 raise PlanError(
                     f"residual of level {level} may reach {int(bound.max())}; int16 holds 32767 "
@@ -90,7 +97,6 @@ class IntegerRvq:
                 raise PlanError(
                     f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1} (use fewer fraction bits)"
                 )
-            bound = bound + wide.max(axis=0)
 
     @classmethod
     def from_float(

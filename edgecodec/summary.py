@@ -5,32 +5,30 @@ from __future__ import annotations
 from typing import Any
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.graph import Layer
-from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.kernels import DEFAULT_TARGET, Target
+from edgecodec.compile.plan import Plan, Step, make_plan
 from edgecodec.rvq import IntegerRvq
 
 RAW_BITS_PER_SAMPLE = 16
 """What the compression ratio is measured against: int16 ADC counts."""
 
-_BIAS_BYTES = _MULTIPLIER_BYTES = 4
-_SHIFT_BYTES = 1
 _NORM_BYTES = 4
 _CODE_ENTRY_BYTES = 2
 
 
-def summarize(bundle: Bundle) -> dict[str, Any]:
+def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> dict[str, Any]:
     """Return shapes, quantisation, layers, rates, memory plan, table sizes and provenance of ``bundle``.
 
-    The result is a JSON document. ``flash`` counts the constant tables only; ``build-firmware`` measures the
-    whole. Raises PlanError when the codec cannot be executed exactly.
+    ``target`` chooses the kernels. The result is a JSON document. ``flash`` counts the constant tables only;
+    ``build-firmware`` measures the whole. Raises PlanError when the codec cannot be executed exactly.
     """
     manifest = bundle.manifest
-    plan = make_plan(bundle)
-    layers = [_layer(layer) for layer in bundle.graph.layers]
+    plan = make_plan(bundle, target)
+    layers = [_layer(step) for step in plan.steps]
     raw_bits = RAW_BITS_PER_SAMPLE * bundle.samples
     flash = {
-        "encoder_bytes": sum(_layer_table_bytes(layer) for layer in bundle.graph.layers),
-        "codebook_bytes": _codebook_table_bytes(bundle.rvq),
+        "encoder_bytes": sum(step.table_bytes for step in plan.steps),
+        "codebook_bytes": _codebook_table_bytes(bundle.rvq, plan),
     }
     return {
         "path": str(bundle.path),
@@ -72,7 +70,8 @@ def _seconds(bundle: Bundle) -> float | None:
     return None if rate_hz is None else bundle.samples / rate_hz
 
 
-def _layer(layer: Layer) -> dict[str, Any]:
+def _layer(step: Step) -> dict[str, Any]:
+    layer = step.layer
     return {
         "name": layer.name,
         "op": str(layer.op),
@@ -84,22 +83,23 @@ def _layer(layer: Layer) -> dict[str, Any]:
         "activation": layer.activation,
         "macs": layer.macs,
         "parameters": int(layer.weights.size + layer.bias.size),
+        "c_kernel": str(step.kernel),
+        "c_kernel_reason": step.choice.reason,
+        "table_bytes": step.table_bytes,
     }
 
 
-def _layer_table_bytes(layer: Layer) -> int:
-    """Weights, and bias, multiplier and shift of each output channel."""
-    return int(layer.weights.size) + layer.output.channels * (_BIAS_BYTES + _MULTIPLIER_BYTES + _SHIFT_BYTES)
-
-
-def _codebook_table_bytes(rvq: IntegerRvq) -> int:
-    """Codes int16 and their squared norms int32."""
-    return sum(size * (rvq.dimension * _CODE_ENTRY_BYTES + _NORM_BYTES) for size in rvq.codebook_sizes)
+def _codebook_table_bytes(rvq: IntegerRvq, plan: Plan) -> int:
+    """Codes int16, their squared norms int32, and what the pruned search sorts them by."""
+    codes = sum(size * (rvq.dimension * _CODE_ENTRY_BYTES + _NORM_BYTES) for size in rvq.codebook_sizes)
+    return codes + sum(found.extra_bytes for found in plan.codebooks if found is not None)
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
     return {
+        "optimize": str(plan.target.optimize),
         "arena_bytes": plan.arena_bytes,
+        "scratch_bytes": plan.scratch_bytes,
         "residual_bytes": plan.residual_bytes,
         "state_bytes": plan.state_bytes,
         "buffers": [

@@ -12,6 +12,7 @@ from edgecodec.cli.options import (
     bundle_argument,
     force_option,
     json_option,
+    optimize_option,
     output_option,
     subcommand,
 )
@@ -30,9 +31,7 @@ _SYMBOLS_SHOWN = 10
 @bundle_argument
 @board_option
 @output_option("Folder for the CMake project, ELF, binary, map and size report.")
-@click.option(
-    "--optimize", type=click.Choice(["speed", "size"]), default="speed", show_default=True, help="What to optimize for."
-)
+@optimize_option
 @force_option
 @json_option
 @click.pass_obj

@@ -6,7 +6,14 @@ from pathlib import Path
 
 import click
 
-from edgecodec.cli.options import board_option, bundle_argument, json_option, subcommand, verify_options
+from edgecodec.cli.options import (
+    board_option,
+    bundle_argument,
+    json_option,
+    optimize_option,
+    subcommand,
+    verify_options,
+)
 from edgecodec.cli.output import Streams
 
 
@@ -22,6 +29,7 @@ from edgecodec.cli.output import Streams
     metavar="PORT",
     help="Talk to firmware that runs already: /dev/ttyACM0, COM3, socket://HOST:PORT; the emulator by default.",
 )
+@optimize_option
 @verify_options
 @json_option
 @click.pass_obj
@@ -30,6 +38,7 @@ def command(
     bundle: Path,
     board: str,
     port: str | None,
+    optimize: str,
     frames: Path | None,
     limit: int | None,
     indices_out: Path | None,
@@ -49,6 +58,8 @@ def command(
     loaded = Bundle.load(bundle)
     chosen = verification_frames(loaded, frames, limit)
     with streams.progress("verifying") as progress:
-        result = verify_board(loaded, load_board(board), chosen, port=port, keras=keras, progress=progress)
+        result = verify_board(
+            loaded, load_board(board), chosen, port=port, optimize=optimize, keras=keras, progress=progress
+        )
     write_indices(indices_out, result)
     return finish(streams, result)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, subcommand
+from edgecodec.cli.options import bundle_argument, json_option, optimize_option, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
@@ -16,14 +16,16 @@ if TYPE_CHECKING:
 
 @subcommand("inspect", example="edgecodec inspect bundle\nedgecodec inspect bundle --json")
 @bundle_argument
+@optimize_option
 @json_option
 @click.pass_obj
-def command(streams: Streams, bundle: Path) -> int:
+def command(streams: Streams, bundle: Path, optimize: str) -> int:
     """Show layers, sizes, rates and memory of a bundle."""
     from edgecodec.bundle import Bundle
+    from edgecodec.compile.kernels import Optimize, Target
     from edgecodec.summary import summarize
 
-    document = summarize(Bundle.load(bundle))
+    document = summarize(Bundle.load(bundle), Target(Optimize(optimize)))
     return streams.finish(document, lambda console: show_summary(console, document))
 
 
@@ -43,7 +45,8 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
             "RVQ": f"codes {rvq['codebook_sizes']} of {rvq['dimension']}, {rvq['fraction_bits']} fraction bits",
             "rate": f"{rate['nominal_bits_per_frame']} bits a frame, {rate['compression_ratio']:.1f}x below 16-bit",
             "work": f"{document['macs']:,} MAC encoder, {rvq['macs']:,} MAC codebook search",
-            "RAM": f"{plan['state_bytes']:,} bytes of state ({plan['arena_bytes']:,} arena)",
+            "RAM": f"{plan['state_bytes']:,} bytes of state "
+            f"({plan['arena_bytes']:,} arena, {plan['scratch_bytes']:,} scratch)",
             "tables": f"{document['flash']['encoder_bytes']:,} bytes encoder, "
             f"{document['flash']['codebook_bytes']:,} bytes codebooks",
         },
@@ -54,7 +57,7 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
     console.print()
     table(
         console,
-        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters"),
+        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters", "C"),
         (
             (
                 layer["name"],
@@ -67,6 +70,7 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
                 layer["activation"],
                 layer["macs"],
                 layer["parameters"],
+                layer["c_kernel"],
             )
             for layer in document["layers"]
         ),

@@ -81,6 +81,17 @@ def board_option(function: F) -> F:
     )(function)
 
 
+def optimize_option(function: F) -> F:
+    """``--optimize``; the names are those of :class:`edgecodec.compile.kernels.Optimize`."""
+    return click.option(
+        "--optimize",
+        type=click.Choice(["speed", "balanced", "flash"]),
+        default="speed",
+        show_default=True,
+        help="Choose kernels and compiler flags for fewest instructions, least flash, or between.",
+    )(function)
+
+
 def verify_options(function: F) -> F:
     """What both verifying commands take."""
     for option in (

@@ -10,13 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
+from edgecodec.compile.kernels import (
+    DEFAULT_TARGET,
+    Choice,
+    Kernel,
+    Optimize,
+    Target,
+    choose_kernel,
+    is_narrow,
+    scratch_bytes,
+    table_bytes,
+)
+from edgecodec.compile.search import SortedCodebook, sort_codebook
 from edgecodec.errors import PlanError
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 ALIGNMENT_BYTES = 4
-_KERNELS = {Op.CONV: "edc_conv", Op.DEPTHWISE: "edc_depthwise"}
 
 
 @dataclass(frozen=True)
@@ -38,39 +49,66 @@ class Step:
     """One call of a kernel."""
 
     layer: Layer
-    kernel: str
+    choice: Choice
     source: Buffer
     target: Buffer
     folded_bias: npt.NDArray[np.int32]
     """``[out]``: the bias with the input's zero point folded in."""
     accumulator_bound: int
     """No partial sum of the layer exceeds this."""
+    narrow: bool
+    """Whether the cheaper rounding is exact (``edc_requantize_narrow``)."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """The C function."""
+        return self.choice.kernel
+
+    @property
+    def table_bytes(self) -> int:
+        """Flash of its constants."""
+        return table_bytes(self.layer, self.kernel)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Execution order and memory of a bundle's codec."""
+    """Execution order, kernels and memory of a bundle's codec."""
 
+    target: Target
     steps: tuple[Step, ...]
     buffers: tuple[Buffer, ...]
     arena_bytes: int
     residual_bytes: int
+    scratch_bytes: int
+    """Working memory of the kernels beside the arena, shared by all."""
+    codebooks: tuple[SortedCodebook | None, ...]
+    """Tables of the pruned search for each level; None where all codes are looked at."""
 
     @property
     def state_bytes(self) -> int:
-        """RAM of the generated ``edc_model_state``: arena, residual, padding to 4 bytes."""
-        return _align(self.arena_bytes + self.residual_bytes)
+        """RAM of the generated ``edc_model_state``: arena, scratch, residual, padding to 4 bytes."""
+        return _align(self.arena_bytes + self.scratch_bytes + self.residual_bytes)
 
 
-def make_plan(bundle: Bundle) -> Plan:
+def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET) -> Plan:
     """Plan a bundle's codec. Raises PlanError when a layer cannot be executed exactly."""
     graph = bundle.graph
     buffers, arena_bytes = _place(graph)
     steps = []
     for index, layer in enumerate(graph.layers):
         folded, bound = fold_bias(layer)
-        steps.append(Step(layer, _KERNELS[layer.op], buffers[index], buffers[index + 1], folded, bound))
-    return Plan(tuple(steps), buffers, arena_bytes, residual_bytes=2 * bundle.rvq.dimension)
+        choice = choose_kernel(layer, bound, target)
+        steps.append(Step(layer, choice, buffers[index], buffers[index + 1], folded, bound, is_narrow(layer, bound)))
+    pruned = target.optimize is not Optimize.FLASH
+    return Plan(
+        target,
+        tuple(steps),
+        buffers,
+        arena_bytes,
+        residual_bytes=2 * bundle.rvq.dimension,
+        scratch_bytes=max(_align(scratch_bytes(step.layer, step.kernel)) for step in steps),
+        codebooks=tuple(sort_codebook(bundle.rvq, level) if pruned else None for level in range(bundle.levels)),
+    )
 
 
 def fold_bias(layer: Layer) -> tuple[npt.NDArray[np.int32], int]:

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecodec.compile.kernels import DEFAULT_TARGET, Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.render import codec_sources, render_codec, render_template
 from edgecodec.outputs import replace_folder
@@ -22,13 +23,15 @@ def codec_files(bundle: Bundle, plan: Plan) -> dict[str, str]:
     return files | render_codec(bundle, plan)
 
 
-def write_library(bundle: Bundle, out: str | os.PathLike[str], *, force: bool = False) -> list[Path]:
+def write_library(
+    bundle: Bundle, out: str | os.PathLike[str], *, target: Target = DEFAULT_TARGET, force: bool = False
+) -> list[Path]:
     """Write the C library of ``bundle`` into the folder ``out`` and return its files.
 
-    The same bundle gives the same bytes. Raises InputError when ``out`` holds other files, PlanError when
+    The same bundle and target give the same bytes. Raises InputError when ``out`` holds other files, PlanError when
     the codec cannot be executed exactly.
     """
-    plan = make_plan(bundle)
+    plan = make_plan(bundle, target)
     files = codec_files(bundle, plan)
     sources = sorted(name for name in files if name.endswith(".c"))
     context = {"bundle": bundle, "plan": plan, "sources": sources}

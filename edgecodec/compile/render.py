@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from edgecodec import __version__
 from edgecodec.compile.graph import Op
+from edgecodec.compile.kernels import PairedWeights, pair_weights
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.resources import firmware_dir, templates_dir
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
+_STRUCTS = ("edc_paired_channel",)
+"""Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
 
 
@@ -87,44 +90,80 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "normalizer": bundle.normalizer,
         "rvq": bundle.rvq,
         "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
-        "codebooks": [_codebook(bundle, level) for level in range(bundle.levels)],
+        "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
+        "uses_paired": any(step.kernel.is_paired for step in plan.steps),
+        "scratch_words": plan.scratch_bytes // 4,
     }
 
 
 def _layer(index: int, step: Step) -> dict[str, Any]:
     layer = step.layer
-    order = "[out][kernel][in]" if layer.op is Op.CONV else "[kernel][out]"
+    paired = pair_weights(layer) if step.kernel.is_paired else None
     return {
         "id": f"layer{index}",
-        "name": layer.name,
         "layer": layer,
-        "kernel": step.kernel,
-        "source_offset": step.source.offset_bytes,
-        "target_offset": step.target.offset_bytes,
-        "accumulator_bound": step.accumulator_bound,
-        "tables": [
-            _table("int8_t", f"edc_layer{index}_weights", layer.weights, f"{order} {list(layer.weights.shape)}"),
-            _table("int32_t", f"edc_layer{index}_bias", step.folded_bias, "[out], input zero point folded in"),
-            _table("int32_t", f"edc_layer{index}_multiplier", layer.multiplier, "[out], Q31"),
-            _table("int8_t", f"edc_layer{index}_shift", layer.shift, "[out], positive left"),
-        ],
+        "step": step,
+        "paired": paired,
+        "tables": _paired_tables(index, step, paired) if paired else _layer_tables(index, step),
     }
 
 
-def _codebook(bundle: Bundle, level: int) -> dict[str, Any]:
+def _layer_tables(index: int, step: Step) -> list[Table]:
+    layer = step.layer
+    order = "[out][kernel][in]" if layer.op is Op.CONV else "[kernel][out]"
+    return [
+        _table("int8_t", f"edc_layer{index}_weights", layer.weights, f"{order} {list(layer.weights.shape)}"),
+        _table("int32_t", f"edc_layer{index}_bias", step.folded_bias, "[out], input zero point folded in"),
+        _table("int32_t", f"edc_layer{index}_multiplier", layer.multiplier, "[out], Q31"),
+        _table("int8_t", f"edc_layer{index}_shift", _shifts(step), "[out], positive left"),
+    ]
+
+
+def _paired_tables(index: int, step: Step, paired: PairedWeights) -> list[Table]:
+    order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
+    shape = f"{order} {list(paired.words.shape)}, pairs of taps"
+    channels = np.stack([step.folded_bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
+    return [
+        _table("int32_t", f"edc_layer{index}_weights", paired.words, shape),
+        _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),
+    ]
+
+
+def _shifts(step: Step) -> npt.NDArray[np.int32]:
+    """Shifts ``[out]``; where the multiplier is 0 any is right, and -1 is one that the narrow rounding knows."""
+    return np.where(step.layer.multiplier == 0, np.int32(-1), step.layer.shift)
+
+
+def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
     book = bundle.rvq.codebooks[level]
-    return {
-        "size": len(book),
-        "codes": _table("int16_t", f"edc_codebook{level}_codes", book, f"[code][dimension] {list(book.shape)}"),
-        "norms": _table("int32_t", f"edc_codebook{level}_norms", bundle.rvq.norms(level), "[code], squared length"),
+    found = plan.codebooks[level]
+    name = f"edc_codebook{level}"
+    shape = f"[code][dimension] {list(book.shape)}"
+    codes, norms = (book, bundle.rvq.norms(level)) if found is None else (found.codes, found.norms)
+    tables = {
+        "codes": _table("int16_t", f"{name}_codes", codes, shape),
+        "norms": _table("int32_t", f"{name}_norms", norms, "[code], squared length"),
     }
+    if found is not None:
+        tables |= {
+            "order": _table("uint16_t", f"{name}_order", found.order, "[code], index in the codebook"),
+            "projected": _table("int16_t", f"{name}_keys", found.keys, "[code][4], projections"),
+            "projection": _table("int8_t", f"{name}_projection", found.projection, "[dimension][4]"),
+        }
+    return {"size": len(book), "slack": 0 if found is None else found.slack, "tables": tables}
 
 
 def _table(ctype: str, name: str, values: npt.NDArray[Any], comment: str) -> Table:
-    numbers = np.asarray(values).reshape(-1).tolist()
-    # INT32_MIN has no literal in C: its digits do not fit int before the sign applies.
-    texts = ("INT32_MIN" if number == -(2**31) else str(number) for number in numbers)
-    return Table(ctype, name, len(numbers), _rows(texts, indent=4), comment)
+    if ctype in _STRUCTS:
+        texts = [f"{{{', '.join(map(_literal, row))}}}" for row in values.tolist()]
+    else:
+        texts = [_literal(number) for number in np.asarray(values).reshape(-1).tolist()]
+    return Table(ctype, name, len(texts), _rows(texts, indent=4), comment)
+
+
+def _literal(number: int) -> str:
+    """INT32_MIN has no literal in C: its digits do not fit int before the sign applies."""
+    return "INT32_MIN" if number == -(2**31) else str(number)
 
 
 def _rows(texts: Iterable[str], indent: int) -> str:

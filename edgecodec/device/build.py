@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from edgecodec import __version__
 from edgecodec.cache import cache_dir
-from edgecodec.compile.plan import make_plan
+from edgecodec.compile.kernels import Optimize, Target
+from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.compile.render import render_template
 from edgecodec.device.toolchain import Toolchain, find_toolchain
@@ -32,7 +33,7 @@ REPORT = "build-report.json"
 ELF = "firmware.elf"
 MAP = "firmware.map"
 BINARY = "firmware.bin"
-OPTIMIZE_FLAGS = {"speed": "-O2", "size": "-Os"}
+OPTIMIZE_FLAGS = {"speed": "-O2", "balanced": "-O2", "flash": "-Os"}
 _TIMEOUT_S = 600
 _LARGEST_SYMBOLS = 20
 _STACK_SECTION = ".stack"
@@ -91,15 +92,20 @@ class Firmware:
         }
 
 
+def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
+    """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
+    return make_plan(bundle, Target(Optimize(optimize), board.has_long_multiply))
+
+
 def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed") -> dict[str, str]:
     """Every file of the firmware project, path to text; the same bundle and board give the same bytes.
 
     Raises PlanError when the codec cannot be executed exactly, InputError for another ``optimize`` than
-    ``"speed"`` and ``"size"``.
+    ``"speed"``, ``"balanced"`` and ``"flash"``.
     """
     if optimize not in OPTIMIZE_FLAGS:
         raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
-    plan = make_plan(bundle)
+    plan = plan_for(bundle, board, optimize)
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
     files |= _copied(board)
     context = {
@@ -295,7 +301,7 @@ class _Runner:
             parts.append(f"{length + excess:,} bytes of {'RAM' if name == 'ram' else name}, {length:,} are there")
         return (
             f"the firmware does not fit {self._board.name}: it needs {'; '.join(parts)}; "
-            "choose a larger board, a smaller model or optimize for size"
+            "choose a larger board, a smaller model or --optimize flash"
         )
 
 
@@ -318,7 +324,7 @@ def _measure(elf: Path, bundle: Bundle, board: Board, optimize: str, toolchain: 
         data=sizes.get(".data", 0),
         bss=sizes.get(".bss", 0),
         stack=sizes.get(_STACK_SECTION, 0),
-        codec_state_bytes=make_plan(bundle).state_bytes,
+        codec_state_bytes=plan_for(bundle, board, optimize).state_bytes,
         symbols=symbols,
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecodec.device.build import cached_firmware
+from edgecodec.device.build import cached_firmware, plan_for
 from edgecodec.device.emulator import Emulator
 from edgecodec.device.harness import BoardExecutor
 from edgecodec.errors import DeviceError, InputError
@@ -22,6 +22,7 @@ from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, com
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
+    from edgecodec.compile.plan import Plan
     from edgecodec.device.boards import Board
     from edgecodec.device.build import Firmware
 
@@ -125,6 +126,7 @@ def verify_board(
     frames: Frames,
     *,
     port: str | None = None,
+    optimize: str = "speed",
     keras: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
@@ -134,13 +136,14 @@ def verify_board(
     to firmware that runs there already. Raises EdgecodecError; LinkError and DeviceError when the board is
     missing, silent, of another bundle or ends mid-run.
     """
-    executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
+    # The host runs the very kernels that the board does.
+    executors = [*_exact_executors(bundle, plan_for(bundle, board, optimize)), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + 1)
     stages = _run(executors, frames, count)
     with ExitStack() as stack:
         firmware = None
         if port is None:
-            firmware = cached_firmware(bundle, board)
+            firmware = cached_firmware(bundle, board, optimize=optimize)
             port = stack.enter_context(Emulator(board, firmware.elf)).url
         device = stack.enter_context(BoardExecutor(bundle, port, baud=board.uart.baud))
         stages[device.name] = device.stages(frames, progress=count.executor(device.name))
@@ -165,12 +168,12 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
     )
 
 
-def _exact_executors(bundle: Bundle) -> list[Executor]:
+def _exact_executors(bundle: Bundle, plan: Plan | None = None) -> list[Executor]:
     try:
         oracle: Executor = TflmExecutor(bundle)
     except OracleMissingError:
         oracle = TfliteReferenceExecutor(bundle)
-    return [oracle, ReferenceExecutor(bundle), HostShim(bundle)]
+    return [oracle, ReferenceExecutor(bundle), HostShim(bundle, plan)]
 
 
 def _float_executors(bundle: Bundle, keras: bool) -> list[Executor]:

@@ -23,23 +23,36 @@ static tap_range taps_at(const edc_conv_layer *layer, int32_t position) {
 
 static int32_t dot(const int8_t *a, const int8_t *b, int32_t count) {
   int32_t sum = 0;
-  for (int32_t i = 0; i < count; i++) {
+  int32_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum += a[i] * b[i];
+    sum += a[i + 1] * b[i + 1];
+    sum += a[i + 2] * b[i + 2];
+    sum += a[i + 3] * b[i + 3];
+  }
+  for (; i < count; i++) {
     sum += a[i] * b[i];
   }
   return sum;
 }
 
-static int32_t sum_of(const int8_t *values, int32_t count) {
+static int32_t sum_of(const int8_t *values, int32_t step, int32_t count) {
   int32_t sum = 0;
   for (int32_t i = 0; i < count; i++) {
-    sum += values[i];
+    sum += values[i * step];
   }
   return sum;
 }
 
-static int8_t finish(const edc_conv_layer *layer, int32_t channel, int32_t acc) {
-  const int32_t scaled = edc_requantize(acc, layer->multiplier[channel], layer->shift[channel]);
-  return edc_clamp(scaled + layer->out_zero_point, layer->activation_min, layer->activation_max);
+static inline int8_t finish(const edc_conv_layer *layer, int32_t channel, int32_t acc) {
+  const int32_t multiplier = layer->multiplier[channel];
+  const int shift = layer->shift[channel];
+  if (layer->narrow) {
+    return edc_saturate(
+        edc_requantize_narrow(acc, multiplier, -1 - shift, 2 * layer->out_zero_point + 1));
+  }
+  return edc_clamp(edc_requantize(acc, multiplier, shift) + layer->out_zero_point,
+                   layer->activation_min, layer->activation_max);
 }
 
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
@@ -56,7 +69,8 @@ void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
       int32_t acc = layer->bias[channel] + dot(patch, weights + skipped, end - skipped);
       if (end - skipped != row) {
         /* A tap in the padding counts as the zero point, which the folded bias takes away. */
-        acc += layer->in_zero_point * (sum_of(weights, skipped) + sum_of(weights + end, row - end));
+        acc += layer->in_zero_point *
+               (sum_of(weights, 1, skipped) + sum_of(weights + end, 1, row - end));
       }
       *out++ = finish(layer, channel, acc);
       weights += row;
@@ -65,21 +79,33 @@ void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
 }
 
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
+  const int32_t in_channels = layer->in_channels;
   const int32_t channels = layer->out_channels;
-  const int32_t multiplier = channels / layer->in_channels;
+  const int32_t multiplier = channels / in_channels;
   for (int32_t position = 0; position < layer->out_width; position++) {
     const tap_range taps = taps_at(layer, position);
+    const int8_t *patch = in + (taps.start + taps.first) * in_channels;
+    const int8_t *weights = layer->weights;
+    int32_t left = multiplier; /* output channels of this input channel */
     for (int32_t channel = 0; channel < channels; channel++) {
-      const int8_t *weight = layer->weights + channel;
       int32_t acc = layer->bias[channel];
-      for (int32_t tap = 0; tap < layer->kernel; tap++) {
-        const int32_t sample =
-            tap < taps.first || tap >= taps.last
-                ? layer->in_zero_point
-                : in[(taps.start + tap) * layer->in_channels + channel / multiplier];
-        acc += sample * weight[tap * channels];
+      const int8_t *x = patch;
+      const int8_t *w = weights + taps.first * channels;
+      for (int32_t tap = taps.first; tap < taps.last; tap++) {
+        acc += *x * *w;
+        x += in_channels;
+        w += channels;
+      }
+      if (taps.last - taps.first != layer->kernel) {
+        acc += layer->in_zero_point * (sum_of(weights, channels, taps.first) +
+                                       sum_of(w, channels, layer->kernel - taps.last));
       }
       *out++ = finish(layer, channel, acc);
+      weights++;
+      if (--left == 0) {
+        left = multiplier;
+        patch++;
+      }
     }
   }
 }

@@ -21,6 +21,8 @@ typedef struct {
   int8_t out_zero_point;
   int8_t activation_min;
   int8_t activation_max;
+  uint8_t
+      narrow; /* 1: every shift is to the right, |accumulator| < 2^30, outputs saturate to int8 */
 } edc_conv_layer;
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]; they must not overlap. */

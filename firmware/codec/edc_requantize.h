@@ -20,8 +20,34 @@ static inline int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift)
   return (high >> right) + ((high & mask) > threshold ? 1 : 0);
 }
 
+/* The same plus zero_point, for |acc| < 2^30 and a shift of -1 - down < 0, in half the
+ * instructions; bias is 2 * zero_point + 1.
+ *
+ * Doubled, the accumulator's product has the first rounding's bit at the top of its low word. The
+ * second rounding takes halves away from zero: 1 is taken from what is negative, then halves go up.
+ */
+static inline int32_t edc_requantize_narrow(int32_t acc, int32_t multiplier, int down,
+                                            int32_t bias) {
+  const int64_t product = (int64_t)(acc * 2) * multiplier;
+  int32_t high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+  high += high >> 31;
+  return ((high >> down) + bias) >> 1;
+}
+
 static inline int8_t edc_clamp(int32_t value, int32_t low, int32_t high) {
   return (int8_t)(value < low ? low : value > high ? high : value);
+}
+
+static inline int8_t edc_saturate(int32_t value) {
+#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT
+  /* GCC sees the store of a byte behind the two comparisons and makes branches of them; its own
+   * __ssat does not compile under -Wconversion. */
+  int32_t saturated;
+  __asm__("ssat %0, #8, %1" : "=r"(saturated) : "r"(value));
+  return (int8_t)saturated;
+#else
+  return edc_clamp(value, -128, 127);
+#endif
 }
 
 #endif

@@ -1,19 +1,123 @@
 #include "edc_rvq.h"
 
-static uint32_t nearest(const edc_codebook *book, const int16_t *residual, int32_t dimension) {
+#include <stddef.h>
+
+#define KEY_SHIFT 6 /* of the projection */
+/* Keys are rounded down: a difference of four is off by less than 2 in length, and
+ * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
+#define KEY_ROUNDING 132u
+
+static int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
+  int32_t sum = 0;
+  int32_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum += a[i] * b[i];
+    sum += a[i + 1] * b[i + 1];
+    sum += a[i + 2] * b[i + 2];
+    sum += a[i + 3] * b[i + 3];
+  }
+  for (; i < count; i++) {
+    sum += a[i] * b[i];
+  }
+  return sum;
+}
+
+/* The search's best code so far. Distances are ||r - c||^2. */
+typedef struct {
+  uint32_t distance;
+  uint32_t limit; /* no code whose keys are farther than this can be nearer */
+  uint32_t place;
+} candidate;
+
+typedef struct {
+  const edc_codebook *book;
+  const int16_t *residual;
+  int32_t dimension;
+  int32_t length; /* ||r||^2 */
+  int32_t key[EDC_RVQ_KEYS];
+} query;
+
+static void consider(const query *q, uint32_t place, candidate *best) {
+  const edc_codebook *book = q->book;
+  const int16_t *code = book->codes + place * (uint32_t)q->dimension;
+  const int32_t product = dot(q->residual, code, q->dimension);
+  const uint32_t distance = (uint32_t)(q->length + (book->norms[place] - 2 * product));
+  if (distance < best->distance ||
+      (distance == best->distance && book->order[place] < book->order[best->place])) {
+    best->distance = distance;
+    best->limit = distance + (distance >> 8) * book->slack + book->slack + KEY_ROUNDING;
+    best->place = place;
+  }
+}
+
+/* Look at place; false when neither it nor any farther along can be nearer than the best. */
+static inline int look(const query *q, uint32_t place, candidate *best) {
+  const int16_t *keys = q->book->keys + place * EDC_RVQ_KEYS;
+  const int32_t first = q->key[0] - keys[0];
+  uint32_t away = (uint32_t)(first * first);
+  if (away > best->limit) {
+    return 0;
+  }
+  for (int i = 1; i < EDC_RVQ_KEYS; i++) {
+    const int32_t difference = q->key[i] - keys[i];
+    away += (uint32_t)(difference * difference);
+  }
+  if (away <= best->limit) {
+    consider(q, place, best);
+  }
+  return 1;
+}
+
+/* First place whose first key is not below `key`. */
+static uint32_t find(const edc_codebook *book, int32_t key) {
+  uint32_t low = 0;
+  uint32_t high = book->size;
+  while (low < high) {
+    const uint32_t middle = (low + high) / 2;
+    if (book->keys[middle * EDC_RVQ_KEYS] < key) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+static uint32_t nearest_of_few(const edc_codebook *book, const int16_t *residual,
+                               int32_t dimension) {
+  query q = {.book = book, .residual = residual, .dimension = dimension};
+  q.length = dot(residual, residual, dimension);
+  const int8_t *row = book->projection;
+  for (int32_t d = 0; d < dimension; d++) {
+    for (int i = 0; i < EDC_RVQ_KEYS; i++) {
+      q.key[i] += residual[d] * row[i];
+    }
+    row += EDC_RVQ_KEYS;
+  }
+  for (int i = 0; i < EDC_RVQ_KEYS; i++) {
+    q.key[i] >>= KEY_SHIFT;
+  }
+  const uint32_t start = find(book, q.key[0]);
+  candidate best = {.distance = UINT32_MAX, .limit = UINT32_MAX, .place = 0};
+  consider(&q, start < book->size ? start : start - 1, &best);
+  for (uint32_t place = start + 1; place < book->size && look(&q, place, &best); place++) {
+  }
+  for (uint32_t place = start; place > 0 && look(&q, place - 1, &best); place--) {
+  }
+  return best.place;
+}
+
+static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual,
+                               int32_t dimension) {
   const int16_t *code = book->codes;
   int32_t best_distance = INT32_MAX;
   uint32_t best = 0;
-  for (uint32_t index = 0; index < book->size; index++) {
-    int32_t product = 0;
-    for (int32_t d = 0; d < dimension; d++) {
-      product += residual[d] * code[d];
-    }
+  for (uint32_t place = 0; place < book->size; place++) {
     /* ||r - c||^2 less ||r||^2, which is the same for every code */
-    const int32_t distance = book->norms[index] - 2 * product;
+    const int32_t distance = book->norms[place] - 2 * dot(residual, code, dimension);
     if (distance < best_distance) {
       best_distance = distance;
-      best = index;
+      best = place;
     }
     code += dimension;
   }
@@ -30,12 +134,18 @@ void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residua
     latent += dimension;
     for (int32_t level = 0; level < rvq->level_count; level++) {
       const edc_codebook *book = &rvq->levels[level];
-      const uint32_t index = nearest(book, residual, dimension);
-      const int16_t *code = book->codes + index * (uint32_t)dimension;
+      uint32_t place;
+      if (book->keys != NULL) {
+        place = nearest_of_few(book, residual, dimension);
+        *indices++ = book->order[place];
+      } else {
+        place = nearest_of_all(book, residual, dimension);
+        *indices++ = (uint16_t)place;
+      }
+      const int16_t *code = book->codes + place * (uint32_t)dimension;
       for (int32_t d = 0; d < dimension; d++) {
         residual[d] = (int16_t)(residual[d] - code[d]);
       }
-      *indices++ = (uint16_t)index;
     }
   }
 }

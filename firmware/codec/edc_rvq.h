@@ -4,11 +4,18 @@
 
 #include <stdint.h>
 
-/* One level's codebook. */
+#define EDC_RVQ_KEYS 4
+
+/* One level's codebook. With keys, codes are sorted by their first key and the search looks at few
+ * of them; without (NULL), at all. Either finds the same index. */
 typedef struct {
-  const int16_t *codes; /* [size][dimension] */
-  const int32_t *norms; /* [size], squared length of each code */
-  uint32_t size;        /* codes, 1..65536 */
+  const int16_t *codes;     /* [size][dimension] */
+  const int32_t *norms;     /* [size], squared length of each code */
+  const uint16_t *order;    /* [size], index of each code in the codebook; NULL when unsorted */
+  const int16_t *keys;      /* [size][EDC_RVQ_KEYS], projections of each code */
+  const int8_t *projection; /* [dimension][EDC_RVQ_KEYS], 2^6 times nearly orthonormal rows */
+  uint32_t size;            /* codes, 1..65536 */
+  uint32_t slack;           /* of the projected distance over the true one, in 1/256 */
 } edc_codebook;
 
 typedef struct {

@@ -9,8 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
+from edgecodec.compile.kernels import Kernel, is_narrow, pair_weights, scratch_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
+from edgecodec.compile.search import sort_codebook
 from edgecodec.host.extension import load_extension
 from edgecodec.normalizer import Normalizer
 from edgecodec.rvq import IntegerRvq
@@ -21,8 +23,19 @@ typedef struct {
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t kernel; uint16_t stride; uint16_t pad_left;
   int8_t in_zero_point; int8_t out_zero_point; int8_t activation_min; int8_t activation_max;
+  uint8_t narrow;
   ...;
 } edc_conv_layer;
+typedef struct { int32_t bias; int32_t multiplier; int32_t down; ...; } edc_paired_channel;
+typedef struct {
+  const int32_t *weights; const edc_paired_channel *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns; uint16_t parts;
+  int8_t in_zero_point; int8_t out_zero_point;
+  ...;
+} edc_paired_layer;
+void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 typedef struct { int32_t sum; uint64_t variance; ...; } edc_frame_stats;
@@ -31,14 +44,19 @@ typedef struct {
   int8_t zero_point; ...;
 } edc_normalizer;
 void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
-typedef struct { const int16_t *codes; const int32_t *norms; uint32_t size; ...; } edc_codebook;
+typedef struct {
+  const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
+  uint32_t size; uint32_t slack; ...;
+} edc_codebook;
 typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t positions;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
 """
-_INCLUDES = "\n".join(f'#include "{name}.h"' for name in ("edc", "edc_conv", "edc_normalize", "edc_rvq"))
+_INCLUDES = "\n".join(
+    f'#include "{name}.h"' for name in ("edc", "edc_conv", "edc_conv_paired", "edc_normalize", "edc_rvq")
+)
 
 
 @cache
@@ -48,22 +66,23 @@ def _module() -> Any:
 
 
 def run_layers(graph: Graph, quantized: npt.NDArray[np.int8]) -> list[npt.NDArray[np.int8]]:
-    """Every layer's output ``[N, W, C]`` for encoder inputs ``[N, T]``."""
+    """Every layer's output ``[N, W, C]`` of the plain kernels for encoder inputs ``[N, T]``."""
     outputs, current = [], quantized
     for layer in graph.layers:
-        current = _run_layer(layer, current)
+        current = run_plain(layer, current)
         outputs.append(current)
     return outputs
 
 
-def _run_layer(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+def run_plain(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """``edc_conv`` or ``edc_depthwise``: ``[N, W, C]`` to ``[N, W', C']``."""
     module = _module()
     ffi = module.ffi
     tables = {
         "weights": ("int8_t[]", np.ascontiguousarray(layer.weights)),
         "bias": ("int32_t[]", fold_bias(layer)[0]),
         "multiplier": ("int32_t[]", layer.multiplier),
-        "shift": ("int8_t[]", layer.shift.astype(np.int8)),
+        "shift": ("int8_t[]", _shifts(layer).astype(np.int8)),
     }
     kept = {name: ffi.from_buffer(ctype, array) for name, (ctype, array) in tables.items()}
     struct = ffi.new(
@@ -81,6 +100,7 @@ def _run_layer(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int
             "out_zero_point": layer.output.zero_point,
             "activation_min": layer.activation_min,
             "activation_max": layer.activation_max,
+            "narrow": is_narrow(layer, fold_bias(layer)[1]),
         },
     )
     kernel = module.lib.edc_conv if layer.op is Op.CONV else module.lib.edc_depthwise
@@ -88,6 +108,49 @@ def _run_layer(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int
     for row, out in zip(source, target, strict=True):
         kernel(struct, ffi.from_buffer("int8_t[]", row), ffi.from_buffer("int8_t[]", out))
     return target
+
+
+def run_paired(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+    """``edc_conv_paired`` or ``edc_depthwise_paired``, with guard words around the scratch memory."""
+    module = _module()
+    ffi = module.ffi
+    paired = pair_weights(layer)
+    channels = np.stack([fold_bias(layer)[0], layer.multiplier, -1 - _shifts(layer)], axis=1).astype(np.int32)
+    weights, constants = ffi.from_buffer("int32_t[]", paired.words), ffi.from_buffer(channels)
+    struct = ffi.new(
+        "edc_paired_layer *",
+        {
+            "weights": weights,
+            "channels": ffi.cast("const edc_paired_channel *", constants),
+            "in_width": layer.input.width,
+            "in_channels": layer.input.channels,
+            "out_width": layer.output.width,
+            "out_channels": layer.output.channels,
+            "stride": layer.stride,
+            "pad_left": layer.pad_left,
+            "tap_pairs": paired.tap_pairs,
+            "columns": paired.columns,
+            "parts": paired.parts,
+            "in_zero_point": layer.input.zero_point,
+            "out_zero_point": layer.output.zero_point,
+        },
+    )
+    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
+    size = scratch_bytes(layer, kernel)
+    scratch = np.full(size + 8, 0x5A, np.uint8)
+    target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
+    for row, out in zip(source, target, strict=True):
+        arguments = [ffi.from_buffer("int8_t[]", row), ffi.from_buffer("int8_t[]", out)]
+        if layer.op is Op.CONV:
+            module.lib.edc_conv_paired(struct, *arguments, ffi.cast("int32_t *", ffi.from_buffer(scratch)))
+        else:
+            module.lib.edc_depthwise_paired(struct, *arguments)
+    assert np.all(scratch[size:] == 0x5A)
+    return target
+
+
+def _shifts(layer: Layer) -> npt.NDArray[np.int32]:
+    return np.where(layer.multiplier == 0, np.int32(-1), layer.shift)
 
 
 def normalize(
@@ -117,17 +180,23 @@ def normalize(
     return target, sums, variances
 
 
-def quantize_latent(rvq: IntegerRvq, latent: npt.NDArray[np.int8]) -> npt.NDArray[np.uint16]:
-    """Indices ``[N, P, L]`` of latents ``[N, P, D]``."""
+def quantize_latent(rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False) -> npt.NDArray[np.uint16]:
+    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, by the full search or by the pruned one where it is exact."""
     module = _module()
     ffi = module.ffi
-    books = [np.ascontiguousarray(book) for book in rvq.codebooks]
-    norms = [rvq.norms(level) for level in range(rvq.levels)]
-    codes_kept = [ffi.from_buffer("int16_t[]", book) for book in books]
-    norms_kept = [ffi.from_buffer("int32_t[]", norm) for norm in norms]
     levels = ffi.new("edc_codebook[]", rvq.levels)
-    for level, book in enumerate(books):
-        levels[level].codes, levels[level].norms, levels[level].size = codes_kept[level], norms_kept[level], len(book)
+    kept = []
+    for level, book in enumerate(rvq.codebooks):
+        found = sort_codebook(rvq, level) if pruned else None
+        tables: dict[str, Any] = {"codes": book, "norms": rvq.norms(level)}
+        if found is not None:
+            names = ("codes", "norms", "order", "keys", "projection")
+            tables = {name: getattr(found, name) for name in names}
+            levels[level].slack = found.slack
+        for name, array in tables.items():
+            kept.append(ffi.from_buffer(f"{array.dtype}_t[]", np.ascontiguousarray(array)))
+            setattr(levels[level], name, kept[-1])
+        levels[level].size = len(book)
     struct = ffi.new(
         "edc_rvq *",
         {

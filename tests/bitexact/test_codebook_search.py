@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgecodec.compile.search import sort_codebook
 from edgecodec.host.reference import quantize_latent
 from edgecodec.rvq import IntegerRvq
 from tests.bitexact import c_kernels
@@ -54,7 +55,49 @@ def test_reference_is_the_exhaustive_search(seed: int) -> None:
 def test_c_equals_the_reference(seed: int) -> None:
     require("cc", "Python.h")
     rvq, latent = _random(seed)
-    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), quantize_latent(rvq, latent))
+    expected = quantize_latent(rvq, latent)
+    for pruned in (False, True):
+        np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned), expected)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_pruned_search_finds_the_same(seed: int) -> None:
+    """Codebooks large enough to be sorted, made of vectors like the residuals, with ties, at every scale."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng([seed, 60])
+    dimension, size = int(rng.integers(1, 20)), int(rng.integers(32, 300))
+    bits = int(rng.integers(0, 5))
+    mixing = rng.normal(0, 1, (dimension, dimension)) * 2.0 ** -np.arange(dimension)
+    latent = np.clip(np.round(rng.normal(0, 40, (6, 50, dimension)) @ mixing), -128, 127).astype(np.int8)
+    first = latent.reshape(-1, dimension)[rng.integers(0, 300, size)].astype(np.int16) << bits
+    second = np.round(rng.normal(0, 6 * 2**bits, (size, dimension)) @ mixing).astype(np.int16)
+    for book in (first, second):
+        book[rng.integers(0, size, size // 4)] = book[rng.integers(0, size, size // 4)]
+    rvq = IntegerRvq((first, second), bits, 0.05, 0)
+    assert all(sort_codebook(rvq, level) is not None for level in range(2))
+    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True), quantize_latent(rvq, latent))
+
+
+def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
+    book = np.arange(64, dtype=np.int16)[:, None] * np.ones((1, 16), np.int16)
+    assert sort_codebook(IntegerRvq((book[:31],), 0, 1.0, 0), 0) is None  # too few to pay
+    assert sort_codebook(IntegerRvq((book,), 4, 1.0, 0), 0) is not None
+    # Residuals of 8 levels may be so long that squared keys leave 32 bits: those levels search all codes.
+    tall = IntegerRvq(tuple(book * 40 for _ in range(8)), 4, 1.0, 0)
+    assert sort_codebook(tall, 0) is not None
+    assert sort_codebook(tall, 7) is None
+
+
+def test_sorted_codebook_keeps_every_code() -> None:
+    rng = np.random.default_rng(7)
+    rvq = IntegerRvq((rng.normal(0, 300, (100, 5)).astype(np.int16),), 2, 0.1, 3)
+    found = sort_codebook(rvq, 0)
+    assert found is not None
+    assert sorted(found.order.tolist()) == list(range(100))
+    np.testing.assert_array_equal(found.codes, rvq.codebooks[0][found.order])
+    np.testing.assert_array_equal(found.norms, rvq.norms(0)[found.order])
+    assert np.all(np.diff(found.keys[:, 0].astype(int)) >= 0)
+    np.testing.assert_array_equal(found.keys, (found.codes.astype(np.int64) @ found.projection.astype(np.int64)) >> 6)
 
 
 def test_ties_take_the_lowest_index() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.graph import Graph
+from edgecodec.compile.graph import Graph, Op
+from edgecodec.compile.kernels import paired_obstacle
+from edgecodec.compile.plan import fold_bias
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
 from edgecodec.host.reference import ReferenceExecutor, run_every_layer
 from edgecodec.host.shim import HostShim
@@ -36,8 +38,12 @@ def _inputs(graph: Graph, seed: int) -> npt.NDArray[np.int8]:
 def _assert_every_executor_agrees(data: bytes, graph: Graph, seed: int) -> npt.NDArray[np.int8]:
     quantized = _inputs(graph, seed)
     reference = run_every_layer(graph, quantized)
-    for layer, expected, found in zip(graph.layers, reference, c_kernels.run_layers(graph, quantized), strict=True):
-        np.testing.assert_array_equal(found, expected, err_msg=f"C and reference differ in {layer.op} {layer.name}")
+    sources = [quantized[:, :, None], *reference]
+    for layer, source, expected in zip(graph.layers, sources, reference, strict=False):
+        where = f"differs from the reference in {layer.op} {layer.name}"
+        np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected, f"plain kernel {where}")
+        if paired_obstacle(layer, fold_bias(layer)[1]) is None:
+            np.testing.assert_array_equal(c_kernels.run_paired(layer, source), expected, f"paired kernel {where}")
     np.testing.assert_array_equal(tflm_encoder(data, graph).run(quantized), reference[-1], "TFLM and reference differ")
     np.testing.assert_array_equal(
         tflite_reference_encoder(data, graph).run(quantized), reference[-1], "TFLite BUILTIN_REF and reference differ"
@@ -77,6 +83,10 @@ def test_the_sweep_covers_what_it_claims() -> None:
     assert shifts.max() >= 4
     assert shifts.min() <= -20
     assert any(layer.kernel > layer.input.width for layer in layers)
+    paired = [layer for layer in layers if paired_obstacle(layer, fold_bias(layer)[1]) is None]
+    assert {layer.op for layer in paired} == set(Op)
+    assert {layer.kernel for layer in paired} >= set(range(1, 10))
+    assert {layer.stride for layer in paired} == {1, 2, 3}
     outputs = [run_every_layer(graph, _inputs(graph, seed))[-1] for seed, graph in enumerate(graphs)]
     varied = sum(len(np.unique(output)) > 16 for output in outputs)
     assert varied > ENCODERS / 2

@@ -11,6 +11,7 @@ import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.compile.graph import Layer, Op
+from edgecodec.compile.kernels import Kernel, Optimize, Target
 from edgecodec.compile.plan import fold_bias, make_plan
 from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import PlanError
@@ -31,6 +32,16 @@ def test_arena_is_the_largest_pair(bundle: Bundle) -> None:
     # 64, 32x8, 16x12, 8x12, 8x10, 8x6 bytes: the widest pair is 256 + 192.
     plan = make_plan(bundle)
     assert plan.arena_bytes == 448
+    # The second layer has 2 pairs of taps, 2 phases and 8 channels in, 12 out: 32 columns, 12 carries, 12 bytes.
+    assert plan.scratch_bytes == 4 * 32 + 4 * 12 + 12
+    assert plan.state_bytes == 448 + 188 + 2 * 6
+
+
+def test_least_flash_takes_no_scratch(bundle: Bundle) -> None:
+    plan = make_plan(bundle, Target(Optimize.FLASH))
+    assert {step.kernel for step in plan.steps} == {Kernel.CONV, Kernel.DEPTHWISE}
+    assert plan.scratch_bytes == 0
+    assert plan.codebooks == (None, None)
     assert plan.state_bytes == 448 + 2 * 6
 
 

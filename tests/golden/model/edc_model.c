@@ -7,6 +7,7 @@
 #include <stddef.h>
 
 #include "edc_conv.h"
+#include "edc_conv_paired.h"
 #include "edc_model_codebooks.h"
 #include "edc_model_weights.h"
 #include "edc_normalize.h"
@@ -27,64 +28,62 @@ static const edc_normalizer normalizer = {
     .zero_point = -3,
 };
 
-/* CONV_2D encoder/conv_0, SAME padding, RELU; |accumulator| <= 68210 */
-static const edc_conv_layer layer0 = {
+/* CONV_2D encoder/conv_0, SAME padding, RELU; |accumulator| <= 68210
+ * edc_conv_paired: four products a multiplication */
+static const edc_paired_layer layer0 = {
     .weights = edc_layer0_weights,
-    .bias = edc_layer0_bias,
-    .multiplier = edc_layer0_multiplier,
-    .shift = edc_layer0_shift,
+    .channels = edc_layer0_channels,
     .in_width = 64,
     .in_channels = 1,
     .out_width = 32,
     .out_channels = 8,
-    .kernel = 7,
     .stride = 2,
     .pad_left = 2,
+    .tap_pairs = 2,
+    .columns = 4,
+    .parts = 1,
     .in_zero_point = -3,
     .out_zero_point = -128,
-    .activation_min = -128,
-    .activation_max = 127,
 };
 
-/* CONV_2D encoder/conv_1, SAME padding, RELU; |accumulator| <= 603536 */
-static const edc_conv_layer layer1 = {
+/* CONV_2D encoder/conv_1, SAME padding, RELU; |accumulator| <= 603536
+ * edc_conv_paired: four products a multiplication */
+static const edc_paired_layer layer1 = {
     .weights = edc_layer1_weights,
-    .bias = edc_layer1_bias,
-    .multiplier = edc_layer1_multiplier,
-    .shift = edc_layer1_shift,
+    .channels = edc_layer1_channels,
     .in_width = 32,
     .in_channels = 8,
     .out_width = 16,
     .out_channels = 12,
-    .kernel = 7,
     .stride = 2,
     .pad_left = 2,
+    .tap_pairs = 2,
+    .columns = 32,
+    .parts = 1,
     .in_zero_point = -128,
     .out_zero_point = -128,
-    .activation_min = -128,
-    .activation_max = 127,
 };
 
-/* DEPTHWISE_CONV_2D encoder/dw_2, SAME padding, RELU; |accumulator| <= 112474 */
-static const edc_conv_layer layer2 = {
+/* DEPTHWISE_CONV_2D encoder/dw_2, SAME padding, RELU; |accumulator| <= 112474
+ * edc_depthwise_paired: four products a multiplication */
+static const edc_paired_layer layer2 = {
     .weights = edc_layer2_weights,
-    .bias = edc_layer2_bias,
-    .multiplier = edc_layer2_multiplier,
-    .shift = edc_layer2_shift,
+    .channels = edc_layer2_channels,
     .in_width = 16,
     .in_channels = 12,
     .out_width = 8,
     .out_channels = 12,
-    .kernel = 7,
     .stride = 2,
     .pad_left = 2,
+    .tap_pairs = 2,
+    .columns = 4,
+    .parts = 1,
     .in_zero_point = -128,
     .out_zero_point = -128,
-    .activation_min = -128,
-    .activation_max = 127,
 };
 
-/* CONV_2D encoder/conv_3, SAME padding, RELU; |accumulator| <= 160598 */
+/* CONV_2D encoder/conv_3, SAME padding, RELU; |accumulator| <= 160598
+ * edc_conv: 10 output channels are no multiple of 4 */
 static const edc_conv_layer layer3 = {
     .weights = edc_layer3_weights,
     .bias = edc_layer3_bias,
@@ -101,9 +100,11 @@ static const edc_conv_layer layer3 = {
     .out_zero_point = -128,
     .activation_min = -128,
     .activation_max = 127,
+    .narrow = 1,
 };
 
-/* CONV_2D encoder/conv_4, SAME padding, NONE; |accumulator| <= 122447 */
+/* CONV_2D encoder/conv_4, SAME padding, NONE; |accumulator| <= 122447
+ * edc_conv: 6 output channels are no multiple of 4 */
 static const edc_conv_layer layer4 = {
     .weights = edc_layer4_weights,
     .bias = edc_layer4_bias,
@@ -120,11 +121,20 @@ static const edc_conv_layer layer4 = {
     .out_zero_point = 5,
     .activation_min = -128,
     .activation_max = 127,
+    .narrow = 1,
 };
 
 static const edc_codebook codebooks[EDC_MODEL_LEVELS] = {
-    {.codes = edc_codebook0_codes, .norms = edc_codebook0_norms, .size = 29},
-    {.codes = edc_codebook1_codes, .norms = edc_codebook1_norms, .size = 13},
+    {
+        .codes = edc_codebook0_codes,
+        .norms = edc_codebook0_norms,
+        .size = 29,
+    },
+    {
+        .codes = edc_codebook1_codes,
+        .norms = edc_codebook1_norms,
+        .size = 13,
+    },
 };
 
 static const edc_rvq rvq = {
@@ -142,9 +152,9 @@ void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame
 
 void edc_model_infer(edc_model_state *state) {
   int8_t *const arena = state->arena;
-  edc_conv(&layer0, arena + 0, arena + 192);
-  edc_conv(&layer1, arena + 192, arena + 0);
-  edc_depthwise(&layer2, arena + 0, arena + 352);
+  edc_conv_paired(&layer0, arena + 0, arena + 192, state->scratch);
+  edc_conv_paired(&layer1, arena + 192, arena + 0, state->scratch);
+  edc_depthwise_paired(&layer2, arena + 0, arena + 352);
   edc_conv(&layer3, arena + 352, arena + 0);
   edc_conv(&layer4, arena + 0, arena + 400);
 }

@@ -18,7 +18,7 @@
 #define EDC_MODEL_LATENT_CHANNELS 6 /* D, entries of a latent vector */
 #define EDC_MODEL_INDEX_COUNT 16     /* P L, indices of a frame */
 #define EDC_MODEL_ARENA_BYTES 448
-#define EDC_MODEL_STATE_BYTES 460   /* all RAM the codec needs beside its stack */
+#define EDC_MODEL_STATE_BYTES 648   /* all RAM the codec needs beside its stack */
 
 /* SHA-256 of the bundle's manifest. */
 extern const uint8_t edc_model_digest[32];
@@ -26,6 +26,7 @@ extern const uint8_t edc_model_digest[32];
 /* Working memory, owned by the caller; holds nothing between frames. */
 typedef struct {
   _Alignas(4) int8_t arena[EDC_MODEL_ARENA_BYTES];
+  int32_t scratch[47];
   int16_t residual[EDC_MODEL_LATENT_CHANNELS];
 } edc_model_state;
 

@@ -1,0 +1,185 @@
+"""The kernels that a layer may run on: when each is exact, and the tables it wants."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.compile.graph import Layer, Op
+from edgecodec.errors import PlanError
+
+LANE_BITS = 21
+"""Bits of the lower two of the three sums in a 64-bit accumulator (``edc_conv_paired.h``); the third has 22."""
+BLOCK_CHANNELS = 4
+"""Output channels that ``edc_conv_paired`` computes together."""
+_COLUMN_MULTIPLE = 4
+_PARTS = (1, 2, 4)
+_BALANCED_BYTES_PER_MAC = 0.05
+"""Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
+
+
+class Optimize(StrEnum):
+    """What the generated code shall be good at."""
+
+    SPEED = "speed"
+    BALANCED = "balanced"
+    FLASH = "flash"
+
+
+@dataclass(frozen=True)
+class Target:
+    """What the code is generated for."""
+
+    optimize: Optimize = Optimize.SPEED
+    long_multiply: bool = True
+    """Whether the core multiplies 32 x 32 to 64 bits in one instruction: all but Cortex-M0, M0+ and M23."""
+
+
+DEFAULT_TARGET = Target()
+
+
+class Kernel(StrEnum):
+    """The C function of a layer."""
+
+    CONV = "edc_conv"
+    CONV_PAIRED = "edc_conv_paired"
+    DEPTHWISE = "edc_depthwise"
+    DEPTHWISE_PAIRED = "edc_depthwise_paired"
+
+    @property
+    def is_paired(self) -> bool:
+        """Whether its weights are pairs of taps."""
+        return self in (Kernel.CONV_PAIRED, Kernel.DEPTHWISE_PAIRED)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A layer's kernel and why it is that one."""
+
+    kernel: Kernel
+    reason: str
+
+
+@dataclass(frozen=True)
+class PairedWeights:
+    """Weights of ``edc_conv_paired``: pairs of taps in one word, ``v + w 2^21``."""
+
+    words: npt.NDArray[np.int32]
+    """``[out / 4, columns, 4]``, depthwise ``[out, 4]``."""
+    tap_pairs: int
+    columns: int
+    parts: int
+    """Sums that the columns are divided into, so that no lane overflows."""
+
+
+def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choice:
+    """The kernel of ``layer``, whose accumulators stay within ``accumulator_bound``."""
+    plain, paired = {
+        Op.CONV: (Kernel.CONV, Kernel.CONV_PAIRED),
+        Op.DEPTHWISE: (Kernel.DEPTHWISE, Kernel.DEPTHWISE_PAIRED),
+    }[layer.op]
+    if target.optimize is Optimize.FLASH:
+        return Choice(plain, "least flash")
+    if not target.long_multiply:
+        return Choice(plain, "the core has no 64-bit multiplication")
+    obstacle = paired_obstacle(layer, accumulator_bound)
+    if obstacle is not None:
+        return Choice(plain, obstacle)
+    extra_bytes = table_bytes(layer, paired) - table_bytes(layer, plain)
+    if target.optimize is Optimize.BALANCED and extra_bytes > _BALANCED_BYTES_PER_MAC * layer.macs:
+        return Choice(plain, f"{extra_bytes:,} bytes more for {layer.macs:,} multiplications are not worth it")
+    return Choice(paired, "four products a multiplication")
+
+
+def is_narrow(layer: Layer, accumulator_bound: int) -> bool:
+    """Whether ``edc_requantize_narrow`` and plain saturation are exact for every channel."""
+    shifts_right = bool(np.all((layer.shift < 0) | (layer.multiplier == 0)))
+    return shifts_right and accumulator_bound < 1 << 30 and (layer.activation_min, layer.activation_max) == (-128, 127)
+
+
+def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+    """Why ``edc_conv_paired`` (or ``edc_depthwise_paired``) cannot run a layer exactly, or None."""
+    if layer.op is Op.DEPTHWISE:
+        if layer.depth_multiplier != 1:
+            return f"depth multiplier {layer.depth_multiplier} is not 1"
+        if layer.stride not in (1, 2) or layer.stride * _tap_pairs(layer) != BLOCK_CHANNELS:
+            return f"kernel {layer.kernel} with stride {layer.stride} does not fill four words"
+    elif layer.output.channels % BLOCK_CHANNELS:
+        return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
+    if not is_narrow(layer, accumulator_bound):
+        return "a left shift, a large accumulator or a tight activation wants the general rounding"
+    taps = (1, 2) if layer.op is Op.CONV else (0,)
+    if _parts(layer) is None:
+        reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=taps).max())
+        return f"sums of products may reach {reach}, too much for a lane"
+    return None
+
+
+def pair_weights(layer: Layer) -> PairedWeights:
+    """Pack the weights of a layer without :func:`paired_obstacle`.
+
+    Tap ``t`` belongs to phase ``t % stride``, where the strided convolution is a plain one; taps 2j and 2j + 1
+    of a phase make one word, the second in the low lane. Missing taps are zeros.
+    """
+    parts = _parts(layer)
+    if parts is None:
+        raise PlanError(f"{layer.op} '{layer.name}': {paired_obstacle(layer, 0)}")
+    first, second = _columns(layer, parts)
+    words = (second + (first << LANE_BITS)).astype(np.int32)
+    out, columns = words.shape
+    if layer.op is Op.CONV:
+        words = words.reshape(out // BLOCK_CHANNELS, BLOCK_CHANNELS, columns).transpose(0, 2, 1)
+    return PairedWeights(np.ascontiguousarray(words), _tap_pairs(layer), columns, parts)
+
+
+def table_bytes(layer: Layer, kernel: Kernel) -> int:
+    """Flash of a layer's constants: weights, and the requantisation of each output channel."""
+    channels = layer.output.channels
+    if kernel.is_paired:
+        return int(pair_weights(layer).words.nbytes) + 12 * channels
+    return int(layer.weights.nbytes) + 9 * channels
+
+
+def _columns(layer: Layer, parts: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The first and the second tap of each column, ``[out, columns]``."""
+    # A depthwise layer is [kernel, out], so one input channel for each output channel.
+    weights = layer.weights if layer.op is Op.CONV else layer.weights.T[:, :, None]
+    out, kernel, channels = weights.shape
+    pairs = _tap_pairs(layer)
+    padded = np.zeros((out, pairs * 2 * layer.stride, channels), np.int64)
+    padded[:, :kernel] = weights
+    taps = padded.reshape(out, pairs, 2, layer.stride, channels)
+    used = pairs * layer.stride * channels
+    rest = -used % (_COLUMN_MULTIPLE * parts)
+    first, second = (np.pad(taps[:, :, tap].reshape(out, used), ((0, 0), (0, rest))) for tap in (0, 1))
+    return first, second
+
+
+def _parts(layer: Layer) -> int | None:
+    """The fewest parts in which no lane overflows, or None.
+
+    A lane is at most 128 times the sum of the absolute weights that go into it. The middle lane has all of
+    them; the low and the high lane have those of one tap of each pair, and no fewer bits.
+    """
+    for parts in (1,) if layer.op is Op.DEPTHWISE else _PARTS:
+        first, second = _columns(layer, parts)
+        sums = (np.abs(first) + np.abs(second)).reshape(len(first), parts, -1).sum(axis=2)
+        if 128 * int(sums.max()) < 1 << (LANE_BITS - 1):
+            return parts
+    return None
+
+
+def _tap_pairs(layer: Layer) -> int:
+    """Pairs of taps of each of a layer's ``stride`` phases."""
+    return -(-layer.kernel // (2 * layer.stride))
+
+
+def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
+    """Working memory of a kernel beside its input and output, a multiple of 4."""
+    if kernel is not Kernel.CONV_PAIRED:
+        return 0
+    channels = layer.output.channels
+    return 4 * pair_weights(layer).columns + 4 * channels + channels

@@ -1,0 +1,52 @@
+/* Convolution along one axis, four products a multiplication (SPEC.md 1.2).
+ *
+ * With B = 2^21, (a + b B)(v + w B) = a v + (a w + b v) B + b w B^2: one 32 x 32 -> 64 bit
+ * multiplication is the product of two polynomials, so of two samples with two taps of a
+ * convolution. Summed over channels and pairs of taps, the middle lane is an even output, and the
+ * high lane with the low lane of the next pair of samples is the odd output between. The columns
+ * are summed in as many parts as it takes that no lane (21, 21 and 22 bits) overflows, which was
+ * proven from the weights when the model was generated.
+ */
+#ifndef EDC_CONV_PAIRED_H
+#define EDC_CONV_PAIRED_H
+
+#include <stdint.h>
+
+#define EDC_PAIRED_LANE_BITS 21
+#define EDC_PAIRED_BLOCK 4     /* output channels at a time */
+#define EDC_PAIRED_PARTS_MAX 4 /* sums of one output */
+
+typedef struct {
+  int32_t bias; /* input zero point folded in */
+  int32_t multiplier;
+  int32_t down; /* right shift less 1 */
+} edc_paired_channel;
+
+/* Constants of one layer. Outputs saturate to int8 (no tighter activation). */
+typedef struct {
+  const int32_t *weights;             /* pairs of taps: [out_channels / 4][columns][4], or depthwise
+                                         [out_channels][4] */
+  const edc_paired_channel *channels; /* [out_channels] */
+  uint16_t in_width;
+  uint16_t in_channels;
+  uint16_t out_width;
+  uint16_t out_channels; /* a multiple of 4 */
+  uint16_t stride;
+  uint16_t pad_left;
+  uint16_t tap_pairs; /* of each of the `stride` phases */
+  uint16_t columns;   /* tap_pairs * stride * in_channels, rounded up to 4 * parts */
+  uint16_t parts;     /* 1, 2 or 4 */
+  int8_t in_zero_point;
+  int8_t out_zero_point;
+} edc_paired_layer;
+
+/* in [in_width][in_channels] -> out [out_width][out_channels]; they must not overlap.
+ * scratch: `columns` + `out_channels` words, then `out_channels` bytes. */
+void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
+                     int32_t *scratch);
+
+/* The same for a depthwise layer of stride 1 or 2, with stride * tap_pairs = 4 and as many output
+ * channels as input channels. */
+void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
+
+#endif
