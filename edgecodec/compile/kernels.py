@@ -177,6 +177,11 @@ def _tap_pairs(layer: Layer) -> int:
     return -(-layer.kernel // (2 * layer.stride))
 
 
+def paired_bias(folded_bias: npt.NDArray[np.int32], parts: int) -> npt.NDArray[np.int32]:
+    """The bias ``[out]`` that a paired kernel wants: each part's sums come with half a lane on top."""
+    return folded_bias - np.int32(parts << (LANE_BITS - 1))
+
+
 def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     """Working memory of a kernel beside its input and output, a multiple of 4."""
     if kernel is not Kernel.CONV_PAIRED:

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgecodec import __version__
 from edgecodec.compile.graph import Op
-from edgecodec.compile.kernels import PairedWeights, pair_weights
+from edgecodec.compile.kernels import PairedWeights, pair_weights, paired_bias
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.resources import firmware_dir, templates_dir
 
@@ -122,7 +122,8 @@ def _layer_tables(index: int, step: Step) -> list[Table]:
 def _paired_tables(index: int, step: Step, paired: PairedWeights) -> list[Table]:
     order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
     shape = f"{order} {list(paired.words.shape)}, pairs of taps"
-    channels = np.stack([step.folded_bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
+    bias = paired_bias(step.folded_bias, paired.parts)
+    channels = np.stack([bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
     return [
         _table("int32_t", f"edc_layer{index}_weights", paired.words, shape),
         _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),

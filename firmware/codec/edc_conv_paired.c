@@ -3,6 +3,9 @@
 #include "edc_requantize.h"
 
 #define LANE EDC_PAIRED_LANE_BITS
+#define LANE_MASK ((1u << LANE) - 1u)
+#define HALF (1ll << (LANE - 1))
+#define START (HALF + (HALF << LANE)) /* of a sum: half of the lower two lanes */
 
 static int32_t pack(int32_t first, int32_t second) { return first + second * (1 << LANE); }
 
@@ -33,13 +36,13 @@ static void build_row(const edc_paired_layer *layer, const int8_t *in, int32_t p
   }
 }
 
-/* Sums over the columns (a multiple of 4) of one block: sums[i] = sum of x[c] * w[c][i]. */
+/* Sums over the columns (a multiple of 4) of one block: sums[i] = START + sum of x[c] * w[c][i]. */
 static inline void multiply_block(const int32_t *x, const int32_t *w, int32_t columns,
                                   int64_t sums[EDC_PAIRED_BLOCK]) {
-  int64_t a = 0;
-  int64_t b = 0;
-  int64_t c = 0;
-  int64_t d = 0;
+  int64_t a = START;
+  int64_t b = START;
+  int64_t c = START;
+  int64_t d = START;
 #if defined(__OPTIMIZE__) && defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 2 &&         \
     !defined(__PIC__)
   /* Eight registers of sums leave too few for the compiler, which spills two of them in the loop;
@@ -80,10 +83,6 @@ static inline void multiply_block(const int32_t *x, const int32_t *w, int32_t co
   sums[3] = d;
 }
 
-static inline int32_t low_lane(uint32_t bits) {
-  return (int32_t)(bits << (32 - LANE)) >> (32 - LANE);
-}
-
 /* What one sum of products says of two outputs. */
 typedef struct {
   int32_t before; /* part of the odd output before */
@@ -91,15 +90,15 @@ typedef struct {
   int32_t after; /* part of the odd output after */
 } lanes;
 
+/* Sums start at START, so `before` and `even` come with half a lane on top (in each part), which
+ * the channels' bias has less: with it no lane is negative, and none borrows from the next. */
 static inline lanes split(int64_t sum) {
-  /* Each lane has borrowed from the next where it is negative. */
   const uint32_t low = (uint32_t)sum;
   const uint32_t high = (uint32_t)((uint64_t)sum >> 32);
-  const uint32_t middle = (low >> LANE | high << (32 - LANE)) + ((low >> (LANE - 1)) & 1u);
   const lanes found = {
-      .before = low_lane(low),
-      .even = low_lane(middle),
-      .after = ((int32_t)high >> (2 * LANE - 32)) + (int32_t)((middle >> (LANE - 1)) & 1u),
+      .before = (int32_t)(low & LANE_MASK),
+      .even = (int32_t)((low >> LANE | high << (32 - LANE)) & LANE_MASK),
+      .after = (int32_t)high >> (2 * LANE - 32),
   };
   return found;
 }
@@ -202,7 +201,7 @@ static inline void depthwise_channel(const edc_paired_layer *layer, const int8_t
       window[EDC_PAIRED_BLOCK - stride + phase] = pair_at(layer, in, first + phase, stride);
     }
     first += 2 * stride;
-    int64_t sum = (int64_t)window[0] * weights[0];
+    int64_t sum = START + (int64_t)window[0] * weights[0];
     sum += (int64_t)window[1] * weights[1];
     sum += (int64_t)window[2] * weights[2];
     sum += (int64_t)window[3] * weights[3];

@@ -17,7 +17,7 @@
 #define EDC_PAIRED_PARTS_MAX 4 /* sums of one output */
 
 typedef struct {
-  int32_t bias; /* input zero point folded in */
+  int32_t bias; /* input zero point folded in, less 2^20 for each part */
   int32_t multiplier;
   int32_t down; /* right shift less 1 */
 } edc_paired_channel;

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
-from edgecodec.compile.kernels import Kernel, is_narrow, pair_weights, scratch_bytes
+from edgecodec.compile.kernels import Kernel, is_narrow, pair_weights, paired_bias, scratch_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
 from edgecodec.compile.search import sort_codebook
@@ -115,7 +115,9 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int
     module = _module()
     ffi = module.ffi
     paired = pair_weights(layer)
-    channels = np.stack([fold_bias(layer)[0], layer.multiplier, -1 - _shifts(layer)], axis=1).astype(np.int32)
+    channels = np.stack(
+        [paired_bias(fold_bias(layer)[0], paired.parts), layer.multiplier, -1 - _shifts(layer)], axis=1
+    ).astype(np.int32)
     weights, constants = ffi.from_buffer("int32_t[]", paired.words), ffi.from_buffer(channels)
     struct = ffi.new(
         "edc_paired_layer *",

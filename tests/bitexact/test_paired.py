@@ -150,3 +150,25 @@ def test_pairs_by_hand() -> None:
     assert (paired.tap_pairs, paired.columns) == (1, 4)
     assert paired.words[0, :, 0].tolist() == [3 + 1 * lane, 2 * lane, 0, 0]
     assert paired.words[0, :, 3].tolist() == [12 + 10 * lane, 11 * lane, 0, 0]
+
+
+@pytest.mark.parametrize("op", [CONV, DEPTHWISE])
+@pytest.mark.parametrize("seed", range(12))
+def test_lanes_of_zero_beside_negative_ones(op: str, seed: int) -> None:
+    """Sparse weights and samples: a middle lane of 0 above a negative low lane is all ones before the borrow."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng([seed, 70])
+    layer = _layer(LayerSpec(op, 4, 7, 2), 40, 4 if op == DEPTHWISE else 2, seed)
+    weights = np.where(rng.random(layer.weights.shape) < 0.8, 0, layer.weights)
+    source = rng.integers(-3, 4, (20, 40, layer.input.channels))
+    source[rng.random(source.shape) < 0.7] = 0
+    # Every unit of the accumulator shows in the output.
+    fine = replace(
+        layer,
+        input=replace(layer.input, zero_point=0),
+        weights=weights.astype(np.int8),
+        bias=np.zeros(4, np.int32),
+        multiplier=np.full(4, 1 << 30, np.int32),
+        shift=np.full(4, -1, np.int32),
+    )
+    _assert_exact(fine, source.astype(np.int8))
