@@ -16,7 +16,6 @@ from edgecodec.cli.output import Streams, plain_line
 from edgecodec.errors import BuildError, EdgecodecError
 
 PROGRAM = "edgecodec"
-_TOOL_OUTPUT_LINES = 40
 UNDECIDED = 2
 COMMANDS = {
     "train": "Train a codec from a YAML configuration.",
@@ -89,7 +88,10 @@ def _fail(error: BaseException, streams: Streams) -> int:
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error)
     if isinstance(error, BuildError) and error.stderr:
-        print("\n".join(error.stderr.splitlines()[-_TOOL_OUTPUT_LINES:]), file=sys.stderr)
+        if os.environ.get(DEBUG_VARIABLE) == "1":
+            print(error.stderr.rstrip(), file=sys.stderr)
+        else:
+            message += " (--debug shows what the tool printed)"
     print(f"{PROGRAM}: error: {message}", file=sys.stderr)
     streams.fail({"verdict": "undecided", "error": message, "error_type": type(error).__name__})
     return UNDECIDED

@@ -107,18 +107,23 @@ def test_unforeseen_error_is_one_line(monkeypatch: pytest.MonkeyPatch, capfd: py
     assert err.count("\n") == 1
 
 
-def test_compiler_output_comes_before_the_error(
-    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("debug", [False, True])
+def test_compiler_output_is_one_option_away(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], debug: bool
 ) -> None:
     from edgecodec.errors import BuildError
 
     def fail() -> None:
         raise BuildError("cc failed", stderr="main.c:1: error: no\n")
 
-    monkeypatch.delenv("EDGECODEC_DEBUG", raising=False)
+    monkeypatch.setenv("EDGECODEC_DEBUG", "1" if debug else "0")
     monkeypatch.setattr("edgecodec.doctor.diagnose", fail)
     assert main(["doctor"]) == 2
-    assert capfd.readouterr().err == "main.c:1: error: no\nedgecodec: error: cc failed\n"
+    err = capfd.readouterr().err
+    if debug:
+        assert err.endswith("main.c:1: error: no\nedgecodec: error: cc failed\n")
+    else:
+        assert err == "edgecodec: error: cc failed (--debug shows what the tool printed)\n"
 
 
 @pytest.mark.parametrize(
