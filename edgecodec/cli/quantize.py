@@ -3,24 +3,62 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgecodec.cli.options import force_option, json_option, output_option, path, subcommand
 from edgecodec.cli.output import Streams
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 
 @subcommand(
     "quantize",
     example="edgecodec quantize run -o bundle\n"
     "edgecodec quantize --encoder enc.keras --codebooks cb.npz --decoder dec.keras \\\n"
-    "    --calibration frames.npz -o bundle",
+    "    --calibration frames.npz -o bundle\n"
+    "edgecodec quantize --from-folder export --calibration frames.npz -o bundle",
 )
 @click.argument("run", type=path, required=False)
-@click.option("--encoder", type=path, metavar="FILE", help="Keras encoder of normalised (1, T, 1), or INT8 .tflite.")
-@click.option("--codebooks", type=path, metavar="FILE", help=".npz with level_0, level_1, ... float [K, D].")
+@click.option(
+    "--encoder",
+    type=path,
+    metavar="PATH",
+    help="Encoder of normalised (1, T, 1): .keras, SavedModel folder, or INT8 .tflite.",
+)
+@click.option(
+    "--codebooks",
+    type=path,
+    metavar="PATH",
+    help=".npz with level_0, level_1, ... float [K, D]; Keras model with the quantiser; folder or pattern of .npy.",
+)
 @click.option("--decoder", type=path, metavar="FILE", help="Keras decoder, kept for `edgecodec decode`.")
+@click.option(
+    "--from-folder",
+    "folder",
+    type=path,
+    metavar="DIR",
+    help="Folder with encoder.keras or encoder.tflite, codebook.npz and decoder.keras.",
+)
 @click.option("--calibration", type=path, metavar="FILE", help="ADC counts [N, T] (.npz, .npy, .csv).")
+@click.option(
+    "--validation",
+    type=path,
+    metavar="FILE",
+    help="ADC counts to choose the best integers on, of people not trained on; held-out frames by default.",
+)
+@click.option(
+    "--fine-tune",
+    "train",
+    type=path,
+    metavar="FILE",
+    help="Train on these frames with the roundings in place; takes minutes and Keras models.",
+)
+@click.option(
+    "--fine-tune-steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Steps of --fine-tune."
+)
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
 @click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Sampling rate of the frames.")
 @click.option(
@@ -40,7 +78,11 @@ def command(
     encoder: Path | None,
     codebooks: Path | None,
     decoder: Path | None,
+    folder: Path | None,
     calibration: Path | None,
+    validation: Path | None,
+    train: Path | None,
+    fine_tune_steps: int,
     name: str | None,
     rate_hz: float | None,
     epsilon: float,
@@ -50,34 +92,56 @@ def command(
     """Make a deployable INT8 bundle from a trained codec.
 
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
-    and --calibration, and --decoder if it is to be decoded.
+    and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
+    roundings are tried; the one that does best on validation frames is kept and all are reported.
     """
-    from edgecodec.quantize import quantize_files, quantize_run
+    from edgecodec.quantize import FineTuning, Tuning, quantize_files, quantize_folder, quantize_run
 
-    def progress(stage: str) -> None:
-        streams.say(f"quantizing: {stage}")
-
+    files = encoder or codebooks or decoder
+    ways = sum(bool(way) for way in (run, folder, files))
+    if ways > 1 or (run is not None and calibration):
+        raise click.UsageError("give one of RUN, --from-folder, or --encoder and --codebooks, not both")
+    tuning = Tuning(validation, train, FineTuning(steps=fine_tune_steps))
+    shared: dict[str, Any] = {
+        "tuning": tuning,
+        "force": force,
+        "progress": lambda stage: streams.say(f"quantizing: {stage}"),
+    }
+    own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon}
     if run is not None:
-        if encoder or codebooks or decoder or calibration:
-            raise click.UsageError("give either RUN or --encoder, --codebooks and --calibration, not both")
-        result = quantize_run(run, output, force=force, progress=progress)
+        result = quantize_run(run, output, **shared)
+    elif folder is not None:
+        if calibration is None:
+            raise click.UsageError("--from-folder needs --calibration")
+        result = quantize_folder(folder, calibration, output, **own, **shared)
     elif encoder is None or codebooks is None or calibration is None:
         raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
     else:
-        result = quantize_files(
-            encoder,
-            codebooks,
-            decoder,
-            calibration,
-            output,
-            name=name,
-            rate_hz=rate_hz,
-            epsilon=epsilon,
-            force=force,
-            progress=progress,
-        )
+        result = quantize_files(encoder, codebooks, decoder, calibration, output, **own, **shared)
     from edgecodec.cli.inspect import show_summary
     from edgecodec.summary import summarize
 
-    document = summarize(result.bundle) | {"figures": result.figures}
-    return streams.finish(document, lambda console: show_summary(console, document))
+    document = summarize(result.bundle) | {"figures": result.figures, "quantization": result.report}
+
+    def show(console: Console) -> None:
+        show_summary(console, document)
+        console.print()
+        _show_report(console, result.report)
+
+    return streams.finish(document, show)
+
+
+def _show_report(console: Console, report: dict[str, Any]) -> None:
+    from edgecodec.cli.tables import table
+
+    candidates, validation = report["candidates"], report["validation"]
+    columns = [key for key in candidates[0] if key not in ("name", "kept")]
+    console.print(f"candidates on {validation['frames']} validation frames ({validation['source']})", soft_wrap=True)
+    table(
+        console,
+        ("candidate", "kept", *(key.replace("_", " ") for key in columns)),
+        ((entry["name"], entry["kept"], *(entry.get(key) for key in columns)) for entry in candidates),
+    )
+    for entry in candidates:
+        if "refused" in entry:
+            console.print(f"{entry['name']}: not possible: {entry['refused']}", soft_wrap=True)

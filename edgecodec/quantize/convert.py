@@ -13,6 +13,7 @@ from edgecodec.compile.graph import Graph
 from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
+from edgecodec.quantize.keras_files import SavedEncoder
 from edgecodec.signal.normalize import EPSILON, normalize
 
 
@@ -50,7 +51,7 @@ def convert_decoder(model: Any) -> bytes:
 
 
 def predict(model: Any, inputs: npt.NDArray[np.float32], batch: int = 64) -> npt.NDArray[np.float32]:
-    """Run a Keras model in inference over ``inputs [N, ...]``.
+    """Run a Keras model or SavedModel in inference over ``inputs [N, ...]``.
 
     Compiled by XLA, which also runs depthwise convolutions of unequal strides where TensorFlow's own
     kernel refuses them.
@@ -58,6 +59,7 @@ def predict(model: Any, inputs: npt.NDArray[np.float32], batch: int = 64) -> npt
     tf = import_tensorflow()
     run = tf.function(lambda x: model(x, training=False), jit_compile=True)
     outputs = []
+    batch = model.input_shape[0] or batch
     with quiet():
         for start in range(0, len(inputs), batch):
             part = inputs[start : start + batch]
@@ -79,6 +81,10 @@ def check_calibration(frames: npt.NDArray[np.int16], samples: int) -> None:
 
 def _converter(tf: Any, model: Any) -> Any:
     """Converter of ``model`` at batch 1: a Keras model converted as it is keeps a dynamic batch."""
+    if isinstance(model, SavedEncoder):
+        function = tf.function(model).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]), tf.float32))
+        with quiet():
+            return tf.lite.TFLiteConverter.from_concrete_functions([function], model.loaded)
     keras = import_keras()
     inputs = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="input")
     # Cloned, not nested, so that tensors carry the layers' own names.

@@ -8,18 +8,43 @@ from pathlib import Path
 from typing import Any
 
 from edgecodec.errors import InputError, QuantizationError
-from edgecodec.nn.backend import import_keras, quiet
+from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
 
 _RANK = 4
 
 
-def load_encoder(path: str | os.PathLike[str]) -> Any:
-    """Load an encoder from ``(1, T, 1)`` frames to ``(1, P, D)`` latents.
+class SavedEncoder:
+    """An encoder from a SavedModel: a function of which only the shapes are known."""
 
-    Raises InputError when the file is no Keras model, QuantizationError when its shape or a layer cannot be
-    quantised.
+    def __init__(self, path: Path, loaded: Any, signature: Any) -> None:
+        inputs, outputs = signature.structured_input_signature[1], signature.structured_outputs
+        if len(inputs) != 1 or len(outputs) != 1:
+            raise QuantizationError(
+                f"{path}: the serving signature has {len(inputs)} inputs and {len(outputs)} outputs; expected 1 and 1"
+            )
+        self._input, source = next(iter(inputs.items()))
+        self._output, target = next(iter(outputs.items()))
+        if source.shape.rank is None or target.shape.rank is None:
+            raise QuantizationError(f"{path}: the serving signature has no fixed shapes; export it with them")
+        self._signature = signature
+        self.loaded = loaded
+        """Keeps the variables alive."""
+        self.input_shape: tuple[int | None, ...] = tuple(source.shape.as_list())
+        self.output_shape: tuple[int | None, ...] = tuple(target.shape.as_list())
+        self.layers: list[Any] = []
+        """None that could be seen."""
+
+    def __call__(self, x: Any, training: bool = False) -> Any:
+        """Latents of a batch, in inference."""
+        return self._signature(**{self._input: x})[self._output]
+
+
+def load_encoder(path: str | os.PathLike[str]) -> Any:
+    """Load an encoder from ``(1, T, 1)`` frames to ``(1, P, D)`` latents: ``.keras``, or a SavedModel folder.
+
+    Raises InputError when it is neither, QuantizationError when its shape or a layer cannot be quantised.
     """
-    model = _load(path, "encoder")
+    model = _load_saved_model(Path(path)) if (Path(path) / "saved_model.pb").is_file() else _load(path, "encoder")
     inputs, outputs = _shapes(model, path, "encoder")
     if inputs[1] != 1 or inputs[3] != 1 or inputs[2] is None:
         raise QuantizationError(f"{path}: encoder takes {_text(inputs)}; expected frames (1, T, 1) of fixed length T")
@@ -55,11 +80,28 @@ def flat_layers(model: Any) -> list[Any]:
     return [inner for layer in model.layers for inner in (flat_layers(layer) if hasattr(layer, "layers") else [layer])]
 
 
+def _load_saved_model(path: Path) -> SavedEncoder:
+    tf = import_tensorflow()
+    try:
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
+    # TensorFlow raises whatever the damaged part of the folder leads to.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: cannot be loaded as a SavedModel: {reason}") from error
+    signatures = getattr(loaded, "signatures", {})
+    for name in ("serving_default", "serve"):
+        if name in signatures:
+            return SavedEncoder(path, loaded, signatures[name])
+    raise InputError(f"{path}: has signatures {sorted(signatures)}; expected 'serving_default' (or 'serve')")
+
+
 def _load(path: str | os.PathLike[str], role: str) -> Any:
     source = Path(path)
     if not source.is_file():
         kind = "is a folder" if source.is_dir() else "no such file"
-        raise InputError(f"{source}: {kind}; expected the {role} as a .keras file")
+        more = " or a SavedModel folder" if role == "encoder" else ""
+        raise InputError(f"{source}: {kind}; expected the {role} as a .keras file{more}")
     keras = import_keras()
     # Codecs trained here may hold our own layers; importing them makes Keras know their names.
     import edgecodec.nn.autoencoder  # noqa: F401

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import os
+import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 import edgecodec
 from edgecodec.bundle import DECODER, FRAMES, KERAS_ENCODER, Bundle, write_bundle
-from edgecodec.compile.graph import Graph
 from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.outputs import npz_bytes
-from edgecodec.quantize.codebooks import FloatArray, check_codebooks, load_codebooks, quantize_float
-from edgecodec.rvq import IntegerRvq
+from edgecodec.quantize.codebooks import check_codebooks, load_codebooks
+from edgecodec.quantize.fine_tune import FineTuning
+from edgecodec.quantize.measure import Frames, Variant, int8_latents, measure
+from edgecodec.quantize.search import FIRST, Search, SearchData, float_latents
 from edgecodec.signal.frames import load_frames
-from edgecodec.signal.normalize import EPSILON, normalize
-from edgecodec.signal.quality import prdn
+from edgecodec.signal.normalize import EPSILON
 from edgecodec.stream.decoder import FloatDecoder
+
+__all__ = ["QuantizationSummary", "Tuning", "int8_latents", "quantize_files", "quantize_folder", "quantize_run"]
 
 RUN_MARKER = "run.json"
 _VERIFY_FRAMES = 1000
 _HELD_OUT_EVERY = 5
 _FIGURE_FRAMES = 256
+_HELD_OUT = "every fifth calibration frame, not calibrated on"
+_ENCODERS = ("encoder.keras", "encoder.tflite")
+_CODEBOOKS = ("codebook.npz", "codebooks.npz")
+_DECODER = "decoder.keras"
 
-Frames = npt.NDArray[np.int16]
 Progress = Callable[[str], None]
 
 
@@ -42,9 +47,23 @@ class QuantizationSummary:
 
     bundle: Bundle
     figures: dict[str, float]
-    """PRDN in percent (mean over frames) for ``prdn_float``, ``prdn_int8`` (INT8 latents, float codebooks) and
-    ``prdn_integer``, and the share of equal indices ``agreement_l{l}`` between float and integer codec. Figures
-    that need the decoder or the Keras encoder are missing without them."""
+    """Of the codec kept, as :func:`edgecodec.quantize.measure.measure` returns them, on a run's test frames or
+    the held-out frames of files. ``prdn_given`` is the float codec's as it was trained, which differs from
+    ``prdn_float`` once fine-tuning has changed it. Figures that need the decoder or the float encoder are missing
+    without them."""
+    report: dict[str, Any]
+    """Candidates with their figures on the validation frames, and which was kept."""
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What the search for the best integers may use beyond the calibration frames."""
+
+    validation: str | os.PathLike[str] | None = None
+    """Frames to choose on, of people not trained on."""
+    train: str | os.PathLike[str] | None = None
+    """Frames of the training people; fine-tunes when given."""
+    settings: FineTuning = field(default_factory=FineTuning)
 
 
 @dataclass(frozen=True)
@@ -74,55 +93,65 @@ class _EncoderFile:
 
 
 @dataclass(frozen=True)
-class _Codec:
-    """Everything that goes into a bundle."""
+class _Source:
+    """A codec and the frames that go with it."""
 
-    encoder: Any | None
-    """Keras model; None when the encoder came as TFLite."""
-    encoder_tflite: bytes
-    graph: Graph
-    codebooks: Sequence[FloatArray]
-    decoder_tflite: bytes | None
+    encoder: _EncoderFile
+    codebooks: str | os.PathLike[str]
+    decoder: Path | None
     calibration: Frames
+    validation: Frames
+    validation_source: str
     frames: Frames
     """To verify with, ``[N, T]``."""
     figure_frames: Frames
-    """To measure quality on, ``[N, T]``, none constant."""
+    """To measure quality on, ``[N, T]``."""
     epsilon: float
+    levels: int | None = None
+    """How many codebooks there must be, if known."""
 
 
 def quantize_run(
     run: str | os.PathLike[str],
     out: str | os.PathLike[str],
     *,
+    tuning: Tuning | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> QuantizationSummary:
     """Quantise the run folder of ``edgecodec train`` into the bundle folder ``out``.
 
-    ``progress(stage)`` is called as each stage starts. Raises InputError, QuantizationError, UnsupportedOpError
-    or BundleError and leaves nothing half-written.
+    Candidates are chosen on the run's ``validation.npz`` (or ``tuning.validation``), never on its test frames;
+    without such frames, on every fifth calibration frame. ``progress(stage)`` is called as each stage starts.
+    Raises InputError, QuantizationError, UnsupportedOpError or BundleError and leaves nothing half-written.
     """
     folder = Path(run)
     document = _read_run(folder)
     config = document["config"]
-    samples, epsilon = int(config["data"]["frame_size"]), float(config["data"]["epsilon"])
-    codec = _prepare(
+    samples = int(config["data"]["frame_size"])
+    tuning = tuning or Tuning()
+    beside = folder / "validation.npz"
+    chosen_on = tuning.validation or (beside if beside.is_file() else None)
+    calibration, validation, source = _split(load_frames(folder / "calibration.npz", samples), chosen_on)
+    codec = _Source(
         _EncoderFile.load(folder / "encoder.keras"),
         folder / "codebooks.npz",
         folder / "decoder.keras",
-        load_frames(folder / "calibration.npz", samples),
-        (load_frames(folder / "verify.npz", samples), load_frames(folder / "test.npz", samples)),
-        epsilon,
-        progress or _silent,
+        calibration,
+        validation,
+        source,
+        load_frames(folder / "verify.npz", samples),
+        load_frames(folder / "test.npz", samples),
+        float(config["data"]["epsilon"]),
+        levels=config.get("model", {}).get("num_levels"),
     )
     trained = {key: document[key] for key in ("config", "seed", "versions", "split", "steps", "metrics")}
-    return _write(
+    return _quantize(
         codec,
         out,
+        tuning,
         name=str(config["run_name"]),
         rate_hz=float(config["data"]["sampling_rate"]),
-        keras_file=folder / "encoder.keras",
         provenance={"training": trained},
         force=force,
         progress=progress or _silent,
@@ -139,33 +168,95 @@ def quantize_files(
     name: str | None = None,
     rate_hz: float | None = None,
     epsilon: float = EPSILON,
+    tuning: Tuning | None = None,
     force: bool = False,
     progress: Progress | None = None,
 ) -> QuantizationSummary:
     """Quantise an encoder trained elsewhere into the bundle folder ``out``.
 
-    ``encoder`` is a ``.keras`` file, or an INT8 ``.tflite`` that is taken as it is. ``calibration`` holds real
-    frames of ADC counts (SPEC.md 4); one in five of them is held out to verify with. Raises as
-    :func:`quantize_run` does.
+    ``encoder`` is a ``.keras`` file, a SavedModel folder, or an INT8 ``.tflite``, whose bytes are kept.
+    ``codebooks`` is what :func:`edgecodec.quantize.codebooks.load_codebooks` takes. ``calibration`` holds real
+    frames of ADC counts (SPEC.md 4); one in five of them is held out to choose on, to measure on and to verify
+    with, unless ``tuning.validation`` gives others. Raises as :func:`quantize_run` does.
     """
-    report = progress or _silent
     if calibration is None:
         raise QuantizationError("no calibration frames; give real frames of the sensor with --calibration FILE")
     source = _EncoderFile.load(Path(encoder))
-    frames = load_frames(calibration, source.samples)
-    held_out = frames[::_HELD_OUT_EVERY] if len(frames) >= 2 * _HELD_OUT_EVERY else frames
-    used = np.delete(frames, np.s_[::_HELD_OUT_EVERY], axis=0) if len(frames) >= 2 * _HELD_OUT_EVERY else frames
-    codec = _prepare(source, codebooks, decoder, used, (held_out[:_VERIFY_FRAMES], held_out), epsilon, report)
-    return _write(
+    tuning = tuning or Tuning()
+    used, validation, origin = _split(load_frames(calibration, source.samples), tuning.validation)
+    codec = _Source(
+        source,
+        codebooks,
+        None if decoder is None else Path(decoder),
+        used,
+        validation,
+        origin,
+        validation[:_VERIFY_FRAMES],
+        validation,
+        epsilon,
+    )
+    return _quantize(
         codec,
         out,
+        tuning,
         name=name or source.path.stem,
         rate_hz=rate_hz,
-        keras_file=None if source.model is None else source.path,
         provenance={},
         force=force,
-        progress=report,
+        progress=progress or _silent,
     )
+
+
+def quantize_folder(
+    folder: str | os.PathLike[str],
+    calibration: str | os.PathLike[str] | None,
+    out: str | os.PathLike[str],
+    *,
+    name: str | None = None,
+    rate_hz: float | None = None,
+    epsilon: float = EPSILON,
+    tuning: Tuning | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> QuantizationSummary:
+    """Quantise a folder of artefacts as compressionKIT names them.
+
+    ``encoder.keras`` (or else ``encoder.tflite``), ``codebook.npz`` and, if there, ``decoder.keras``. Raises as
+    :func:`quantize_files` does, and InputError when the folder lacks a part.
+    """
+    source = Path(folder)
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODER}")
+    decoder = source / _DECODER
+    return quantize_files(
+        _first_of(source, _ENCODERS),
+        _first_of(source, _CODEBOOKS),
+        decoder if decoder.is_file() else None,
+        calibration,
+        out,
+        name=name or source.resolve().name,
+        rate_hz=rate_hz,
+        epsilon=epsilon,
+        tuning=tuning,
+        force=force,
+        progress=progress,
+    )
+
+
+def _first_of(folder: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder}: holds no {' or '.join(names)}; name the files with --encoder and --codebooks")
+
+
+def _split(calibration: Frames, validation: str | os.PathLike[str] | None) -> tuple[Frames, Frames, str]:
+    """Frames to calibrate on, frames to choose on, and where those come from."""
+    if validation is not None:
+        return calibration, load_frames(validation, calibration.shape[1]), Path(validation).name
+    if len(calibration) < 2 * _HELD_OUT_EVERY:
+        return calibration, calibration, "the calibration frames themselves (too few to hold any out)"
+    return np.delete(calibration, np.s_[::_HELD_OUT_EVERY], axis=0), calibration[::_HELD_OUT_EVERY], _HELD_OUT
 
 
 def _silent(stage: str) -> None:
@@ -191,93 +282,112 @@ def _read_run(folder: Path) -> dict[str, Any]:
     return document
 
 
-def _prepare(
-    encoder: _EncoderFile,
-    codebooks: str | os.PathLike[str],
-    decoder: str | os.PathLike[str] | None,
-    calibration: Frames,
-    verification: tuple[Frames, Frames],
-    epsilon: float,
+def _quantize(
+    source: _Source,
+    out: str | os.PathLike[str],
+    tuning: Tuning,
+    *,
+    name: str,
+    rate_hz: float | None,
+    provenance: dict[str, Any],
+    force: bool,
     progress: Progress,
-) -> _Codec:
-    books = load_codebooks(codebooks)
+) -> QuantizationSummary:
+    first, decoder = _first_variant(source, progress)
+    train = None
+    if tuning.train is not None:
+        train = _moving(load_frames(tuning.train, source.encoder.samples))
+        _refuse_shared(train, source.validation)
+    validation = _spread(_moving(source.validation))
+    data = SearchData(source.calibration, validation, source.epsilon, train)
+    search = Search(data, decoder, tuning.settings, progress)
+    best = search.run(first)
+    progress("figures")
+    figures = _figures(first, best, _spread(_moving(source.figure_frames)), source.epsilon)
+    report = {
+        "criterion": search.criterion,
+        "validation": {"frames": len(validation), "source": source.validation_source},
+        "chosen": best.name,
+        "candidates": search.record,
+    }
+    if train is not None:
+        report["fine_tuning"] = {"frames": len(train), **asdict(tuning.settings)}
+    optional = {FRAMES: npz_bytes({"frames": source.frames})}
+    if best.decoder is not None:
+        optional[DECODER] = best.decoder
+    keras_encoder = _keras_encoder(source.encoder, best)
+    if keras_encoder is not None:
+        optional[KERAS_ENCODER] = keras_encoder
+    bundle = write_bundle(
+        out,
+        encoder=best.encoder,
+        rvq=best.integer_rvq(),
+        name=name,
+        rate_hz=rate_hz,
+        epsilon=source.epsilon,
+        optional=optional,
+        provenance={
+            "edgecodec": edgecodec.__version__,
+            **_versions(best),
+            "calibration": _calibration_record(source.calibration),
+            "quantization": report,
+            "figures": figures,
+            **provenance,
+        },
+        force=force,
+    )
+    return QuantizationSummary(bundle, figures, report)
+
+
+def _first_variant(source: _Source, progress: Progress) -> tuple[Variant, Callable[[], Any] | None]:
+    """The codec as TensorFlow's converter makes it, and how to load its Keras decoder, if it has one."""
+    books = load_codebooks(source.codebooks)
     progress("encoder")
+    encoder = source.encoder
     if encoder.tflite is not None:
         data, graph = encoder.tflite, read_graph(encoder.tflite)
     else:
         from edgecodec.quantize.convert import convert_encoder
 
-        data, graph = convert_encoder(encoder.model, calibration, epsilon)
-    check_codebooks(books, graph.latent.channels)
-    decoder_data = None
-    if decoder is not None:
-        progress("decoder")
-        decoder_data = _decoder_tflite(Path(decoder), graph)
-    frames, figure_frames = verification
-    moving = figure_frames[np.any(figure_frames != figure_frames[:, :1], axis=1)]
-    spread = np.linspace(0, len(moving) - 1, min(len(moving), _FIGURE_FRAMES)).round().astype(int)
-    return _Codec(encoder.model, data, graph, books, decoder_data, calibration, frames, moving[spread], epsilon)
-
-
-def _decoder_tflite(path: Path, graph: Graph) -> bytes:
-    latent = graph.latent
+        data, graph = convert_encoder(encoder.model, source.calibration, source.epsilon)
+    check_codebooks(books, graph.latent.channels, source.levels)
+    first = Variant(FIRST, data, graph, books, None, encoder.model, books)
+    first.integer_rvq()
+    path = source.decoder
+    if path is None:
+        return first, None
+    progress("decoder")
+    latent, samples = graph.latent, graph.input.width
+    load: Callable[[], Any] | None = None
     if path.suffix == ".tflite":
         try:
-            data = path.read_bytes()
+            decoder = path.read_bytes()
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected a float32 decoder") from error
     else:
         from edgecodec.quantize.convert import convert_decoder
         from edgecodec.quantize.keras_files import load_decoder
 
-        data = convert_decoder(load_decoder(path, latent.width, latent.channels, graph.input.width))
-    FloatDecoder(data, latent.width, latent.channels, graph.input.width)
-    return data
+        load = partial(load_decoder, path, latent.width, latent.channels, samples)
+        decoder = convert_decoder(load())
+    FloatDecoder(decoder, latent.width, latent.channels, samples)
+    return replace(first, decoder=decoder), load
 
 
-def _write(
-    codec: _Codec,
-    out: str | os.PathLike[str],
-    *,
-    name: str,
-    rate_hz: float | None,
-    keras_file: Path | None,
-    provenance: dict[str, Any],
-    force: bool,
-    progress: Progress,
-) -> QuantizationSummary:
-    progress("codebooks")
-    latent = codec.graph.latent
-    rvq = IntegerRvq.from_float(codec.codebooks, latent.scale, latent.zero_point)
-    progress("figures")
-    figures = _figures(codec, rvq)
-    optional = {FRAMES: npz_bytes({"frames": codec.frames})}
-    if codec.decoder_tflite is not None:
-        optional[DECODER] = codec.decoder_tflite
-    if keras_file is not None:
-        optional[KERAS_ENCODER] = keras_file.read_bytes()
-    bundle = write_bundle(
-        out,
-        encoder=codec.encoder_tflite,
-        rvq=rvq,
-        name=name,
-        rate_hz=rate_hz,
-        epsilon=codec.epsilon,
-        optional=optional,
-        provenance={
-            "edgecodec": edgecodec.__version__,
-            **_versions(codec),
-            "calibration": _calibration_record(codec.calibration),
-            "figures": {"frames": len(codec.figure_frames), **figures},
-            **provenance,
-        },
-        force=force,
-    )
-    return QuantizationSummary(bundle, figures)
+def _keras_encoder(given: _EncoderFile, best: Variant) -> bytes | None:
+    """The float encoder that the bundle's integers round, as a ``.keras`` file; None when there is none."""
+    if best.new_model:
+        from edgecodec.nn.backend import save_keras
+
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / KERAS_ENCODER
+            save_keras(best.model, path)
+            return path.read_bytes()
+    return given.path.read_bytes() if given.model is not None and given.path.is_file() else None
 
 
-def _versions(codec: _Codec) -> dict[str, Any]:
-    if codec.encoder is None:
+def _versions(best: Variant) -> dict[str, Any]:
+    if best.model is None:
         return {}
     from edgecodec.nn.training import versions
 
@@ -289,59 +399,36 @@ def _calibration_record(frames: Frames) -> dict[str, Any]:
     return {"frames": len(frames), "sha256": hashlib.sha256(content).hexdigest()}
 
 
-def _figures(codec: _Codec, rvq: IntegerRvq) -> dict[str, float]:
-    """Quality of the float, the INT8 and the integer codec, to 4 decimals."""
-    frames = codec.figure_frames
+def _figures(first: Variant, best: Variant, frames: Frames, epsilon: float) -> dict[str, float]:
+    """Figures of ``best``, and ``prdn_given``, the float codec's before any change."""
     if len(frames) == 0:
         return {}
-    latents = int8_latents(codec.encoder_tflite, codec.graph, frames, codec.epsilon)
-    flat = latents.reshape(-1, rvq.dimension)
-    integer_indices, integer_sum = quantize_float(flat, _float_codebooks(rvq))
-    chosen = {"int8": quantize_float(flat, codec.codebooks)[1], "integer": integer_sum}
-    figures: dict[str, float] = {}
-    if codec.encoder is not None:
-        from edgecodec.quantize.convert import predict
-
-        inputs = normalize(frames, codec.epsilon).astype(np.float32)[:, None, :, None]
-        float_latents = predict(codec.encoder, inputs).reshape(-1, rvq.dimension).astype(np.float64)
-        float_indices, chosen["float"] = quantize_float(float_latents, codec.codebooks)
-        for level, same in enumerate((float_indices == integer_indices).mean(axis=0), start=1):
-            figures[f"agreement_l{level}"] = round(float(same), 4)
-    if codec.decoder_tflite is not None:
-        latent = codec.graph.latent
-        decoder = FloatDecoder(codec.decoder_tflite, latent.width, latent.channels, codec.graph.input.width)
-        for key in sorted(chosen):
-            decoded = decoder.run(chosen[key].reshape(latents.shape).astype(np.float32))
-            figures[f"prdn_{key}"] = round(float(prdn(normalize(frames, codec.epsilon), decoded).mean()), 4)
-            if not math.isfinite(figures[f"prdn_{key}"]):
-                raise QuantizationError("the decoder returns NaN or infinity on real frames; check its weights")
+    latents = None if best.model is None else float_latents(best.model, frames, epsilon)
+    figures = {"frames": len(frames), **measure(best, frames, epsilon, latents)}
+    if "prdn_float" in figures:
+        given = figures
+        if best.new_model:
+            given = measure(first, frames, epsilon, float_latents(first.model, frames, epsilon))
+        figures["prdn_given"] = given["prdn_float"]
     return figures
 
 
-def _float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
-    """The integer codebooks in the latent's real units; searching them gives the integer answer."""
-    step = rvq.latent_scale / 2.0**rvq.fraction_bits
-    return [book.astype(np.float64) * step for book in rvq.codebooks]
+def _moving(frames: Frames) -> Frames:
+    moving: Frames = frames[np.any(frames != frames[:, :1], axis=1)]
+    return moving
 
 
-def int8_latents(encoder: bytes, graph: Graph, frames: Frames, epsilon: float) -> npt.NDArray[np.float64]:
-    """Dequantised latents float64 ``[N, P, D]`` of the INT8 encoder for ADC counts ``[N, T]``.
+def _spread(frames: Frames) -> Frames:
+    """At most 256 frames, evenly over all."""
+    chosen: Frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FIGURE_FRAMES)).round().astype(int)]
+    return chosen
 
-    Run by TFLite's reference kernels, which round as the integer engine does (SPEC.md 1.2).
-    """
-    from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter: Any = Interpreter(
-        model_content=encoder, num_threads=1, experimental_op_resolver_type=OpResolverType.BUILTIN_REF
-    )
-    interpreter.allocate_tensors()
-    detail, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    source, latent = graph.input, graph.latent
-    levels = np.rint(normalize(frames, epsilon) / source.scale) + source.zero_point
-    inputs = np.clip(levels, -128, 127).astype(np.int8)
-    latents = np.empty((len(frames), latent.width, latent.channels))
-    for frame, target in zip(inputs, latents, strict=True):
-        interpreter.set_tensor(detail["index"], frame.reshape(detail["shape"]))
-        interpreter.invoke()
-        target[:] = interpreter.get_tensor(result).reshape(target.shape)
-    return (latents - latent.zero_point) * latent.scale
+def _refuse_shared(train: Frames, validation: Frames) -> None:
+    known = {frame.tobytes() for frame in train}
+    shared = sum(frame.tobytes() in known for frame in validation)
+    if shared or not len(train):
+        raise QuantizationError(
+            f"{shared} of the {len(validation)} validation frames are among the {len(train)} frames to fine-tune on; "
+            "give other people's with --validation FILE"
+        )
