@@ -34,6 +34,7 @@ _VERIFY_FRAMES = 1000
 _HELD_OUT_EVERY = 5
 _FIGURE_FRAMES = 256
 _HELD_OUT = "every fifth calibration frame, not calibrated on"
+_TOO_FEW = "the calibration frames themselves (too few to hold any out)"
 _ENCODERS = ("encoder.keras", "encoder.tflite")
 _CODEBOOKS = ("codebook.npz", "codebooks.npz")
 _DECODER = "decoder.keras"
@@ -255,7 +256,7 @@ def _split(calibration: Frames, validation: str | os.PathLike[str] | None) -> tu
     if validation is not None:
         return calibration, load_frames(validation, calibration.shape[1]), Path(validation).name
     if len(calibration) < 2 * _HELD_OUT_EVERY:
-        return calibration, calibration, "the calibration frames themselves (too few to hold any out)"
+        return calibration, calibration, _TOO_FEW
     return np.delete(calibration, np.s_[::_HELD_OUT_EVERY], axis=0), calibration[::_HELD_OUT_EVERY], _HELD_OUT
 
 
@@ -299,7 +300,8 @@ def _quantize(
         train = _moving(load_frames(tuning.train, source.encoder.samples))
         _refuse_shared(train, source.validation)
     validation = _spread(_moving(source.validation))
-    data = SearchData(source.calibration, validation, source.epsilon, train)
+    held_out = source.validation_source in (_HELD_OUT, _TOO_FEW)
+    data = SearchData(source.calibration, validation, source.epsilon, not held_out, train)
     search = Search(data, decoder, tuning.settings, progress)
     best = search.run(first)
     progress("figures")

@@ -82,7 +82,9 @@ def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, c
     assert again.bundle.digest == trained_bundle.digest
     assert stages[:2] == ["encoder", "decoder"]
     assert stages[-1] == "figures"
-    assert {"candidate: channels equalised", "candidate: latent rotated", "candidate: codebooks refitted"} < set(stages)
+    assert {"candidate: channels equalised", "candidate: latent rotated"} < set(stages)
+    # Held-out frames of the same people cannot tell whether refitting serves others.
+    assert "candidate: codebooks refitted" not in stages
     output = capfd.readouterr()
     assert output.out == ""
     assert output.err == ""
@@ -106,7 +108,7 @@ def test_report_of_a_run(trained_bundle):
     kept = [entry for entry in candidates if entry["kept"]]
     assert [entry["name"] for entry in kept] == [report["chosen"]]
     measured = [entry["prdn_integer"] for entry in candidates if "prdn_integer" in entry]
-    assert len(measured) >= 6
+    assert len(measured) == 3
     # A candidate has to gain a thousandth to be kept.
     assert kept[0]["prdn_integer"] <= min(measured) / 0.999 + 1e-3
     figures = trained_bundle.manifest.provenance["figures"]
