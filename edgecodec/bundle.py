@@ -20,10 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from edgecodec.compile.graph import Graph
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.tflite_reader import read_graph
-from edgecodec.errors import BundleError, EdgecodecError, UnsupportedOpError
+from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.normalizer import Normalizer
 from edgecodec.outputs import npz_bytes, replace_folder
 from edgecodec.rvq import IntegerRvq
+from edgecodec.stream.index_prior import IndexPrior
 
 FORMAT = "edgecodec.bundle"
 VERSION = 1
@@ -34,7 +35,8 @@ CODEBOOKS = "codebooks.npz"
 DECODER = "decoder.tflite"
 KERAS_ENCODER = "encoder.keras"
 FRAMES = "frames.npz"
-OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES)
+INDEX_PRIOR = "index_prior.npz"
+OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, INDEX_PRIOR)
 
 
 class _Strict(BaseModel):
@@ -153,6 +155,16 @@ class Bundle:
         if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.samples:
             raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.samples}]")
         return frames
+
+    def index_prior(self) -> IndexPrior | None:
+        """The causal model of its indices, or None. Raises BundleError when it does not fit the codebooks."""
+        path = self.file(INDEX_PRIOR)
+        if path is None:
+            return None
+        try:
+            return IndexPrior.from_npz(path.read_bytes(), self.rvq.codebook_sizes)
+        except InputError as error:
+            raise BundleError(f"{path}: {error}") from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Bundle:

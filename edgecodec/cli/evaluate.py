@@ -71,7 +71,7 @@ def _show(console: Console, result: Evaluation, plot: str | None) -> None:
     console.print()
     table(
         console,
-        ("level", "codes", "nominal bits", "order-0", "order-1", "conditional", "perplexity", "usage %"),
+        ("level", "codes", "nominal bits", "order-0", "order-1", "conditional", "causal", "perplexity", "usage %"),
         (
             (
                 number,
@@ -80,6 +80,7 @@ def _show(console: Console, result: Evaluation, plot: str | None) -> None:
                 level.order_0_bits,
                 level.order_1_bits,
                 level.conditional_bits,
+                level.causal_bits,
                 level.perplexity,
                 100.0 * level.usage,
             )
@@ -123,4 +124,5 @@ def _ratios(result: Evaluation) -> str:
     ratios = result.bits_over_dct
     if ratios is None:
         return "no step of the DCT gives this PRDN"
-    return f"{ratios['conditional']:.3f} conditional, {ratios['order_1']:.3f} order-1, at the same PRDN"
+    causal = f"{ratios['causal']:.3f} causal prior, " if "causal" in ratios else ""
+    return f"{causal}{ratios['conditional']:.3f} conditional, {ratios['order_1']:.3f} order-1, at the same PRDN"

@@ -68,14 +68,21 @@ def build_decoder_2d(
     num_stages: int = 4,
     decoder_block_norm: str = "none",
     head_norm: str = "layer",
+    context_blocks: int = 0,
 ) -> Any:
     """Decoder from ``(1, T / 2^num_stages, embedding_dim)`` latents to ``(1, T, out_ch)`` frames.
 
-    Raises ValueError as :func:`build_encoder_2d` does.
+    ``context_blocks`` residual blocks (depthwise convolution of 7 positions, then 1x1 to twice the filters and
+    back) widen what a sample is decoded from, by 6 positions each, before anything is upsampled. Raises
+    ValueError as :func:`build_encoder_2d` does.
     """
     factor = _downsample_factor("output_len", output_len, num_stages)
     x = inputs = layers.Input((1, output_len // factor, embedding_dim), name="latent_in")
     filters = make_divisible(base * multiplier ** (num_stages - 1), 8)
+    if context_blocks:
+        x = layers.Conv2D(filters, (1, 1), name="dec_context_in")(x)
+    for block in range(1, context_blocks + 1):
+        x = _context_block(x, filters, f"dec_context{block}")
     for stage in range(1, num_stages + 1):
         name = f"dec_s{stage}"
         x = layers.UpSampling2D((1, 2), interpolation="nearest", name=f"{name}_up")(x)
@@ -148,10 +155,12 @@ def build_rvq_autoencoder(
     decoder_head_norm: str = "layer",
     use_ema: bool = False,
     ema_decay: float = 0.99,
+    decoder_context_blocks: int = 0,
 ) -> tuple[Any, ResidualQuantizerBase, Any, VQAutoencoder]:
     """Return ``(encoder, rvq, decoder, model)`` for frames of ``frame_size`` samples.
 
     ``latent_width`` is the codebook size K. ``use_ema`` chooses :class:`EmaResidualVectorQuantizer`.
+    ``decoder_context_blocks`` is :func:`build_decoder_2d`'s.
     Raises ValueError when ``frame_size`` is not divisible by ``2^num_stages`` or an argument is out of range.
     """
     factor = _downsample_factor("frame_size", frame_size, num_stages)
@@ -159,7 +168,15 @@ def build_rvq_autoencoder(
         frame_size, in_ch, base_filters, embedding_dim, multiplier, num_stages, encoder_block_norm, encoder_head_norm
     )
     decoder = build_decoder_2d(
-        frame_size, out_ch, base_filters, embedding_dim, multiplier, num_stages, decoder_block_norm, decoder_head_norm
+        frame_size,
+        out_ch,
+        base_filters,
+        embedding_dim,
+        multiplier,
+        num_stages,
+        decoder_block_norm,
+        decoder_head_norm,
+        decoder_context_blocks,
     )
     rvq: ResidualQuantizerBase
     if use_ema:
@@ -196,6 +213,12 @@ def _downsample_factor(name: str, length: int, num_stages: int) -> int:
     if length < 1 or length % factor:
         raise ValueError(f"{name} is {length}; expected a multiple of 2**num_stages = {factor}")
     return factor
+
+
+def _context_block(x: Any, filters: int, name: str) -> Any:
+    inner = layers.DepthwiseConv2D((1, 7), padding="same", name=f"{name}_dw")(x)
+    inner = layers.ReLU(name=f"{name}_relu")(layers.Conv2D(2 * filters, (1, 1), name=f"{name}_expand")(inner))
+    return layers.Add(name=f"{name}_add")([x, layers.Conv2D(filters, (1, 1), name=f"{name}_reduce")(inner)])
 
 
 def _norm_relu(x: Any, norm: str, name: str) -> Any:

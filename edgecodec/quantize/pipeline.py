@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 import edgecodec
-from edgecodec.bundle import DECODER, FRAMES, KERAS_ENCODER, Bundle, write_bundle
+from edgecodec.bundle import DECODER, FRAMES, INDEX_PRIOR, KERAS_ENCODER, Bundle, write_bundle
 from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.outputs import npz_bytes
-from edgecodec.quantize.codebooks import check_codebooks, load_codebooks
+from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, quantize_float
 from edgecodec.quantize.fine_tune import FineTuning
-from edgecodec.quantize.measure import Frames, Variant, int8_latents, measure
+from edgecodec.quantize.measure import Frames, Variant, float_codebooks, int8_latents, measure
 from edgecodec.quantize.search import FIRST, Search, SearchData, float_latents
 from edgecodec.signal.frames import load_frames
 from edgecodec.signal.normalize import EPSILON
@@ -33,6 +34,8 @@ RUN_MARKER = "run.json"
 _VERIFY_FRAMES = 1000
 _HELD_OUT_EVERY = 5
 _FIGURE_FRAMES = 256
+_PRIOR_FRAMES = 8192
+_PRIOR_VALIDATION_FRAMES = 1024
 _HELD_OUT = "every fifth calibration frame, not calibrated on"
 _TOO_FEW = "the calibration frames themselves (too few to hold any out)"
 _ENCODERS = ("encoder.keras", "encoder.tflite")
@@ -65,6 +68,8 @@ class Tuning:
     train: str | os.PathLike[str] | None = None
     """Frames of the training people; fine-tunes when given."""
     settings: FineTuning = field(default_factory=FineTuning)
+    prior: str | os.PathLike[str] | None = None
+    """Frames of the training people to fit the bundle's index prior to; needs ``validation``, or a run's."""
 
 
 @dataclass(frozen=True)
@@ -123,17 +128,16 @@ def quantize_run(
     """Quantise the run folder of ``edgecodec train`` into the bundle folder ``out``.
 
     Candidates are chosen on the run's ``validation.npz`` (or ``tuning.validation``), never on its test frames;
-    without such frames, on every fifth calibration frame. ``progress(stage)`` is called as each stage starts.
+    without such frames, on every fifth calibration frame. A run with ``validation.npz`` and ``train.npz`` gives a
+    bundle with an index prior. ``progress(stage)`` is called as each stage starts.
     Raises InputError, QuantizationError, UnsupportedOpError or BundleError and leaves nothing half-written.
     """
     folder = Path(run)
     document = _read_run(folder)
     config = document["config"]
     samples = int(config["data"]["frame_size"])
-    tuning = tuning or Tuning()
-    beside = folder / "validation.npz"
-    chosen_on = tuning.validation or (beside if beside.is_file() else None)
-    calibration, validation, source = _split(load_frames(folder / "calibration.npz", samples), chosen_on)
+    tuning = _beside(tuning or Tuning(), folder)
+    calibration, validation, source = _split(load_frames(folder / "calibration.npz", samples), tuning.validation)
     codec = _Source(
         _EncoderFile.load(folder / "encoder.keras"),
         folder / "codebooks.npz",
@@ -244,6 +248,16 @@ def quantize_folder(
     )
 
 
+def _beside(tuning: Tuning, run: Path) -> Tuning:
+    """Fill in what the run folder holds. Other people's validation frames are what a prior is stopped on."""
+    validation, train = run / "validation.npz", run / "train.npz"
+    if tuning.validation is None and validation.is_file():
+        tuning = replace(tuning, validation=validation)
+    if tuning.prior is None and tuning.validation is not None and train.is_file():
+        tuning = replace(tuning, prior=train)
+    return tuning
+
+
 def _first_of(folder: Path, names: Sequence[str]) -> Path:
     for name in names:
         if (folder / name).is_file():
@@ -315,6 +329,8 @@ def _quantize(
     if train is not None:
         report["fine_tuning"] = {"frames": len(train), **asdict(tuning.settings)}
     optional = {FRAMES: npz_bytes({"frames": source.frames})}
+    if tuning.prior is not None:
+        optional[INDEX_PRIOR], report["index_prior"] = _fit_prior(best, source, tuning.prior, progress)
     if best.decoder is not None:
         optional[DECODER] = best.decoder
     keras_encoder = _keras_encoder(source.encoder, best)
@@ -376,6 +392,34 @@ def _first_variant(source: _Source, progress: Progress) -> tuple[Variant, Callab
     return replace(first, decoder=decoder), load
 
 
+def _fit_prior(
+    best: Variant, source: _Source, frames: str | os.PathLike[str], progress: Progress
+) -> tuple[bytes, dict[str, Any]]:
+    """The index prior of ``best`` as a file, and what was fitted to what."""
+    from edgecodec.nn.index_prior import PriorFitting, fit_index_prior
+
+    given = _moving(load_frames(frames, source.encoder.samples))
+    other = _moving(source.validation)
+    _refuse_shared(given, other)
+    progress("indices of the training frames")
+    used, judges = _spread(given, _PRIOR_FRAMES), _spread(other, _PRIOR_VALIDATION_FRAMES)
+    settings, sizes = PriorFitting(), best.integer_rvq().codebook_sizes
+    train, validation = (_indices(best, part, source.epsilon) for part in (used, judges))
+    progress("index prior")
+    prior = fit_index_prior(train, validation, sizes, settings)
+    bits = float(prior.code_lengths(validation).sum(axis=(1, 2)).mean())
+    record = {"frames": len(train), "validation_frames": len(validation), "validation_bits_per_frame": bits}
+    return prior.to_npz(), record | {"parameters": prior.parameters, **asdict(settings)}
+
+
+def _indices(best: Variant, frames: Frames, epsilon: float) -> npt.NDArray[np.integer[Any]]:
+    """Indices ``[N, P, L]`` of the integer codec."""
+    latents = int8_latents(best.encoder, best.graph, frames, epsilon)
+    flat = latents.reshape(-1, latents.shape[-1])
+    indices, _ = quantize_float(flat, float_codebooks(best.integer_rvq()))
+    return indices.reshape(*latents.shape[:2], -1)
+
+
 def _keras_encoder(given: _EncoderFile, best: Variant) -> bytes | None:
     """The float encoder that the bundle's integers round, as a ``.keras`` file; None when there is none."""
     if best.new_model:
@@ -420,9 +464,9 @@ def _moving(frames: Frames) -> Frames:
     return moving
 
 
-def _spread(frames: Frames) -> Frames:
-    """At most 256 frames, evenly over all."""
-    chosen: Frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FIGURE_FRAMES)).round().astype(int)]
+def _spread(frames: Frames, most: int = _FIGURE_FRAMES) -> Frames:
+    """At most ``most`` frames, evenly over all."""
+    chosen: Frames = frames[np.linspace(0, len(frames) - 1, min(len(frames), most)).round().astype(int)]
     return chosen
 
 
@@ -431,6 +475,6 @@ def _refuse_shared(train: Frames, validation: Frames) -> None:
     shared = sum(frame.tobytes() in known for frame in validation)
     if shared or not len(train):
         raise QuantizationError(
-            f"{shared} of the {len(validation)} validation frames are among the {len(train)} frames to fine-tune on; "
+            f"{shared} of the {len(validation)} validation frames are among the {len(train)} training frames; "
             "give other people's with --validation FILE"
         )

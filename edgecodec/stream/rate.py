@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError
+from edgecodec.stream.index_prior import IndexPrior
 
 Indices = npt.NDArray[np.integer[Any]]
 Symbols = npt.NDArray[np.int64]
@@ -37,6 +38,8 @@ class LevelRate:
     """The same with one context: the previous position's index, or that of the level above."""
     conditional_bits: float
     """The same with two contexts."""
+    causal_bits: float | None
+    """The same under a causal prior (:mod:`edgecodec.stream.index_prior`); None without one."""
     perplexity: float
     """``2^H`` of the test indices' own distribution."""
     usage: float
@@ -53,17 +56,20 @@ class Rate:
 
     @property
     def bits_per_frame(self) -> dict[str, float]:
-        """Bits of a frame: ``nominal``, ``order_0``, ``order_1``, ``conditional``."""
+        """Bits of a frame: ``nominal``, ``order_0``, ``order_1``, ``conditional``; ``causal`` if there is a prior."""
         totals = {
             "nominal": sum(float(level.nominal_bits) for level in self.levels),
             "order_0": sum(level.order_0_bits for level in self.levels),
             "order_1": sum(level.order_1_bits for level in self.levels),
             "conditional": sum(level.conditional_bits for level in self.levels),
         }
+        causal = [level.causal_bits for level in self.levels if level.causal_bits is not None]
+        if causal:
+            totals["causal"] = sum(causal)
         return {model: self.positions * bits for model, bits in totals.items()}
 
 
-def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int]) -> Rate:
+def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], prior: IndexPrior | None = None) -> Rate:
     """Rate of ``test`` indices ``[N, P, L]`` under static models estimated from ``train`` ``[M, P, L]`` alone.
 
     Every frame is coded by itself, position by position, level by level. The model of an index has a chain of
@@ -87,17 +93,22 @@ def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int]) -
     fewer than 5 training frames they are 1. Code lengths are ideal, ``-log2 p``: a range coder comes within a
     fraction of a percent, and tables cut down for a microcontroller cost more.
 
+    ``prior``, fitted beforehand to training frames, is a further static model, whose context is all that was
+    coded before.
+
     Raises InputError for arrays of another rank or type, no frames, or indices outside their codebook.
     """
     train, test = _checked(train, "train", codebook_sizes), _checked(test, "test", codebook_sizes)
     if train.shape[1] != test.shape[1]:
         raise InputError(f"training frames have {train.shape[1]} positions; test frames have {test.shape[1]}")
     levels = []
+    causal = None if prior is None else prior.code_lengths(test).mean(axis=(0, 1))
     for level, codes in enumerate(codebook_sizes):
         order_0, order_1, conditional = (float(bits.mean()) for bits in code_lengths(train, test, level, codes))
         perplexity, usage = perplexity_and_usage(test[..., level], codes)
         nominal = max(1, (codes - 1).bit_length())
-        levels.append(LevelRate(codes, nominal, order_0, order_1, conditional, perplexity, usage))
+        causal_bits = None if causal is None else float(causal[level])
+        levels.append(LevelRate(codes, nominal, order_0, order_1, conditional, causal_bits, perplexity, usage))
     return Rate(test.shape[1], tuple(levels))
 
 

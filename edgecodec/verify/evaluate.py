@@ -35,6 +35,7 @@ MODELS = {
     "order_0": "order-0 entropy",
     "order_1": "order-1 entropy",
     "conditional": "conditional entropy",
+    "causal": "causal prior",
 }
 """Entropy models of :attr:`Rate.bits_per_frame`, by their names for people."""
 FIRST_HALF = "first half of the frames given; every figure is of the other half"
@@ -58,7 +59,8 @@ class PrdnSummary:
 class Evaluation:
     """Figures of a bundle on test frames, and the classical codec's on the same.
 
-    Models of entropy, the bundle's and the classical codec's, come from the training frames alone. A frame's
+    Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
+    causal prior, if it has one, from the frames it was fitted to when the bundle was made. A frame's
     sum and variance are the same side information for both codecs and counted for neither.
     """
 
@@ -81,13 +83,18 @@ class Evaluation:
     dct_equal_prdn: DctPoint | None
     """At the bundle's mean PRDN; None when no step reaches it."""
     dct_equal_bits: DctPoint | None
-    """At the bundle's conditional bits; None when no step reaches them."""
+    """At the bundle's bits under :attr:`best_model`; None when no step reaches them."""
     dct_curve: tuple[DctPoint, ...]
 
     @property
     def raw_bits_per_frame(self) -> int:
         """What the compression ratios are measured against: 16 bits a sample."""
         return RAW_BITS_PER_SAMPLE * self.samples
+
+    @property
+    def best_model(self) -> str:
+        """The entropy model that :attr:`dct_equal_bits` is for: the causal prior of a bundle that has one."""
+        return _best_model(self.rate)
 
     @property
     def bits_over_dct(self) -> dict[str, float] | None:
@@ -123,6 +130,7 @@ class Evaluation:
                 "curve": [asdict(point) for point in self.dct_curve],
             },
             "bits_over_dct_at_equal_prdn": self.bits_over_dct,
+            "best_model": self.best_model,
         }
 
 
@@ -153,11 +161,11 @@ def evaluate(
         raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity; train and quantize again")
     original = normalize(test, bundle.normalizer.epsilon)
     distortion = prdn(original, decoded)
-    rate = measure_rate(train_indices, indices, bundle.rvq.codebook_sizes)
+    rate = measure_rate(train_indices, indices, bundle.rvq.codebook_sizes, bundle.index_prior())
     count.say("classical codec")
     baseline = DctBaseline(train, test, bundle.normalizer.epsilon)
     at_prdn = baseline.at_prdn(float(distortion.mean()))
-    at_bits = baseline.at_bits(rate.bits_per_frame["conditional"])
+    at_bits = baseline.at_bits(rate.bits_per_frame[_best_model(rate)])
     middle = at_prdn or at_bits
     rate_hz = bundle.manifest.frame.rate_hz
     return Evaluation(
@@ -179,7 +187,7 @@ def evaluate(
 
 
 def plot_rate_distortion(evaluation: Evaluation) -> bytes:
-    """PNG of PRDN over bits a frame: the classical codec's curve and the bundle at its three rates.
+    """PNG of PRDN over bits a frame: the classical codec's curve and the bundle at its rates.
 
     Raises InputError when matplotlib is not installed.
     """
@@ -196,8 +204,15 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
         marker=".",
         label="DCT, uniform step, static entropy code",
     )
-    marks = {"nominal": ("D", "#f4c4a8"), "order_0": ("s", "#ea8a5b"), "conditional": ("o", "#c2410c")}
+    marks = {
+        "nominal": ("D", "#f4c4a8"),
+        "order_0": ("s", "#ea8a5b"),
+        "conditional": ("o", "#c2410c"),
+        "causal": ("*", "#7c2d12"),
+    }
     for model, (marker, color) in marks.items():
+        if model not in evaluation.rate.bits_per_frame:
+            continue
         bits, label = evaluation.rate.bits_per_frame[model], f"this codec, {MODELS[model]}"
         axis.plot([bits], [evaluation.prdn.mean], marker=marker, color=color, linestyle="none", label=label)
     axis.set_xlabel("bits per frame (mean and variance not counted)")
@@ -214,6 +229,10 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
     return buffer.getvalue()
+
+
+def _best_model(rate: Rate) -> str:
+    return "causal" if "causal" in rate.bits_per_frame else "conditional"
 
 
 def need_matplotlib() -> None:
