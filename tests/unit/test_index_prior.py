@@ -129,7 +129,7 @@ def test_damaged_files_are_refused():
 def test_wrong_indices_are_refused():
     prior = random_prior((6, 3), 9)
     for indices in (np.zeros((2, 9), np.uint16), np.zeros((2, 9, 2)), np.full((1, 9, 2), 5, np.uint16)):
-        with pytest.raises(InputError, match="expected whole numbers|outside its codebook"):
+        with pytest.raises(InputError, match=r"expected whole numbers|outside its codebook"):
             prior.code_lengths(indices)
     with pytest.raises(InputError, match="validation indices are"):
         fit_index_prior(np.zeros((4, 9, 2), int), np.zeros((0, 9, 2), int), (6, 3), FAST)
