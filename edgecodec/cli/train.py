@@ -10,22 +10,55 @@ from edgecodec.cli.options import force_option, json_option, output_option, path
 from edgecodec.cli.output import Streams
 
 
-@subcommand("train", example="edgecodec train codec.yaml -o run")
-@click.argument("config", type=path)
+@subcommand(
+    "train",
+    example="edgecodec train --preset 08x_ds8_l2 --data recordings -o run\n"
+    "edgecodec train codec.yaml --set data.epochs=3 -o run\n"
+    "edgecodec train codec.yaml -o run --resume",
+)
+@click.argument("config", type=path, required=False)
+@click.option("--preset", metavar="NAME", help="A configuration that comes with edgecodec, in place of CONFIG.")
+@click.option(
+    "--data",
+    type=path,
+    metavar="PATH",
+    help="File or folder of recordings to train on: .npz, .npy, .csv, .edf, .hea.",
+)
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one key, as data.epochs=3.")
+@click.option("--resume", is_flag=True, help="Go on where a run into the same --output was ended.")
 @output_option("Folder for the trained codec.")
 @force_option
 @json_option
 @click.pass_obj
-def command(streams: Streams, config: Path, output: Path, force: bool) -> int:
-    """Train a codec from a YAML configuration.
+def command(
+    streams: Streams,
+    config: Path | None,
+    preset: str | None,
+    data: Path | None,
+    settings: tuple[str, ...],
+    resume: bool,
+    output: Path,
+    force: bool,
+) -> int:
+    """Train a codec from a YAML configuration or a preset.
 
-    The run folder keeps encoder, decoder, codebooks, calibration and test frames for `edgecodec quantize`.
+    Recordings are split by person or recording into training, validation and test. The run folder keeps encoder,
+    decoder, codebooks and frames for `edgecodec quantize`, and history.csv. A run that was ended goes on with
+    --resume, to the result that it would have had.
     """
     from edgecodec.cli.tables import facts
+    from edgecodec.nn.config import load_config, preset_names, preset_path
     from edgecodec.nn.training import train
 
+    if (config is None) == (preset is None):
+        raise click.UsageError(f"give CONFIG or --preset NAME ({', '.join(preset_names())})")
+    source = preset_path(preset) if preset is not None else config
+    assert source is not None
+    loaded = load_config(source, data=data, settings=settings)
+    for remark in loaded.without_effect():
+        streams.say(f"note: {remark}")
     with streams.progress("training") as progress:
-        result = train(config, output, progress=progress, force=force)
+        result = train(loaded, output, progress=progress, force=force, resume=resume)
     document = {
         "output": str(output),
         "steps": result.steps,

@@ -6,6 +6,7 @@ The layers and names follow compressionKIT's ``build_rvq_autoencoder``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
@@ -141,7 +142,7 @@ def build_rvq_autoencoder(
     frame_size: int,
     *,
     embedding_dim: int = 16,
-    latent_width: int = 256,
+    latent_width: int | Sequence[int] = 256,
     in_ch: int = 1,
     out_ch: int = 1,
     base_filters: int = 32,
@@ -156,10 +157,12 @@ def build_rvq_autoencoder(
     use_ema: bool = False,
     ema_decay: float = 0.99,
     decoder_context_blocks: int = 0,
+    revive_threshold: float = 0.0,
 ) -> tuple[Any, ResidualQuantizerBase, Any, VQAutoencoder]:
     """Return ``(encoder, rvq, decoder, model)`` for frames of ``frame_size`` samples.
 
-    ``latent_width`` is the codebook size K. ``use_ema`` chooses :class:`EmaResidualVectorQuantizer`.
+    ``latent_width`` is the codebook size K, or one a level. ``use_ema`` chooses
+    :class:`EmaResidualVectorQuantizer`, which ``ema_decay`` and ``revive_threshold`` are for.
     ``decoder_context_blocks`` is :func:`build_decoder_2d`'s.
     Raises ValueError when ``frame_size`` is not divisible by ``2^num_stages`` or an argument is out of range.
     """
@@ -180,7 +183,9 @@ def build_rvq_autoencoder(
     )
     rvq: ResidualQuantizerBase
     if use_ema:
-        rvq = EmaResidualVectorQuantizer(num_levels, latent_width, embedding_dim, beta, ema_decay, name="rvq")
+        rvq = EmaResidualVectorQuantizer(
+            num_levels, latent_width, embedding_dim, beta, ema_decay, revive_threshold=revive_threshold, name="rvq"
+        )
     else:
         rvq = ResidualVectorQuantizer(num_levels, latent_width, embedding_dim, beta, name="rvq")
     model = VQAutoencoder(encoder, rvq, decoder, name=f"RVQAE_2D_ds{factor}")

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgecodec.errors import InputError
+from edgecodec.signal.split import check_selection
 
 EncoderNorm = Literal["batch", "layer", "none"]
+Selection = Annotated[Any, AfterValidator(check_selection)]
+"""Some people: a list of their names, ``"first N"``, ``"last N"``, or a share between 0 and 1 drawn by hash."""
+
+_HEARTPY_TRAIN, _HEARTPY_TEST = ["data3", "data"], ["data2"]
 
 
 class _Section(BaseModel):
@@ -35,46 +40,236 @@ class ModelConfig(_Section):
     decoder_head_norm: EncoderNorm = "layer"
     use_ema: bool = False
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    decoder_context_blocks: int = Field(default=0, ge=0, le=64)
+    codebook_sizes: list[Annotated[int, Field(ge=1, le=65536)]] | None = None
+    """One size per level, in place of ``latent_width``."""
+    revive_dead_codes: bool = False
+    """Codes of the EMA layer that hardly any latent chooses take the place of latents of the batch."""
+    revive_threshold: float = Field(default=0.03, gt=0, lt=1)
+    """Share of the average count below which a code is dead."""
+    kmeans_init: bool = False
+    """Start the codebooks by k-means after the first step, unless ``training.kmeans_start_steps`` says when."""
+
+    def builder_arguments(self) -> dict[str, Any]:
+        """Keyword arguments of :func:`edgecodec.nn.build_rvq_autoencoder`."""
+        values = self.model_dump(exclude={"kmeans_init", "revive_dead_codes", "revive_threshold", "codebook_sizes"})
+        if self.codebook_sizes is not None:
+            values["latent_width"] = list(self.codebook_sizes)
+        return values | {"revive_threshold": self.revive_threshold if self.revive_dead_codes else 0.0}
+
+
+class SplitConfig(_Section):
+    """``data.split:``, who of ``data.files`` or the synthetic people trains, validates and tests."""
+
+    by: Literal["subject", "recording"] = "subject"
+    """The array of the files that says whose a row is; a file without it is one person and one recording."""
+    train: Selection | None = None
+    """Everybody left over by default."""
+    validation: Selection | None = 0.1
+    test: Selection | None = 0.2
+
+
+class CacheConfig(_Section):
+    """``data.cache:``, TFRecord files made once of ``data.files`` and reused."""
+
+    enabled: bool = False
+    cache_root: str | None = None
+    """Folder for the cache; beside the data by default."""
+    auto_build: bool = True
+    force_rebuild: bool = False
+    min_segment_scale: float | None = None
+    windows_per_subject_train: int | None = None
+    windows_per_subject_val: int | None = None
+    train_ratio: float | None = None
+    val_ratio: float | None = None
+
+
+class SyntheticConfig(_Section):
+    """``data.synthetic:``, what :func:`edgecodec.signal.synthetic.synthetic_people` makes."""
+
+    people: int = Field(default=20, ge=3, le=10_000)
+    seconds: float = Field(default=120.0, gt=0, le=86_400)
+    motion: float = Field(default=0.2, ge=0)
+    """Bursts of motion a minute."""
+    ectopic: float = Field(default=0.02, ge=0, le=0.5)
+    """Share of beats that come early."""
 
 
 class DataConfig(_Section):
-    """``data:``, what to train and test on, split by recording."""
+    """``data:``, what to train and test on, split by person or recording.
 
-    source: Literal["heartpy", "files"] = "heartpy"
-    train: list[str] = Field(default=["data3", "data"], min_length=1)
+    ``files`` is one collection that ``split`` divides by person; ``train`` and ``test`` are collections that
+    the user divided. The source is ``files`` when any is named, else HeartPy's recordings.
+    """
+
+    source: Literal["heartpy", "files", "synthetic"] = "heartpy"
+    files: list[str] = []
+    """Files, folders or patterns (``*.edf``) of .npz, .npy, .csv, .edf and .hea."""
+    datasets_dir: str | None = None
+    """Folder that ``dataset_glob`` and relative ``files`` are found in."""
+    dataset_glob: str | None = None
+    """A pattern, as one more of ``files``."""
+    target_label: str | None = None
+    """Channel of EDF and WFDB records; by default the only one that names PPG or a plethysmogram."""
+    split: SplitConfig = SplitConfig()
+    train: list[str] = []
     """Names of HeartPy's recordings, or paths of files."""
-    test: list[str] = Field(default=["data2"], min_length=1)
+    test: list[str] = []
     sampling_rate: float = Field(default=64.0, gt=0)
-    """Hz. HeartPy's recordings are resampled to it; files are taken to have it."""
+    """Hz. Recordings with a rate of their own are resampled to it; arrays are taken to have it."""
     frame_size: int = Field(default=320, ge=1, le=16384)
     validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
-    """Share of each training recording, at its end, that chooses the best weights."""
+    """Share of each recording of ``train``, at its end, that chooses the best weights."""
     epsilon: float = Field(default=1e-3, gt=0)
     batch_size: int = Field(default=64, ge=1)
     steps_per_epoch: int = Field(default=100, ge=1)
     epochs: int = Field(default=30, ge=1)
+    shuffle_seed: int = Field(default=42, ge=0)
+    """Draws the people of a share of ``split``."""
     gaussian_noise: tuple[float, float] = (0.0, 0.0)
     """Range of the standard deviation of noise added to the normalised input, not to the target."""
     time_warp: float = Field(default=0.0, ge=0, lt=1)
     """Crops are stretched or squeezed by up to this share."""
     mix: float = Field(default=0.0, ge=0, le=1)
     """Share of crops that are a random blend of two."""
+    beat_scale: float = Field(default=0.0, ge=0, lt=1)
+    """Beats grow or shrink by up to this share, smoothly along the crop."""
+    wander: float = Field(default=0.0, ge=0)
+    """Largest amplitude of baseline wander added, in standard deviations of the frame."""
+    streaming: bool = False
+    """Keep a few files at a time in memory instead of all of them."""
+    open_files: int = Field(default=4, ge=1)
+    """How many files ``streaming`` keeps in memory."""
+    cache: CacheConfig = CacheConfig()
+    synthetic: SyntheticConfig = SyntheticConfig()
+    buffer_size: int | None = None
+    segment_samples: int | None = None
+    offset_samples: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _choose_source(cls, raw: Any) -> Any:
+        if not isinstance(raw, Mapping):
+            return raw
+        values = dict(raw)
+        if values.get("source") is None:
+            named = any(values.get(key) for key in ("files", "datasets_dir", "dataset_glob"))
+            values["source"] = "files" if named else "heartpy"
+        if isinstance(values.get("files"), str):
+            values["files"] = [values["files"]]
+        if values["source"] == "heartpy":
+            values = {"train": list(_HEARTPY_TRAIN), "test": list(_HEARTPY_TEST), **values}
+        return values
+
+    @property
+    def pool(self) -> list[str]:
+        """Every file, folder and pattern that ``split`` divides."""
+        folder = Path(self.datasets_dir or "")
+        named = [str(folder / Path(name).expanduser()) for name in self.files]
+        if self.dataset_glob is not None:
+            named.append(str(folder / self.dataset_glob))
+        elif self.datasets_dir is not None and not self.files:
+            named.append(str(folder))
+        return named
+
+
+class DerivativeLossConfig(_Section):
+    """``training.derivative_loss:``, the mean squared error of differences between samples."""
+
+    enabled: bool = False
+    weight: float = Field(default=0.1, gt=0)
+
+
+class LrScheduleConfig(_Section):
+    """``training.lr_schedule:``, how the learning rate falls after its first 100 rising steps."""
+
+    enabled: bool = True
+    type: Literal["cosine", "cosine_restarts"] = "cosine"
+    first_decay_steps: int = Field(default=1000, ge=1)
+    """Steps until the first restart; ``cosine`` takes the whole run."""
+    t_mul: float = Field(default=2.0, ge=1)
+    m_mul: float = Field(default=1.0, gt=0, le=1)
+    alpha: float = Field(default=0.01, ge=0, le=1)
+    """Share of the rate that is left at the end."""
+
+
+class RateLossConfig(_Section):
+    """``training.rate_loss:``, :class:`edgecodec.nn.rate_loss.RateLoss`."""
+
+    weight: float = Field(default=0.0, ge=0)
+    """Of a bit a frame, beside the mean squared error; 0 is no rate loss."""
+    ramp: float = Field(default=0.2, ge=0, le=1)
+    """Share of the run over which the weight rises, from the start of the quantiser on."""
+    channels: int = Field(default=48, ge=1)
+    """Of the prior that learns beside the codec."""
+    softness: float = Field(default=0.5, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    """Of the prior; it falls as the codec's does."""
 
 
 class TrainingConfig(_Section):
     """``training:``, the optimiser and its schedule."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
+    lr_schedule: LrScheduleConfig = LrScheduleConfig()
     kmeans_start_steps: int = Field(default=0, ge=0)
     """Steps without quantiser before k-means on the latents starts the codebooks; 0 is a random start."""
+    derivative_loss: DerivativeLossConfig = DerivativeLossConfig()
+    rate_loss: RateLossConfig = RateLossConfig()
+    early_stop_patience: int = Field(default=0, ge=0)
+    """Epochs without a better val_mse after which training ends; 0 never ends early."""
     max_seconds: float | None = Field(default=None, gt=0)
     """Finish early, schedule included, within about this time."""
+    selection_metric: Literal["val_mse"] = "val_mse"
+    val_metric: Literal["mse"] = "mse"
+    val_mode: Literal["min"] = "min"
+    reduce_lr_on_plateau: Literal[False] = False
+    validation_steps: int | None = None
+
+
+class EvaluationConfig(_Section):
+    """``evaluation:``, figures of the trained codec."""
+
+    input_bit_depth: int = Field(default=16, ge=1, le=32)
+    """Bits of a raw sample, for the compression ratio."""
+    num_samples: int | None = None
+
+
+class WandbConfig(_Section):
+    """``output.wandb:`` of other pipelines; only its absence is supported."""
+
+    enabled: Literal[False] = False
+    project: str | None = None
+    tags: list[str] = []
 
 
 class OutputConfig(_Section):
     """``output:``, what the run folder keeps."""
 
     calibration_frames: int = Field(default=512, ge=1)
+    train_frames: int = Field(default=8192, ge=1)
+    """Training frames kept for models of the indices, when the split is by person."""
+    tensorboard: str | None = None
+    """Folder for TensorBoard's events, in a folder of its own by ``run_name``."""
+    results_root: str | None = None
+    wandb: WandbConfig = WandbConfig()
+
+
+_WITHOUT_EFFECT = {
+    "data.buffer_size": "crops are drawn over all recordings",
+    "data.segment_samples": "crops are drawn over whole recordings",
+    "data.offset_samples": "invalid samples are found and left out",
+    "data.cache.min_segment_scale": "whole recordings are cached",
+    "data.cache.windows_per_subject_train": "whole recordings are cached",
+    "data.cache.windows_per_subject_val": "whole recordings are cached",
+    "data.cache.train_ratio": "data.split says who trains",
+    "data.cache.val_ratio": "data.split says who validates and tests",
+    "training.validation_steps": "all validation frames are used",
+    "evaluation.num_samples": "all test frames are used",
+    "output.results_root": "--output says where the run goes",
+    "output.wandb.project": "output.tensorboard and history.csv log the run",
+    "output.wandb.tags": "output.tensorboard and history.csv log the run",
+}
 
 
 class TrainConfig(_Section):
@@ -82,9 +277,10 @@ class TrainConfig(_Section):
 
     run_name: str = Field(default="edgecodec", min_length=1)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    data: DataConfig = DataConfig()
+    data: DataConfig = DataConfig.model_validate({})
     model: ModelConfig = ModelConfig()
     training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
     output: OutputConfig = OutputConfig()
 
     @model_validator(mode="after")
@@ -97,48 +293,86 @@ class TrainConfig(_Section):
         low, high = self.data.gaussian_noise
         if not 0 <= low <= high:
             raise ValueError(f"data.gaussian_noise is [{low}, {high}]; expected 0 <= low <= high")
-        both = sorted(set(self.data.train) & set(self.data.test))
+        self._check_model()
+        self._check_data()
+        return self
+
+    def _check_model(self) -> None:
+        sizes = self.model.codebook_sizes
+        if sizes is not None and len(sizes) != self.model.num_levels:
+            raise ValueError(
+                f"model.codebook_sizes has {len(sizes)} entries; expected model.num_levels = {self.model.num_levels}"
+            )
+        if self.model.revive_dead_codes and not self.model.use_ema:
+            raise ValueError("model.revive_dead_codes is for the EMA layer; set model.use_ema too")
+
+    def _check_data(self) -> None:
+        data = self.data
+        if data.source != "files":
+            if data.pool:
+                raise ValueError(f"data.files is for data.source files; data.source is {data.source}")
+            if data.source == "synthetic" and (data.train or data.test):
+                raise ValueError("data.train and data.test are for files; data.split divides synthetic people")
+        elif data.pool and (data.train or data.test):
+            raise ValueError("data.files is divided by data.split; give it or data.train and data.test, not both")
+        elif not data.pool and not (data.train and data.test):
+            raise ValueError(
+                "data.files is missing: which recordings to train on; give --data FILE_OR_FOLDER "
+                "(or both data.train and data.test)"
+            )
+        if data.cache.enabled and data.source != "files":
+            raise ValueError(f"data.cache is for data.source files; data.source is {data.source}")
+        both = sorted(set(data.train) & set(data.test))
         if both:
             raise ValueError(f"data.train and data.test share {', '.join(both)}; split by recording")
-        return self
+
+    def warmup_steps(self) -> int:
+        """Steps without quantiser before k-means starts the codebooks; 0 is a random start."""
+        return self.training.kmeans_start_steps or int(self.model.kmeans_init)
+
+    def without_effect(self) -> list[str]:
+        """The keys given that other pipelines use and this one does not, each with the reason."""
+        return [f"{key} has no effect: {reason}" for key, reason in _WITHOUT_EFFECT.items() if self._was_given(key)]
+
+    def _was_given(self, key: str) -> bool:
+        section: Any = self
+        *path, name = key.split(".")
+        for part in path:
+            section = getattr(section, part)
+        return name in section.model_fields_set
+
+
+def preset_names() -> list[str]:
+    """Names of the configurations that come with edgecodec."""
+    return sorted(file.stem for file in _presets().glob("*.yaml"))
 
 
 def preset_path(name: str) -> Path:
     """Configuration file of a preset that comes with edgecodec. Raises InputError with those there are."""
-    folder = Path(__file__).resolve().parent.parent / "presets"
-    path = folder / f"{name}.yaml"
-    names = sorted(file.stem for file in folder.glob("*.yaml"))
-    if name not in names:
-        raise InputError(f"no preset {name!r}; expected one of {', '.join(names)}")
-    return path
+    if name not in preset_names():
+        raise InputError(f"no preset {name!r}{_suggest(name, preset_names())}")
+    return _presets() / f"{name}.yaml"
 
 
-def load_config(path: str | os.PathLike[str]) -> TrainConfig:
+def load_config(
+    path: str | os.PathLike[str],
+    *,
+    data: str | os.PathLike[str] | None = None,
+    settings: Sequence[str] = (),
+) -> TrainConfig:
     """Read a YAML file. Raises InputError with the path of the key that does not fit and the nearest that does.
 
-    Relative paths in ``data.train`` and ``data.test`` are taken from the file's folder.
+    Relative paths in the file are taken from its folder. ``data`` replaces what the file trains on by another
+    file or folder, and ``settings`` replace single keys, each as ``"data.epochs=3"`` with a YAML value.
     """
-    import yaml
-
     source = Path(path)
-    try:
-        raw = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file; expected a YAML configuration") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{source}: cannot be read ({error})") from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
-    if raw is None:
-        raw = {}
-    if not isinstance(raw, dict):
-        raise InputError(f"{source}: holds a {type(raw).__name__}; expected sections data, model, training, output")
-    config = parse_config(raw, str(source))
-    if config.data.source == "heartpy":
-        return config
-    folder = source.resolve().parent
-    paths = {key: [str(folder / name) for name in getattr(config.data, key)] for key in ("train", "test")}
-    return config.model_copy(update={"data": config.data.model_copy(update=paths)})
+    raw = _read_yaml(source)
+    _make_absolute(raw, source.resolve().parent)
+    if data is not None:
+        _replace_data(raw, Path(data), source)
+    for setting in settings:
+        _set_key(raw, setting)
+    return parse_config(raw, str(source))
 
 
 def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
@@ -149,23 +383,121 @@ def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
         first = error.errors()[0]
         location = [str(part) for part in first["loc"]]
         key = ".".join(location)
+        reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
             raise InputError(f"{where}: unknown key {key}{_nearest_key(location)}") from error
         if first["type"] == "value_error" and not location:
-            raise InputError(f"{where}: {first['msg'].removeprefix('Value error, ')}") from error
-        raise InputError(f"{where}: {key} is {first['input']!r}: {first['msg']}") from error
+            raise InputError(f"{where}: {reason}") from error
+        raise InputError(f"{where}: {key} is {first['input']!r}: {reason}") from error
+
+
+def _presets() -> Path:
+    return Path(__file__).resolve().parent.parent / "presets"
+
+
+def _read_yaml(source: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        raw = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{source}: no such file; expected a YAML configuration") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{source}: cannot be read ({error})") from error
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
+    sections = ", ".join(_sections(TrainConfig))
+    if raw is None:
+        raise InputError(f"{source}: is empty; expected some of the sections {sections}")
+    if not isinstance(raw, dict):
+        raise InputError(f"{source}: holds a {type(raw).__name__}; expected the sections {sections}")
+    return raw
+
+
+def _make_absolute(raw: dict[str, Any], folder: Path) -> None:
+    """Take relative paths of the ``data`` section from ``folder``."""
+    data = raw.get("data")
+    if not isinstance(data, dict):
+        return
+    heartpy = data.get("source") == "heartpy" or not any(
+        data.get(key) for key in ("source", "files", "datasets_dir", "dataset_glob")
+    )
+    rooted = isinstance(data.get("datasets_dir"), str)
+    for key in ("datasets_dir",) if rooted else ("files", "dataset_glob"):
+        data[key] = _from_folder(data.get(key), folder)
+        if data[key] is None:
+            del data[key]
+    for key in () if heartpy else ("train", "test"):
+        if key in data:
+            data[key] = _from_folder(data[key], folder)
+    cache = data.get("cache")
+    if isinstance(cache, dict) and isinstance(cache.get("cache_root"), str):
+        cache["cache_root"] = _from_folder(cache["cache_root"], folder)
+
+
+def _from_folder(value: Any, folder: Path) -> Any:
+    if isinstance(value, str):
+        return str(folder / Path(value).expanduser())
+    if isinstance(value, list):
+        return [_from_folder(item, folder) for item in value]
+    return value
+
+
+def _replace_data(raw: dict[str, Any], path: Path, where: Path) -> None:
+    data = raw.setdefault("data", {})
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: data is {data!r}; expected a section")
+    for key in ("train", "test", "datasets_dir", "dataset_glob"):
+        data.pop(key, None)
+    data |= {"source": "files", "files": [str(path.expanduser().absolute())]}
+
+
+def _set_key(raw: dict[str, Any], setting: str) -> None:
+    import yaml
+
+    key, equals, text = setting.partition("=")
+    if not equals or not all(key.split(".")):
+        raise InputError(f"--set {setting}: expected KEY=VALUE, such as data.epochs=3")
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise InputError(f"--set {setting}: the value is not valid YAML ({' '.join(str(error).split())})") from error
+    section = raw
+    *path, name = key.split(".")
+    for part in path:
+        inner = section.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"--set {setting}: {part} is no section")
+        section = inner
+    section[name] = value
 
 
 def _nearest_key(location: list[str]) -> str:
     """Say which known key, in this section or another, is closest to the unknown one."""
-    known = {name: name for name in TrainConfig.model_fields}
-    for section, field in TrainConfig.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            known |= {f"{section}.{name}": name for name in field.annotation.model_fields}
+    known = {key: key.split(".")[-1] for key in _keys(TrainConfig)}
     siblings = [key for key in known if key.split(".")[:-1] == location[:-1]]
     for keys in (siblings, list(known)):
-        names = {known[key]: key for key in keys}
+        names = {known[key]: key for key in reversed(keys)}
         close = difflib.get_close_matches(location[-1], names, n=1)
         if close:
             return f"; did you mean {names[close[0]]}?"
     return f"; expected one of {', '.join(siblings)}" if siblings else ""
+
+
+def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    """Every key of a section, as a path; those of the sections in it after its own."""
+    for name in section.model_fields:
+        yield prefix + name
+    for name, inner in _sections(section).items():
+        yield from _keys(inner, f"{prefix}{name}.")
+
+
+def _sections(section: type[BaseModel]) -> dict[str, type[BaseModel]]:
+    annotations = {name: field.annotation for name, field in section.model_fields.items()}
+    return {name: kind for name, kind in annotations.items() if isinstance(kind, type) and issubclass(kind, BaseModel)}
+
+
+def _suggest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    listed = f"; expected one of {', '.join(names)}"
+    return f"; did you mean {close[0]}?{listed.replace('; expected', ' Expected')}" if close else listed

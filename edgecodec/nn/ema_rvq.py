@@ -1,6 +1,7 @@
 """Residual vector quantiser whose codebooks follow exponential moving averages.
 
-Source: van den Oord et al. 2017, "Neural Discrete Representation Learning", appendix A.1.
+Sources: van den Oord et al. 2017, "Neural Discrete Representation Learning", appendix A.1; for the revival of dead
+codes Dhariwal et al. 2020, "Jukebox".
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     chose each code, and its codebook becomes ``W / N'`` with
     ``N' = (N + epsilon) / (sum N + K epsilon) sum N``.
 
-    Raises ValueError unless ``0 <= ema_decay < 1`` and ``epsilon > 0``, and as the base does.
+    With ``revive_threshold`` above 0, a code whose N falls below that share of the level's mean count is dead: it
+    moves to a residual of the batch, the one farthest from its code first, and starts anew with N the mean count.
+
+    Raises ValueError unless ``0 <= ema_decay < 1``, ``epsilon > 0`` and ``0 <= revive_threshold < 1``, and as the
+    base does.
     """
 
     trainable_codebooks = False
@@ -36,11 +41,15 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         beta: float = 0.25,
         ema_decay: float = 0.99,
         epsilon: float = 1e-5,
+        revive_threshold: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_levels, num_embeddings, embedding_dim, beta, **kwargs)
         if not 0 <= ema_decay < 1 or not epsilon > 0:
             raise ValueError(f"expected 0 <= ema_decay < 1 and epsilon > 0; received {ema_decay} and {epsilon}")
+        if not 0 <= revive_threshold < 1:
+            raise ValueError(f"expected 0 <= revive_threshold < 1; received {revive_threshold}")
+        self.revive_threshold = float(revive_threshold)
         self.ema_decay = float(ema_decay)
         self.epsilon = float(epsilon)
 
@@ -69,7 +78,8 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of ``__init__``."""
-        return {**super().get_config(), "ema_decay": self.ema_decay, "epsilon": self.epsilon}
+        own = {"ema_decay": self.ema_decay, "epsilon": self.epsilon, "revive_threshold": self.revive_threshold}
+        return {**super().get_config(), **own}
 
     def _level_loss(self, residual: Any, code: Any) -> Any:
         return self._commitment_loss(residual, code)
@@ -79,8 +89,21 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         chosen = ops.one_hot(index, size, dtype="float32")
         count = decay * self._counts[level] + (1.0 - decay) * ops.sum(chosen, axis=0)
         total = decay * self._sums[level] + (1.0 - decay) * ops.matmul(ops.transpose(chosen), residual)
+        if self.revive_threshold > 0:
+            count, total = self._revive(level, index, residual, count, total)
         everything = ops.sum(count)
         smoothed = (count + self.epsilon) / (everything + size * self.epsilon) * everything
         self._counts[level].assign(count)
         self._sums[level].assign(total)
         self._codebooks[level].assign(total / ops.expand_dims(smoothed, axis=1))
+
+    def _revive(self, level: int, index: Any, residual: Any, count: Any, total: Any) -> tuple[Any, Any]:
+        """Counts and sums with dead codes moved to the residuals that are farthest from theirs."""
+        mean = ops.mean(count)
+        dead = count < self.revive_threshold * mean
+        distance = ops.sum(ops.square(residual - ops.take(self._codebooks[level], index, axis=0)), axis=1)
+        farthest = ops.argsort(-distance)
+        # The first dead code takes the first of them, the second the next, and round again.
+        rank = (ops.cumsum(ops.cast(dead, "int32")) - 1) % ops.shape(residual)[0]
+        moved = ops.take(residual, ops.take(farthest, ops.maximum(rank, 0), axis=0), axis=0)
+        return ops.where(dead, mean, count), ops.where(ops.expand_dims(dead, axis=1), mean * moved, total)

@@ -55,6 +55,10 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
         self._perplexity_mean = keras.metrics.Mean(name="rvq_perplexity_mean")
         self._usage_mean = keras.metrics.Mean(name="rvq_usage_mean")
         self._bits_sum = keras.metrics.Mean(name="rvq_bits_per_index_sum")
+        # TensorFlow finds variables of layers by itself, those of metrics only here; a SavedModel needs them.
+        for metric in self.metrics:
+            for number, variable in enumerate(metric.variables):
+                self._track_trackable(variable.value, name=f"{metric.name}_{number}")
 
     trainable_codebooks = True
 
@@ -77,6 +81,11 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
     def codebooks(self) -> list[npt.NDArray[np.float32]]:
         """Copies of the codebooks, float32 ``[K, D]`` a level; the layer must be built."""
         return [ops.convert_to_numpy(book).astype(np.float32) for book in self._codebooks]
+
+    @property
+    def codebook_variables(self) -> list[Any]:
+        """The codebooks themselves, ``[K, D]`` a level; the layer must be built."""
+        return list(self._codebooks)
 
     def set_codebooks(self, codebooks: Sequence[npt.NDArray[np.floating]]) -> None:
         """Replace the codebooks, for a start by k-means. Raises ValueError when a shape differs."""

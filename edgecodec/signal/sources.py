@@ -5,7 +5,9 @@ from __future__ import annotations
 import csv
 import importlib.util
 import os
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
@@ -19,6 +21,10 @@ from edgecodec.errors import InputError
 from edgecodec.signal.frames import read_array
 
 HEARTPY_RECORDINGS = ("data", "data2", "data3")
+RECORD_SUFFIXES = (".edf", ".hea")
+"""EDF records, and the headers of WFDB records."""
+_ROWS = ("frames", "adc")
+_OWNERS = ("subject", "recording")
 _DATA_RATE_HZ = 100.0
 _STUCK_S = 0.15
 _FLAT_S = 1.5
@@ -36,6 +42,8 @@ class Recording:
     valid: npt.NDArray[np.bool_]
     """``[M]``, False where the sensor was off, stuck or saturated, or the sample was missing."""
     rate_hz: float
+    subject: str = ""
+    """Whose it is, where the file says so."""
 
     def frames(self, samples: int, hop: int) -> npt.NDArray[np.int16]:
         """Cut into int16 ``[N, samples]``, ``hop`` apart, without frames that hold an invalid sample."""
@@ -69,21 +77,49 @@ def heartpy_recordings(rate_hz: float = 64.0) -> dict[str, Recording]:
     return {name: resample(name, *_read_heartpy(folder / f"{name}.csv"), rate_hz) for name in HEARTPY_RECORDINGS}
 
 
-def file_recordings(path: str | os.PathLike[str], rate_hz: float) -> list[Recording]:
-    """Recordings of a ``.npz`` (array ``frames``, or the only array), ``.npy`` or ``.csv`` at ``rate_hz``.
+def file_recordings(
+    path: str | os.PathLike[str], rate_hz: float, *, by: str = "subject", channel: str | None = None
+) -> list[Recording]:
+    """Recordings of a ``.npz``, ``.npy`` or ``.csv`` of arrays at ``rate_hz``, or of an EDF or WFDB record.
 
     ``[M]`` is one recording, ``[N, M]`` N separate ones; a CSV has a recording a row, or one a column when
-    it has a single column. Values are whole ADC counts within int16; NaN marks a missing sample.
-    Raises InputError.
+    it has a single column. Values are whole ADC counts within int16; NaN marks a missing sample. A ``.npz``
+    holds them as ``frames``, ``adc`` or its only array of two dimensions, and may say whose each row is in an
+    array ``subject`` or ``recording`` ``[N]``; ``by`` is the one preferred. Records (``.edf``, ``.hea``) are
+    resampled to ``rate_hz``; ``channel`` names the one to read. Raises InputError.
     """
     source = Path(path)
-    values = read_array(source)
+    if source.suffix.lower() in RECORD_SUFFIXES:
+        from edgecodec.signal.records import read_record
+
+        counts, native_hz = read_record(source, channel)
+        return [resample(source.name, _checked_counts(source, source.name, counts), native_hz, rate_hz)]
+    values, owners = _read_rows(source, by)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
     if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "iuf":
         raise InputError(f"{source}: array of {values.dtype} {values.shape}; expected numbers [M] or [N, M]")
     rows = values[None] if values.ndim == 1 else values
-    return [_file_recording(source, f"{source.name}#{i}", row, rate_hz) for i, row in enumerate(rows)]
+    if owners is None:
+        owners = [""] * len(rows)
+    elif len(owners) != len(rows):
+        raise InputError(f"{source}: {len(rows)} recordings but {len(owners)} entries that say whose they are")
+    return [
+        _file_recording(source, f"{source.name}#{i}", row, rate_hz, owner)
+        for i, (row, owner) in enumerate(zip(rows, owners, strict=True))
+    ]
+
+
+def file_owners(path: str | os.PathLike[str], *, by: str = "subject") -> list[str]:
+    """Who the rows of a ``.npz`` are of, without reading them; empty when the file does not say.
+
+    Raises InputError.
+    """
+    source = Path(path)
+    if source.suffix.lower() != ".npz":
+        return []
+    with _open_npz(source) as archive:
+        return sorted(set(_owners(archive, source, by) or []))
 
 
 def invalid_samples(samples: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray[np.bool_]:
@@ -180,8 +216,13 @@ def _heartpy_rate_hz(header: Sequence[str], rows: Sequence[Sequence[str]]) -> fl
     return _DATA_RATE_HZ
 
 
-def _file_recording(path: Path, name: str, row: npt.NDArray[Any], rate_hz: float) -> Recording:
-    values = np.asarray(row, np.float64)
+def _file_recording(path: Path, name: str, row: npt.NDArray[Any], rate_hz: float, owner: str) -> Recording:
+    values = _checked_counts(path, name, np.asarray(row, np.float64))
+    valid = ~invalid_samples(values, rate_hz)
+    return Recording(name, np.rint(_fill(values)).astype(np.int16), valid, rate_hz, owner)
+
+
+def _checked_counts(path: Path, name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     known = values[np.isfinite(values)]
     if known.size == 0:
         raise InputError(f"{path}: recording {name} holds no finite sample")
@@ -189,5 +230,47 @@ def _file_recording(path: Path, name: str, row: npt.NDArray[Any], rate_hz: float
         raise InputError(f"{path}: recording {name} holds fractions; expected whole ADC counts (scale and round them)")
     if known.min() < -32768 or known.max() > 32767:
         raise InputError(f"{path}: recording {name} leaves int16 ({known.min():g}..{known.max():g})")
-    valid = ~invalid_samples(values, rate_hz)
-    return Recording(name, np.rint(_fill(values)).astype(np.int16), valid, rate_hz)
+    return values
+
+
+def _read_rows(source: Path, by: str) -> tuple[npt.NDArray[Any], list[str] | None]:
+    """The recordings of a file of arrays, and whose each is."""
+    if source.suffix.lower() != ".npz":
+        return read_array(source), None
+    with _open_npz(source) as archive:
+        names = [name for name in archive.files if name not in _OWNERS]
+        tables = [name for name in names if archive[name].ndim == 2]
+        name = next((name for name in _ROWS if name in names), None)
+        if name is None and len(names) == 1:
+            name = names[0]
+        elif name is None and len(tables) == 1:
+            name = tables[0]
+        if name is None:
+            raise InputError(f"{source}: holds {sorted(archive.files)}; expected recordings [N, M] as 'frames'")
+        return np.asarray(archive[name]), _owners(archive, source, by)
+
+
+@contextmanager
+def _open_npz(source: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    if not source.is_file():
+        raise InputError(f"{source}: {'is a folder' if source.is_dir() else 'no such file'}; expected recordings")
+    try:
+        with np.load(source, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise InputError(f"{source}: is no .npz archive")
+            yield archive
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"{source}: cannot be read as .npz ({reason})") from error
+
+
+def _owners(archive: np.lib.npyio.NpzFile, source: Path, by: str) -> list[str] | None:
+    name = next((name for name in sorted(_OWNERS, key=lambda name: name != by) if name in archive.files), None)
+    if name is None:
+        return None
+    values = np.asarray(archive[name])
+    if values.ndim != 1 or values.dtype.kind not in "iuUS":
+        raise InputError(
+            f"{source}: {name} is {values.dtype} {values.shape}; expected names or numbers [N], one per recording"
+        )
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]

@@ -109,3 +109,68 @@ def test_total_loss_is_reconstruction_plus_quantiser(small):
     output = np.asarray(model(frames))
     expected = np.mean((output - frames) ** 2) + sum(float(loss) for loss in model.losses)
     assert total == pytest.approx(float(expected), rel=1e-5)
+
+
+@pytest.mark.parametrize("use_ema", [False, True])
+def test_saved_model(nn, use_ema, tmp_path):
+    from edgecodec.nn.backend import import_tensorflow, quiet
+
+    tf = import_tensorflow()
+    _, _, _, model = nn.build_rvq_autoencoder(
+        64, embedding_dim=4, latent_width=8, num_stages=2, base_filters=8, use_ema=use_ema
+    )
+    frames = np.random.default_rng(0).normal(size=(3, 1, 64, 1)).astype(np.float32)
+    expected = np.asarray(model(frames))
+    with quiet():
+        tf.saved_model.save(model, str(tmp_path / "saved"))
+        model.export(str(tmp_path / "exported"), verbose=False)
+    saved = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    assert np.asarray(next(iter(saved(tf.constant(frames)).values()))) == pytest.approx(expected, abs=1e-5)
+    exported = tf.saved_model.load(str(tmp_path / "exported"))
+    assert np.asarray(exported.serve(tf.constant(frames))) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("use_ema", [False, True])
+def test_mixed_precision_trains_codebooks_in_float32(nn, use_ema, tmp_path):
+    from edgecodec.nn.backend import import_keras
+
+    keras = import_keras()
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        encoder, rvq, _, model = nn.build_rvq_autoencoder(
+            64, embedding_dim=4, latent_width=8, num_stages=2, base_filters=8, use_ema=use_ema
+        )
+        assert encoder.layers[1].compute_dtype == "float16"
+        model.compile(optimizer="adam", loss="mse")
+        frames = np.random.default_rng(0).normal(size=(16, 1, 64, 1)).astype(np.float32)
+        before = rvq.codebooks
+        model.fit(frames, frames, epochs=2, batch_size=8, verbose=0)
+        assert rvq.compute_dtype == "float32"
+        assert all(book.dtype == np.float32 for book in rvq.codebooks)
+        assert all(np.all(np.isfinite(book)) for book in rvq.codebooks)
+        assert any(np.any(old != new) for old, new in zip(before, rvq.codebooks, strict=True))
+        # Indices are those of a float32 search of the same latents.
+        latent = np.asarray(encoder(frames)).astype(np.float32)
+        flat, book = latent.reshape(-1, 4).astype(np.float64), rvq.codebooks[0].astype(np.float64)
+        nearest = np.argmin(((flat[:, None] - book) ** 2).sum(axis=2), axis=1)
+        assert np.array_equal(np.asarray(rvq.encode(latent)[0]), nearest)
+        model.save(tmp_path / "model.keras")
+        again = keras.models.load_model(tmp_path / "model.keras")
+        assert np.asarray(again(frames)) == pytest.approx(np.asarray(model(frames)), abs=1e-2)
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
+def test_context_blocks_widen_what_is_decoded_from(nn):
+    plain, wide = (nn.build_decoder_2d(64, base=8, embedding_dim=4, num_stages=3, context_blocks=n) for n in (0, 2))
+    assert plain.count_params() < wide.count_params()
+    latent = np.zeros((1, 1, 8, 4), np.float32)
+    touched = latent.copy()
+    touched[0, 0, 0] = 1.0
+
+    def reach(decoder):
+        # The head's layer norm works sample by sample, so what changes is what the position reaches.
+        changed = np.flatnonzero(np.any(np.asarray(decoder(latent) != decoder(touched))[0, 0], axis=-1))
+        return changed.max()
+
+    assert reach(wide) > reach(plain)

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.nn.config import load_config, parse_config, preset_path
+from edgecodec.nn import compute_compression_stats
+from edgecodec.nn.config import load_config, parse_config, preset_names, preset_path
 
 
 def _write(tmp_path, text):
@@ -24,7 +27,7 @@ model: {embedding_dim: 8, latent_width: 128, num_levels: 3, num_stages: 2, base_
     assert config.model.latent_width == 128
     assert config.model.decoder_block_norm == "batch"
     assert config.data.frame_size == 320
-    assert load_config(_write(tmp_path, "")).model.latent_width == 256
+    assert load_config(_write(tmp_path, "seed: 2")).model.latent_width == 256
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,19 @@ model: {embedding_dim: 8, latent_width: 128, num_levels: 3, num_stages: 2, base_
         ("data: {train: [data], test: [data]}", "share data"),
         ("data: {gaussian_noise: [0.2, 0.1]}", "gaussian_noise"),
         ("data: {epsilon: .nan}", r"data\.epsilon"),
+        ("data: {split: {test: nobody}}", r"data\.split\.test is 'nobody': expected a list of people"),
+        ("data: {split: {test: 1.5}}", r"data\.split\.test is 1\.5"),
+        ("data: {files: [a.npz], train: [b.npz]}", "give it or data.train and data.test, not both"),
+        ("data: {source: synthetic, files: [a.npz]}", r"data\.files is for data\.source files"),
+        ("data: {source: synthetic, cache: {enabled: true}}", r"data\.cache is for data\.source files"),
+        ("data: {source: files, train: [a.npz]}", r"data\.files is missing"),
+        ("model: {codebook_sizes: [4]}", r"codebook_sizes has 1 entries; expected model\.num_levels = 2"),
+        ("model: {revive_dead_codes: true}", "is for the EMA layer"),
+        ("training: {selection_metric: loss}", r"training\.selection_metric is 'loss'"),
+        ("output: {wandb: {enabled: true}}", r"output\.wandb\.enabled is True"),
+        ("model: 3", r"model is 3"),
+        ("", "is empty; expected some of the sections data"),
+        ("# nothing", "is empty"),
         ("- 1", "holds a list"),
         ("model: [", "not valid YAML"),
     ],
@@ -67,9 +83,91 @@ def test_paths_are_relative_to_the_file(tmp_path):
 
 
 def test_every_preset_is_valid():
+    ratios = {"04x_ds4_l2": 4, "08x_ds8_l2": 8, "16x_ds16_l2": 16, "32x_ds16_l1": 32}
+    assert set(preset_names()) == {*ratios, "demo"}
     assert load_config(preset_path("demo")).model.num_stages == 3
-    with pytest.raises(InputError, match="expected one of demo"):
-        preset_path("dmo")
+    for name, ratio in ratios.items():
+        config = load_config(preset_path(name), data=Path("anything"))
+        stats = compute_compression_stats(
+            config.data.frame_size,
+            bit_depth=16,
+            latent_width=config.model.latent_width,
+            num_levels=config.model.num_levels,
+            downsample_factor=2**config.model.num_stages,
+        )
+        assert stats["compression_ratio"] == ratio
+        with pytest.raises(InputError, match=r"data\.files is missing: .*--data"):
+            load_config(preset_path(name))
+    with pytest.raises(InputError, match=r"'08x_ds8'; did you mean 08x_ds8_l2\?"):
+        preset_path("08x_ds8")
+
+
+SEED_PIPELINE = """
+run_name: ppg_16x
+data:
+  datasets_dir: datasets
+  dataset_glob: "*.npz"
+  sampling_rate: 64
+  frame_size: 320
+  batch_size: 128
+  buffer_size: 20000
+  steps_per_epoch: 50
+  epochs: 2
+  gaussian_noise: [0.0, 0.1]
+  shuffle_seed: 7
+  cache: {enabled: true, cache_root: cache, auto_build: true}
+model:
+  embedding_dim: 16
+  latent_width: 256
+  num_levels: 2
+  num_stages: 4
+  base_filters: 32
+  multiplier: 1.25
+  beta: 0.25
+  encoder_block_norm: batch
+  encoder_head_norm: none
+  decoder_block_norm: none
+  decoder_head_norm: layer
+training:
+  learning_rate: 1.0e-3
+  lr_schedule: {enabled: true, type: cosine_restarts, first_decay_steps: 100, t_mul: 2.0, m_mul: 0.8, alpha: 0.05}
+  early_stop_patience: 5
+  selection_metric: val_mse
+  validation_steps: 20
+evaluation: {input_bit_depth: 16}
+output: {results_root: results, wandb: {enabled: false}}
+"""
+
+
+def test_configuration_of_the_seed_pipeline(tmp_path):
+    config = load_config(_write(tmp_path, SEED_PIPELINE))
+    assert config.data.source == "files"
+    assert config.data.pool == [str(tmp_path / "datasets" / "*.npz")]
+    assert config.data.cache.cache_root == str(tmp_path / "cache")
+    assert config.training.lr_schedule.alpha == 0.05
+    assert [remark.split()[0] for remark in config.without_effect()] == [
+        "data.buffer_size",
+        "training.validation_steps",
+        "output.results_root",
+    ]
+
+
+def test_data_and_single_keys_replace_the_files(tmp_path):
+    path = _write(tmp_path, SEED_PIPELINE)
+    config = load_config(path, data=tmp_path / "mine", settings=["data.epochs=3", "data.split.test=last 2"])
+    assert config.data.pool == [str(tmp_path / "mine")]
+    assert (config.data.epochs, config.data.split.test) == (3, "last 2")
+    for setting, message in {
+        "data.epochs": "expected KEY=VALUE",
+        "=3": "expected KEY=VALUE",
+        "data.epocs=3": r"unknown key data\.epocs; did you mean data\.epochs\?",
+        "data.epochs=[": "not valid YAML",
+        "data.epochs.x=1": "epochs is no section",
+        "data.epochs=many": r"data\.epochs is 'many'",
+    }.items():
+        with pytest.raises(InputError, match=message) as error:
+            load_config(path, settings=[setting])
+        assert "\n" not in str(error.value)
 
 
 def test_parse_names_its_source():

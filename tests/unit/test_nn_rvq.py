@@ -190,3 +190,45 @@ def test_float32_under_mixed_precision(nn, layer):
         keras.config.set_dtype_policy("float32")
     assert made.codebooks[0].dtype == np.float32
     assert y.dtype.name == "float32"
+
+
+def test_dead_codes_move_to_the_farthest_residuals(nn):
+    # Decay 1/2, two codes in use and two dead; no smoothing worth counting.
+    layer = nn.EmaResidualVectorQuantizer(1, 4, 1, ema_decay=0.5, epsilon=1e-12, revive_threshold=0.3)
+    layer.build((None, 1))
+    layer.set_codebooks([np.array([[0.0], [10.0], [100.0], [200.0]], np.float32)])
+    x = np.array([[-1.0], [1.0], [3.0], [9.0], [12.0], [14.0]], np.float32)
+    layer(x, training=True)
+    # Counts 0.5 + 3/2 = 2 for the codes in use, 0.5 for the others; mean 1.25, and 0.5 is above 0.3 of it.
+    assert layer.codebooks[0][2:, 0] == pytest.approx([100.0, 200.0])
+    codes = layer.codebooks[0][:2, 0]
+    # Sums 0.5 * 0 + 3/2 and 0.5 * 10 + 35/2, over counts of 2.
+    assert codes == pytest.approx([0.75, 11.25])
+    layer(x, training=True)
+    # Counts 2.5, 2.5, 0.25, 0.25; mean 1.375, threshold 0.4125: both are dead. Farthest from their codes 0.75 and
+    # 11.25 are 14 (2.75) and 3 (2.25; as far as 9, and first).
+    assert layer.codebooks[0][2:, 0] == pytest.approx([14.0, 3.0])
+    counts = next(weight for weight in layer.weights if weight.name == "ema_count_l1")
+    assert np.asarray(counts) == pytest.approx([2.5, 2.5, 1.375, 1.375])
+
+
+def test_revival_finds_a_use_for_every_code(nn):
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(512, 2)).astype(np.float32)
+    used = {}
+    for threshold in (0.0, 0.05):
+        layer = nn.EmaResidualVectorQuantizer(1, 32, 2, ema_decay=0.9, revive_threshold=threshold)
+        layer.build((None, 2))
+        layer.set_codebooks([np.concatenate([x[:4], np.full((28, 2), 50.0, np.float32)])])
+        for _ in range(100):
+            layer(x, training=True)
+        used[threshold] = len(np.unique(np.asarray(layer.encode(x)[0])))
+    assert used == {0.0: 4, 0.05: 32}
+
+
+def test_revival_is_kept_by_the_configuration(nn):
+    layer = nn.EmaResidualVectorQuantizer(1, 4, 2, revive_threshold=0.1)
+    assert nn.EmaResidualVectorQuantizer.from_config(layer.get_config()).revive_threshold == 0.1
+    for threshold in (-0.1, 1.0, float("nan")):
+        with pytest.raises(ValueError, match="revive_threshold"):
+            nn.EmaResidualVectorQuantizer(1, 4, 2, revive_threshold=threshold)

@@ -1,12 +1,17 @@
 import csv
 import json
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.nn.config import DataConfig, parse_config
-from edgecodec.nn.training import CropSampler, load_data, train
+from edgecodec.nn.data import CropSampler, load_data
+from edgecodec.nn.trainer import learning_rate
+from edgecodec.nn.training import train
 from edgecodec.signal.sources import Recording
 from tests.tools import require
 
@@ -78,11 +83,159 @@ def test_interruption_leaves_nothing(smoke_config, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_interruption_after_an_epoch_leaves_a_checkpoint(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    whole = tmp_path / "whole"
+    train(_resumable(smoke_config), whole)
+    run = tmp_path / "run"
+    for last in (1, 7, 10):
+        with pytest.raises(KeyboardInterrupt):
+            train(_resumable(smoke_config), run, progress=_stop_after(last), resume=True)
+    assert [path.name for path in tmp_path.iterdir() if path != whole] == ["run.checkpoint.npz"]
+    seen = []
+    summary = train(_resumable(smoke_config), run, progress=lambda *call: seen.append(call[0]), resume=True)
+    assert seen == [10, 11, 12], "two of three epochs were done"
+    assert summary.steps == 12
+    for name in FILES - {"run.json"}:
+        assert (run / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not (tmp_path / "run.checkpoint.npz").exists()
+
+
+def _resumable(smoke_config):
+    training = {"rate_loss": {"weight": 1e-3, "channels": 4}, "derivative_loss": {"enabled": True}}
+    return _config(smoke_config, data={"epochs": 4}, training=training)
+
+
+def _stop_after(last):
+    def stop(done, total, metrics):
+        if done >= last:
+            raise KeyboardInterrupt
+
+    return stop
+
+
+def test_killed_process_resumes_to_the_same_result(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    config = tmp_path / "config.json"  # JSON is YAML
+    config.write_text(json.dumps(smoke_config), encoding="utf-8")
+    train(config, tmp_path / "whole")
+    program = (
+        "import os, signal, sys\n"
+        "from edgecodec.nn.training import train\n"
+        "def kill(done, total, metrics):\n"
+        "    if done == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(sys.argv[1], sys.argv[2], progress=kill)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, config, tmp_path / "run"], check=False, timeout=120)
+    assert killed.returncode == -signal.SIGKILL
+    assert (tmp_path / "run.checkpoint.npz").exists()
+    train(config, tmp_path / "run", resume=True)
+    for name in FILES - {"run.json"}:
+        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+
+
+def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    run, checkpoint = tmp_path / "run", tmp_path / "run.checkpoint.npz"
+    with pytest.raises(KeyboardInterrupt):
+        train(_config(smoke_config), run, progress=_stop_after(4))
+    good = checkpoint.read_bytes()
+    with pytest.raises(InputError, match="another configuration"):
+        train(_config(smoke_config, training={"learning_rate": 2e-3}), run, resume=True)
+    for bad in (b"", good[:1000], b"x" * 100):
+        checkpoint.write_bytes(bad)
+        with pytest.raises(InputError, match="no readable checkpoint"):
+            train(_config(smoke_config), run, resume=True)
+    assert not run.exists()
+    assert checkpoint.read_bytes() == b"x" * 100
+    train(_config(smoke_config), run)
+    assert not checkpoint.exists()
+
+
+def test_early_stop(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    # Without learning nothing gets better after the first epoch: it and two more.
+    config = _config(
+        smoke_config,
+        data={"epochs": 9},
+        model={"use_ema": False},
+        training={"learning_rate": 1e-30, "kmeans_start_steps": 0, "early_stop_patience": 2},
+    )
+    assert train(config, tmp_path / "run").steps in (9, 12)
+
+
+def test_divergence_is_said(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    config = _config(smoke_config, data={"epochs": 200}, training={"learning_rate": 1e38})
+    with pytest.raises(InputError, match=r"training diverged: the loss is .* lower training\.learning_rate"):
+        train(config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_logs(smoke_config, tmp_path):
+    require("module:tensorflow", "module:scipy")
+    config = _config(smoke_config, output={"tensorboard": str(tmp_path / "logs")})
+    train(config, tmp_path / "run")
+    (events,) = (tmp_path / "logs" / "smoke").iterdir()
+    import tensorflow as tf
+
+    tags = {}
+    for record in tf.data.TFRecordDataset(str(events)).as_numpy_iterator():
+        event = tf.compat.v1.Event.FromString(record)
+        for value in event.summary.value:
+            tags.setdefault(value.tag, []).append((event.step, float(tf.make_ndarray(value.tensor))))
+    with (tmp_path / "run" / "history.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert set(tags) == set(rows[0]) - {"step"} == {"learning_rate", "mse", "val_mse"}
+    assert tags["mse"] == [(int(row["step"]), pytest.approx(float(row["mse"]))) for row in rows]
+
+
+def test_split_by_person_keeps_their_frames(tmp_path):
+    require("module:tensorflow", "module:scipy")
+    document = {
+        "data": {
+            "source": "synthetic",
+            "synthetic": {"people": 5, "seconds": 20},
+            "frame_size": 64,
+            "batch_size": 4,
+            "steps_per_epoch": 2,
+            "epochs": 2,
+            "split": {"validation": "last 1", "test": "last 2"},
+        },
+        "model": {"embedding_dim": 4, "latent_width": 8, "num_stages": 2, "base_filters": 8},
+        "output": {"calibration_frames": 10, "train_frames": 30},
+    }
+    train(parse_config(document, "test"), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} == FILES | {"validation.npz", "train.npz"}
+    split = json.loads((tmp_path / "run" / "run.json").read_text())["split"]
+    assert split == {
+        "train": ["synthetic0", "synthetic1"],
+        "validation": ["synthetic2"],
+        "test": ["synthetic3", "synthetic4"],
+    }
+    shapes = {name: np.load(tmp_path / "run" / f"{name}.npz")["frames"].shape for name in ("validation", "train")}
+    assert shapes == {"validation": (20, 64), "train": (30, 64)}
+
+
+def test_schedule():
+    config = parse_config({"training": {"learning_rate": 2.0, "lr_schedule": {"alpha": 0.1}}}, "test")
+    assert learning_rate(config, 0.0, 49) == pytest.approx(1.0)
+    assert learning_rate(config, 0.5, 1000) == pytest.approx(2 * (0.1 + 0.9 / 2))
+    assert learning_rate(config, 1.0, 2000) == pytest.approx(0.2)
+    restarts = {"type": "cosine_restarts", "first_decay_steps": 1000, "t_mul": 2, "m_mul": 0.5, "alpha": 0.0}
+    config = parse_config({"training": {"learning_rate": 2.0, "lr_schedule": restarts}}, "test")
+    # Periods begin at 0, 1000 and 3000, of heights 2, 1 and a half.
+    assert [learning_rate(config, 0.0, step) for step in (500, 1000, 2000, 3000)] == pytest.approx([1, 1, 0.5, 0.5])
+    config = parse_config({"training": {"learning_rate": 2.0, "lr_schedule": {"enabled": False}}}, "test")
+    assert learning_rate(config, 0.9, 2000) == 2.0
+
+
 def test_validation_and_test_stay_apart_from_training(smoke_config):
-    config = _config(smoke_config).data
+    config = _config(smoke_config)
     data = load_data(config)
-    assert [len(part.samples) for part in data.train] == [512] * 4
-    rows = np.load(config.train[0])
+    assert [len(part.samples) for part in data.train_recordings()] == [512] * 4
+    assert not data.by_person
+    rows = np.load(config.data.train[0])
     windows = {row[start : start + 64].tobytes() for row in rows for start in range(512, 577)}
     assert len(data.validation) > 0
     assert all(frame.tobytes() in windows for frame in data.validation)
@@ -92,16 +245,16 @@ def test_too_little_data(smoke_config, tmp_path):
     np.save(tmp_path / "short.npy", np.arange(50))
     short = str(tmp_path / "short.npy")
     with pytest.raises(InputError, match=r"data\.train"):
-        load_data(_config(smoke_config, data={"train": [short]}).data)
+        load_data(_config(smoke_config, data={"train": [short]}))
     with pytest.raises(InputError, match=r"data\.test"):
-        load_data(_config(smoke_config, data={"test": [short]}).data)
+        load_data(_config(smoke_config, data={"test": [short]}))
     with pytest.raises(InputError, match="validation_fraction"):
-        load_data(_config(smoke_config, data={"validation_fraction": 0.01}).data)
+        load_data(_config(smoke_config, data={"validation_fraction": 0.01}))
 
 
 def test_unknown_heartpy_recording():
     with pytest.raises(InputError, match="'data4'"):
-        load_data(DataConfig(train=["data4"]))
+        load_data(parse_config({"data": {"train": ["data4"]}}, "test"))
 
 
 def _sampler(**settings):
