@@ -18,7 +18,7 @@ from edgecodec.errors import BuildError, EdgecodecError
 PROGRAM = "edgecodec"
 UNDECIDED = 2
 COMMANDS = {
-    "train": "Train a codec from a YAML configuration.",
+    "train": "Train a codec from a YAML configuration or a preset.",
     "quantize": "Make a deployable INT8 bundle from a trained codec.",
     "inspect": "Show layers, sizes, rates and memory of a bundle.",
     "generate": "Write the C library of a bundle.",

@@ -144,7 +144,8 @@ def test_mixed_precision_trains_codebooks_in_float32(nn, use_ema, tmp_path):
         model.compile(optimizer="adam", loss="mse")
         frames = np.random.default_rng(0).normal(size=(16, 1, 64, 1)).astype(np.float32)
         before = rvq.codebooks
-        model.fit(frames, frames, epochs=2, batch_size=8, verbose=0)
+        # Steps are left out until the loss scale is low enough for float16.
+        model.fit(frames, frames, epochs=15, batch_size=8, verbose=0)
         assert rvq.compute_dtype == "float32"
         assert all(book.dtype == np.float32 for book in rvq.codebooks)
         assert all(np.all(np.isfinite(book)) for book in rvq.codebooks)
