@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 BOARD ?= mps2-an386
 OUT ?= edgecodec-demo
 PYTEST_ARGS ?=
-C_SOURCES := $(shell find firmware tests -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
+C_SOURCES := $(shell find firmware tests tools -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check lint format types wheel golden clean

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,10 +48,20 @@ def command(streams: Streams, bundle: Path, board: str, output: Path, optimize: 
     )
 
 
+def memory_facts(memory: dict[str, Any], board: Board) -> dict[str, str]:
+    """Lines about a firmware's flash and RAM, of :meth:`edgecodec.device.build.Firmware.memory`."""
+    variables = memory["data"] + memory["bss"]
+    return {
+        "flash": f"{memory['flash_bytes']:,} of {board.memory.flash.length:,} bytes (code {memory['text']:,}, "
+        f"constants {memory['rodata']:,}, initial values {memory['data']:,})",
+        "RAM": f"{memory['ram_bytes']:,} of {board.memory.ram.length:,} bytes (codec "
+        f"{memory['codec_state_bytes']:,}, variables {variables:,} in all, stack {memory['stack']:,})",
+    }
+
+
 def _show(console: Console, firmware: Firmware, board: Board) -> None:
     from edgecodec.cli.tables import facts, table
 
-    flash, ram = board.memory.flash.length, board.memory.ram.length
     facts(
         console,
         {
@@ -59,11 +69,8 @@ def _show(console: Console, firmware: Firmware, board: Board) -> None:
             "board": firmware.board,
             "digest": firmware.bundle_digest,
             "compiler": firmware.compiler,
-            "flash": f"{firmware.flash_bytes:,} of {flash:,} bytes (code {firmware.text:,}, "
-            f"constants {firmware.rodata:,}, initial values {firmware.data:,})",
-            "RAM": f"{firmware.ram_bytes:,} of {ram:,} bytes (codec {firmware.codec_state_bytes:,}, "
-            f"variables {firmware.data + firmware.bss:,} in all, stack {firmware.stack:,})",
-        },
+        }
+        | memory_facts(firmware.memory(), board),
     )
     console.print()
     table(

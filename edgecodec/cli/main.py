@@ -25,6 +25,7 @@ COMMANDS = {
     "verify-host": "Compare the C on this machine with reference and oracles.",
     "build-firmware": "Build a bundle's firmware for a board.",
     "flash-and-verify": "Run a bundle on a board and compare every index.",
+    "profile": "Show what each layer costs on a board.",
     "decode": "Turn codebook indices back into PPG.",
     "evaluate": "Measure a bundle's quality and rate beside a DCT's.",
     "boards": "List the boards that firmware can be built for.",

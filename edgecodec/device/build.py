@@ -83,6 +83,11 @@ class Firmware:
         """Variables and reserved stack."""
         return self.data + self.bss + self.stack
 
+    def memory(self) -> dict[str, Any]:
+        """Sizes in bytes by name."""
+        names = ("text", "rodata", "data", "bss", "stack", "codec_state_bytes", "flash_bytes", "ram_bytes")
+        return {name: getattr(self, name) for name in names}
+
     def to_json(self) -> dict[str, Any]:
         """The document of ``build-report.json``, the same bytes for the same build."""
         return asdict(self) | {

@@ -42,7 +42,7 @@ _HELLO_INTERVAL_S = 0.25
 _MAX_TIMEOUTS = 4
 _MAX_ATTEMPTS = 16
 """Of one frame. One burst of noise is often told as several damaged messages, each of which repeats a frame."""
-_READ_BACK = {"input": ReadBack.INPUT, "latent": ReadBack.LATENT}
+_READ_BACK = {"input": ReadBack.INPUT, "latent": ReadBack.LATENT, "layers": ReadBack.LAYERS}
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,20 @@ class Costs:
     def total(self) -> float:
         """All three stages."""
         return self.normalize + self.encoder + self.rvq
+
+
+@dataclass(frozen=True)
+class LayerCosts:
+    """Mean cost of a frame part by part, without what it costs to read the counter."""
+
+    unit: str
+    """As :attr:`Costs.unit`."""
+    normalize: float
+    layers: tuple[float, ...]
+    """Of each layer of the encoder."""
+    rvq: float
+    packet: float
+    """Putting together the reply that carries the indices, CRC included."""
 
 
 @dataclass
@@ -110,6 +124,7 @@ class BoardExecutor:
         self._reader = MessageReader(longest_reply_bytes(self._shape))
         self._seq = random.randrange(NO_SEQ)
         self._tick_sums = np.zeros(3, np.uint64)
+        self._layer_ticks: list[tuple[int, ...]] = []
         self.statistics = LinkStatistics()
 
     def __enter__(self) -> BoardExecutor:
@@ -147,7 +162,20 @@ class BoardExecutor:
         if frames == 0:
             return None
         normalize, encoder, rvq = (float(ticks) * self.hello.per_tick / frames for ticks in self._tick_sums)
-        return Costs("cycles" if self.hello.counts_cycles else "instructions", normalize, encoder, rvq)
+        return Costs(self._unit, normalize, encoder, rvq)
+
+    @property
+    def layer_costs(self) -> LayerCosts | None:
+        """Mean cost of the frames run with ``"layers"`` wanted; None before the first."""
+        if not self._layer_ticks:
+            return None
+        means = np.mean(self._layer_ticks, axis=0) * self.hello.per_tick
+        normalize, *layers, rvq, packet = (float(mean) for mean in means)
+        return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet)
+
+    @property
+    def _unit(self) -> str:
+        return "cycles" if self.hello.counts_cycles else "instructions"
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages`."""
@@ -162,6 +190,9 @@ class BoardExecutor:
     ) -> Stages:
         """Encode int16 ``[N, T]`` and read back the stages ``want`` besides the indices.
 
+        With ``"layers"`` in ``want``, each layer is timed for :attr:`layer_costs`, which makes the encoder as a
+        whole a little dearer.
+
         ``progress(done, total)`` is called after each frame. Raises InputError for frames that do not fit,
         LinkError when the board goes away or stays silent (with the number of frames done), DeviceError when it
         refuses a request.
@@ -173,11 +204,20 @@ class BoardExecutor:
         result = self._empty(len(frames), read_back)
         for done, (index, reply) in enumerate(self._run(frames, read_back), start=1):
             _store(result, index, reply)
-            self._tick_sums += np.array(reply.ticks, np.uint64)
+            self._count(reply)
             self.statistics.frames += 1
             if progress:
                 progress(done, len(frames))
         return result
+
+    def _count(self, reply: EncodeReply) -> None:
+        self._tick_sums += np.array(reply.ticks, np.uint64)
+        if reply.layers is not None:
+            normalize, _, rvq = reply.ticks
+            parts = (normalize, *reply.layers.layers, rvq, reply.layers.packet)
+            if self._layer_ticks and len(self._layer_ticks[0]) != len(parts):
+                raise DeviceError(f"port {self._port}: the firmware has {len(parts) - 3} layers, and had others before")
+            self._layer_ticks.append(tuple(ticks - reply.layers.empty for ticks in parts))
 
     def _empty(self, count: int, read_back: ReadBack) -> Stages:
         shape = self._shape

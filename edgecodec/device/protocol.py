@@ -26,6 +26,9 @@ _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
 _HELLO = struct.Struct("<BBBB32sHHHHIIII")
 _ENCODE = struct.Struct("<BBiQIII")
+_LAYERS = struct.Struct("<IIB")
+_TICKS = struct.Struct("<I")
+_MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
 
 
@@ -51,11 +54,13 @@ class Status(IntEnum):
 
 
 class ReadBack(IntFlag):
-    """Stages that ENCODE's reply carries besides the indices."""
+    """What ENCODE's reply carries besides the indices."""
 
     NONE = 0
     INPUT = 1
     LATENT = 2
+    LAYERS = 4
+    """Ticks of each layer of the encoder."""
 
 
 @dataclass(frozen=True)
@@ -115,6 +120,18 @@ class HelloReply:
 
 
 @dataclass(frozen=True)
+class LayerTicks:
+    """Ticks of the parts of one frame."""
+
+    empty: int
+    """Of nothing: what each other figure has on top for reading the counter."""
+    packet: int
+    """Of putting together the reply with the indices alone, CRC included."""
+    layers: tuple[int, ...]
+    """Of each layer of the encoder."""
+
+
+@dataclass(frozen=True)
 class EncodeReply:
     """One encoded frame."""
 
@@ -130,6 +147,7 @@ class EncodeReply:
     """``[T]``"""
     latent: npt.NDArray[np.int8] | None
     """``[P, D]``"""
+    layers: LayerTicks | None
 
 
 def encode_message(message: Message) -> bytes:
@@ -187,7 +205,9 @@ class MessageReader:
 def longest_reply_bytes(shape: Shape) -> int:
     """Encoded bytes of the longest reply of a codec of that shape, delimiter excluded."""
     hello = _HELLO.size + 2 * 256
-    encode = _ENCODE.size + 2 * shape.positions * shape.levels + shape.samples + shape.positions * shape.latent_channels
+    layers = _LAYERS.size + _TICKS.size * _MAX_LAYERS
+    stages = 2 * shape.positions * shape.levels + shape.samples + shape.positions * shape.latent_channels
+    encode = _ENCODE.size + stages + layers
     body = _SHORTEST + max(hello, encode)
     return int(cobs.max_encoded_length(body))
 
@@ -229,24 +249,38 @@ def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:
     index_count = shape.positions * shape.levels
     latent_count = shape.positions * shape.latent_channels
     read_back = ReadBack(payload[1]) if len(payload) > 1 else ReadBack.NONE
+    layers_at = _ENCODE.size + 2 * index_count
     counts = (
         _ENCODE.size,
         2 * index_count,
+        _layers_bytes(payload[layers_at:]) if read_back & ReadBack.LAYERS else 0,
         shape.samples if read_back & ReadBack.INPUT else 0,
         latent_count if read_back & ReadBack.LATENT else 0,
     )
     if len(payload) != sum(counts):
         raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {sum(counts)}")
     _, _, total, variance, *ticks = _ENCODE.unpack_from(payload)
-    _, indices, frame, latent = np.split(np.frombuffer(payload, np.uint8), np.cumsum(counts)[:-1])
+    _, indices, layers, frame, latent = np.split(np.frombuffer(payload, np.uint8), np.cumsum(counts)[:-1])
     return EncodeReply(
         total,
         variance,
         (ticks[0], ticks[1], ticks[2]),
         indices.view("<u2").astype(np.uint16).reshape(shape.positions, shape.levels),
-        frame.view(np.int8) if counts[2] else None,
-        latent.view(np.int8).reshape(shape.positions, shape.latent_channels) if counts[3] else None,
+        frame.view(np.int8) if counts[3] else None,
+        latent.view(np.int8).reshape(shape.positions, shape.latent_channels) if counts[4] else None,
+        _layer_ticks(layers.tobytes()) if counts[2] else None,
     )
+
+
+def _layers_bytes(data: bytes) -> int:
+    """Bytes that the ticks of the layers take, by their count; as many as their shortest form when they end early."""
+    count = data[_LAYERS.size - 1] if len(data) >= _LAYERS.size else 0
+    return _LAYERS.size + _TICKS.size * count
+
+
+def _layer_ticks(data: bytes) -> LayerTicks:
+    empty, packet, _ = _LAYERS.unpack_from(data)
+    return LayerTicks(empty, packet, tuple(ticks for (ticks,) in _TICKS.iter_unpack(data[_LAYERS.size :])))
 
 
 def _take_text(data: bytes) -> tuple[str, bytes]:

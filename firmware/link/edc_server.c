@@ -12,7 +12,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the link is little-en
 enum { HELLO = 0x01, ENCODE = 0x02, REPLY = 0x80, ERROR = 0xFF };
 enum { STATUS_OK, STATUS_BAD_FRAME, STATUS_BAD_TYPE, STATUS_BAD_LENGTH, STATUS_BAD_FLAGS };
 enum { ENGINE_NATIVE = 0 };
-enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAGS_KNOWN = FLAG_INPUT | FLAG_LATENT };
+enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 
 #define NO_SEQ 0xFFFFu
 #define DIGEST_BYTES 32u
@@ -20,9 +20,13 @@ enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAGS_KNOWN = FLAG_INPUT | FLAG_LATENT }
 #define MODEL_INDICES (EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS)
 #define MODEL_LATENT (EDC_MODEL_POSITIONS * EDC_MODEL_LATENT_CHANNELS)
 
+_Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
+
 /* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. */
 #define HELLO_BYTES_MAX (60u + 2u * (1u + EDC_SERVER_TEXT_MAX))
-#define ENCODE_BYTES_MAX (26u + 2u * MODEL_INDICES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
+#define LAYERS_BYTES (9u + 4u * EDC_MODEL_LAYERS)
+#define ENCODE_BYTES_MAX                                                                           \
+  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
 
 /* The longest request, laid out so that the frame is aligned. */
@@ -87,6 +91,19 @@ static void answer_hello(void) {
   put_text(server_config->version);
 }
 
+/* The encoder layer by layer; its count and ticks come at `place` of the reply. */
+static void time_layers(size_t place) {
+  const size_t end = reply_count;
+  reply_count = place;
+  put_u8(EDC_MODEL_LAYERS);
+  for (uint32_t layer = 0; layer < EDC_MODEL_LAYERS; ++layer) {
+    uint32_t start = edc_port_ticks();
+    edc_model_layer(&model, layer);
+    put_u32(edc_port_ticks() - start);
+  }
+  reply_count = end;
+}
+
 static void answer_encode(void) {
   uint8_t flags = request.encode.flags;
   put_u8(STATUS_OK);
@@ -99,13 +116,18 @@ static void answer_encode(void) {
 
   /* The input lives only until the encoder runs, so it is copied to its place at the end now. */
   size_t front = reply_count;
-  reply_count += 24u + 2u * MODEL_INDICES;
+  const size_t layers = front + 24u + 2u * MODEL_INDICES;
+  reply_count = layers + (flags & FLAG_LAYERS ? LAYERS_BYTES : 0u);
   if (flags & FLAG_INPUT) {
     put_bytes(edc_model_input(&model), EDC_MODEL_FRAME_SAMPLES);
   }
 
   start = edc_port_ticks();
-  edc_model_infer(&model);
+  if (flags & FLAG_LAYERS) {
+    time_layers(layers + 8u);
+  } else {
+    edc_model_infer(&model);
+  }
   uint32_t ticks_encoder = edc_port_ticks() - start;
   if (flags & FLAG_LATENT) {
     put_bytes(edc_model_latent(&model), MODEL_LATENT);
@@ -117,12 +139,21 @@ static void answer_encode(void) {
 
   size_t end = reply_count;
   reply_count = front;
+  start = edc_port_ticks();
   put_u32((uint32_t)stats.sum);
   put_u64(stats.variance);
   put_u32(ticks_normalize);
   put_u32(ticks_encoder);
   put_u32(ticks_rvq);
   put_bytes(indices, sizeof indices);
+  if (flags & FLAG_LAYERS) {
+    /* What it takes to send indices alone. The CRC lies where the ticks come. */
+    (void)edc_link_seal(reply, reply_count);
+    uint32_t ticks_packet = edc_port_ticks() - start;
+    start = edc_port_ticks();
+    put_u32(edc_port_ticks() - start);
+    put_u32(ticks_packet);
+  }
   reply_count = end;
 }
 

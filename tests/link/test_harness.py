@@ -306,3 +306,31 @@ def test_use_before_opening_is_an_error() -> None:
     with pytest.raises(LinkError, match="with statement"):
         _ = board.hello
     assert board.costs is None
+
+
+def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer) -> None:
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        assert board.layer_costs is None
+        board.stages(frames(3), want=())
+        assert board.layer_costs is None
+        board.stages(frames(3, seed=1), want=("layers",))
+    # Every interval is one look at the counter: 100 ticks, of which nothing is left.
+    assert board.layer_costs == harness.LayerCosts("instructions", 0.0, (0.0, 0.0, 0.0), 0.0, 0.0)
+
+
+def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:
+    """Of the second frame, the last layer is cut off and the count lowered."""
+
+    def shorten(payload: bytes) -> bytes:
+        nonlocal seen
+        seen += 1
+        at = 26 + 2 * 6 + 8
+        return payload if seen == 1 else payload[:at] + b"\x02" + payload[at + 1 : -4]
+
+    seen = 0
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.ENCODE_REPLY, shorten)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match="has 2 layers, and had others before"),
+    ):
+        board.stages(frames(2), want=("layers",))

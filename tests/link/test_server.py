@@ -15,6 +15,7 @@ from cobs import cobs
 from edgecodec.device.protocol import (
     BadMessage,
     EncodeReply,
+    LayerTicks,
     Message,
     MessageReader,
     MessageType,
@@ -81,6 +82,25 @@ def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> 
             np.testing.assert_array_equal(reply.latent, want.latent[i])
 
 
+@pytest.mark.parametrize("read_back", [ReadBack.LAYERS, ReadBack.LAYERS | BOTH])
+def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) -> None:
+    x = frames(1)
+    want = expected(x)
+    (message,) = read(server.exchange(encode_request(1, read_back, x[0])))
+    reply = parse_encode(message.payload, SHAPE)
+    # Each look at the counter moves it by 100. The encoder's two have those of three layers between them.
+    assert reply.layers == LayerTicks(empty=100, packet=100, layers=(100, 100, 100))
+    assert reply.ticks == (100, 700, 100)
+    np.testing.assert_array_equal(reply.indices, want.indices[0])
+    if read_back & BOTH:
+        assert reply.input is not None
+        assert reply.latent is not None
+        np.testing.assert_array_equal(reply.input, want.input[0])
+        np.testing.assert_array_equal(reply.latent, want.latent[0])
+    else:
+        assert (reply.input, reply.latent) == (None, None)
+
+
 @pytest.mark.parametrize(
     ("type_", "payload", "status"),
     [
@@ -90,7 +110,7 @@ def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> 
         (0x01, b"x", Status.BAD_LENGTH),
         (0x02, b"", Status.BAD_LENGTH),
         (0x02, b"\0" * 2 * SAMPLES, Status.BAD_LENGTH),
-        (0x02, b"\x04" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
+        (0x02, b"\x08" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
         (0x02, b"\x80" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
     ],
 )
@@ -176,7 +196,7 @@ def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
             rng.choice(
                 [
                     hello_request(seq),
-                    encode_request(seq, ReadBack(rng.randrange(4)), frames(1, seq)[0]),
+                    encode_request(seq, ReadBack(rng.randrange(8)), frames(1, seq)[0]),
                     encode_message(Message(rng.randrange(256), seq, rng.randbytes(rng.randrange(300)))),
                     rng.randbytes(rng.randrange(600)) + b"\0",
                 ]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edgecodec.device.protocol import (
     BadMessage,
+    LayerTicks,
     Message,
     MessageReader,
     ReadBack,
@@ -132,7 +133,19 @@ def test_parse_encode() -> None:
     assert reply.latent.tolist() == [[-6, -5, -4], [-3, -2, -1]]
     bare = parse_encode(encode_payload(0), SHAPE)
     assert (bare.input, bare.latent) == (None, None)
+    assert bare.layers is None
     assert parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE).input is None
+
+
+def test_parse_layers() -> None:
+    ticks = struct.pack("<IIBII", 7, 300, 2, 1000, 2**32 - 1)
+    assert parse_encode(encode_payload(4, ticks), SHAPE).layers == LayerTicks(7, 300, (1000, 2**32 - 1))
+    both = parse_encode(encode_payload(6, ticks, b"\1" * 6), SHAPE)
+    assert both.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
+    assert both.latent is not None
+    for wrong in (b"", ticks[:8], ticks[:-1], ticks + b"\0", struct.pack("<IIB", 7, 300, 2)):
+        with pytest.raises(DeviceError, match="bytes; expected"):
+            parse_encode(encode_payload(4, wrong), SHAPE)
 
 
 @given(st.binary(max_size=60))
@@ -145,5 +158,5 @@ def test_longest_reply_holds_every_reply() -> None:
     wire = encode_message(Message(0x81, 1, hello_payload(b"b" * 255, b"v" * 255)))
     assert len(wire) - 1 <= longest_reply_bytes(SHAPE)
     big = Shape(16384, 2048, 8, 64)
-    payload = bytes(26 + 2 * 2048 * 8 + 16384 + 2048 * 64)
+    payload = bytes(26 + 2 * 2048 * 8 + 9 + 4 * 255 + 16384 + 2048 * 64)
     assert len(encode_message(Message(0x82, 1, payload.replace(b"\0", b"x")))) - 1 <= longest_reply_bytes(big)

@@ -159,6 +159,29 @@ void edc_model_infer(edc_model_state *state) {
   edc_conv(&layer4, arena + 0, arena + 400);
 }
 
+void edc_model_layer(edc_model_state *state, uint32_t layer) {
+  int8_t *const arena = state->arena;
+  switch (layer) {
+  case 0:
+    edc_conv_paired(&layer0, arena + 0, arena + 192, state->scratch);
+    break;
+  case 1:
+    edc_conv_paired(&layer1, arena + 192, arena + 0, state->scratch);
+    break;
+  case 2:
+    edc_depthwise_paired(&layer2, arena + 0, arena + 352);
+    break;
+  case 3:
+    edc_conv(&layer3, arena + 352, arena + 0);
+    break;
+  case 4:
+    edc_conv(&layer4, arena + 0, arena + 400);
+    break;
+  default:
+    break;
+  }
+}
+
 void edc_model_quantize(edc_model_state *state, uint16_t *indices) {
   edc_rvq_quantize(&rvq, state->arena + 400, state->residual, indices);
 }

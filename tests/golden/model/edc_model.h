@@ -17,6 +17,7 @@
 #define EDC_MODEL_LEVELS 2           /* L, codebook indices of a position */
 #define EDC_MODEL_LATENT_CHANNELS 6 /* D, entries of a latent vector */
 #define EDC_MODEL_INDEX_COUNT 16     /* P L, indices of a frame */
+#define EDC_MODEL_LAYERS 5           /* of the encoder */
 #define EDC_MODEL_ARENA_BYTES 448
 #define EDC_MODEL_STATE_BYTES 648   /* all RAM the codec needs beside its stack */
 
@@ -41,6 +42,10 @@ int edc_model_encode(edc_model_state *state, const int16_t *frame, uint16_t *ind
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats);
 void edc_model_infer(edc_model_state *state);
 void edc_model_quantize(edc_model_state *state, uint16_t *indices);
+
+/* One layer of edc_model_infer, which runs 0 to EDC_MODEL_LAYERS - 1 in order: to time it or to look
+ * at what lies between. Nothing happens for another number. */
+void edc_model_layer(edc_model_state *state, uint32_t layer);
 
 /* int8 [T], between edc_model_normalize and edc_model_infer. */
 const int8_t *edc_model_input(const edc_model_state *state);

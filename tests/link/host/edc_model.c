@@ -24,6 +24,12 @@ void edc_model_infer(edc_model_state *state) {
   }
 }
 
+void edc_model_layer(edc_model_state *state, uint32_t layer) {
+  if (layer == 2) {
+    edc_model_infer(state);
+  }
+}
+
 void edc_model_quantize(edc_model_state *state, uint16_t *indices) {
   for (int i = 0; i < EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS; ++i) {
     indices[i] = (uint16_t)(256 * (i + 1) + (uint8_t)state->latent[i]);

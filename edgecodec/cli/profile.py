@@ -1,0 +1,105 @@
+"""``edgecodec profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgecodec.cli.options import board_option, bundle_argument, json_option, optimize_option, path, subcommand
+from edgecodec.cli.output import Streams
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgecodec.device.boards import Board
+
+_BAR_CELLS = 24
+
+
+@subcommand(
+    "profile",
+    example="edgecodec profile bundle --board mps2-an386\nedgecodec profile bundle --board microbit --json",
+)
+@bundle_argument
+@board_option
+@click.option(
+    "--port",
+    metavar="PORT",
+    help="Talk to firmware that runs already: /dev/ttyACM0, COM3, socket://HOST:PORT; the emulator by default.",
+)
+@optimize_option
+@click.option(
+    "--frames",
+    type=path,
+    metavar="FILE",
+    help="ADC counts [N, T] (.npz, .npy, .csv); the bundle's own frames by default.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Measure N frames at most."
+)
+@json_option
+@click.pass_obj
+def command(
+    streams: Streams, bundle: Path, board: str, port: str | None, optimize: str, frames: Path | None, limit: int
+) -> int:
+    """Show what each layer costs on a board.
+
+    The firmware times every layer, the normaliser, the codebook search and the packing of its reply:
+    instructions on an emulated board, CPU cycles on a real one. Beside them stand multiply-accumulates,
+    flash, RAM and worst-case stack.
+    """
+    from edgecodec.bundle import Bundle
+    from edgecodec.cli.verify import verification_frames
+    from edgecodec.device.boards import load_board
+    from edgecodec.profile import profile_board
+
+    loaded = Bundle.load(bundle)
+    target = load_board(board)
+    chosen = verification_frames(loaded, frames, limit)
+    with streams.progress("profiling") as progress:
+        result = profile_board(loaded, target, chosen, port=port, optimize=optimize, progress=progress)
+    document = result.to_json()
+    return streams.finish(document, lambda console: _show(console, document, target))
+
+
+def _show(console: Console, document: dict[str, Any], board: Board) -> None:
+    from edgecodec.cli.build_firmware import memory_facts
+    from edgecodec.cli.tables import facts, table
+
+    unit = document["unit"]
+    rows = document["layers"]
+    table(
+        console,
+        ("name", "kind", "kernel", "MAC", unit, "per MAC", "%", ""),
+        [
+            (
+                row["name"],
+                row["kind"],
+                row["kernel"],
+                row["macs"],
+                round(row[unit]),
+                None if row["per_mac"] is None else f"{row['per_mac']:.2f}",
+                f"{100 * row['share']:.1f}",
+                _bar(row["share"], max(each["share"] for each in rows), console.encoding),
+            )
+            for row in rows
+        ],
+    )
+    console.print()
+    memory = document["memory"]
+    facts(
+        console,
+        {
+            "board": f"{document['board']} ({document['core']}), optimised for {document['optimize']}",
+            "frame": f"{document[f'{unit}_per_frame']:,.0f} {unit}, mean of {document['frames']}",
+        }
+        | ({} if memory is None else memory_facts(memory, board)),
+    )
+
+
+def _bar(share: float, largest: float, encoding: str) -> str:
+    """A bar as long as ``share`` is of ``largest``, at least a hair when it is not 0."""
+    cell = "\u2588" if encoding.lower().startswith("utf") else "#"
+    return cell * max(round(_BAR_CELLS * share / largest), 1) if share > 0 else ""

@@ -1,0 +1,85 @@
+"""What the firmware's timer says of each part, against QEMU's own count of instructions."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.device.boards import list_boards, load_board
+from edgecodec.device.build import plan_for
+from edgecodec.profile import profile_board
+from tests import tools
+from tests.cli.run import edgecodec
+from tools.qemu_counts import Counts, count
+
+pytestmark = pytest.mark.emulated
+MEASURING = {"edc_server_poll", "edc_port_ticks", "(looking at the counter)"}
+"""Functions of a counted interval that are no part of the codec."""
+
+
+def of_codec(counts: Counts) -> list[int]:
+    """Instructions of the codec's own functions, part by part."""
+    return [sum(n for name, n in part.items() if name not in MEASURING) for part in counts.parts]
+
+
+def timed(counts: Counts) -> list[float]:
+    found = counts.timed
+    return [found.normalize, *found.layers, found.rvq, found.packet]
+
+
+@pytest.mark.parametrize("board", [board.name for board in list_boards() if board.emulator is not None])
+def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) -> None:
+    tools.require("cc")
+    frames = bundle.frames()
+    assert frames is not None
+    counts = count(bundle, load_board(board), frames[:1])
+    steps = plan_for(bundle, load_board(board)).steps
+    assert len(counts.parts) == len(steps) + 3
+    assert counts.timed.unit == "instructions"
+    # The packet is put together by the server itself, so only its total can be compared.
+    for ours, theirs in zip(timed(counts)[:-1], of_codec(counts)[:-1], strict=True):
+        assert ours == pytest.approx(theirs, rel=0.01, abs=12)
+    for ours, part in zip(timed(counts), counts.parts, strict=True):
+        assert ours == pytest.approx(part.total(), rel=0.001, abs=3)
+    for step, part in zip(steps, counts.parts[1:], strict=False):
+        assert part[str(step.kernel)] > 0.4 * part.total(), f"{step.layer.name} runs {step.kernel}"
+
+
+def test_full_size(codec: Bundle) -> None:
+    tools.require("cc")
+    frames = codec.frames()
+    assert frames is not None
+    counts = count(codec, load_board("mps2-an386"), frames[:1])
+    for ours, theirs in zip(timed(counts)[:-1], of_codec(counts)[:-1], strict=True):
+        assert ours == pytest.approx(theirs, rel=0.01)
+
+
+def test_document(bundle: Bundle) -> None:
+    board = load_board("mps2-an386")
+    frames = bundle.frames()
+    assert frames is not None
+    document = profile_board(bundle, board, frames[:4]).to_json()
+    rows = document["layers"]
+    assert [row["kind"] for row in rows] == ["normaliser", *["layer"] * len(bundle.graph.layers), "rvq", "packet"]
+    layers = rows[1:-2]
+    assert [row["name"] for row in layers] == [layer.name for layer in bundle.graph.layers]
+    assert [row["macs"] for row in layers] == [layer.macs for layer in bundle.graph.layers]
+    assert [row["op"] for row in layers] == [str(layer.op) for layer in bundle.graph.layers]
+    assert all(row["instructions"] == pytest.approx(row["per_mac"] * row["macs"]) for row in layers)
+    assert sum(row["share"] for row in rows) == pytest.approx(1)
+    assert document["instructions_per_frame"] == pytest.approx(sum(row["instructions"] for row in rows))
+    assert document["frames"] == 4
+    assert document["memory"]["flash_bytes"] > 0
+
+
+def test_command(bundle: Bundle) -> None:
+    result = edgecodec("profile", bundle.path, "--limit", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert {"name", "kind", "op", "macs", "instructions"} <= document["layers"][0].keys()
+    text = edgecodec("profile", bundle.path, "--limit", "2")
+    assert text.returncode == 0, text.stderr
+    for row in document["layers"]:
+        assert row["name"] in text.stdout

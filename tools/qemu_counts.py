@@ -1,0 +1,133 @@
+"""Instructions of each function in each part of a codec, counted by QEMU: ``python tools/qemu_counts.py BUNDLE``.
+
+Where ``edgecodec profile`` asks the firmware's timer, this counts the instructions at every address
+(``qemu_counts.c``), so it tells functions apart and judges the timer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import tempfile
+from bisect import bisect_right
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from elftools.elf.elffile import ELFFile
+
+from edgecodec.bundle import Bundle
+from edgecodec.device.boards import Board, load_board
+from edgecodec.device.build import OPTIMIZE_FLAGS, cached_firmware, plan_for
+from edgecodec.device.emulator import Emulator
+from edgecodec.device.harness import BoardExecutor, LayerCosts
+from edgecodec.host.stages import Frames
+
+SOURCE = Path(__file__).with_suffix(".c")
+MARK = "edc_port_ticks"
+"""Called before and after each part."""
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-shared", "-fPIC")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Instructions of one frame, part by part: normaliser, layers, rvq, packet."""
+
+    parts: list[Counter[str]]
+    """By function. Reading the counter is not in it."""
+    timed: LayerCosts
+    """What the firmware said of the same frame."""
+
+
+def build_plugin(folder: Path) -> Path:
+    """Compile the plug-in into ``folder``."""
+    plugin = folder / "qemu_counts.so"
+    subprocess.run(["cc", *FLAGS, SOURCE, "-o", plugin], check=True)
+    return plugin
+
+
+def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed") -> Counts:
+    """Count one frame int16 ``[1, T]``."""
+    assert board.emulator is not None
+    elf = cached_firmware(bundle, board, optimize=optimize).elf
+    functions = read_functions(elf)
+    mark = next(address for address, name in functions if name == MARK)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        options = f"{build_plugin(folder)},out={folder / 'counts'},mark={mark:x}"
+        emulator = board.emulator.model_copy(update={"args": (*board.emulator.args, "-plugin", options)})
+        with (
+            Emulator(board.model_copy(update={"emulator": emulator}), elf) as running,
+            BoardExecutor(bundle, running.url) as executor,
+        ):
+            executor.stages(frame, want=("layers",))
+            timed = executor.layer_costs
+        blocks = read_blocks(folder / "counts", functions)
+    assert timed is not None
+    return Counts(parts_of(blocks, len(timed.layers)), timed)
+
+
+def read_functions(elf: Path) -> list[tuple[int, str]]:
+    """Start and name of each function, by address."""
+    with elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        symbols = [symbol for symbol in table.iter_symbols() if symbol["st_info"]["type"] == "STT_FUNC"]
+    return sorted((symbol["st_value"] & ~1, symbol.name) for symbol in symbols)
+
+
+def read_blocks(path: Path, functions: list[tuple[int, str]]) -> list[Counter[str]]:
+    """Instructions by function before each mark."""
+    starts = [address for address, _ in functions]
+    blocks, block = [], Counter[str]()
+    for line in path.read_text().splitlines():
+        if line == "=":
+            blocks.append(block)
+            block = Counter()
+            continue
+        address, instructions = line.split()
+        block[functions[bisect_right(starts, int(address, 16)) - 1][1]] += int(instructions)
+    return blocks
+
+
+def parts_of(blocks: list[Counter[str]], layers: int) -> list[Counter[str]]:
+    """The blocks that lie within a part, of the last frame.
+
+    It looks at the counter before and after normaliser, encoder, each layer within the encoder, rvq, packet and
+    nothing; what the look costs is taken off as the firmware's own figures have it.
+    """
+    looks = ["normaliser", None, *([None, "layer"] * layers), None, None, "rvq", None, "packet", None, "nothing"]
+    last = blocks[-len(looks) :]
+    empty = last[-1].total()
+    found = []
+    for name, block in zip(looks, last, strict=True):
+        if name is not None and name != "nothing":
+            part = Counter(block)
+            part["(looking at the counter)"] -= empty
+            found.append(part)
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--board", default="mps2-an386")
+    parser.add_argument("--optimize", default="speed", choices=OPTIMIZE_FLAGS)
+    options = parser.parse_args()
+    if shutil.which("cc") is None:
+        parser.error("no C compiler (cc)")
+    bundle, board = Bundle.load(options.bundle), load_board(options.board)
+    frames = bundle.frames()
+    if frames is None:
+        parser.error(f"{options.bundle} ships no frames")
+    counts = count(bundle, board, frames[:1], optimize=options.optimize)
+    names = [step.layer.name for step in plan_for(bundle, board, options.optimize).steps]
+    timed = (counts.timed.normalize, *counts.timed.layers, counts.timed.rvq, counts.timed.packet)
+    for name, part, cost in zip(["normaliser", *names, "rvq", "packet"], counts.parts, timed, strict=True):
+        print(f"{name:40} {part.total():12,}   timer {cost:14,.0f}")
+        for function, instructions in part.most_common():
+            print(f"    {function:36} {instructions:12,}")
+
+
+if __name__ == "__main__":
+    main()
