@@ -27,25 +27,71 @@ if TYPE_CHECKING:
 _SYMBOLS_SHOWN = 10
 
 
-@subcommand("build-firmware", example="edgecodec build-firmware bundle --board mps2-an386 -o firmware")
+@subcommand(
+    "build-firmware",
+    example="edgecodec build-firmware bundle --board mps2-an386 -o firmware\n"
+    "edgecodec build-firmware bundle --board mps2-an386 -o firmware --optimize flash --codec-only --ram-limit 9216",
+)
 @bundle_argument
 @board_option
 @output_option("Folder for the CMake project, ELF, binary, map and size report.")
 @optimize_option
+@click.option("--codec-only", is_flag=True, help="Leave out link, UART and timer: the codec and what starts it.")
+@click.option("--flash-limit", type=click.IntRange(min=1), metavar="BYTES", help="Fail when it takes more flash.")
+@click.option("--ram-limit", type=click.IntRange(min=1), metavar="BYTES", help="Fail when it takes more RAM.")
 @force_option
 @json_option
 @click.pass_obj
-def command(streams: Streams, bundle: Path, board: str, output: Path, optimize: str, force: bool) -> int:
-    """Build a bundle's firmware for a board."""
+def command(
+    streams: Streams,
+    bundle: Path,
+    board: str,
+    output: Path,
+    optimize: str,
+    codec_only: bool,
+    flash_limit: int | None,
+    ram_limit: int | None,
+    force: bool,
+) -> int:
+    """Build a bundle's firmware for a board.
+
+    The report says what codec, weights, codebooks, link and port take of flash and RAM, and the worst-case
+    stack. A firmware that does not fit its board or a limit is not written; the same table says why.
+    """
     from edgecodec.bundle import Bundle
     from edgecodec.device.boards import load_board
     from edgecodec.device.build import build_firmware
+    from edgecodec.device.limits import Limits, SizeLimitError
 
     target = load_board(board)
-    firmware = build_firmware(Bundle.load(bundle), target, output, optimize=optimize, force=force)
+    try:
+        firmware = build_firmware(
+            Bundle.load(bundle),
+            target,
+            output,
+            optimize=optimize,
+            codec_only=codec_only,
+            limits=Limits(flash_limit, ram_limit),
+            force=force,
+        )
+    except SizeLimitError as error:
+        if error.memory is not None:
+            show_parts(streams.prose_console(), error.memory)
+        raise
     return streams.finish(
         firmware.to_json() | {"output": str(output)}, lambda console: _show(console, firmware, target)
     )
+
+
+def show_parts(console: Console, memory: dict[str, Any]) -> None:
+    """Print whose bytes a firmware's are, of :meth:`edgecodec.device.build.Firmware.memory`."""
+    from edgecodec.cli.tables import table
+
+    parts = memory["parts"]
+    columns = ("text", "rodata", "ram")
+    rows = [(part["part"], *(part[column] for column in columns)) for part in parts]
+    total = ("all", *(sum(part[column] for part in parts) for column in columns))
+    table(console, ("part", "code", "constants", "RAM"), [*rows, total])
 
 
 def memory_facts(memory: dict[str, Any], board: Board) -> dict[str, str]:
@@ -56,7 +102,16 @@ def memory_facts(memory: dict[str, Any], board: Board) -> dict[str, str]:
         f"constants {memory['rodata']:,}, initial values {memory['data']:,})",
         "RAM": f"{memory['ram_bytes']:,} of {board.memory.ram.length:,} bytes (codec "
         f"{memory['codec_state_bytes']:,}, variables {variables:,} in all, stack {memory['stack']:,})",
+        "stack": _stack(memory["stack_use"]),
     }
+
+
+def _stack(use: dict[str, Any]) -> str:
+    codec = "not known" if use["codec_bytes"] is None else f"{use['codec_bytes']:,} bytes"
+    exception = f"an exception takes {use['exception_bytes']}"
+    if use["bytes"] is None:
+        return f"not known, {use['unknown']}; the codec alone {codec}; {exception}"
+    return f"{use['bytes']:,} bytes at the worst, the codec alone {codec}; {exception}"
 
 
 def _show(console: Console, firmware: Firmware, board: Board) -> None:
@@ -72,6 +127,8 @@ def _show(console: Console, firmware: Firmware, board: Board) -> None:
         }
         | memory_facts(firmware.memory(), board),
     )
+    console.print()
+    show_parts(console, firmware.memory())
     console.print()
     table(
         console,

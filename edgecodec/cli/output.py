@@ -80,6 +80,12 @@ class Streams:
         """Print prose on stderr."""
         print(plain_line(text), file=sys.stderr)
 
+    def prose_console(self) -> Console:
+        """A console on stderr, for what explains an error."""
+        from rich.console import Console
+
+        return Console(stderr=True, highlight=False, markup=False)
+
     def fail(self, document: Mapping[str, Any]) -> None:
         """Print the JSON document of an error, unless another one or no JSON went out."""
         if self.as_json and not self._written:

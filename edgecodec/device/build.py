@@ -20,6 +20,9 @@ from edgecodec.compile.kernels import Optimize, Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.compile.render import render_template
+from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
+from edgecodec.device.sizes import PartSize, parts_of_map
+from edgecodec.device.stack import StackUse, measure_stack
 from edgecodec.device.toolchain import Toolchain, find_toolchain
 from edgecodec.errors import BuildError, InputError
 from edgecodec.outputs import replace_folder
@@ -37,6 +40,7 @@ OPTIMIZE_FLAGS = {"speed": "-O2", "balanced": "-O2", "flash": "-Os"}
 _TIMEOUT_S = 600
 _LARGEST_SYMBOLS = 20
 _STACK_SECTION = ".stack"
+_ROOM_BYTES = 1 << 27
 # A user's flags would make another firmware of the same sources.
 _IGNORED_VARIABLES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_TOOLCHAIN_FILE", "CPATH")
 
@@ -72,6 +76,10 @@ class Firmware:
     """The codec's part of bss."""
     symbols: tuple[Symbol, ...]
     """The largest, largest first."""
+    parts: tuple[PartSize, ...]
+    """The same bytes by whose they are."""
+    stack_use: StackUse
+    """Of the reserved stack, at the worst moment."""
 
     @property
     def flash_bytes(self) -> int:
@@ -84,9 +92,10 @@ class Firmware:
         return self.data + self.bss + self.stack
 
     def memory(self) -> dict[str, Any]:
-        """Sizes in bytes by name."""
+        """What it takes of flash, RAM and stack, in bytes by name."""
         names = ("text", "rodata", "data", "bss", "stack", "codec_state_bytes", "flash_bytes", "ram_bytes")
-        return {name: getattr(self, name) for name in names}
+        sizes = {name: getattr(self, name) for name in names}
+        return sizes | {"stack_use": asdict(self.stack_use), "parts": [asdict(part) for part in self.parts]}
 
     def to_json(self) -> dict[str, Any]:
         """The document of ``build-report.json``, the same bytes for the same build."""
@@ -102,9 +111,10 @@ def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     return make_plan(bundle, Target(Optimize(optimize), board.has_long_multiply))
 
 
-def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed") -> dict[str, str]:
+def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", codec_only: bool = False) -> dict[str, str]:
     """Every file of the firmware project, path to text; the same bundle and board give the same bytes.
 
+    ``codec_only`` leaves out link, UART and timer: a program that only encodes.
     Raises PlanError when the codec cannot be executed exactly, InputError for another ``optimize`` than
     ``"speed"``, ``"balanced"`` and ``"flash"``.
     """
@@ -112,17 +122,19 @@ def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed") -> d
         raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
     plan = plan_for(bundle, board, optimize)
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
-    files |= _copied(board)
+    files |= _bare_files() if codec_only else _copied(board)
     context = {
         "version": __version__,
         "board": board,
         "bundle": bundle,
         "plan": plan,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "codec_only": codec_only,
         "sources": sorted(path for path in files if path.endswith(".c")),
         "include_folders": sorted({str(Path(path).parent.as_posix()) for path in files if path.endswith(".h")}),
     }
-    for name in ("edc_board.h", "board.ld", "toolchain.cmake", "CMakeLists.txt", "README.md"):
+    names = ("board.ld", "toolchain.cmake", "CMakeLists.txt", "README.md")
+    for name in names if codec_only else ("edc_board.h", *names):
         files[name] = render_template(f"firmware_{name}.j2", **context)
     return files
 
@@ -138,17 +150,19 @@ def build_firmware(
     out: str | os.PathLike[str],
     *,
     optimize: str = "speed",
+    codec_only: bool = False,
+    limits: Limits = NO_LIMITS,
     force: bool = False,
 ) -> Firmware:
     """Write the firmware project, ELF, binary, map and report into the folder ``out``.
 
     An earlier build there is replaced; nothing is left behind on failure. Raises BuildError when a tool is
-    missing, the compiler fails or the codec does not fit the board, InputError when ``out`` holds other files,
-    and as :func:`project_files`.
+    missing or the compiler fails, SizeLimitError when the codec does not fit the board or ``limits``, InputError
+    when ``out`` holds other files, and as :func:`project_files`.
     """
-    files = project_files(bundle, board, optimize=optimize)
+    files = project_files(bundle, board, optimize=optimize, codec_only=codec_only)
     with replace_folder(out, marker=REPORT, force=force) as folder:
-        _build(files, bundle, board, optimize, folder)
+        _build(files, bundle, board, optimize, folder, limits)
     return read_firmware(Path(out))
 
 
@@ -183,9 +197,13 @@ def read_firmware(folder: Path) -> Firmware:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
         symbols = tuple(Symbol(**symbol) for symbol in document.pop("symbols"))
+        parts = tuple(PartSize(**part) for part in document.pop("parts"))
+        use = document.pop("stack_use")
+        stack_use = StackUse(**use | {"path": tuple(use["path"])})
         for derived in ("flash_bytes", "ram_bytes"):
             del document[derived]
-        firmware = Firmware(**document | {"elf": folder / document["elf"], "symbols": symbols})
+        nested = {"symbols": symbols, "parts": parts, "stack_use": stack_use}
+        firmware = Firmware(**document | nested | {"elf": folder / document["elf"]})
         damaged = _sha256(firmware.elf) != firmware.elf_sha256
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise BuildError(f"{path}: not a readable build report ({error}); build the firmware again") from error
@@ -222,6 +240,14 @@ def _copied(board: Board) -> dict[str, str]:
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
+def _bare_files() -> dict[str, str]:
+    """What a program needs that has the codec alone."""
+    root = firmware_dir()
+    paths = [root / "port" / "cortex_m" / name for name in ("startup.c", "memory.c")]
+    files = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+    return files | {"main.c": (root / "codec_only" / "main.c").read_text(encoding="utf-8")}
+
+
 def _write_files(files: dict[str, str], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name, text in files.items():
@@ -230,7 +256,9 @@ def _write_files(files: dict[str, str], folder: Path) -> None:
         path.write_text(text, encoding="utf-8", newline="\n")
 
 
-def _build(files: dict[str, str], bundle: Bundle, board: Board, optimize: str, folder: Path) -> None:
+def _build(
+    files: dict[str, str], bundle: Bundle, board: Board, optimize: str, folder: Path, limits: Limits = NO_LIMITS
+) -> None:
     toolchain = find_toolchain()
     _write_files(files, folder)
     with tempfile.TemporaryDirectory(prefix="edgecodec-build-") as name:
@@ -239,11 +267,20 @@ def _build(files: dict[str, str], bundle: Bundle, board: Board, optimize: str, f
         _write_files(files, project)
         run = _Runner(board)
         run([toolchain.cmake, *_configure_arguments(toolchain, project, build)])
-        run([toolchain.cmake, "--build", build])
+        try:
+            run([toolchain.cmake, "--build", build])
+        except SizeLimitError as error:
+            # Linked with room enough, it shows what takes the space.
+            with suppress(BuildError):
+                (project / "board.ld").write_text(_with_room(files["board.ld"]), encoding="utf-8", newline="\n")
+                run([toolchain.cmake, "--build", build])
+                error.memory = _measure(build, bundle, board, optimize, toolchain).memory()
+            raise
         run([toolchain.objcopy, "-O", "binary", build / ELF, build / BINARY])
+        firmware = _measure(build, bundle, board, optimize, toolchain)
+        check_limits(firmware, board, limits)
         for output in (ELF, BINARY, MAP):
             shutil.copyfile(build / output, folder / output)
-    firmware = _measure(folder / ELF, bundle, board, optimize, toolchain)
     report = json.dumps(firmware.to_json(), indent=2) + "\n"
     (folder / REPORT).write_text(report, encoding="utf-8", newline="\n")
 
@@ -289,12 +326,13 @@ class _Runner:
         except OSError as error:
             raise BuildError(f"{program} cannot be run ({error.strerror})") from error
         if done.returncode != 0:
+            overflows = dict(re.findall(r"region `(\w+)' overflowed by (\d+) bytes", done.stdout))
+            if overflows:
+                message = self._overflow_message({name.lower(): int(count) for name, count in overflows.items()})
+                raise SizeLimitError(message, stderr=done.stdout)
             raise BuildError(self._message(program, done.stdout), done.stdout)
 
     def _message(self, program: str, output: str) -> str:
-        overflows = dict(re.findall(r"region `(\w+)' overflowed by (\d+) bytes", output))
-        if overflows:
-            return self._overflow_message({name.lower(): int(count) for name, count in overflows.items()})
         problem = re.compile(r"\berror\b|undefined reference", re.IGNORECASE)
         errors = [line.strip() for line in output.splitlines() if problem.search(line)]
         return f"{program} failed: {errors[0] if errors else 'see its output'}"
@@ -310,13 +348,24 @@ class _Runner:
         )
 
 
-def _measure(elf: Path, bundle: Bundle, board: Board, optimize: str, toolchain: Toolchain) -> Firmware:
+def _with_room(linker_script: str) -> str:
+    """The same memory map with regions that hold every firmware."""
+    return re.sub(r"(LENGTH = )0x[0-9A-Fa-f]+", rf"\g<1>{_ROOM_BYTES:#x}", linker_script)
+
+
+def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain: Toolchain) -> Firmware:
     from elftools.elf.elffile import ELFFile
 
+    elf = build / ELF
     with elf.open("rb") as file:
         image = ELFFile(file)
         sizes = {section.name: int(section["sh_size"]) for section in image.iter_sections()}
         symbols = _symbols(image)
+    text, rodata, data, bss, stack = (
+        sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
+    )
+    link_map = (build / MAP).read_text(encoding="utf-8", errors="replace")
+    saves_floats = board.cpu.float_abi != "soft"
     return Firmware(
         elf=elf,
         elf_sha256=_sha256(elf),
@@ -324,13 +373,15 @@ def _measure(elf: Path, bundle: Bundle, board: Board, optimize: str, toolchain: 
         bundle_digest=bundle.digest,
         optimize=optimize,
         compiler=toolchain.compiler_version,
-        text=sizes.get(".text", 0),
-        rodata=sizes.get(".rodata", 0),
-        data=sizes.get(".data", 0),
-        bss=sizes.get(".bss", 0),
-        stack=sizes.get(_STACK_SECTION, 0),
+        text=text,
+        rodata=rodata,
+        data=data,
+        bss=bss,
+        stack=stack,
         codec_state_bytes=plan_for(bundle, board, optimize).state_bytes,
         symbols=symbols,
+        parts=parts_of_map(link_map, text_bytes=text, rodata_bytes=rodata, ram_bytes=data + bss, stack=stack),
+        stack_use=measure_stack(elf, build.rglob("*.su"), toolchain.objdump, saves_floats=saves_floats),
     )
 
 

@@ -24,6 +24,7 @@ class Toolchain:
     compiler_version: str
     """Name and version, as ``--version`` says it."""
     objcopy: Path
+    objdump: Path
     cmake: Path
     ninja: Path
 
@@ -32,8 +33,9 @@ class Toolchain:
 def find_toolchain() -> Toolchain:
     """The tools of this machine. Raises BuildError that names what is missing and its package."""
     compiler = _on_path(COMPILER, f"install the Debian package {COMPILER_PACKAGE}, or Arm's GNU toolchain")
-    objcopy = _on_path("arm-none-eabi-objcopy", "install the Debian package binutils-arm-none-eabi")
-    return Toolchain(compiler, _version(compiler), objcopy, _cmake(), _ninja())
+    binutils = "install the Debian package binutils-arm-none-eabi"
+    objcopy, objdump = (_on_path(f"arm-none-eabi-{tool}", binutils) for tool in ("objcopy", "objdump"))
+    return Toolchain(compiler, _version(compiler), objcopy, objdump, _cmake(), _ninja())
 
 
 def _cmake() -> Path:

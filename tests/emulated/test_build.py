@@ -22,8 +22,10 @@ from edgecodec.device.build import (
     read_firmware,
     write_project,
 )
+from edgecodec.device.limits import Limits, SizeLimitError
 from edgecodec.device.toolchain import find_toolchain
 from edgecodec.errors import BuildError, InputError
+from edgecodec.summary import summarize
 from tests.cli.run import assert_one_error, edgecodec
 
 compiled = pytest.mark.emulated
@@ -135,6 +137,83 @@ def test_codec_that_does_not_fit(bundle: Bundle, board: Board, tmp_path: Path, l
 
 
 @compiled
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        (Limits(flash=4096), "bytes of flash, the limit is 4,096; choose"),
+        (Limits(ram=1024), "bytes of RAM, the limit is 1,024; choose"),
+        (Limits(flash=1, ram=1), r"bytes of flash, the limit is 1; [0-9,]+ bytes of RAM, the limit is 1"),
+    ],
+)
+def test_limits_of_the_user(bundle: Bundle, board: Board, tmp_path: Path, limits: Limits, message: str) -> None:
+    needs = cached_firmware(bundle, board)
+    with pytest.raises(SizeLimitError, match=message) as caught:
+        build_firmware(bundle, board, tmp_path / "out", limits=limits)
+    assert caught.value.memory == needs.memory()
+    assert list(tmp_path.iterdir()) == []
+    exact = Limits(needs.flash_bytes, needs.ram_bytes)
+    assert build_firmware(bundle, board, tmp_path / "out", limits=exact).flash_bytes == needs.flash_bytes
+
+
+@compiled
+def test_codec_that_does_not_fit_shows_what_takes_the_space(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    with pytest.raises(SizeLimitError) as caught:
+        build_firmware(bundle, resized(board, ram=1536), tmp_path / "out")
+    assert caught.value.memory == cached_firmware(bundle, board).memory()
+
+
+@compiled
+def test_table_of_what_takes_the_space_stands_before_the_error(bundle: Bundle, tmp_path: Path) -> None:
+    result = edgecodec("build-firmware", bundle.path, "-o", tmp_path / "out", "--ram-limit", "1000")
+    assert_one_error(result, "bytes of RAM, the limit is 1,000")
+    assert [line.split()[0] for line in result.stderr.splitlines()[2:-1]] == [
+        *("codec", "weights", "codebooks", "codec", "link", "port", "compiler's", "stack", "other", "all")
+    ]
+    assert not (tmp_path / "out").exists()
+
+
+@compiled
+def test_parts_are_the_symbols_by_whose_they_are(codec: Bundle, board: Board) -> None:
+    firmware = cached_firmware(codec, board)
+    parts = {part.part: part for part in firmware.parts}
+    for column, total in (
+        ("text", firmware.text),
+        ("rodata", firmware.rodata),
+        ("ram", firmware.ram_bytes),
+    ):
+        assert sum(getattr(part, column) for part in firmware.parts) == total
+    plan = plan_for(codec, board)
+    assert parts["weights"].rodata == sum(step.table_bytes for step in plan.steps)
+    assert parts["codebooks"].rodata == summarize(codec, plan.target)["flash"]["codebook_bytes"]
+    assert parts["codec state"].ram == plan.state_bytes == firmware.codec_state_bytes
+    assert parts["stack"].ram == board.stack_bytes
+    assert abs(parts["other"].text) + abs(parts["other"].rodata) + abs(parts["other"].ram) < 64
+    assert parts["link"].text > 500
+    assert parts["link"].ram > codec.samples * 2
+
+
+@compiled
+def test_codec_alone(codec: Bundle, board: Board, tmp_path: Path) -> None:
+    """The figures that firmware with a link of its own starts from (preset 08x, least flash)."""
+    out = tmp_path / "out"
+    result = edgecodec(
+        "build-firmware", codec.path, "--board", board.name, "-o", out, "--codec-only", "--optimize", "flash", "--json"
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    parts = {part["part"] for part in report["parts"]}
+    assert "link" not in parts
+    assert {"codec", "weights", "codebooks", "codec state", "program"} <= parts
+    assert report["text"] + report["rodata"] <= 48 * 1024
+    assert report["codec_state_bytes"] <= 9 * 1024
+    assert report["stack_use"]["bytes"] <= 1024
+    names = subprocess.run(["arm-none-eabi-nm", out / "firmware.elf"], capture_output=True, text=True, check=True)
+    assert "edc_server" not in names.stdout
+    assert "edc_model_encode" in names.stdout
+    assert not list(out.glob("**/uart.c"))
+
+
+@compiled
 def test_codec_of_full_size_on_small_boards(codec: Bundle, tmp_path: Path) -> None:
     small, out = load_board("microbit"), tmp_path / "out"
     ram = cached_firmware(codec, small).ram_bytes
@@ -196,7 +275,7 @@ def test_missing_compiler_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp
 
 
 def test_compiler_that_does_not_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("arm-none-eabi-gcc", "arm-none-eabi-objcopy"):
+    for name in ("arm-none-eabi-gcc", "arm-none-eabi-objcopy", "arm-none-eabi-objdump"):
         (tmp_path / name).write_text("#!/bin/sh\nexit 3\n")
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")

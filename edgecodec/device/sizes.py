@@ -1,0 +1,76 @@
+"""What each part of a firmware takes of flash and RAM, from the linker's map."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PartName(StrEnum):
+    """Whose bytes they are."""
+
+    CODEC = "codec"
+    WEIGHTS = "weights"
+    CODEBOOKS = "codebooks"
+    STATE = "codec state"
+    LINK = "link"
+    PORT = "port"
+    PROGRAM = "program"
+    """``main.c`` of a program that only encodes: its frame and indices."""
+    LIBRARY = "compiler's library"
+    STACK = "stack"
+    OTHER = "other"
+    """Gaps between sections, and what no rule knows."""
+
+
+@dataclass(frozen=True)
+class PartSize:
+    """Bytes of one part."""
+
+    part: str
+    text: int
+    rodata: int
+    ram: int
+    """Variables; of the part ``stack`` the reserved stack."""
+
+
+_INPUT_SECTION = re.compile(r"^ (\.[\w.$-]+)\n? +0x[0-9a-f]+ +(0x[0-9a-f]+) (\S.*)$", re.MULTILINE)
+_MAP_STARTS = "Linker script and memory map"
+_KINDS = {".text": "text", ".vectors": "text", ".rodata": "rodata", ".data": "ram", ".bss": "ram"}
+# The generated tables, and the server's or the bare program's state, by the names of their sections.
+_BY_SECTION = {
+    re.compile(r"\.rodata\.edc_layer\d+_.*"): PartName.WEIGHTS,
+    re.compile(r"\.rodata\.edc_codebook\d+_.*"): PartName.CODEBOOKS,
+    re.compile(r"\.bss\.model"): PartName.STATE,
+}
+_BY_FOLDER = {"codec": PartName.CODEC, "link": PartName.LINK, "port": PartName.PORT, "main": PartName.PROGRAM}
+
+
+def parts_of_map(text: str, *, text_bytes: int, rodata_bytes: int, ram_bytes: int, stack: int) -> tuple[PartSize, ...]:
+    """The parts of a firmware with the linker map ``text``, in the order of :class:`PartName`, empty ones left out.
+
+    The totals are those of the linked sections, ``ram_bytes`` without ``stack``; what the map does not account
+    for is ``other``.
+    """
+    found = {name: {"text": 0, "rodata": 0, "ram": 0} for name in PartName}
+    _, _, linked = text.partition(_MAP_STARTS)
+    for section, size, place in _INPUT_SECTION.findall(linked):
+        kind = _KINDS.get("." + section.split(".")[1])
+        if kind is not None:
+            found[_part_of(section, place)][kind] += int(size, 16)
+    found[PartName.STACK]["ram"] = stack
+    totals = {"text": text_bytes, "rodata": rodata_bytes, "ram": ram_bytes + stack}
+    for kind, total in totals.items():
+        found[PartName.OTHER][kind] += total - sum(sizes[kind] for sizes in found.values())
+    return tuple(PartSize(str(name), **sizes) for name, sizes in found.items() if any(sizes.values()))
+
+
+def _part_of(section: str, place: str) -> PartName:
+    for pattern, name in _BY_SECTION.items():
+        if pattern.fullmatch(section):
+            return name
+    if place.endswith(")"):
+        return PartName.LIBRARY
+    found = re.search(r"\.dir/(\w+)", place)
+    return _BY_FOLDER.get(found[1], PartName.OTHER) if found else PartName.OTHER
