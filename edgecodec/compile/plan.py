@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,18 +21,19 @@ from edgecodec.compile.kernels import (
     scratch_bytes,
     table_bytes,
 )
+from edgecodec.compile.overlap import align, lead_bytes, place
 from edgecodec.compile.search import SortedCodebook, sort_codebook
 from edgecodec.errors import PlanError
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
-ALIGNMENT_BYTES = 4
-
 
 @dataclass(frozen=True)
 class Buffer:
     """A tensor's place in the arena, alive from ``first_step`` to ``last_step``.
+
+    A step's output may lie over the part of its input that the kernel has read by then.
 
     Step 0 is the normaliser, step n the n-th layer, the last one the quantiser.
     """
@@ -87,18 +88,19 @@ class Plan:
     @property
     def state_bytes(self) -> int:
         """RAM of the generated ``edc_model_state``: arena, scratch, residual, padding to 4 bytes."""
-        return _align(self.arena_bytes + self.scratch_bytes + self.residual_bytes)
+        return align(self.arena_bytes + self.scratch_bytes + self.residual_bytes)
 
 
 def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET) -> Plan:
     """Plan a bundle's codec. Raises PlanError when a layer cannot be executed exactly."""
     graph = bundle.graph
-    buffers, arena_bytes = _place(graph)
-    steps = []
-    for index, layer in enumerate(graph.layers):
-        folded, bound = fold_bias(layer)
-        choice = choose_kernel(layer, bound, target)
-        steps.append(Step(layer, choice, buffers[index], buffers[index + 1], folded, bound, is_narrow(layer, bound)))
+    folded = [fold_bias(layer) for layer in graph.layers]
+    choices = [choose_kernel(layer, bound, target) for layer, (_, bound) in zip(graph.layers, folded, strict=True)]
+    buffers, arena_bytes = _place(graph, [choice.kernel for choice in choices])
+    steps = [
+        Step(layer, choice, buffers[index], buffers[index + 1], bias, bound, is_narrow(layer, bound))
+        for index, (layer, choice, (bias, bound)) in enumerate(zip(graph.layers, choices, folded, strict=True))
+    ]
     pruned = target.optimize is not Optimize.FLASH
     return Plan(
         target,
@@ -106,7 +108,7 @@ def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET) -> Plan:
         buffers,
         arena_bytes,
         residual_bytes=2 * bundle.rvq.dimension,
-        scratch_bytes=max(_align(scratch_bytes(step.layer, step.kernel)) for step in steps),
+        scratch_bytes=max(align(scratch_bytes(step.layer, step.kernel)) for step in steps),
         codebooks=tuple(sort_codebook(bundle.rvq, level) if pruned else None for level in range(bundle.levels)),
     )
 
@@ -131,27 +133,13 @@ def fold_bias(layer: Layer) -> tuple[npt.NDArray[np.int32], int]:
     return folded.astype(np.int32), int(bound.max())
 
 
-def _align(size_bytes: int) -> int:
-    return -(-size_bytes // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-
-
-def _place(graph: Graph) -> tuple[tuple[Buffer, ...], int]:
-    """Place a chain's tensors at alternating ends of the arena.
-
-    Only two tensors are alive at a time, a layer's input and output, so the largest such pair is both the
-    size of the arena and the least possible without kernels that work in place.
-    """
+def _place(graph: Graph, kernels: Sequence[Kernel]) -> tuple[tuple[Buffer, ...], int]:
+    """Place a chain's tensors: each at one offset, the arena as small as the kernels' order allows."""
     tensors = [graph.input, *(layer.output for layer in graph.layers)]
-    sizes = [_align(tensor.size_bytes) for tensor in tensors]
-    arena_bytes = max(a + b for a, b in pairwise(sizes))
+    leads = [lead_bytes(layer, kernel) for layer, kernel in zip(graph.layers, kernels, strict=True)]
+    offsets, arena_bytes = place([align(tensor.size_bytes) for tensor in tensors], leads)
     buffers = tuple(
-        Buffer(
-            tensor.name,
-            0 if index % 2 == 0 else arena_bytes - sizes[index],
-            tensor.size_bytes,
-            index,
-            index + 1,
-        )
-        for index, tensor in enumerate(tensors)
+        Buffer(tensor.name, offset, tensor.size_bytes, index, index + 1)
+        for index, (tensor, offset) in enumerate(zip(tensors, offsets, strict=True))
     )
     return buffers, arena_bytes

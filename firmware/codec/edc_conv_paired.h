@@ -40,13 +40,15 @@ typedef struct {
   int8_t out_zero_point;
 } edc_paired_layer;
 
-/* in [in_width][in_channels] -> out [out_width][out_channels]; they must not overlap.
- * scratch: `columns` + `out_channels` words, then `out_channels` bytes. */
+/* in [in_width][in_channels] -> out [out_width][out_channels]. Two positions at a time, whose
+ * samples are in scratch before their outputs are written: out may lie before in and run over what
+ * has been read, as far as the plan has proven (edgecodec/compile/overlap.py). scratch: `columns` +
+ * `out_channels` words, then `out_channels` bytes. */
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
                      int32_t *scratch);
 
 /* The same for a depthwise layer of stride 1 or 2, with stride * tap_pairs = 4 and as many output
- * channels as input channels. */
+ * channels as input channels. Channels go one by one, so in and out must not overlap. */
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 
 #endif

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
 from edgecodec.compile.kernels import Kernel, is_narrow, pair_weights, paired_bias, scratch_bytes
+from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
 from edgecodec.compile.search import sort_codebook
@@ -74,8 +76,22 @@ def run_layers(graph: Graph, quantized: npt.NDArray[np.int8]) -> list[npt.NDArra
     return outputs
 
 
-def run_plain(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """``edc_conv`` or ``edc_depthwise``: ``[N, W, C]`` to ``[N, W', C']``."""
+def _in_arena(
+    layer: Layer, source: npt.NDArray[np.int8], lead: int, run: Callable[[Any, Any], None]
+) -> npt.NDArray[np.int8]:
+    """Outputs ``[N, W', C']`` of ``run(in, out)`` with each input ``lead`` bytes behind its output in one arena."""
+    target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
+    arena = np.zeros(max(lead + layer.input.size_bytes, layer.output.size_bytes), np.int8)
+    whole = _module().ffi.from_buffer("int8_t[]", arena)
+    for row, out in zip(source, target, strict=True):
+        arena[lead : lead + row.size] = row.reshape(-1)
+        run(whole + lead, whole)
+        out.reshape(-1)[:] = arena[: out.size]
+    return target
+
+
+def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv`` or ``edc_depthwise``: ``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it."""
     module = _module()
     ffi = module.ffi
     tables = {
@@ -103,14 +119,13 @@ def run_plain(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8
             "narrow": is_narrow(layer, fold_bias(layer)[1]),
         },
     )
-    kernel = module.lib.edc_conv if layer.op is Op.CONV else module.lib.edc_depthwise
-    target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
-    for row, out in zip(source, target, strict=True):
-        kernel(struct, ffi.from_buffer("int8_t[]", row), ffi.from_buffer("int8_t[]", out))
-    return target
+    kernel = Kernel.CONV if layer.op is Op.CONV else Kernel.DEPTHWISE
+    function = getattr(module.lib, kernel)
+    lead = lead_bytes(layer, kernel) if lead is None else lead
+    return _in_arena(layer, source, lead, lambda x, y: function(struct, x, y))
 
 
-def run_paired(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
+def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
     """``edc_conv_paired`` or ``edc_depthwise_paired``, with guard words around the scratch memory."""
     module = _module()
     ffi = module.ffi
@@ -140,13 +155,10 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int
     kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
     size = scratch_bytes(layer, kernel)
     scratch = np.full(size + 8, 0x5A, np.uint8)
-    target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
-    for row, out in zip(source, target, strict=True):
-        arguments = [ffi.from_buffer("int8_t[]", row), ffi.from_buffer("int8_t[]", out)]
-        if layer.op is Op.CONV:
-            module.lib.edc_conv_paired(struct, *arguments, ffi.cast("int32_t *", ffi.from_buffer(scratch)))
-        else:
-            module.lib.edc_depthwise_paired(struct, *arguments)
+    extra = [ffi.cast("int32_t *", ffi.from_buffer(scratch))] if layer.op is Op.CONV else []
+    function = getattr(module.lib, kernel)
+    lead = lead_bytes(layer, kernel) if lead is None else lead
+    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
     assert np.all(scratch[size:] == 0x5A)
     return target
 
