@@ -30,6 +30,8 @@ from edgecodec.errors import BuildError
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")
+_NATIVE_FLAGS = ("-O3", "-march=native", "-Wno-psabi")
+"""Vectors are only passed between functions that are compiled together, so their ABI does not matter."""
 _LINK_FLAGS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
 _COMPILERS = ("cc", "gcc", "clang")
 _CHECKSUM = "sha256"
@@ -76,12 +78,30 @@ class Compiler:
             raise BuildError(f"host shim: {compiler} failed on {what} (exit {done.returncode}): {first}", done.stderr)
         return done
 
+    @cached_property
+    def native_flags(self) -> tuple[str, ...]:
+        """Flags for code that runs on this CPU alone; none where the compiler knows none."""
+        return _NATIVE_FLAGS if self._native_macros else ()
 
-def load_extension(files: Mapping[str, str], cdef: str, preamble: str) -> ModuleType:
+    @cached_property
+    def native_identity(self) -> str:
+        """What :attr:`native_flags` stand for: the macros that the compiler defines for this CPU."""
+        return "\n".join(sorted(self._native_macros.splitlines()))
+
+    @cached_property
+    def _native_macros(self) -> str:
+        try:
+            return self.run([*_NATIVE_FLAGS, "-E", "-dM", "-x", "c", os.devnull], Path.cwd(), "-march=native").stdout
+        except BuildError:
+            return ""
+
+
+def load_extension(files: Mapping[str, str], cdef: str, preamble: str, *, native: bool = False) -> ModuleType:
     """Build, or take from the cache, a cffi module over C ``files`` (name to text) and load it.
 
     ``cdef`` are the declarations for cffi and ``preamble`` the C that makes them known to its glue. The
-    ``.c`` files are compiled with :data:`STRICT_FLAGS`.
+    ``.c`` files are compiled with :data:`STRICT_FLAGS`. A ``native`` module is optimised for the CPU of this
+    machine and is built again on another one.
 
     Returns:
         A module with ``ffi`` and ``lib``.
@@ -90,18 +110,19 @@ def load_extension(files: Mapping[str, str], cdef: str, preamble: str) -> Module
         BuildError: no compiler, no Python headers, or the compiler failed (``stderr`` has its output).
     """
     compiler = Compiler.find()
-    digest = _digest(files, cdef, preamble, compiler)
+    digest = _digest(files, cdef, preamble, compiler, native)
     if digest not in _loaded:
         name = f"_edc_{digest[:16]}"
         folder = cache_dir() / "extension" / digest
         library = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
         if not _is_intact(library):
-            _build(library, name, files, cdef, preamble, compiler)
+            flags = compiler.native_flags if native else ()
+            _build(library, name, files, cdef, preamble, compiler, flags)
         _loaded[digest] = _import(name, library)
     return _loaded[digest]
 
 
-def _digest(files: Mapping[str, str], cdef: str, preamble: str, compiler: Compiler) -> str:
+def _digest(files: Mapping[str, str], cdef: str, preamble: str, compiler: Compiler, native: bool) -> str:
     import cffi
 
     parts = {
@@ -110,6 +131,7 @@ def _digest(files: Mapping[str, str], cdef: str, preamble: str, compiler: Compil
         "preamble": preamble,
         "compiler": compiler.identity,
         "flags": [*STRICT_FLAGS, *_BUILD_FLAGS, *_LINK_FLAGS],
+        "native": [*compiler.native_flags, compiler.native_identity] if native else [],
         "python": [sys.version, platform.machine(), sysconfig.get_config_var("EXT_SUFFIX"), cffi.__version__],
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
@@ -123,7 +145,15 @@ def _is_intact(library: Path) -> bool:
         return False
 
 
-def _build(library: Path, name: str, files: Mapping[str, str], cdef: str, preamble: str, compiler: Compiler) -> None:
+def _build(
+    library: Path,
+    name: str,
+    files: Mapping[str, str],
+    cdef: str,
+    preamble: str,
+    compiler: Compiler,
+    flags: Sequence[str],
+) -> None:
     include = Path(sysconfig.get_paths()["include"])
     if not (include / "Python.h").is_file():
         raise BuildError(f"host shim: no Python.h in {include}; on Debian or Ubuntu: apt install python3-dev")
@@ -138,7 +168,7 @@ def _build(library: Path, name: str, files: Mapping[str, str], cdef: str, preamb
     try:
         done = work / "done"
         done.mkdir()
-        _compile(work, done / library.name, name, files, cdef, preamble, (compiler, include))
+        _compile(work, done / library.name, name, files, cdef, preamble, (compiler, include, flags))
         checksum = hashlib.sha256((done / library.name).read_bytes()).hexdigest()
         (done / _CHECKSUM).write_text(checksum, encoding="ascii")
         _install(done, library)
@@ -153,12 +183,12 @@ def _compile(
     files: Mapping[str, str],
     cdef: str,
     preamble: str,
-    tools: tuple[Compiler, Path],
+    tools: tuple[Compiler, Path, Sequence[str]],
 ) -> None:
     import cffi
     from cffi.recompiler import make_c_source
 
-    compiler, include = tools
+    compiler, include, flags = tools
     for file, text in files.items():
         (work / file).write_text(text, encoding="utf-8")
     ffi = cffi.FFI()
@@ -167,9 +197,9 @@ def _compile(
     # FFI.emit_c_code does the same and prints.
     make_c_source(ffi, name, preamble, str(work / glue))
     sources = sorted(file for file in files if file.endswith(".c"))
-    compiler.run([*STRICT_FLAGS, *_BUILD_FLAGS, "-I.", "-c", *sources], work, "the codec")
+    compiler.run([*STRICT_FLAGS, *_BUILD_FLAGS, *flags, "-I.", "-c", *sources], work, "the codec")
     # cffi's own C is not written for the strict warnings.
-    compiler.run([*_BUILD_FLAGS, "-w", "-I.", f"-I{include}", "-c", glue], work, "cffi's glue")
+    compiler.run([*_BUILD_FLAGS, *flags, "-w", "-I.", f"-I{include}", "-c", glue], work, "cffi's glue")
     objects = [f"{Path(source).stem}.o" for source in [*sources, glue]]
     compiler.run([*_LINK_FLAGS, *objects, "-o", str(target)], work, "the link")
 

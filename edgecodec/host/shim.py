@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import BuildError, EdgecodecError
+from edgecodec.errors import BuildError, EdgecodecError, PlanError
+from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.extension import load_extension
 from edgecodec.host.stages import Frames, Stages, as_frames
 
@@ -19,13 +21,17 @@ if TYPE_CHECKING:
 class HostShim:
     """Runs a bundle's C codec on this machine.
 
+    :meth:`stages` runs the firmware's own C, frame by frame, of ``plan`` when one is given. :meth:`encode` gives the
+    same indices many times as fast by the wide vectors of :class:`edgecodec.host.batch.BatchEncoder`, with
+    ``threads`` threads (None: one a CPU), unless there is a ``plan`` or the codec is not one for them.
+
     Building takes a few seconds the first time and is cached by content. Raises BuildError when there is no
     compiler, no Python headers, or the compiler fails, and PlanError when the codec cannot be executed exactly.
     """
 
     name = "host"
 
-    def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
+    def __init__(self, bundle: Bundle, plan: Plan | None = None, *, threads: int | None = 1) -> None:
         from edgecodec import __version__
         from edgecodec.compile.plan import make_plan
         from edgecodec.compile.project import codec_files
@@ -41,6 +47,18 @@ class HostShim:
         self._index_shape = (bundle.positions, bundle.levels)
         self._latent_shape = (bundle.positions, bundle.rvq.dimension)
         self._check(bundle)
+        self._batch_of = None if plan is not None else (bundle, threads)
+
+    @cached_property
+    def _batch(self) -> BatchEncoder | None:
+        """None where the wide kernels cannot run the codec or cannot be built: the firmware's C can."""
+        if self._batch_of is None:
+            return None
+        bundle, threads = self._batch_of
+        try:
+            return BatchEncoder(bundle, threads=threads)
+        except (BuildError, PlanError):
+            return None
 
     @property
     def state_bytes(self) -> int:
@@ -49,6 +67,8 @@ class HostShim:
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
+        if self._batch is not None:
+            return self._batch.encode(frames)
         frames = as_frames(frames, self._samples)
         count = len(frames)
         indices = np.empty((count, *self._index_shape), np.uint16)

@@ -1,0 +1,355 @@
+"""The codec over many frames at once on this machine's vectors: for servers, the same indices as everywhere.
+
+One frame a vector lane (``firmware/host/edc_batch.c``). Every layer is a list of dot products of four samples
+with four weights; the tables that say which are made here.
+"""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.compile.graph import Layer, Op
+from edgecodec.compile.plan import fold_bias
+from edgecodec.errors import InputError, PlanError
+from edgecodec.host.extension import load_extension
+from edgecodec.host.stages import Frames, Stages, as_frames
+from edgecodec.resources import firmware_dir
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+_CDEF = """
+#define EDC_BATCH_LANES ...
+#define EDC_BATCH_WEIGHT_WORDS ...
+#define EDC_BATCH_BLOCK ...
+typedef ... edc_lanes;
+typedef struct {
+  uint64_t epsilon; uint32_t inverse_scale; uint16_t samples; uint8_t variance_shift; uint8_t inverse_shift;
+  int8_t zero_point; ...;
+} edc_normalizer;
+typedef struct {
+  const int32_t *weights; const int32_t *offsets; const int32_t *bias; const int32_t *multiplier;
+  const int32_t *shift; edc_lanes *in; edc_lanes *out; int32_t blocks; int32_t quads; int32_t step;
+  int32_t out_width; int32_t out_channels; int32_t zero_point; int32_t activation_min; int32_t activation_max;
+  int32_t gives_quads; edc_lanes *slid; int32_t slid_count; edc_lanes *slid_from; ...;
+} edc_batch_layer;
+typedef struct { const int32_t *codes; const int32_t *plain; const int32_t *norms; int32_t size; ...; }
+  edc_batch_codebook;
+typedef struct {
+  const edc_normalizer *normalizer; const edc_batch_layer *layers; const edc_batch_codebook *books;
+  int8_t *input; const edc_lanes *latent; int32_t layer_count; int32_t level_count; int32_t positions;
+  int32_t dimension; int32_t latent_channels; int32_t samples; int32_t input_bytes; int32_t input_pad;
+  int32_t fraction_bits; int32_t zero_point; ...;
+} edc_batch_model;
+void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_t count,
+                      uint16_t *indices, int32_t *sums, uint64_t *variances);
+"""
+_MAX_DIMENSION = 512
+_FRAMES_A_TASK = 64
+_ALIGNMENT_BYTES = 64
+_OFFSET = 128
+"""What activations have on top, so that they are unsigned."""
+Int32Array = npt.NDArray[np.int32]
+
+
+class BatchEncoder:
+    """Encodes many frames on this machine's vectors, with ``threads`` threads (None: one a CPU).
+
+    The interpreter is free while frames are encoded. Safe for threads that share one. Building takes seconds
+    the first time on a machine and is cached. Raises BuildError when there is no compiler or it fails, PlanError
+    when the codec cannot be executed exactly, InputError for less than one thread.
+    """
+
+    name = "batch"
+
+    def __init__(self, bundle: Bundle, *, threads: int | None = 1) -> None:
+        if threads is not None and threads < 1:
+            raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
+        if bundle.rvq.dimension > _MAX_DIMENSION:
+            raise PlanError(f"codes have {bundle.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
+        self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
+        self._tables = _Tables(self._module, bundle)
+        self._threads = threads or os.cpu_count() or 1
+        self._index_shape = (bundle.positions, bundle.levels)
+        self._samples = bundle.samples
+        self._idle: SimpleQueue[_Workspace] = SimpleQueue()
+
+    @property
+    def lanes(self) -> int:
+        """Frames that one vector holds."""
+        return int(self._module.lib.EDC_BATCH_LANES)
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
+        return self.stages(frames).indices
+
+    def stages(self, frames: Frames) -> Stages:
+        """The same with each frame's sum and variance. Inputs and latents are not kept."""
+        frames = as_frames(frames, self._samples)
+        count = len(frames)
+        result = Stages(
+            None,
+            None,
+            np.empty((count, *self._index_shape), np.uint16),
+            np.empty(count, np.int32),
+            np.empty(count, np.uint64),
+        )
+        starts = range(0, count, _FRAMES_A_TASK if self._threads > 1 else max(count, 1))
+        parts = [slice(start, start + starts.step) for start in starts]
+        if self._threads == 1 or len(parts) <= 1:
+            for part in parts:
+                self._run(frames, result, part)
+            return result
+        with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
+            for _ in pool.map(lambda part: self._run(frames, result, part), parts):
+                pass
+        return result
+
+    def _run(self, frames: Frames, result: Stages, part: slice) -> None:
+        try:
+            workspace = self._idle.get_nowait()
+        except Empty:
+            workspace = _Workspace(self._tables)
+        ffi = self._module.ffi
+        assert result.sum is not None
+        assert result.variance is not None
+        self._module.lib.edc_batch_encode(
+            workspace.model,
+            ffi.from_buffer("int16_t[]", frames[part]),
+            len(frames[part]),
+            ffi.from_buffer("uint16_t[]", result.indices[part]),
+            ffi.from_buffer("int32_t[]", result.sum[part]),
+            ffi.from_buffer("uint64_t[]", result.variance[part]),
+        )
+        self._idle.put(workspace)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """How a tensor lies in memory for the layer that reads it: rows with padding, elements by four in a quad."""
+
+    rows: int
+    channels: int
+    pad_left: int
+    pad_value: int
+
+    @property
+    def slides(self) -> bool:
+        """Whether a quad starts at each element, because rows are no multiple of four elements."""
+        return self.channels % 4 != 0
+
+    @property
+    def elements(self) -> int:
+        return self.rows * self.channels
+
+    @property
+    def quads(self) -> int:
+        return self.elements if self.slides else self.elements // 4
+
+    @property
+    def row_quads(self) -> int:
+        return self.channels if self.slides else self.channels // 4
+
+    def place(self, element: int) -> tuple[int, int]:
+        """The quad that holds an element, and which of its bytes."""
+        return (element, 0) if self.slides else (element // 4, element % 4)
+
+    @classmethod
+    def of(cls, layer: Layer) -> _Source:
+        rows = max((layer.output.width - 1) * layer.stride + layer.kernel, layer.pad_left + layer.input.width)
+        return cls(rows, layer.input.channels, layer.pad_left, layer.input.zero_point + _OFFSET)
+
+
+class _Tables:
+    """Constants of a codec as the C wants them, shared by all threads."""
+
+    def __init__(self, module: Any, bundle: Bundle) -> None:
+        self.module = module
+        self.bundle = bundle
+        self.layers = bundle.graph.layers
+        self.sources = [_Source.of(layer) for layer in self.layers]
+        self.layer_tables = [
+            self._layer(layer, source) for layer, source in zip(self.layers, self.sources, strict=True)
+        ]
+        self.books = [self._book(level) for level in range(bundle.levels)]
+
+    @cached_property
+    def normalizer(self) -> Any:
+        constants = self.bundle.normalizer
+        return self.module.ffi.new(
+            "edc_normalizer *",
+            {
+                "epsilon": constants.epsilon_term,
+                "inverse_scale": constants.inverse_scale,
+                "samples": constants.samples,
+                "variance_shift": constants.variance_shift,
+                "inverse_shift": constants.inverse_scale_shift,
+                "zero_point": constants.zero_point,
+            },
+        )
+
+    def _layer(self, layer: Layer, source: _Source) -> dict[str, Int32Array]:
+        block = int(self.module.lib.EDC_BATCH_BLOCK)
+        quads = _quad_weights(layer, source)
+        groups = [quads[start : start + block] for start in range(0, len(quads), block)]
+        offsets = [sorted(set().union(*group)) for group in groups]
+        longest = max(map(len, offsets))
+        weights = np.zeros((len(groups), longest, block, 4), np.int8)
+        for index, (group, places) in enumerate(zip(groups, offsets, strict=True)):
+            for channel, of_channel in enumerate(group):
+                for at, place in enumerate(places):
+                    weights[index, at, channel] = of_channel.get(place, 0)
+        padding = len(groups) * block - len(quads)
+        sums = layer.weights.astype(np.int64).sum(axis=(1, 2) if layer.op is Op.CONV else 0)
+        bias = (fold_bias(layer)[0] - _OFFSET * sums).astype(np.int32)
+        shift = np.where(layer.multiplier == 0, 0, layer.shift)
+        return {
+            "weights": self._words(weights),
+            "offsets": np.array([places + [0] * (longest - len(places)) for places in offsets], np.int32),
+            "bias": np.pad(bias, (0, padding)),
+            "multiplier": np.pad(layer.multiplier, (0, padding)).astype(np.int32),
+            "shift": np.pad(shift, (0, padding)).astype(np.int32),
+        }
+
+    def _words(self, weights: npt.NDArray[np.int8]) -> Int32Array:
+        """Quads ``[..., 4]`` as ``EDC_BATCH_WEIGHT_WORDS`` words each."""
+        if self.module.lib.EDC_BATCH_WEIGHT_WORDS == 1:
+            return np.ascontiguousarray(weights).view(np.int32)
+        pairs = np.stack([weights[..., 0::2], weights[..., 1::2]], axis=-2).astype(np.int16)
+        return np.ascontiguousarray(pairs).view(np.int32)
+
+    def _book(self, level: int) -> dict[str, Int32Array]:
+        book = self.bundle.rvq.codebooks[level].astype(np.int64)
+        if np.abs(2 * book).max() > 32767:
+            raise PlanError(f"codebook level_{level} has entries beyond 16383, which the batch encoder cannot double")
+        even = np.pad(book, ((0, 0), (0, book.shape[1] % 2)))
+        return {
+            "codes": np.ascontiguousarray((-2 * even).astype(np.int16)).view(np.int32),
+            "plain": np.ascontiguousarray(even.astype(np.int16)).view(np.int32),
+            "norms": self.bundle.rvq.norms(level),
+        }
+
+
+def _quad_weights(layer: Layer, source: _Source) -> list[dict[int, npt.NDArray[np.int8]]]:
+    """Of each output channel: quad (counted from a position's first) to its four weights."""
+    found: list[dict[int, npt.NDArray[np.int8]]] = []
+    for channel in range(layer.output.channels):
+        if layer.op is Op.CONV:
+            flat = layer.weights[channel].reshape(-1)
+            flat = np.pad(flat, (0, -len(flat) % 4)).reshape(-1, 4)
+            found.append({(4 * quad if source.slides else quad): row for quad, row in enumerate(flat)})
+            continue
+        quads: dict[int, npt.NDArray[np.int8]] = {}
+        for tap in range(layer.kernel):
+            quad, byte = source.place(tap * source.channels + channel // layer.depth_multiplier)
+            quads.setdefault(quad, np.zeros(4, np.int8))[byte] = layer.weights[tap, channel]
+        found.append(quads)
+    return found
+
+
+class _Workspace:
+    """The memory of one thread, and the C structures that lead to it."""
+
+    def __init__(self, tables: _Tables) -> None:
+        self._ffi: Any = tables.module.ffi
+        self._lane_bytes = 4 * int(tables.module.lib.EDC_BATCH_LANES)
+        self._kept: list[Any] = [tables]
+        bundle, sources = tables.bundle, tables.sources
+        quads = [self._vectors(source.quads, 0x01010101 * source.pad_value) for source in sources]
+        latent = self._vectors(bundle.graph.latent.size_bytes, 0)
+        layers = self._keep(self._ffi.new("edc_batch_layer[]", len(sources)))
+        for index, layer in enumerate(tables.layers):
+            fields = self._pointers(tables.layer_tables[index]) | _sizes(layer, sources[index])
+            if index + 1 == len(sources):
+                fields |= {"out": self._lanes_at(latent)}
+            else:
+                fields |= self._target(sources[index + 1], quads[index + 1])
+            fields |= {"in": self._lanes_at(quads[index]), "blocks": len(tables.layer_tables[index]["offsets"])}
+            fields["quads"] = tables.layer_tables[index]["offsets"].shape[1]
+            for name, value in fields.items():
+                setattr(layers[index], name, value)
+        books = self._keep(self._ffi.new("edc_batch_codebook[]", bundle.levels))
+        for book, arrays in zip(books, tables.books, strict=True):
+            for name, value in self._pointers(arrays).items():
+                setattr(book, name, value)
+            book.size = len(arrays["norms"])
+        first = sources[0]
+        padded = np.full((self._lane_bytes // 4, first.elements + 3), first.pad_value - _OFFSET, np.int8)
+        self.model = self._ffi.new(
+            "edc_batch_model *",
+            {
+                "normalizer": tables.normalizer,
+                "layers": layers,
+                "books": books,
+                "input": self._keep(self._ffi.from_buffer("int8_t[]", padded)),
+                "latent": self._lanes_at(latent),
+                "layer_count": len(sources),
+                "level_count": bundle.levels,
+                "positions": bundle.positions,
+                "dimension": bundle.rvq.dimension + bundle.rvq.dimension % 2,
+                "latent_channels": bundle.rvq.dimension,
+                "samples": bundle.samples,
+                "input_bytes": padded.shape[1],
+                "input_pad": first.pad_left,
+                "fraction_bits": bundle.rvq.fraction_bits,
+                "zero_point": bundle.rvq.latent_zero_point,
+            },
+        )
+
+    def _target(self, source: _Source, quads: int) -> dict[str, Any]:
+        """Where a layer writes, for the next one, which reads ``source`` at the address ``quads``."""
+        if not source.slides:
+            first = quads + source.pad_left * source.row_quads * self._lane_bytes
+            return {"out": self._lanes_at(first), "gives_quads": 1}
+        elements = self._vectors(source.elements + 3, source.pad_value)
+        return {
+            "out": self._lanes_at(elements + source.pad_left * source.channels * self._lane_bytes),
+            "slid": self._lanes_at(quads),
+            "slid_from": self._lanes_at(elements),
+            "slid_count": source.elements,
+        }
+
+    def _vectors(self, count: int, value: int) -> int:
+        """Address of ``count`` vectors with ``value`` in every lane."""
+        memory = np.empty(count * self._lane_bytes + _ALIGNMENT_BYTES, np.uint8)
+        address = int(self._ffi.cast("uintptr_t", self._keep(self._ffi.from_buffer(memory))))
+        skipped = -address % _ALIGNMENT_BYTES
+        memory[skipped : skipped + count * self._lane_bytes].view(np.uint32)[:] = value
+        return address + skipped
+
+    def _lanes_at(self, address: int) -> Any:
+        return self._ffi.cast("edc_lanes *", address)
+
+    def _pointers(self, arrays: dict[str, Int32Array]) -> dict[str, Any]:
+        return {name: self._keep(self._ffi.from_buffer("int32_t[]", array)) for name, array in arrays.items()}
+
+    def _keep(self, thing: Any) -> Any:
+        """C knows addresses only: what they lead to must live as long as this."""
+        self._kept.append(thing)
+        return thing
+
+
+def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
+    return {
+        "step": layer.stride * source.row_quads,
+        "out_width": layer.output.width,
+        "out_channels": layer.output.channels,
+        "zero_point": layer.output.zero_point,
+        "activation_min": layer.activation_min,
+        "activation_max": layer.activation_max,
+    }
+
+
+def _sources() -> dict[str, str]:
+    root = firmware_dir()
+    paths = [*(root / "host").glob("edc_batch.[ch]"), root / "codec" / "edc.h"]
+    paths += (root / "codec").glob("edc_normalize.[ch]")
+    return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}

@@ -1,0 +1,146 @@
+"""The batch encoder of servers against the numpy reference: every vector width, every shape, every thread."""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.errors import BuildError, InputError, PlanError
+from edgecodec.host import extension
+from edgecodec.host.batch import BatchEncoder
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.host.shim import HostShim
+from tests.random_encoders import random_encoder
+from tests.tflite_builder import bundle_of, ppg_frames
+from tests.tools import require
+
+NARROWER = {
+    "no dot product of bytes": ("-O2", "-march=native", "-mno-avx512vnni", "-Wno-psabi"),
+    "8 lanes": ("-O2", "-mavx2", "-Wno-psabi"),
+    "4 lanes": ("-O2", "-Wno-psabi"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _compiler() -> None:
+    require("cc", "Python.h")
+
+
+def frames_of(bundle: Bundle, count: int, seed: int = 0) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    wild = rng.integers(-32768, 32768, (count // 2, bundle.samples)).astype(np.int16)
+    wild[:1] = 9  # no variance
+    return np.concatenate([ppg_frames(count - len(wild), bundle.samples, seed), wild])
+
+
+def assert_exact(bundle: Bundle, encoder: BatchEncoder, count: int, seed: int = 0) -> None:
+    frames = frames_of(bundle, count, seed)
+    expected, found = ReferenceExecutor(bundle).stages(frames), encoder.stages(frames)
+    for name in ("indices", "sum", "variance"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
+    assert (found.input, found.latent) == (None, None)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_random_encoders(tmp_path: Path, seed: int) -> None:
+    sizes = [(9, 5), (256,), (3, 40, 7), (1,)][seed % 4]
+    bundle = bundle_of(tmp_path / "b", random_encoder(seed).data, sizes=sizes, seed=seed)
+    # More than a vector and less than two, so that lanes are left over.
+    assert_exact(bundle, BatchEncoder(bundle), 19, seed)
+
+
+def supports(flags: tuple[str, ...]) -> bool:
+    cpu = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    if "-mavx2" in flags:
+        return platform.machine() == "x86_64" and " avx2 " in cpu
+    return "avx512" not in " ".join(flags) or " avx512bw " in cpu
+
+
+@pytest.mark.parametrize("flags", NARROWER.values(), ids=NARROWER)
+def test_narrower_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]) -> None:
+    if not supports(flags):
+        pytest.skip("this CPU has no such vectors")
+    monkeypatch.setattr(extension, "_NATIVE_FLAGS", flags)
+    for seed in range(24):
+        bundle = bundle_of(tmp_path / str(seed), random_encoder(seed).data, sizes=(9, 5), seed=seed)
+        encoder = BatchEncoder(bundle)
+        if "-march=native" not in flags:
+            assert encoder.lanes == (8 if "-mavx2" in flags else 4)
+        assert_exact(bundle, encoder, 19, seed)
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 200])
+@pytest.mark.parametrize("threads", [1, 3, None])
+def test_any_number_of_frames_and_threads(bundle: Bundle, count: int, threads: int | None) -> None:
+    assert_exact(bundle, BatchEncoder(bundle, threads=threads), count)
+
+
+def test_no_frames(bundle: Bundle) -> None:
+    assert BatchEncoder(bundle).encode(np.zeros((0, bundle.samples), np.int16)).shape == (
+        *(0, bundle.positions, bundle.levels),
+    )
+
+
+def test_ties_go_to_the_lowest_index(bundle: Bundle) -> None:
+    books = tuple(np.concatenate([book, book, book[::-1]]) for book in bundle.rvq.codebooks)
+    doubled = replace(bundle, rvq=replace(bundle.rvq, codebooks=books))
+    frames = frames_of(bundle, 40)
+    found = BatchEncoder(doubled).encode(frames)
+    np.testing.assert_array_equal(found, ReferenceExecutor(doubled).encode(frames))
+    assert all(found[..., level].max() < len(book) for level, book in enumerate(bundle.rvq.codebooks))
+
+
+def test_the_interpreter_is_free_meanwhile(bundle: Bundle) -> None:
+    encoder = BatchEncoder(bundle)
+    frames = np.tile(frames_of(bundle, 64), (400, 1))
+    encoder.encode(frames[:1])
+    turns = 0
+    done = threading.Event()
+
+    def encode() -> None:
+        encoder.encode(frames)
+        done.set()
+
+    thread = threading.Thread(target=encode)
+    thread.start()
+    while not done.is_set():
+        turns += 1
+        time.sleep(0)
+    thread.join()
+    # With the interpreter held there would be one turn or two.
+    assert turns > 10
+
+
+def test_shim_encodes_by_it_and_stages_by_the_firmware_s_c(bundle: Bundle) -> None:
+    shim = HostShim(bundle, threads=2)
+    frames = frames_of(bundle, 70)
+    np.testing.assert_array_equal(shim.encode(frames), shim.stages(frames).indices)
+    assert shim._batch is not None
+
+
+def test_codec_that_is_none_for_it_is_refused_and_the_shim_takes_its_own_c(
+    bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = (np.full_like(bundle.rvq.codebooks[0], 0), *bundle.rvq.codebooks[1:])
+    books[0][0, 0] = 20000
+    large = replace(bundle, rvq=replace(bundle.rvq, codebooks=(books[0],)))
+    with pytest.raises(PlanError, match="level_0 has entries beyond 16383"):
+        BatchEncoder(large)
+    with pytest.raises(InputError, match="threads is 0"):
+        BatchEncoder(bundle, threads=0)
+
+    def fail(*_: object, **__: object) -> None:
+        raise BuildError("no vectors")
+
+    shim = HostShim(bundle)
+    monkeypatch.setattr("edgecodec.host.shim.BatchEncoder", fail)
+    frames = frames_of(bundle, 20)
+    np.testing.assert_array_equal(shim.encode(frames), ReferenceExecutor(bundle).encode(frames))
+    assert shim._batch is None
