@@ -7,7 +7,7 @@ PYTEST_ARGS ?=
 C_SOURCES := $(shell find firmware tests tools -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format types wheel golden clean
+.PHONY: help setup demo test check lint format types wheel golden bench clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -41,6 +41,10 @@ wheel: setup ## build the wheel, install it elsewhere and build firmware with it
 
 golden: setup ## write the golden files of the rendered C anew
 	@EDGECODEC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden $(PYTEST_ARGS)
+
+bench: setup ## measure kernels on every emulated core and write docs/bench.md (OUT=DIR of the demo)
+	@test -d $(OUT)/bundle || $(MAKE) demo
+	@$(BIN)/python -m tools.bench $(OUT)/bundle
 
 clean: ## remove what builds, tests and the demo left (.venv stays)
 	@rm -rf build dist $(OUT) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -166,6 +166,15 @@ def build_firmware(
     return read_firmware(Path(out))
 
 
+def build_project(files: dict[str, str], bundle: Bundle, board: Board, optimize: str, folder: Path) -> Firmware:
+    """Build a project of ``files``, those of :func:`project_files` or others made from them, into a new ``folder``.
+
+    Raises as :func:`build_firmware`.
+    """
+    _build(files, bundle, board, optimize, folder)
+    return read_firmware(folder)
+
+
 def cached_firmware(bundle: Bundle, board: Board, *, optimize: str = "speed") -> Firmware:
     """The same, in the cache folder: built only when a source, a flag or the compiler has changed.
 

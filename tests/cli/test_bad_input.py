@@ -21,8 +21,9 @@ BUNDLE_COMMANDS = {
     "verify-host": [],
     "build-firmware": ["-o", "out"],
     "flash-and-verify": [],
+    "profile": [],
 }
-FRAME_COMMANDS = ("verify-host", "flash-and-verify")
+FRAME_COMMANDS = ("verify-host", "flash-and-verify", "profile")
 
 
 @pytest.fixture
