@@ -61,23 +61,18 @@ def command(
     from edgecodec.bundle import Bundle
     from edgecodec.device.boards import load_board
     from edgecodec.device.build import build_firmware
-    from edgecodec.device.limits import Limits, SizeLimitError
+    from edgecodec.device.limits import Limits
 
     target = load_board(board)
-    try:
-        firmware = build_firmware(
-            Bundle.load(bundle),
-            target,
-            output,
-            optimize=optimize,
-            codec_only=codec_only,
-            limits=Limits(flash_limit, ram_limit),
-            force=force,
-        )
-    except SizeLimitError as error:
-        if error.memory is not None:
-            show_parts(streams.prose_console(), error.memory)
-        raise
+    firmware = build_firmware(
+        Bundle.load(bundle),
+        target,
+        output,
+        optimize=optimize,
+        codec_only=codec_only,
+        limits=Limits(flash_limit, ram_limit),
+        force=force,
+    )
     return streams.finish(
         firmware.to_json() | {"output": str(output)}, lambda console: _show(console, firmware, target)
     )

@@ -93,9 +93,20 @@ def _fail(error: BaseException, streams: Streams) -> int:
             print(error.stderr.rstrip(), file=sys.stderr)
         else:
             message += " (--debug shows what the tool printed)"
+    _show_size(error, streams)
     print(f"{PROGRAM}: error: {message}", file=sys.stderr)
     streams.fail({"verdict": "undecided", "error": message, "error_type": type(error).__name__})
     return UNDECIDED
+
+
+def _show_size(error: BaseException, streams: Streams) -> None:
+    """Of a firmware that is too large, what takes the space."""
+    from edgecodec.device.limits import SizeLimitError
+
+    if isinstance(error, SizeLimitError) and error.memory is not None:
+        from edgecodec.cli.build_firmware import show_parts
+
+        show_parts(streams.prose_console(), error.memory)
 
 
 def _message(error: BaseException) -> str:

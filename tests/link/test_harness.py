@@ -334,3 +334,20 @@ def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> N
         pytest.raises(DeviceError, match="has 2 layers, and had others before"),
     ):
         board.stages(frames(2), want=("layers",))
+
+
+def test_a_counter_of_cycles_gives_cycles(server: HostServer) -> None:
+    """As on real boards, whose firmware has nothing to calibrate: a tick is a cycle."""
+
+    def uncalibrated(payload: bytes) -> bytes:
+        return payload[:52] + bytes(8) + payload[60:]
+
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.HELLO_REPLY, uncalibrated)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+    ):
+        board.stages(frames(2), want=("layers",))
+    assert board.layer_costs is not None
+    assert board.layer_costs.unit == "cycles"
+    assert board.costs is not None
+    assert (board.costs.unit, board.costs.normalize, board.costs.encoder) == ("cycles", 100.0, 700.0)
