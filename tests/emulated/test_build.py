@@ -5,10 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
@@ -25,6 +30,7 @@ from edgecodec.device.build import (
 from edgecodec.device.limits import Limits, SizeLimitError
 from edgecodec.device.toolchain import find_toolchain
 from edgecodec.errors import BuildError, InputError
+from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.summary import summarize
 from tests.cli.run import assert_one_error, edgecodec
 
@@ -211,6 +217,45 @@ def test_codec_alone(codec: Bundle, board: Board, tmp_path: Path) -> None:
     assert "edc_server" not in names.stdout
     assert "edc_model_encode" in names.stdout
     assert not list(out.glob("**/uart.c"))
+
+
+@compiled
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets with names")
+def test_codec_alone_encodes(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    """It has no link to ask, so the indices of its frame, all zeros, are looked up in RAM."""
+    firmware = build_firmware(bundle, board, tmp_path / "out", codec_only=True)
+    symbols = subprocess.run(["arm-none-eabi-nm", firmware.elf], capture_output=True, text=True, check=True).stdout
+    (address,) = (int(line.split()[0], 16) for line in symbols.splitlines() if line.endswith(" edc_indices"))
+    expected = ReferenceExecutor(bundle).encode(np.zeros((1, bundle.samples), np.int16))[0]
+    assert expected.any(), "memory that was never written would not do"
+    control, dump = tmp_path / "qmp", tmp_path / "indices"
+    options = ["-display", "none", "-monitor", "none", "-nodefaults", "-qmp", f"unix:{control},server=on,wait=off"]
+    process = subprocess.Popen(["qemu-system-arm", "-M", board.name, "-kernel", firmware.elf, *options])
+    try:
+        deadline = time.monotonic() + 20
+        found = b""
+        while found != expected.tobytes() and time.monotonic() < deadline:
+            time.sleep(0.1)
+            with suppress(OSError):
+                save_memory(control, address, expected.nbytes, dump)
+                found = dump.read_bytes()
+        assert found == expected.tobytes()
+    finally:
+        process.kill()
+        process.wait()
+
+
+def save_memory(control: Path, address: int, size: int, dump: Path) -> None:
+    """Have the QEMU behind the QMP socket ``control`` write a piece of memory into a file."""
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(control))
+        stream = link.makefile("rw")
+        stream.readline()
+        region = {"val": address, "size": size, "filename": str(dump)}
+        for command in ({"execute": "qmp_capabilities"}, {"execute": "memsave", "arguments": region}):
+            stream.write(json.dumps(command) + "\n")
+            stream.flush()
+            assert "return" in json.loads(stream.readline())
 
 
 @compiled
