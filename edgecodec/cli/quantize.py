@@ -59,6 +59,13 @@ if TYPE_CHECKING:
 @click.option(
     "--fine-tune-steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Steps of --fine-tune."
 )
+@click.option(
+    "--prior",
+    type=path,
+    metavar="FILE",
+    help="Fit the bundle's model of its indices to these frames of training people; needs --validation. "
+    "A RUN split by person has both.",
+)
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
 @click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Sampling rate of the frames.")
 @click.option(
@@ -83,6 +90,7 @@ def command(
     validation: Path | None,
     train: Path | None,
     fine_tune_steps: int,
+    prior: Path | None,
     name: str | None,
     rate_hz: float | None,
     epsilon: float,
@@ -93,7 +101,8 @@ def command(
 
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
     and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
-    roundings are tried; the one that does best on validation frames is kept and all are reported.
+    roundings are tried; the one that does best on validation frames is kept and all are reported. The index prior
+    is what `edgecodec evaluate` takes for the bits that an entropy coder would need.
     """
     from edgecodec.quantize import FineTuning, Tuning, quantize_files, quantize_folder, quantize_run
 
@@ -101,7 +110,7 @@ def command(
     ways = sum(bool(way) for way in (run, folder, files))
     if ways > 1 or (run is not None and calibration):
         raise click.UsageError("give one of RUN, --from-folder, or --encoder and --codebooks, not both")
-    tuning = Tuning(validation, train, FineTuning(steps=fine_tune_steps))
+    tuning = Tuning(validation, train, FineTuning(steps=fine_tune_steps), prior)
     shared: dict[str, Any] = {
         "tuning": tuning,
         "force": force,
@@ -142,6 +151,13 @@ def _show_report(console: Console, report: dict[str, Any]) -> None:
         ("candidate", "kept", *(key.replace("_", " ") for key in columns)),
         ((entry["name"], entry["kept"], *(entry.get(key) for key in columns)) for entry in candidates),
     )
+    if "index_prior" in report:
+        fitted = report["index_prior"]
+        console.print(
+            f"index prior: {fitted['validation_bits_per_frame']:.1f} bits a frame on {fitted['validation_frames']:,} "
+            f"validation frames, {fitted['parameters']:,} parameters, fitted to {fitted['frames']:,} training frames",
+            soft_wrap=True,
+        )
     for entry in candidates:
         if "refused" in entry:
             console.print(f"{entry['name']}: not possible: {entry['refused']}", soft_wrap=True)

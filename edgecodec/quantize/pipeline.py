@@ -23,7 +23,7 @@ from edgecodec.outputs import npz_bytes
 from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, quantize_float
 from edgecodec.quantize.fine_tune import FineTuning
 from edgecodec.quantize.measure import Frames, Variant, float_codebooks, int8_latents, measure
-from edgecodec.quantize.search import FIRST, Search, SearchData, float_latents
+from edgecodec.quantize.search import FIRST, Search, SearchData, float_latents, measure_rounded_input
 from edgecodec.signal.frames import load_frames
 from edgecodec.signal.normalize import EPSILON
 from edgecodec.stream.decoder import FloatDecoder
@@ -52,9 +52,9 @@ class QuantizationSummary:
     bundle: Bundle
     figures: dict[str, float]
     """Of the codec kept, as :func:`edgecodec.quantize.measure.measure` returns them, on a run's test frames or
-    the held-out frames of files. ``prdn_given`` is the float codec's as it was trained, which differs from
-    ``prdn_float`` once fine-tuning has changed it. Figures that need the decoder or the float encoder are missing
-    without them."""
+    the held-out frames of files, with those of rounding nothing but the input. ``prdn_given`` is the float codec's
+    as it was trained, which differs from ``prdn_float`` once fine-tuning has changed it. Figures that need the decoder
+    or the float encoder are missing without them."""
     report: dict[str, Any]
     """Candidates with their figures on the validation frames, and which was kept."""
 
@@ -315,6 +315,8 @@ def _quantize(
         _refuse_shared(train, source.validation)
     validation = _spread(_moving(source.validation))
     held_out = source.validation_source in (_HELD_OUT, _TOO_FEW)
+    if tuning.prior is not None and held_out:
+        raise QuantizationError("an index prior is stopped on frames of other people; give them with --validation FILE")
     data = SearchData(source.calibration, validation, source.epsilon, not held_out, train)
     search = Search(data, decoder, tuning.settings, progress)
     best = search.run(first)
@@ -446,11 +448,19 @@ def _calibration_record(frames: Frames) -> dict[str, Any]:
 
 
 def _figures(first: Variant, best: Variant, frames: Frames, epsilon: float) -> dict[str, float]:
-    """Figures of ``best``, and ``prdn_given``, the float codec's before any change."""
+    """Figures of ``best``, and two that bound them.
+
+    ``prdn_given`` is the float codec's before any change. ``prdn_rounded_input`` and ``agreement_rounded_input_l{l}``
+    are those of the float codec of ``best`` when nothing but its input is rounded to int8: what no encoder with an
+    int8 input can be expected to avoid.
+    """
     if len(frames) == 0:
         return {}
-    latents = None if best.model is None else float_latents(best.model, frames, epsilon)
+    if best.model is None:
+        return {"frames": len(frames), **measure(best, frames, epsilon, None)}
+    latents = float_latents(best.model, frames, epsilon)
     figures = {"frames": len(frames), **measure(best, frames, epsilon, latents)}
+    figures |= measure_rounded_input(best, frames, epsilon, latents)
     if "prdn_float" in figures:
         given = figures
         if best.new_model:

@@ -22,9 +22,10 @@ from edgecodec.quantize.chain import (
     rotated_decoder,
     spreading_rotation,
 )
-from edgecodec.quantize.codebooks import refit
+from edgecodec.quantize.codebooks import quantize_float, refit
 from edgecodec.quantize.fine_tune import FineTuning, fine_tune
 from edgecodec.quantize.measure import (
+    DIGITS,
     Frames,
     Variant,
     dequantized,
@@ -34,6 +35,7 @@ from edgecodec.quantize.measure import (
 )
 from edgecodec.quantize.ranges import Quantization, fit_quantization, tensors, with_quantization
 from edgecodec.signal.normalize import normalize
+from edgecodec.signal.quality import prdn
 
 Progress = Callable[[str], None]
 FIRST = "min-max ranges"
@@ -259,3 +261,26 @@ def float_latents(model: Any, frames: Frames, epsilon: float) -> npt.NDArray[np.
 
 def _as_input(frames: Frames, epsilon: float) -> npt.NDArray[np.float32]:
     return normalize(frames, epsilon).astype(np.float32)[:, None, :, None]
+
+
+def measure_rounded_input(
+    variant: Variant, frames: Frames, epsilon: float, latents: npt.NDArray[np.floating[Any]]
+) -> dict[str, float]:
+    """Figures of the float codec of ``variant`` when nothing but its input ``frames [N, T]`` is rounded to int8.
+
+    ``latents`` are those of the input as it is: ``agreement_rounded_input_l{l}`` is the share of indices that stay,
+    ``prdn_rounded_input`` the mean PRDN in percent, if there is a decoder.
+    """
+    from edgecodec.quantize.convert import predict
+
+    source = variant.graph.input
+    rounded = dequantized(int8_inputs(variant.graph, frames, epsilon), source.scale, source.zero_point)
+    moved = predict(variant.model, rounded.astype(np.float32)[:, None, :, None])[:, 0]
+    flat = (np.asarray(part, np.float64).reshape(-1, part.shape[-1]) for part in (latents, moved))
+    (indices, _), (other, total) = (quantize_float(part, variant.model_codebooks) for part in flat)
+    same = (indices == other).mean(axis=0)
+    figures = {f"agreement_rounded_input_l{level}": float(share) for level, share in enumerate(same, start=1)}
+    decoded = variant.run_decoder(total.reshape(moved.shape))
+    if decoded is not None:
+        figures["prdn_rounded_input"] = float(prdn(normalize(frames, epsilon), decoded).mean())
+    return {key: round(value, DIGITS) for key, value in figures.items()}

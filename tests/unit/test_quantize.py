@@ -7,8 +7,10 @@ import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError, UnsupportedOpError
-from edgecodec.quantize import quantize_files, quantize_run
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.quantize import Tuning, quantize_files, quantize_run
 from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, quantize_float
+from edgecodec.verify.evaluate import evaluate
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -113,6 +115,57 @@ def test_report_of_a_run(trained_bundle):
     assert kept[0]["prdn_integer"] <= min(measured) / 0.999 + 1e-3
     figures = trained_bundle.manifest.provenance["figures"]
     assert figures["prdn_given"] == pytest.approx(figures["prdn_float"], rel=0.01)
+
+
+def test_rounding_the_input_alone_costs_less_than_rounding_everything(trained_bundle):
+    figures = trained_bundle.manifest.provenance["figures"]
+    for level in ("l1", "l2"):
+        assert 0.3 < figures[f"agreement_{level}"] <= figures[f"agreement_rounded_input_{level}"] <= 1
+    assert figures["prdn_rounded_input"] == pytest.approx(figures["prdn_float"], rel=0.05)
+
+
+def test_index_prior(trained_run, tmp_path):
+    frames = ppg_frames(400, 64, 7)
+    np.savez(tmp_path / "train.npz", frames=frames[:200])
+    np.savez(tmp_path / "others.npz", frames=frames[200:300])
+    tuning = Tuning(validation=tmp_path / "others.npz", prior=tmp_path / "train.npz")
+    summary = quantize_run(trained_run, tmp_path / "bundle", tuning=tuning)
+    report = summary.report["index_prior"]
+    assert (report["frames"], report["validation_frames"]) == (200, 100)
+    bundle = Bundle.load(tmp_path / "bundle")
+    prior = bundle.index_prior()
+    assert prior is not None
+    assert prior.parameters == report["parameters"]
+    # The prior was fitted to what the integer codec makes of the frames.
+    bits = prior.code_lengths(ReferenceExecutor(bundle).encode(frames[200:300])).sum(axis=(1, 2)).mean()
+    assert bits == pytest.approx(report["validation_bits_per_frame"], rel=1e-6)
+    assert bits < bundle.bits_per_frame
+    result = evaluate(bundle, frames[300:], frames[:200])
+    assert result.best_model == "causal"
+    expected = prior.code_lengths(ReferenceExecutor(bundle).encode(frames[300:])).sum(axis=(1, 2)).mean()
+    assert result.rate.bits_per_frame["causal"] == pytest.approx(expected, rel=1e-6)
+    assert result.to_json()["bits_over_dct_at_equal_prdn"]["causal"] > 0
+
+
+def test_index_prior_needs_others(trained_run, tmp_path):
+    np.savez(tmp_path / "train.npz", frames=ppg_frames(20, 64, 7))
+    with pytest.raises(QuantizationError, match="other people; give them with --validation"):
+        quantize_run(trained_run, tmp_path / "bundle", tuning=Tuning(prior=tmp_path / "train.npz"))
+    both = Tuning(validation=tmp_path / "train.npz", prior=tmp_path / "train.npz")
+    with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among the 20 training frames"):
+        quantize_run(trained_run, tmp_path / "bundle", tuning=both)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_run_split_by_person_gives_a_prior_by_itself(trained_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained_run, run)
+    frames = ppg_frames(300, 64, 8)
+    np.savez(run / "train.npz", frames=frames[:200])
+    np.savez(run / "validation.npz", frames=frames[200:])
+    report = quantize_run(run, tmp_path / "bundle").report
+    assert report["validation"]["source"] == "validation.npz"
+    assert report["index_prior"]["frames"] == 200
 
 
 def test_files_of_another_trainer(keras, files):

@@ -1,0 +1,176 @@
+"""Train, quantise and measure the presets, and write the table and the plot of docs/presets.md.
+
+    python -m tools.presets DATA OUT [NAME ...]
+
+DATA holds recordings with a person each (``adc`` and ``subject`` of a .npz); the last eight people are tested on,
+the three before them choose weights and roundings, and nobody is on two sides. OUT keeps a run and a bundle a
+preset; what is there already is not made again. A preset takes about twenty minutes on one core.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgecodec.bundle import Bundle
+from edgecodec.nn.config import load_config, preset_path
+from edgecodec.nn.training import train
+from edgecodec.quantize import FineTuning, Tuning, quantize_run
+from edgecodec.signal.dct_baseline import DctBaseline
+from edgecodec.signal.frames import load_frames
+from edgecodec.verify.evaluate import evaluate
+
+PRESETS = ("04x_ds4_l2", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
+SPLIT = ("data.split.test=last 8", "data.split.validation=last 3")
+FINE_TUNE_STEPS = 6000
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+_DCT_BITS = (700, 500, 400, 350, 300, 250, 200, 175, 150, 125, 100)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One preset's figures, percent and bits a frame."""
+
+    name: str
+    float_prdn: float
+    figures: dict[str, float]
+    evaluation: dict[str, Any]
+    seconds: float
+
+    @property
+    def prdn(self) -> float:
+        """Of the integer codec, mean over all test frames."""
+        return float(self.evaluation["prdn"]["mean"])
+
+    def bits(self, model: str) -> float:
+        """Bits a frame under an entropy model."""
+        return float(self.evaluation["bits_per_frame"][model])
+
+    def over_dct(self, model: str) -> float:
+        """Bits over the DCT's at the same PRDN."""
+        return float(self.evaluation["bits_over_dct_at_equal_prdn"][model])
+
+
+def measure(name: str, data: Path, out: Path) -> Measured:
+    """Make what is missing of a preset and measure its bundle."""
+    run, bundle = out / name / "run", out / name / "bundle"
+    if not run.exists():
+        config = load_config(preset_path(name), data=data, settings=SPLIT)
+        train(config, run, progress=_Lines(f"{name}: train"), resume=True)
+    if not bundle.exists():
+        tuning = Tuning(train=run / "train.npz", settings=FineTuning(steps=FINE_TUNE_STEPS))
+        quantize_run(run, bundle, tuning=tuning, progress=lambda stage: _say(f"{name}: {stage}"))
+    loaded = Bundle.load(bundle)
+    frames, train_frames = (load_frames(run / f"{side}.npz", loaded.samples) for side in ("test", "train"))
+    result = evaluate(loaded, frames, train_frames).to_json()
+    document = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    provenance = loaded.manifest.provenance
+    return Measured(
+        name, document["metrics"]["test_prdn_mean"], provenance["figures"], result, document["training_seconds"]
+    )
+
+
+def dct_rows(out: Path, name: str) -> list[tuple[float, float]]:
+    """Bits and PRDN of the DCT on the same frames."""
+    frames = {side: np.load(out / name / "run" / f"{side}.npz")["frames"] for side in ("train", "test")}
+    moving = {side: part[np.any(part != part[:, :1], axis=1)] for side, part in frames.items()}
+    baseline = DctBaseline(moving["train"], moving["test"])
+    points = [baseline.at_bits(bits) for bits in _DCT_BITS]
+    return [(point.bits_per_frame, point.prdn) for point in points if point is not None]
+
+
+def table(rows: list[Measured], dct: list[tuple[float, float]]) -> str:
+    """The tables of docs/presets.md."""
+    lines = [
+        "| preset | PRDN float | PRDN integer | integer / float | nominal bits | conditional | causal prior "
+        "| DCT at this PRDN | conditional / DCT | causal / DCT | heart rate error, bpm |",
+        "| --- |" + " ---: |" * 10,
+    ]
+    for row in rows:
+        dct_bits = row.evaluation["dct"]["equal_prdn"]["bits_per_frame"]
+        heart = row.evaluation["heart_rate"]["mean_absolute_bpm"]
+        lines.append(
+            f"| `{row.name}` | {row.float_prdn:.2f} % | {row.prdn:.2f} % | {row.prdn / row.float_prdn:.3f} "
+            f"| {row.bits('nominal'):.0f} | {row.bits('conditional'):.0f} | {row.bits('causal'):.0f} "
+            f"| {dct_bits:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('causal'):.3f} | {heart:.2f} |"
+        )
+    lines += ["", "| DCT: bits | PRDN |", "| ---: | ---: |"]
+    lines += [f"| {bits:.0f} | {prdn:.2f} % |" for bits, prdn in dct]
+    lines += [
+        "",
+        "| preset | agreement, level 1 | level 2 | input alone rounded: level 1 | level 2 | PRDN, its float codec "
+        "| input alone rounded | integer |",
+        "| --- |" + " ---: |" * 7,
+    ]
+    for row in rows:
+        figures = row.figures
+        agreement = [
+            f"{100 * figures[key]:.1f} %" if key in figures else "-"
+            for key in ("agreement_l1", "agreement_l2", "agreement_rounded_input_l1", "agreement_rounded_input_l2")
+        ]
+        prdns = [f"{figures[key]:.3f} %" for key in ("prdn_float", "prdn_rounded_input", "prdn_integer")]
+        lines.append("| " + " | ".join([f"`{row.name}`", *agreement, *prdns]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def plot(rows: list[Measured], dct: list[tuple[float, float]], path: Path) -> None:
+    """PRDN over bits, the presets at two rates and the DCT."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axis = figure.add_subplot()
+    axis.plot(*zip(*dct, strict=True), color="#64748b", marker=".", label="DCT, uniform step, static entropy code")
+    for model, color, label in (("conditional", "#ea8a5b", "tables"), ("causal", "#7c2d12", "causal prior")):
+        points = [(row.bits(model), row.prdn) for row in rows]
+        axis.plot(*zip(*points, strict=True), color=color, marker="o", label=f"presets, integer codec, {label}")
+    for row in rows:
+        offset = {"textcoords": "offset points", "xytext": (-6, -12), "fontsize": 8, "ha": "right"}
+        axis.annotate(row.name, (row.bits("causal"), row.prdn), **offset)
+    axis.set_xscale("log")
+    axis.set_xticks([100, 150, 200, 300, 400, 600], labels=["100", "150", "200", "300", "400", "600"])
+    axis.minorticks_off()
+    axis.set_xlabel("bits per frame of 5 s (mean and variance not counted)")
+    axis.set_ylabel("PRDN in %, mean over frames of people not trained on")
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=9)
+    figure.savefig(path, dpi=130, metadata={"Software": None})
+
+
+class _Lines:
+    """A line of progress now and then."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __call__(self, done: int, total: int, figures: dict[str, float]) -> None:
+        if done % 1000 == 0 or done == total:
+            shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
+            _say(f"{self._what}: {done:,} of {total:,} {shown}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """Measure the presets named, or all, and write the documents' tables when all are there."""
+    data, out, *names = arguments
+    rows = [measure(name, Path(data), Path(out)) for name in names or PRESETS]
+    dct = dct_rows(Path(out), rows[-1].name)
+    print(table(rows, dct))
+    if not names:
+        page = DOCS / "presets.md"
+        head, marker, _ = page.read_text(encoding="utf-8").partition("<!-- measured -->\n")
+        page.write_text(head + marker + "\n" + table(rows, dct), encoding="utf-8")
+        plot(rows, dct, DOCS / "presets.png")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
