@@ -30,8 +30,10 @@ from edgecodec.errors import BuildError
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")
-_NATIVE_FLAGS = ("-O3", "-march=native", "-Wno-psabi")
-"""Vectors are only passed between functions that are compiled together, so their ABI does not matter."""
+_VECTOR_FLAGS = ("-O3", "-fwrapv", "-Wno-psabi")
+"""Sums in lanes wrap, as the specification has it. Vectors are only passed between functions that are compiled
+together, so their ABI does not matter."""
+_CPU_FLAGS = ("-march=native",)
 _LINK_FLAGS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
 _COMPILERS = ("cc", "gcc", "clang")
 _CHECKSUM = "sha256"
@@ -80,8 +82,8 @@ class Compiler:
 
     @cached_property
     def native_flags(self) -> tuple[str, ...]:
-        """Flags for code that runs on this CPU alone; none where the compiler knows none."""
-        return _NATIVE_FLAGS if self._native_macros else ()
+        """Flags for code of vectors that runs on this CPU alone, where the compiler knows how to find out which."""
+        return (*_VECTOR_FLAGS, *(_CPU_FLAGS if self._native_macros else ()))
 
     @cached_property
     def native_identity(self) -> str:
@@ -91,7 +93,7 @@ class Compiler:
     @cached_property
     def _native_macros(self) -> str:
         try:
-            return self.run([*_NATIVE_FLAGS, "-E", "-dM", "-x", "c", os.devnull], Path.cwd(), "-march=native").stdout
+            return self.run([*_CPU_FLAGS, "-E", "-dM", "-x", "c", os.devnull], Path.cwd(), "this CPU's macros").stdout
         except BuildError:
             return ""
 
