@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import subprocess
+import sys
 import tempfile
 from bisect import bisect_right
 from collections import Counter
@@ -27,7 +28,9 @@ from edgecodec.host.stages import Frames
 SOURCE = Path(__file__).with_suffix(".c")
 MARK = "edc_port_ticks"
 """Called before and after each part."""
-FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-shared", "-fPIC")
+FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror", "-fPIC")
+# QEMU gives the functions that stay undefined.
+LINK_FLAGS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class Counts:
 def build_plugin(folder: Path) -> Path:
     """Compile the plug-in into ``folder``."""
     plugin = folder / "qemu_counts.so"
-    subprocess.run(["cc", *FLAGS, SOURCE, "-o", plugin], check=True)
+    subprocess.run(["cc", *FLAGS, *LINK_FLAGS, SOURCE, "-o", plugin], check=True)
     return plugin
 
 

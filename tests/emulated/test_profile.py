@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 
 import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.device.boards import list_boards, load_board
 from edgecodec.device.build import plan_for
+from edgecodec.device.emulator import QEMU
 from edgecodec.profile import profile_board
 from tests import tools
 from tests.cli.run import edgecodec
@@ -17,6 +19,14 @@ from tools.qemu_counts import Counts, count
 pytestmark = pytest.mark.emulated
 MEASURING = {"edc_server_poll", "edc_port_ticks", "(looking at the counter)"}
 """Functions of a counted interval that are no part of the codec."""
+
+
+@pytest.fixture
+def _plugins() -> None:
+    tools.require("cc", QEMU)
+    usage = subprocess.run([QEMU, "-help"], capture_output=True, text=True, check=True).stdout
+    if "-plugin" not in usage:
+        tools.lack(f"{QEMU} was built without plug-ins")
 
 
 def of_codec(counts: Counts) -> list[int]:
@@ -30,8 +40,8 @@ def timed(counts: Counts) -> list[float]:
 
 
 @pytest.mark.parametrize("board", [board.name for board in list_boards() if board.emulator is not None])
+@pytest.mark.usefixtures("_plugins")
 def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) -> None:
-    tools.require("cc")
     frames = bundle.frames()
     assert frames is not None
     counts = count(bundle, load_board(board), frames[:1])
@@ -47,8 +57,8 @@ def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) ->
         assert part[str(step.kernel)] > 0.4 * part.total(), f"{step.layer.name} runs {step.kernel}"
 
 
+@pytest.mark.usefixtures("_plugins")
 def test_full_size(codec: Bundle) -> None:
-    tools.require("cc")
     frames = codec.frames()
     assert frames is not None
     counts = count(codec, load_board("mps2-an386"), frames[:1])
