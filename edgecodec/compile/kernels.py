@@ -14,7 +14,12 @@ from edgecodec.errors import PlanError
 LANE_BITS = 21
 """Bits of the lower two of the three sums in a 64-bit accumulator (``edc_conv_paired.h``); the third has 22."""
 BLOCK_CHANNELS = 4
-"""Output channels that ``edc_conv_paired`` computes together."""
+"""Output channels that ``edc_conv_paired`` and ``edc_conv_twin`` compute together."""
+TWIN_LANE_BITS = 16
+"""Bits of the two lanes of ``edc_conv_twin.h``."""
+_TWIN_COLUMNS = 2
+"""Columns that ``edc_conv_twin`` takes at a time."""
+_TWIN_LONGEST = 255
 _COLUMN_MULTIPLE = 4
 _PARTS = (1, 2, 4)
 _BALANCED_BYTES_PER_MAC = 0.05
@@ -46,6 +51,7 @@ class Kernel(StrEnum):
 
     CONV = "edc_conv"
     CONV_PAIRED = "edc_conv_paired"
+    CONV_TWIN = "edc_conv_twin"
     DEPTHWISE = "edc_depthwise"
     DEPTHWISE_PAIRED = "edc_depthwise_paired"
 
@@ -75,6 +81,21 @@ class PairedWeights:
     """Sums that the columns are divided into, so that no lane overflows."""
 
 
+@dataclass(frozen=True)
+class TwinWeights:
+    """Weights of ``edc_conv_twin``: a tap of two output channels in one word, ``v + w 2^16``."""
+
+    words: npt.NDArray[np.int32]
+    """``[out / 4, columns, 2]``"""
+    lengths: tuple[npt.NDArray[np.uint8], ...]
+    """For each block of channels, pairs of columns whose products a lane holds, one part after the other."""
+
+    @property
+    def columns(self) -> int:
+        """Columns of the window, an even number."""
+        return int(self.words.shape[1])
+
+
 def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choice:
     """The kernel of ``layer``, whose accumulators stay within ``accumulator_bound``."""
     plain, paired = {
@@ -83,15 +104,18 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
     }[layer.op]
     if target.optimize is Optimize.FLASH:
         return Choice(plain, "least flash")
-    if not target.long_multiply:
-        return Choice(plain, "the core has no 64-bit multiplication")
-    obstacle = paired_obstacle(layer, accumulator_bound)
+    reason = "four products a multiplication"
+    if target.long_multiply:
+        obstacle = paired_obstacle(layer, accumulator_bound)
+    else:
+        paired, reason = Kernel.CONV_TWIN, "two products a multiplication, which keeps 32 bits on this core"
+        obstacle = twin_obstacle(layer, accumulator_bound)
     if obstacle is not None:
         return Choice(plain, obstacle)
     extra_bytes = table_bytes(layer, paired) - table_bytes(layer, plain)
     if target.optimize is Optimize.BALANCED and extra_bytes > _BALANCED_BYTES_PER_MAC * layer.macs:
         return Choice(plain, f"{extra_bytes:,} bytes more for {layer.macs:,} multiplications are not worth it")
-    return Choice(paired, "four products a multiplication")
+    return Choice(paired, reason)
 
 
 def is_narrow(layer: Layer, accumulator_bound: int) -> bool:
@@ -118,6 +142,56 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
     return None
 
 
+def twin_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+    """Why ``edc_conv_twin`` cannot run a layer exactly, or None."""
+    if layer.op is Op.DEPTHWISE:
+        return "a depthwise layer's channels share no samples"
+    if layer.output.channels % BLOCK_CHANNELS:
+        return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
+    if not is_narrow(layer, accumulator_bound):
+        return "a left shift, a large accumulator or a tight activation wants the general rounding"
+    if any(_twin_lengths(block) is None for block in _twin_blocks(layer)):
+        return "two weights of -128 side by side are too much for a lane"
+    return None
+
+
+def twin_weights(layer: Layer) -> TwinWeights:
+    """Pack the weights of a layer without :func:`twin_obstacle`; a missing last column is zeros."""
+    blocks = _twin_blocks(layer)
+    lengths = [_twin_lengths(block) for block in blocks]
+    if any(found is None for found in lengths):
+        raise PlanError(f"{layer.op} '{layer.name}': {twin_obstacle(layer, 0)}")
+    words = blocks[:, 0::2] + (blocks[:, 1::2] << TWIN_LANE_BITS)
+    # A high lane of -128 above a negative low one wraps, as the sums do.
+    wrapped = (words.transpose(0, 2, 1) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+    return TwinWeights(np.ascontiguousarray(wrapped), tuple(found for found in lengths if found is not None))
+
+
+def _twin_blocks(layer: Layer) -> npt.NDArray[np.int64]:
+    """Weights ``[out / 4, 4, columns]``, columns rounded up to what the kernel takes at a time."""
+    flat = layer.weights.astype(np.int64).reshape(layer.output.channels, -1)
+    padded = np.pad(flat, ((0, 0), (0, -flat.shape[1] % _TWIN_COLUMNS)))
+    return padded.reshape(len(flat) // BLOCK_CHANNELS, BLOCK_CHANNELS, -1)
+
+
+def _twin_lengths(block: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8] | None:
+    """Pairs of columns of each part of a block ``[4, columns]``, each as long as no lane overflows; None if one may.
+
+    A lane is at most 128 times the sum of the absolute weights that go into it.
+    """
+    pairs = np.abs(block).reshape(BLOCK_CHANNELS, -1, _TWIN_COLUMNS).sum(axis=2).T
+    most = ((1 << (TWIN_LANE_BITS - 1)) - 1) // 128
+    lengths: list[int] = []
+    total = np.full(BLOCK_CHANNELS, most + 1)
+    for pair in pairs:
+        total = total + pair
+        if total.max() > most or lengths[-1] == _TWIN_LONGEST:
+            lengths.append(0)
+            total = pair
+        lengths[-1] += 1
+    return None if pairs.max() > most else np.array(lengths, np.uint8)
+
+
 def pair_weights(layer: Layer) -> PairedWeights:
     """Pack the weights of a layer without :func:`paired_obstacle`.
 
@@ -140,6 +214,10 @@ def table_bytes(layer: Layer, kernel: Kernel) -> int:
     channels = layer.output.channels
     if kernel.is_paired:
         return int(pair_weights(layer).words.nbytes) + 12 * channels
+    if kernel is Kernel.CONV_TWIN:
+        twin = twin_weights(layer)
+        lengths = sum(len(part) + 1 for part in twin.lengths)
+        return int(twin.words.nbytes) + lengths + 12 * channels
     return int(layer.weights.nbytes) + 9 * channels
 
 
@@ -177,6 +255,13 @@ def _tap_pairs(layer: Layer) -> int:
     return -(-layer.kernel // (2 * layer.stride))
 
 
+def twin_bias(folded_bias: npt.NDArray[np.int32], twin: TwinWeights) -> npt.NDArray[np.int32]:
+    """The bias ``[out]`` that ``edc_conv_twin`` wants: each part gives an even channel half a lane on top."""
+    bias = folded_bias.reshape(-1, BLOCK_CHANNELS).copy()
+    bias[:, 0::2] -= np.array([len(part) << (TWIN_LANE_BITS - 1) for part in twin.lengths], np.int32)[:, None]
+    return bias.reshape(-1)
+
+
 def paired_bias(folded_bias: npt.NDArray[np.int32], parts: int) -> npt.NDArray[np.int32]:
     """The bias ``[out]`` that a paired kernel wants: each part's sums come with half a lane on top."""
     return folded_bias - np.int32(parts << (LANE_BITS - 1))
@@ -184,6 +269,8 @@ def paired_bias(folded_bias: npt.NDArray[np.int32], parts: int) -> npt.NDArray[n
 
 def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     """Working memory of a kernel beside its input and output, a multiple of 4."""
+    if kernel is Kernel.CONV_TWIN:
+        return 4 * twin_weights(layer).columns
     if kernel is not Kernel.CONV_PAIRED:
         return 0
     channels = layer.output.channels

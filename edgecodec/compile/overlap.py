@@ -37,6 +37,11 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
         position = np.arange(layer.output.width)
         written, first_read = position + 1, position * layer.stride - layer.pad_left
         rows_done = int(kernel is Kernel.DEPTHWISE)
+    elif kernel is Kernel.CONV_TWIN:
+        # The samples of a position are in the window before its row is written.
+        position = np.arange(layer.output.width)
+        written, first_read = position + 1, (position + 1) * layer.stride - layer.pad_left
+        written, first_read = written[:-1], first_read[:-1]
     elif kernel is Kernel.CONV_PAIRED:
         # Pair after pair: the samples are in the window before the outputs up to the pair's even one are written.
         pair = np.arange(layer.output.width // 2 + 1)

@@ -14,7 +14,15 @@ import numpy.typing as npt
 
 from edgecodec import __version__
 from edgecodec.compile.graph import Op
-from edgecodec.compile.kernels import PairedWeights, pair_weights, paired_bias
+from edgecodec.compile.kernels import (
+    Kernel,
+    PairedWeights,
+    TwinWeights,
+    pair_weights,
+    paired_bias,
+    twin_bias,
+    twin_weights,
+)
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.resources import firmware_dir, templates_dir
 
@@ -22,7 +30,7 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
-_STRUCTS = ("edc_paired_channel",)
+_STRUCTS = ("edc_paired_channel", "edc_twin_channel")
 """Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
 
@@ -91,7 +99,7 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "rvq": bundle.rvq,
         "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
-        "uses_paired": any(step.kernel.is_paired for step in plan.steps),
+        "kernel_headers": sorted({_header(step.kernel) for step in plan.steps}),
         "scratch_words": plan.scratch_bytes // 4,
     }
 
@@ -99,13 +107,19 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
 def _layer(index: int, step: Step) -> dict[str, Any]:
     layer = step.layer
     paired = pair_weights(layer) if step.kernel.is_paired else None
-    return {
-        "id": f"layer{index}",
-        "layer": layer,
-        "step": step,
-        "paired": paired,
-        "tables": _paired_tables(index, step, paired) if paired else _layer_tables(index, step),
-    }
+    twin = twin_weights(layer) if step.kernel is Kernel.CONV_TWIN else None
+    if paired is not None:
+        tables = _paired_tables(index, step, paired)
+    elif twin is not None:
+        tables = _twin_tables(index, step, twin)
+    else:
+        tables = _layer_tables(index, step)
+    return {"id": f"layer{index}", "layer": layer, "step": step, "paired": paired, "twin": twin, "tables": tables}
+
+
+def _header(kernel: Kernel) -> str:
+    """The header that declares a kernel; depthwise ones are declared beside the others."""
+    return f"{kernel.replace('depthwise', 'conv')}.h"
 
 
 def _layer_tables(index: int, step: Step) -> list[Table]:
@@ -127,6 +141,18 @@ def _paired_tables(index: int, step: Step, paired: PairedWeights) -> list[Table]
     return [
         _table("int32_t", f"edc_layer{index}_weights", paired.words, shape),
         _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),
+    ]
+
+
+def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
+    shape = f"[out / 4][columns][2] {list(twin.words.shape)}, two channels a word"
+    bias = twin_bias(step.folded_bias, twin)
+    lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
+    channels = np.stack([bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
+    return [
+        _table("int32_t", f"edc_layer{index}_weights", twin.words, shape),
+        _table("uint8_t", f"edc_layer{index}_parts", lengths, "pairs of columns of each part, 0 after each block"),
+        _table("edc_twin_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),
     ]
 
 

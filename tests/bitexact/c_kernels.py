@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
-from edgecodec.compile.kernels import Kernel, is_narrow, pair_weights, paired_bias, scratch_bytes
+from edgecodec.compile.kernels import (
+    Kernel,
+    is_narrow,
+    pair_weights,
+    paired_bias,
+    scratch_bytes,
+    twin_bias,
+    twin_weights,
+)
 from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
@@ -36,6 +44,15 @@ typedef struct {
   int8_t in_zero_point; int8_t out_zero_point;
   ...;
 } edc_paired_layer;
+typedef struct { int32_t bias; int32_t multiplier; int32_t down; ...; } edc_twin_channel;
+typedef struct {
+  const int32_t *weights; const uint8_t *parts; const edc_twin_channel *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t kernel; uint16_t columns;
+  int8_t in_zero_point; int8_t out_zero_point;
+  ...;
+} edc_twin_layer;
+void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
@@ -57,7 +74,8 @@ typedef struct {
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
 """
 _INCLUDES = "\n".join(
-    f'#include "{name}.h"' for name in ("edc", "edc_conv", "edc_conv_paired", "edc_normalize", "edc_rvq")
+    f'#include "{name}.h"'
+    for name in ("edc", "edc_conv", "edc_conv_paired", "edc_conv_twin", "edc_normalize", "edc_rvq")
 )
 
 
@@ -159,6 +177,43 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
     function = getattr(module.lib, kernel)
     lead = lead_bytes(layer, kernel) if lead is None else lead
     target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
+    assert np.all(scratch[size:] == 0x5A)
+    return target
+
+
+def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv_twin``, with guard words around the scratch memory."""
+    module = _module()
+    ffi = module.ffi
+    twin = twin_weights(layer)
+    bias = twin_bias(fold_bias(layer)[0], twin)
+    channels = np.stack([bias, layer.multiplier, -1 - _shifts(layer)], axis=1).astype(np.int32)
+    lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
+    weights, parts = ffi.from_buffer("int32_t[]", twin.words), ffi.from_buffer("uint8_t[]", lengths)
+    constants = ffi.from_buffer(channels)
+    struct = ffi.new(
+        "edc_twin_layer *",
+        {
+            "weights": weights,
+            "parts": parts,
+            "channels": ffi.cast("const edc_twin_channel *", constants),
+            "in_width": layer.input.width,
+            "in_channels": layer.input.channels,
+            "out_width": layer.output.width,
+            "out_channels": layer.output.channels,
+            "stride": layer.stride,
+            "pad_left": layer.pad_left,
+            "kernel": layer.kernel,
+            "columns": twin.columns,
+            "in_zero_point": layer.input.zero_point,
+            "out_zero_point": layer.output.zero_point,
+        },
+    )
+    size = scratch_bytes(layer, Kernel.CONV_TWIN)
+    scratch = np.full(size + 8, 0x5A, np.uint8)
+    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
+    lead = lead_bytes(layer, Kernel.CONV_TWIN) if lead is None else lead
+    target = _in_arena(layer, source, lead, lambda x, y: module.lib.edc_conv_twin(struct, x, y, memory))
     assert np.all(scratch[size:] == 0x5A)
     return target
 

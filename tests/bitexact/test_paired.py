@@ -134,7 +134,8 @@ def test_choice_follows_the_target() -> None:
 
     assert kernel() is Kernel.CONV_PAIRED
     assert kernel(optimize=Optimize.FLASH) is Kernel.CONV
-    assert kernel(long_multiply=False) is Kernel.CONV
+    assert kernel(long_multiply=False) is Kernel.CONV_TWIN
+    assert kernel(long_multiply=False, optimize=Optimize.FLASH) is Kernel.CONV
     # 4 channels of 2 x 68 weights: 4 x 4 x 68 bytes of words for 544, and 12 more for the channels.
     assert kernel(optimize=Optimize.BALANCED) is Kernel.CONV  # 556 bytes for 4,896 multiplications
     longer = replace(layer, output=replace(layer.output, width=200))
