@@ -2,14 +2,38 @@
 
 #include <stddef.h>
 
+#if defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32
+#include <arm_acle.h>
+#define PAIRS 1 /* two 16-bit values in one register */
+typedef int16x2_t __attribute__((may_alias, aligned(2))) pair_of_int16;
+
+static int32_t saturate(int32_t value) {
+  return value < INT16_MIN ? INT16_MIN : value > INT16_MAX ? INT16_MAX : value;
+}
+#else
+#define PAIRS 0
+#endif
+
 #define KEY_SHIFT 6 /* of the projection */
 /* Keys are rounded down: a difference of four is off by less than 2 in length, and
  * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
 #define KEY_ROUNDING 132u
 
-static int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
+static inline int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
   int32_t sum = 0;
   int32_t i = 0;
+#if PAIRS
+  const pair_of_int16 *x = (const pair_of_int16 *)a;
+  const pair_of_int16 *y = (const pair_of_int16 *)b;
+  for (; i + 8 <= count; i += 8) {
+    sum = __smlad(x[0], y[0], sum);
+    sum = __smlad(x[1], y[1], sum);
+    sum = __smlad(x[2], y[2], sum);
+    sum = __smlad(x[3], y[3], sum);
+    x += 4;
+    y += 4;
+  }
+#endif
   for (; i + 4 <= count; i += 4) {
     sum += a[i] * b[i];
     sum += a[i + 1] * b[i + 1];
@@ -35,6 +59,9 @@ typedef struct {
   int32_t dimension;
   int32_t length; /* ||r||^2 */
   int32_t key[EDC_RVQ_KEYS];
+#if PAIRS
+  int16x2_t pairs[EDC_RVQ_KEYS / 2]; /* the keys, saturated */
+#endif
 } query;
 
 static void consider(const query *q, uint32_t place, candidate *best) {
@@ -53,6 +80,18 @@ static void consider(const query *q, uint32_t place, candidate *best) {
 /* Look at place; false when neither it nor any farther along can be nearer than the best. */
 static inline int look(const query *q, uint32_t place, candidate *best) {
   const int16_t *keys = q->book->keys + place * EDC_RVQ_KEYS;
+#if PAIRS
+  /* Saturated differences are no larger than the true ones, so no nearer code is left out. Four of
+   * -2^15 wrap to 0: such a code is looked at. */
+  const pair_of_int16 *pairs = (const pair_of_int16 *)keys;
+  const int16x2_t front = __qsub16(q->pairs[0], pairs[0]);
+  const int32_t first = (int16_t)front;
+  if ((uint32_t)(first * first) > best->limit) {
+    return 0;
+  }
+  const int16x2_t back = __qsub16(q->pairs[1], pairs[1]);
+  const uint32_t away = (uint32_t)__smuad(front, front) + (uint32_t)__smuad(back, back);
+#else
   const int32_t first = q->key[0] - keys[0];
   uint32_t away = (uint32_t)(first * first);
   if (away > best->limit) {
@@ -62,6 +101,7 @@ static inline int look(const query *q, uint32_t place, candidate *best) {
     const int32_t difference = q->key[i] - keys[i];
     away += (uint32_t)(difference * difference);
   }
+#endif
   if (away <= best->limit) {
     consider(q, place, best);
   }
@@ -97,6 +137,13 @@ static uint32_t nearest_of_few(const edc_codebook *book, const int16_t *residual
   for (int i = 0; i < EDC_RVQ_KEYS; i++) {
     q.key[i] >>= KEY_SHIFT;
   }
+#if PAIRS
+  for (int i = 0; i < EDC_RVQ_KEYS / 2; i++) {
+    const uint32_t low = (uint32_t)saturate(q.key[2 * i]) & 0xFFFFu;
+    const uint32_t high = (uint32_t)saturate(q.key[2 * i + 1]) << 16;
+    q.pairs[i] = (int16x2_t)(low | high);
+  }
+#endif
   const uint32_t start = find(book, q.key[0]);
   candidate best = {.distance = UINT32_MAX, .limit = UINT32_MAX, .place = 0};
   consider(&q, start < book->size ? start : start - 1, &best);

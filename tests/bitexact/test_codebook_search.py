@@ -57,7 +57,8 @@ def test_c_equals_the_reference(seed: int) -> None:
     rvq, latent = _random(seed)
     expected = quantize_latent(rvq, latent)
     for pruned in (False, True):
-        np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned), expected)
+        for simd in (False, True):
+            np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned, simd), expected)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -75,7 +76,30 @@ def test_pruned_search_finds_the_same(seed: int) -> None:
         book[rng.integers(0, size, size // 4)] = book[rng.integers(0, size, size // 4)]
     rvq = IntegerRvq((first, second), bits, 0.05, 0)
     assert all(sort_codebook(rvq, level) is not None for level in range(2))
-    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True), quantize_latent(rvq, latent))
+    expected = quantize_latent(rvq, latent)
+    for simd in (False, True):
+        np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd), expected)
+
+
+def test_keys_farther_apart_than_16_bits() -> None:
+    """Differences of keys leave int16, where 16-bit SIMD saturates them."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng(3)
+    book = np.zeros((300, 2), np.int16)
+    book[:, 0] = np.linspace(-32768, 32767, 300)
+    book[:, 1] = rng.integers(-40, 40, 300)
+    latent = rng.integers(-128, 128, (4, 100, 2)).astype(np.int8)
+    latent[0] = -128
+    latent[1] = 127
+    for end in (slice(0, 150), slice(150, 300)):
+        # All codes to one side, so that the far ends are compared.
+        rvq = IntegerRvq((book[end],), 4, 1.0, 0)
+        found = sort_codebook(rvq, 0)
+        assert found is not None
+        assert np.abs(found.keys[:, 0].astype(int)).max() + 128 * 16 > 32767
+        expected = quantize_latent(rvq, latent)
+        for simd in (False, True):
+            np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, True, simd), expected)
 
 
 def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
