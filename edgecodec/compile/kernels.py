@@ -17,6 +17,10 @@ BLOCK_CHANNELS = 4
 """Output channels that ``edc_conv_paired`` and ``edc_conv_twin`` compute together."""
 TWIN_LANE_BITS = 16
 """Bits of the two lanes of ``edc_conv_twin.h``."""
+MVE_BYTES = 16
+"""Bytes of a vector of ``edc_conv_mve.h``."""
+MVE_POSITIONS = 3
+"""Positions that ``edc_conv_mve`` computes together."""
 _TWIN_COLUMNS = 2
 """Columns that ``edc_conv_twin`` takes at a time."""
 _TWIN_LONGEST = 255
@@ -41,6 +45,8 @@ class Target:
     optimize: Optimize = Optimize.SPEED
     long_multiply: bool = True
     """Whether the core multiplies 32 x 32 to 64 bits in one instruction: all but Cortex-M0, M0+ and M23."""
+    vectors: bool = False
+    """Whether the core has the M-profile Vector Extension (Helium)."""
 
 
 DEFAULT_TARGET = Target()
@@ -54,11 +60,23 @@ class Kernel(StrEnum):
     CONV_TWIN = "edc_conv_twin"
     DEPTHWISE = "edc_depthwise"
     DEPTHWISE_PAIRED = "edc_depthwise_paired"
+    CONV_MVE = "edc_conv_mve"
+    DEPTHWISE_MVE = "edc_depthwise_mve"
 
     @property
     def is_paired(self) -> bool:
         """Whether its weights are pairs of taps."""
         return self in (Kernel.CONV_PAIRED, Kernel.DEPTHWISE_PAIRED)
+
+    @property
+    def wants_scratch(self) -> bool:
+        """Whether it takes working memory as its last argument."""
+        return self in (Kernel.CONV_PAIRED, Kernel.CONV_TWIN, Kernel.CONV_MVE)
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it runs on cores with vectors alone."""
+        return self in (Kernel.CONV_MVE, Kernel.DEPTHWISE_MVE)
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,10 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
         Op.CONV: (Kernel.CONV, Kernel.CONV_PAIRED),
         Op.DEPTHWISE: (Kernel.DEPTHWISE, Kernel.DEPTHWISE_PAIRED),
     }[layer.op]
+    if target.vectors and mve_obstacle(layer, accumulator_bound) is None:
+        # Hardly larger than the plain kernel's tables, so for every wish.
+        kernel = Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE
+        return Choice(kernel, "sixteen products an instruction" if layer.op is Op.CONV else "four channels at a time")
     if target.optimize is Optimize.FLASH:
         return Choice(plain, "least flash")
     reason = "four products a multiplication"
@@ -140,6 +162,30 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
         reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=taps).max())
         return f"sums of products may reach {reach}, too much for a lane"
     return None
+
+
+def mve_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+    """Why ``edc_conv_mve`` (or ``edc_depthwise_mve``) cannot run a layer exactly, or None."""
+    if layer.output.channels % BLOCK_CHANNELS:
+        return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
+    if layer.op is Op.DEPTHWISE and layer.depth_multiplier != 1:
+        return f"depth multiplier {layer.depth_multiplier} is not 1"
+    if not is_narrow(layer, accumulator_bound):
+        return "a left shift, a large accumulator or a tight activation wants the general rounding"
+    return None
+
+
+def mve_weights(layer: Layer) -> npt.NDArray[np.int8]:
+    """Weights as ``edc_conv_mve`` wants them, ``[out / 2, row / 16, 2, 16]``; depthwise ``[kernel, out]`` as they are.
+
+    A row is all taps of a channel, with zeros up to a multiple of 16.
+    """
+    if layer.op is Op.DEPTHWISE:
+        return layer.weights
+    rows = layer.weights.reshape(layer.output.channels, -1)
+    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % MVE_BYTES)))
+    blocks = padded.reshape(len(rows) // 2, 2, -1, MVE_BYTES).transpose(0, 2, 1, 3)
+    return np.ascontiguousarray(blocks)
 
 
 def twin_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
@@ -214,6 +260,8 @@ def table_bytes(layer: Layer, kernel: Kernel) -> int:
     channels = layer.output.channels
     if kernel.is_paired:
         return int(pair_weights(layer).words.nbytes) + 12 * channels
+    if kernel.is_vector:
+        return int(mve_weights(layer).nbytes) + 12 * channels
     if kernel is Kernel.CONV_TWIN:
         twin = twin_weights(layer)
         lengths = sum(len(part) + 1 for part in twin.lengths)
@@ -271,6 +319,9 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     """Working memory of a kernel beside its input and output, a multiple of 4."""
     if kernel is Kernel.CONV_TWIN:
         return 4 * twin_weights(layer).columns
+    if kernel is Kernel.CONV_MVE:
+        row = mve_weights(layer).size // layer.output.channels
+        return MVE_POSITIONS * (4 * layer.output.channels + row)
     if kernel is not Kernel.CONV_PAIRED:
         return 0
     channels = layer.output.channels

@@ -13,7 +13,7 @@ from itertools import pairwise
 import numpy as np
 
 from edgecodec.compile.graph import Layer
-from edgecodec.compile.kernels import Kernel, pair_weights
+from edgecodec.compile.kernels import MVE_POSITIONS, Kernel, pair_weights
 
 ALIGNMENT_BYTES = 4
 
@@ -31,17 +31,17 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
     """
     whole = align(layer.output.size_bytes)
     rows_done = 0
-    if kernel in (Kernel.CONV, Kernel.DEPTHWISE):
+    if kernel in (Kernel.CONV, Kernel.DEPTHWISE, Kernel.DEPTHWISE_MVE):
         # A row is written while the samples under its taps are read: all of them for each output channel, but
         # by a depthwise kernel one input channel after the other.
         position = np.arange(layer.output.width)
         written, first_read = position + 1, position * layer.stride - layer.pad_left
-        rows_done = int(kernel is Kernel.DEPTHWISE)
-    elif kernel is Kernel.CONV_TWIN:
-        # The samples of a position are in the window before its row is written.
-        position = np.arange(layer.output.width)
-        written, first_read = position + 1, (position + 1) * layer.stride - layer.pad_left
-        written, first_read = written[:-1], first_read[:-1]
+        rows_done = int(kernel is not Kernel.CONV)
+    elif kernel in (Kernel.CONV_TWIN, Kernel.CONV_MVE):
+        # All samples of a position, or of some together, are read before the first of their rows is written.
+        together = MVE_POSITIONS if kernel is Kernel.CONV_MVE else 1
+        written = np.arange(together, layer.output.width, together)
+        first_read = written * layer.stride - layer.pad_left
     elif kernel is Kernel.CONV_PAIRED:
         # Pair after pair: the samples are in the window before the outputs up to the pair's even one are written.
         pair = np.arange(layer.output.width // 2 + 1)

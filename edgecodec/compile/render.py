@@ -15,9 +15,11 @@ import numpy.typing as npt
 from edgecodec import __version__
 from edgecodec.compile.graph import Op
 from edgecodec.compile.kernels import (
+    BLOCK_CHANNELS,
     Kernel,
     PairedWeights,
     TwinWeights,
+    mve_weights,
     pair_weights,
     paired_bias,
     twin_bias,
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
-_STRUCTS = ("edc_paired_channel", "edc_twin_channel")
+_STRUCTS = ("edc_paired_channel", "edc_twin_channel", "edc_mve_channels")
 """Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
 
@@ -112,9 +114,19 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         tables = _paired_tables(index, step, paired)
     elif twin is not None:
         tables = _twin_tables(index, step, twin)
+    elif step.kernel.is_vector:
+        tables = _mve_tables(index, step)
     else:
         tables = _layer_tables(index, step)
-    return {"id": f"layer{index}", "layer": layer, "step": step, "paired": paired, "twin": twin, "tables": tables}
+    return {
+        "id": f"layer{index}",
+        "layer": layer,
+        "step": step,
+        "paired": paired,
+        "twin": twin,
+        "row": mve_weights(layer).size // layer.output.channels if step.kernel is Kernel.CONV_MVE else 0,
+        "tables": tables,
+    }
 
 
 def _header(kernel: Kernel) -> str:
@@ -156,6 +168,18 @@ def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
     ]
 
 
+def _mve_tables(index: int, step: Step) -> list[Table]:
+    weights = mve_weights(step.layer)
+    order = "[out / 2][row / 16][2][16]" if step.layer.op is Op.CONV else "[kernel][out]"
+    # The second rounding halves, so VSHL shifts by one less than the whole shift to the right.
+    blocks = np.stack([step.folded_bias, step.layer.multiplier, 1 + _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
+    comment = "[out / 4]: bias, multiplier and shift of four"
+    return [
+        _table("int8_t", f"edc_layer{index}_weights", weights, f"{order} {list(weights.shape)}"),
+        _table("edc_mve_channels", f"edc_layer{index}_channels", blocks.transpose(1, 0, 2), comment),
+    ]
+
+
 def _shifts(step: Step) -> npt.NDArray[np.int32]:
     """Shifts ``[out]``; where the multiplier is 0 any is right, and -1 is one that the narrow rounding knows."""
     return np.where(step.layer.multiplier == 0, np.int32(-1), step.layer.shift)
@@ -182,10 +206,15 @@ def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
 
 def _table(ctype: str, name: str, values: npt.NDArray[Any], comment: str) -> Table:
     if ctype in _STRUCTS:
-        texts = [f"{{{', '.join(map(_literal, row))}}}" for row in values.tolist()]
+        texts = [_braced(row) for row in values.tolist()]
     else:
         texts = [_literal(number) for number in np.asarray(values).reshape(-1).tolist()]
     return Table(ctype, name, len(texts), _rows(texts, indent=4), comment)
+
+
+def _braced(values: Any) -> str:
+    """A C initialiser of nested lists."""
+    return f"{{{', '.join(map(_braced, values))}}}" if isinstance(values, list) else _literal(values)
 
 
 def _literal(number: int) -> str:

@@ -115,6 +115,11 @@ class Board(_Strict):
         """Whether the core multiplies 32 x 32 to 64 bits in one instruction, as all but Armv6-M and M23 do."""
         return self.core not in {"cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23"}
 
+    @property
+    def has_vectors(self) -> bool:
+        """Whether the core has the M-profile Vector Extension, which no option of ``mcpu`` takes away."""
+        return self.core in {"cortex-m52", "cortex-m55", "cortex-m85"} and "+nomve" not in self.cpu.mcpu
+
     @field_validator("uart", "timer", mode="after")
     @classmethod
     def _has_driver(cls, part: Uart | Timer) -> Uart | Timer:

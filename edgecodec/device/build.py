@@ -108,7 +108,7 @@ class Firmware:
 
 def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
-    return make_plan(bundle, Target(Optimize(optimize), board.has_long_multiply))
+    return make_plan(bundle, Target(Optimize(optimize), board.has_long_multiply, board.has_vectors))
 
 
 def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", codec_only: bool = False) -> dict[str, str]:

@@ -247,7 +247,7 @@ class OutputConfig(_Section):
     """``output:``, what the run folder keeps."""
 
     calibration_frames: int = Field(default=512, ge=1)
-    train_frames: int = Field(default=8192, ge=1)
+    train_frames: int = Field(default=32768, ge=1)
     """Training frames kept for models of the indices, when the split is by person."""
     tensorboard: str | None = None
     """Folder for TensorBoard's events, in a folder of its own by ``run_name``."""

@@ -24,8 +24,8 @@ _CHECKS = 20
 class PriorFitting:
     """How a prior is fitted."""
 
-    channels: int = 48
-    steps: int = 2000
+    channels: int = 64
+    steps: int = 4000
     batch_size: int = 64
     """Frames a step."""
     learning_rate: float = 4e-3

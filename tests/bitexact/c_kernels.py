@@ -13,6 +13,7 @@ from edgecodec.compile.graph import Graph, Layer, Op
 from edgecodec.compile.kernels import (
     Kernel,
     is_narrow,
+    mve_weights,
     pair_weights,
     paired_bias,
     scratch_bytes,
@@ -53,6 +54,16 @@ typedef struct {
   ...;
 } edc_twin_layer;
 void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+typedef struct { int32_t bias[4]; int32_t multiplier[4]; int32_t shift[4]; ...; } edc_mve_channels;
+typedef struct {
+  const int8_t *weights; const edc_mve_channels *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t kernel; uint16_t row;
+  int8_t in_zero_point; int8_t out_zero_point;
+  ...;
+} edc_mve_layer;
+void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
@@ -75,7 +86,7 @@ void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residua
 """
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
-    for name in ("edc", "edc_conv", "edc_conv_paired", "edc_conv_twin", "edc_normalize", "edc_rvq")
+    for name in ("edc", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin", "edc_normalize", "edc_rvq")
 )
 
 
@@ -240,6 +251,43 @@ def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None
     memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
     lead = lead_bytes(layer, Kernel.CONV_TWIN) if lead is None else lead
     target = _in_arena(layer, source, lead, lambda x, y: module.lib.edc_conv_twin(struct, x, y, memory))
+    assert np.all(scratch[size:] == 0x5A)
+    return target
+
+
+def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv_mve`` or ``edc_depthwise_mve`` without vectors, with guard words around the scratch memory."""
+    module = _module()
+    ffi = module.ffi
+    packed = np.ascontiguousarray(mve_weights(layer))
+    rows = [fold_bias(layer)[0], layer.multiplier, 1 + _shifts(layer)]
+    channels = np.ascontiguousarray(np.stack(rows).astype(np.int32).reshape(3, -1, 4).transpose(1, 0, 2))
+    weights, constants = ffi.from_buffer("int8_t[]", packed), ffi.from_buffer(channels)
+    conv = layer.op is Op.CONV
+    struct = ffi.new(
+        "edc_mve_layer *",
+        {
+            "weights": weights,
+            "channels": ffi.cast("const edc_mve_channels *", constants),
+            "in_width": layer.input.width,
+            "in_channels": layer.input.channels,
+            "out_width": layer.output.width,
+            "out_channels": layer.output.channels,
+            "stride": layer.stride,
+            "pad_left": layer.pad_left,
+            "kernel": layer.kernel,
+            "row": packed.size // layer.output.channels if conv else 0,
+            "in_zero_point": layer.input.zero_point,
+            "out_zero_point": layer.output.zero_point,
+        },
+    )
+    kernel = Kernel.CONV_MVE if conv else Kernel.DEPTHWISE_MVE
+    size = scratch_bytes(layer, kernel)
+    scratch = np.full(size + 8, 0x5A, np.uint8)
+    extra = [ffi.cast("int32_t *", ffi.from_buffer(scratch))] if conv else []
+    function = getattr(module.lib, kernel)
+    lead = lead_bytes(layer, kernel) if lead is None else lead
+    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
     assert np.all(scratch[size:] == 0x5A)
     return target
 

@@ -23,7 +23,7 @@ import pytest
 from edgecodec.bundle import Bundle
 from edgecodec.device import build
 from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import cached_firmware
+from edgecodec.device.build import cached_firmware, plan_for
 from edgecodec.device.emulator import Emulator
 from edgecodec.device.harness import BoardExecutor, Costs
 from edgecodec.errors import BuildError, DeviceError, LinkError
@@ -33,7 +33,7 @@ from edgecodec.verify.compare import Verdict
 from edgecodec.verify.run import verify_board
 from tests import tools
 from tests.random_encoders import random_encoder
-from tests.tflite_builder import bundle_of, ppg_frames, small_bundle
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, ppg_frames, small_bundle
 
 pytestmark = pytest.mark.emulated
 ROOT = Path(__file__).resolve().parents[2]
@@ -256,6 +256,33 @@ def test_stack_has_room(bundle: Bundle, name: str) -> None:
     # Not every call at its deepest need have come to pass.
     assert use.bytes - exceptions < 2 * seen
     assert use.bytes <= board.stack_bytes
+
+
+CORE_KERNELS = {
+    "microbit": {"edc_conv_twin"},
+    "mps2-an386": {"edc_conv_paired", "edc_depthwise_paired"},
+    "mps3-an547": {"edc_conv_mve", "edc_depthwise_mve"},
+}
+
+
+@pytest.mark.parametrize("name", CORE_KERNELS)
+def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
+    """Widths odd and even, windows that end in part of a vector, and every remainder of three positions."""
+    board = load_board(name)
+    used = set()
+    for seed, width in enumerate((21, 26, 33, 40, 47, 64)):
+        first = LayerSpec(CONV, 8 + 4 * seed, 7, 2, "SAME", "RELU", zero_point=-128)
+        middle = LayerSpec(CONV, 12, 1 + seed, 1 + seed % 2, "SAME")
+        layers = [first, middle, LayerSpec(DEPTHWISE, 0, 7, 2, "SAME"), LayerSpec(CONV, 4, 1)]
+        made = bundle_of(tmp_path / str(seed), build_encoder(layers, width, seed=seed), sizes=(40, 5), seed=seed)
+        used |= {str(step.kernel) for step in plan_for(made, board).steps}
+        x = frames_of(made, 8)
+        with (
+            Emulator(board, cached_firmware(made, board).elf) as emulator,
+            BoardExecutor(made, emulator.url) as executor,
+        ):
+            assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"width {width}")
+    assert CORE_KERNELS[name] <= used
 
 
 def test_random_encoders(tmp_path: Path) -> None:

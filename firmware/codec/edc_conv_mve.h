@@ -1,0 +1,47 @@
+/* Convolution along one axis with M-profile Vector Extension (Helium), for Cortex-M55 and its kin
+ * (SPEC.md 1.2).
+ */
+#ifndef EDC_CONV_MVE_H
+#define EDC_CONV_MVE_H
+
+#include <stdint.h>
+
+#define EDC_MVE_BLOCK 4     /* output channels at a time */
+#define EDC_MVE_BYTES 16    /* of a vector */
+#define EDC_MVE_POSITIONS 3 /* computed together */
+
+/* Of EDC_MVE_BLOCK channels. */
+typedef struct {
+  int32_t bias[EDC_MVE_BLOCK]; /* input zero point folded in */
+  int32_t multiplier[EDC_MVE_BLOCK];
+  int32_t shift[EDC_MVE_BLOCK]; /* 1 - right shift: to the left, as VSHL has it */
+} edc_mve_channels;
+
+/* Constants of one layer. Outputs saturate to int8 (no tighter activation). */
+typedef struct {
+  const int8_t *weights;            /* [out_channels / 2][row / 16][2][16], or depthwise
+                                       [kernel][out_channels] */
+  const edc_mve_channels *channels; /* [out_channels / 4] */
+  uint16_t in_width;
+  uint16_t in_channels;
+  uint16_t out_width;
+  uint16_t out_channels; /* a multiple of 4 */
+  uint16_t stride;
+  uint16_t pad_left;
+  uint16_t kernel;
+  uint16_t row; /* kernel * in_channels, rounded up to a multiple of 16; depthwise 0 */
+  int8_t in_zero_point;
+  int8_t out_zero_point;
+} edc_mve_layer;
+
+/* in [in_width][in_channels] -> out [out_width][out_channels]. Three positions at a time, whose
+ * outputs are written when all their samples have been read: out may lie before in and run over
+ * what has been read, as far as the plan has proven (edgecodec/compile/overlap.py). scratch:
+ * 3 * `out_channels` words, then 3 * `row` bytes. */
+void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+
+/* The same for a depthwise layer with as many output channels as input channels, four at a time; a
+ * row is written while the samples under its taps are read. */
+void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out);
+
+#endif

@@ -1,0 +1,79 @@
+"""The vector kernels' tables and control flow at every shape, without vectors; tests/emulated runs them with."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgecodec.compile.graph import Graph, Layer
+from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, is_narrow, mve_obstacle, mve_weights
+from edgecodec.compile.plan import fold_bias
+from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.host.reference import run_every_layer
+from tests.bitexact import c_kernels
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
+from tests.tools import require
+
+
+def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
+    return read_graph(build_encoder([LayerSpec(CONV, channels, 1), spec], width, seed=seed)).layers[1]
+
+
+def _assert_exact(layer: Layer, seed: int) -> None:
+    source: npt.NDArray[np.int8]
+    shape = (5, layer.input.width, layer.input.channels)
+    source = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
+    source[0], source[1] = -128, 127
+    assert mve_obstacle(layer, fold_bias(layer)[1]) is None
+    expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
+    np.testing.assert_array_equal(c_kernels.run_mve(layer, source), expected)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 2, 3, 5, 7, 8, 17])
+def test_conv(kernel: int, stride: int, padding: str) -> None:
+    require("cc", "Python.h")
+    for width in range(kernel if padding == "VALID" else 1, 22, 3):
+        layer = _layer(LayerSpec(CONV, 8, kernel, stride, padding), width, 1 + width % 6, width)
+        if is_narrow(layer, fold_bias(layer)[1]):
+            _assert_exact(layer, width)
+
+
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("kernel", [1, 3, 7, 8])
+def test_depthwise(kernel: int, stride: int, padding: str) -> None:
+    require("cc", "Python.h")
+    for width in range(kernel if padding == "VALID" else 1, 22, 3):
+        layer = _layer(LayerSpec(DEPTHWISE, 0, kernel, stride, padding), width, 12, width)
+        if is_narrow(layer, fold_bias(layer)[1]):
+            _assert_exact(layer, width)
+
+
+def test_weights_by_hand() -> None:
+    layer = _layer(LayerSpec(CONV, 4, 3), 9, 6, 0)
+    weights = np.arange(4 * 18, dtype=np.int8).reshape(4, 3, 6)
+    packed = mve_weights(replace(layer, weights=weights))
+    assert packed.shape == (2, 2, 2, 16)
+    # Channels 2 and 3 side by side; the second vector of each has two weights and zeros.
+    assert packed[1, 0, 0].tolist() == list(range(36, 52))
+    assert packed[1, 0, 1].tolist() == list(range(54, 70))
+    assert packed[1, 1].tolist() == [[52, 53] + [0] * 14, [70, 71] + [0] * 14]
+
+
+def test_choice_and_obstacles() -> None:
+    good = _layer(LayerSpec(CONV, 4, 3), 9, 2, 0)
+    bound = fold_bias(good)[1]
+    for optimize in Optimize:
+        assert choose_kernel(good, bound, Target(optimize, vectors=True)).kernel is Kernel.CONV_MVE
+    assert choose_kernel(good, bound, Target()).kernel is Kernel.CONV_PAIRED
+    odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
+    assert "multiple of 4" in str(mve_obstacle(odd, fold_bias(odd)[1]))
+    assert not choose_kernel(odd, fold_bias(odd)[1], Target(vectors=True)).kernel.is_vector
+    double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 4, 0)
+    assert "depth multiplier 2" in str(mve_obstacle(double, fold_bias(double)[1]))
+    assert "rounding" in str(mve_obstacle(good, 1 << 30))
