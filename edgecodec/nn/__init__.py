@@ -19,11 +19,15 @@ if TYPE_CHECKING:
     )
     from edgecodec.nn.config import TrainConfig, load_config
     from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
+    from edgecodec.nn.index_prior import PriorFitting, fit_index_prior
+    from edgecodec.nn.rate_loss import RateLoss
     from edgecodec.nn.rvq import ResidualVectorQuantizer
     from edgecodec.nn.training import TrainingSummary, train
 
 _MODULES = {
     "EmaResidualVectorQuantizer": "ema_rvq",
+    "PriorFitting": "index_prior",
+    "RateLoss": "rate_loss",
     "ResidualVectorQuantizer": "rvq",
     "TrainConfig": "config",
     "TrainingSummary": "training",
@@ -32,6 +36,7 @@ _MODULES = {
     "build_encoder_2d": "autoencoder",
     "build_rvq_autoencoder": "autoencoder",
     "compute_compression_stats": "autoencoder",
+    "fit_index_prior": "index_prior",
     "load_config": "config",
     "make_divisible": "autoencoder",
     "train": "training",
@@ -39,6 +44,8 @@ _MODULES = {
 
 __all__ = [
     "EmaResidualVectorQuantizer",
+    "PriorFitting",
+    "RateLoss",
     "ResidualVectorQuantizer",
     "TrainConfig",
     "TrainingSummary",
@@ -47,6 +54,7 @@ __all__ = [
     "build_encoder_2d",
     "build_rvq_autoencoder",
     "compute_compression_stats",
+    "fit_index_prior",
     "load_config",
     "make_divisible",
     "train",

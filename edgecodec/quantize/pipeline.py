@@ -317,6 +317,10 @@ def _quantize(
     held_out = source.validation_source in (_HELD_OUT, _TOO_FEW)
     if tuning.prior is not None and held_out:
         raise QuantizationError("an index prior is stopped on frames of other people; give them with --validation FILE")
+    prior_frames = None
+    if tuning.prior is not None:
+        prior_frames = _moving(load_frames(tuning.prior, source.encoder.samples))
+        _refuse_shared(prior_frames, source.validation)
     data = SearchData(source.calibration, validation, source.epsilon, not held_out, train)
     search = Search(data, decoder, tuning.settings, progress)
     best = search.run(first)
@@ -331,8 +335,8 @@ def _quantize(
     if train is not None:
         report["fine_tuning"] = {"frames": len(train), **asdict(tuning.settings)}
     optional = {FRAMES: npz_bytes({"frames": source.frames})}
-    if tuning.prior is not None:
-        optional[INDEX_PRIOR], report["index_prior"] = _fit_prior(best, source, tuning.prior, progress)
+    if prior_frames is not None:
+        optional[INDEX_PRIOR], report["index_prior"] = _fit_prior(best, source, prior_frames, progress)
     if best.decoder is not None:
         optional[DECODER] = best.decoder
     keras_encoder = _keras_encoder(source.encoder, best)
@@ -394,17 +398,13 @@ def _first_variant(source: _Source, progress: Progress) -> tuple[Variant, Callab
     return replace(first, decoder=decoder), load
 
 
-def _fit_prior(
-    best: Variant, source: _Source, frames: str | os.PathLike[str], progress: Progress
-) -> tuple[bytes, dict[str, Any]]:
+def _fit_prior(best: Variant, source: _Source, frames: Frames, progress: Progress) -> tuple[bytes, dict[str, Any]]:
     """The index prior of ``best`` as a file, and what was fitted to what."""
     from edgecodec.nn.index_prior import PriorFitting, fit_index_prior
 
-    given = _moving(load_frames(frames, source.encoder.samples))
-    other = _moving(source.validation)
-    _refuse_shared(given, other)
     progress("indices of the training frames")
-    used, judges = _spread(given, _PRIOR_FRAMES), _spread(other, _PRIOR_VALIDATION_FRAMES)
+    used = _spread(frames, _PRIOR_FRAMES)
+    judges = _spread(_moving(source.validation), _PRIOR_VALIDATION_FRAMES)
     settings, sizes = PriorFitting(), best.integer_rvq().codebook_sizes
     train, validation = (_indices(best, part, source.epsilon) for part in (used, judges))
     progress("index prior")

@@ -47,6 +47,10 @@ def _expand(name: str) -> list[str]:
     if folder.is_dir():
         found = [str(path) for path in folder.rglob("*") if _is_recording(path, folder)]
     elif folder.exists() or not glob.has_magic(name):
+        if not folder.exists():
+            raise InputError(f"{name}: no such file or folder; expected recordings")
+        if folder.suffix.lower() not in SUFFIXES:
+            raise InputError(f"{name}: is no file of {', '.join(SUFFIXES)}")
         found = [name]
     else:
         found = [path for path in glob.glob(name, recursive=True) if path.lower().endswith(SUFFIXES)]

@@ -1,4 +1,4 @@
-"""The server side, from codebook indices back to PPG, and the tokens of plain vectors.
+"""The server side, from codebook indices back to PPG, their rates, and the tokens of plain vectors.
 
 Names are loaded on first use, so that a command that needs one module does not import the others.
 """
@@ -9,11 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from edgecodec.stream.index_prior import IndexPrior
     from edgecodec.stream.tokens import RvqConfig, RvqEncoder, RvqTokens
 
-_MODULES = {"RvqConfig": "tokens", "RvqEncoder": "tokens", "RvqTokens": "tokens"}
+_MODULES = {"IndexPrior": "index_prior", "RvqConfig": "tokens", "RvqEncoder": "tokens", "RvqTokens": "tokens"}
 
-__all__ = ["RvqConfig", "RvqEncoder", "RvqTokens"]
+__all__ = ["IndexPrior", "RvqConfig", "RvqEncoder", "RvqTokens"]
 
 
 def __getattr__(name: str) -> Any:

@@ -146,6 +146,9 @@ def test_broken_collections(tmp_path):
         load_data(config(tmp_path / "none.npz"))
     with pytest.raises(InputError, match="no recordings there"):
         load_data(config(tmp_path / "*.npz"))
+    (tmp_path / "notes.txt").write_text("1")
+    with pytest.raises(InputError, match=r"notes\.txt: is no file of \.npz"):
+        load_data(config(tmp_path / "notes.txt"))
     cases = {
         "truncated": lambda path, whole: path.write_bytes(whole[: len(whole) // 2]),
         "empty": lambda path, whole: path.write_bytes(b""),
