@@ -42,7 +42,7 @@ RECORDED = {
 }
 """Millions of instructions, measured once on random weights of the shape of the preset 08x; not run here."""
 PORTABLE_CORE = "cortex-m0"
-"""A core that has no kernels of its own: its plan is portable C."""
+"""The least of cores: its plan runs on all of them."""
 
 
 @dataclass(frozen=True)
@@ -225,8 +225,8 @@ Written by `make bench`. Codec: {shape},
 {graph.macs:,} MAC in the encoder; means of {frames} frames. Instructions as QEMU counts them: it knows no wait
 states, caches or dual issue.
 
-`speed`, `balanced` and `flash` are ours by `--optimize`; `portable` is our C without kernels for a core;
-`CMSIS-NN` is v4.0.0 (C sources of the package `bakenn`, `-O3`) called layer by layer in the same firmware by
+`speed`, `balanced` and `flash` are ours by `--optimize`; `portable` is what we generate for a core
+with neither a 64-bit multiplication nor vectors; `CMSIS-NN` is v4.0.0 (C sources of the package `bakenn`, `-O3`) called layer by layer in the same firmware by
 `arm_convolve_wrapper_s8` and `arm_depthwise_conv_wrapper_s8`, with our normaliser and codebook search around it.
 All are timed by the firmware's own timer, and their latents are compared with the reference's.
 

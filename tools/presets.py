@@ -27,7 +27,7 @@ from edgecodec.verify.evaluate import evaluate
 
 PRESETS = ("04x_ds4_l2", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
 SPLIT = ("data.split.test=last 8", "data.split.validation=last 3")
-FINE_TUNE_STEPS = 6000
+FINE_TUNE_STEPS = 4000
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _DCT_BITS = (700, 500, 400, 350, 300, 250, 200, 175, 150, 125, 100)
 

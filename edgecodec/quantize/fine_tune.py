@@ -25,6 +25,7 @@ Progress = Callable[[int, int, dict[str, float]], None]
 _RANGE_RATE = 10.0
 """Ranges are numbers of a few units, weights of a few hundredths."""
 _COMMITMENT = 0.25
+_DECAY, _EPSILON = 0.99, 1e-5
 _WARMUP_STEPS = 50
 _REPORTS = 20
 
@@ -35,8 +36,8 @@ class FineTuning:
 
     steps: int = 3000
     batch_size: int = 32
-    learning_rate: float = 1e-3
-    """Of weights, codes and decoder, falling to zero by a cosine; ranges learn ten times as fast."""
+    learning_rate: float = 3e-4
+    """Of weights and decoder, falling to zero by a cosine; ranges learn ten times as fast."""
     max_seconds: float | None = None
     """Finish early, schedule included, within about this time."""
     seed: int = 0
@@ -90,7 +91,9 @@ class _FineTuner:
         self._biases = [tf.Variable(conv.bias, dtype=tf.float32) for conv in chain]
         self._lows = [tf.Variable(scale * (-128 - zero), dtype=tf.float32) for scale, zero in quantization]
         self._highs = [tf.Variable(scale * (127 - zero), dtype=tf.float32) for scale, zero in quantization]
-        self._weights = [*self._kernels, *self._biases, *self._books, *decoder.trainable_variables]
+        self._counts = [tf.Variable(tf.ones(len(book))) for book in codebooks]
+        self._sums = [tf.Variable(book) for book in self._books]
+        self._weights = [*self._kernels, *self._biases, *decoder.trainable_variables]
         # A ReLU's range begins at 0 and stays there.
         linear = [True, *(conv.activation == "linear" for conv in chain)]
         self._ranges = [*self._highs, *(low for low, moves in zip(self._lows, linear, strict=True) if moves)]
@@ -137,9 +140,9 @@ class _FineTuner:
         tf = self._tf
         with tf.GradientTape() as tape:
             latent = self._latent(x)
-            quantized, code_loss = self._quantize(latent)
+            quantized, commitment = self._quantize(latent)
             mse = tf.reduce_mean(tf.square(self._decoder(quantized, training=False) - x))
-            loss = mse + _COMMITMENT * (tf.reduce_mean(tf.square(latent - tf.stop_gradient(quantized))) + code_loss)
+            loss = mse + _COMMITMENT * commitment
         gradients = tape.gradient(loss, [*self._weights, *self._ranges])
         count = len(self._weights)
         self._optimizer.apply(gradients[:count], self._weights)
@@ -170,17 +173,32 @@ class _FineTuner:
         return {"linear": tf.identity, "relu": tf.nn.relu, "relu6": tf.nn.relu6}[conv.activation](y)
 
     def _quantize(self, latent: Any) -> tuple[Any, Any]:
-        """Latent through the codebooks, straight through for gradients, and the loss that moves the codes."""
+        """Latent through the codebooks, straight through for gradients, and the loss that keeps it near them.
+
+        Codebooks follow the residuals that choose them by moving averages, as in training
+        (:class:`edgecodec.nn.EmaResidualVectorQuantizer`): trained by gradient they lag behind the encoder.
+        """
         tf = self._tf
-        residual = tf.reshape(tf.stop_gradient(latent), (-1, self._books[0].shape[1]))
+        residual = tf.reshape(latent, (-1, self._books[0].shape[1]))
         total, loss = tf.zeros_like(residual), 0.0
-        for book in self._books:
+        for level, book in enumerate(self._books):
             codes = tf.convert_to_tensor(book)
-            fixed = tf.stop_gradient(codes)
-            distance = tf.reduce_sum(tf.square(fixed), axis=1) - 2.0 * tf.matmul(residual, fixed, transpose_b=True)
-            code = tf.gather(codes, tf.argmin(distance, axis=1))
-            loss += tf.reduce_mean(tf.square(residual - code))
-            chosen = tf.stop_gradient(code)
+            distance = tf.reduce_sum(tf.square(codes), axis=1) - 2.0 * tf.matmul(residual, codes, transpose_b=True)
+            index = tf.argmin(distance, axis=1)
+            chosen = tf.stop_gradient(tf.gather(codes, index))
+            self._follow(level, index, tf.stop_gradient(residual))
+            loss += tf.reduce_mean(tf.square(residual - chosen))
             residual, total = residual - chosen, total + chosen
         total = tf.reshape(total, tf.shape(latent))
         return latent + tf.stop_gradient(total - latent), loss
+
+    def _follow(self, level: int, index: Any, residual: Any) -> None:
+        tf, size = self._tf, self._books[level].shape[0]
+        chosen = tf.one_hot(index, size)
+        count = _DECAY * self._counts[level] + (1 - _DECAY) * tf.reduce_sum(chosen, axis=0)
+        total = _DECAY * self._sums[level] + (1 - _DECAY) * tf.matmul(chosen, residual, transpose_a=True)
+        everything = tf.reduce_sum(count)
+        smoothed = (count + _EPSILON) / (everything + size * _EPSILON) * everything
+        self._counts[level].assign(count)
+        self._sums[level].assign(total)
+        self._books[level].assign(total / smoothed[:, None])
