@@ -226,8 +226,9 @@ Written by `make bench`. Codec: {shape},
 states, caches or dual issue.
 
 `speed`, `balanced` and `flash` are ours by `--optimize`; `portable` is what we generate for a core
-with neither a 64-bit multiplication nor vectors; `CMSIS-NN` is v4.0.0 (C sources of the package `bakenn`, `-O3`) called layer by layer in the same firmware by
-`arm_convolve_wrapper_s8` and `arm_depthwise_conv_wrapper_s8`, with our normaliser and codebook search around it.
+with neither a 64-bit multiplication nor vectors; `CMSIS-NN` is v4.0.0 (C sources of the package `bakenn`, `-O3`)
+called layer by layer in the same firmware by `arm_convolve_wrapper_s8` and `arm_depthwise_conv_wrapper_s8`, with our
+normaliser and codebook search around it.
 All are timed by the firmware's own timer, and their latents are compared with the reference's.
 
 ## Encoder, million instructions a frame
