@@ -129,9 +129,10 @@ def plot(rows: list[Measured], dct: list[tuple[float, float]], path: Path) -> No
         points = [(row.bits(model), row.prdn) for row in rows]
         axis.plot(*zip(*points, strict=True), color=color, marker="o", label=f"presets, integer codec, {label}")
     for row in rows:
-        offset = {"textcoords": "offset points", "xytext": (-6, -12), "fontsize": 8, "ha": "right"}
+        offset = {"textcoords": "offset points", "xytext": (0, -15), "fontsize": 8, "ha": "center"}
         axis.annotate(row.name, (row.bits("causal"), row.prdn), **offset)
     axis.set_xscale("log")
+    axis.set_xlim(80, 1000)
     axis.set_xticks([100, 150, 200, 300, 400, 600], labels=["100", "150", "200", "300", "400", "600"])
     axis.minorticks_off()
     axis.set_xlabel("bits per frame of 5 s (mean and variance not counted)")

@@ -34,6 +34,10 @@ def of_codec(counts: Counts) -> list[int]:
     return [sum(n for name, n in part.items() if name not in MEASURING) for part in counts.parts]
 
 
+INNER_LOOPS = {"edc_conv_twin": "multiply_block"}
+"""Of kernels that keep theirs in a function of its own."""
+
+
 def timed(counts: Counts) -> list[float]:
     found = counts.timed
     return [found.normalize, *found.layers, found.rvq, found.packet]
@@ -54,7 +58,9 @@ def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) ->
     for ours, part in zip(timed(counts), counts.parts, strict=True):
         assert ours == pytest.approx(part.total(), rel=0.001, abs=3)
     for step, part in zip(steps, counts.parts[1:], strict=False):
-        assert part[str(step.kernel)] > 0.4 * part.total(), f"{step.layer.name} runs {step.kernel}"
+        kernel = str(step.kernel)
+        assert part[kernel] > 0
+        assert part[kernel] + part[INNER_LOOPS.get(kernel, "")] > 0.4 * part.total(), f"{step.layer.name} runs {kernel}"
 
 
 @pytest.mark.usefixtures("_plugins")
