@@ -17,7 +17,11 @@ from edgecodec.cli.output import Streams
     "edgecodec train codec.yaml -o run --resume",
 )
 @click.argument("config", type=path, required=False)
-@click.option("--preset", metavar="NAME", help="A configuration that comes with edgecodec, in place of CONFIG.")
+@click.option(
+    "--preset",
+    metavar="NAME",
+    help="In place of CONFIG: 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1, by nominal ratio; demo.",
+)
 @click.option(
     "--data",
     type=path,
