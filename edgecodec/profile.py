@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from edgecodec.device.build import cached_firmware, plan_for
-from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor, LayerCosts
+from edgecodec.device.build import plan_for
+from edgecodec.device.connect import AUTO, Attachment, connected
+from edgecodec.device.harness import LayerCosts
 from edgecodec.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
@@ -83,32 +82,27 @@ def profile_board(
     board: Board,
     frames: Frames,
     *,
-    port: str | None = None,
+    attachment: Attachment = AUTO,
     optimize: str = "speed",
     progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
     """Measure what each part of a bundle's codec costs on a board, as the mean over ``frames`` int16 ``[N, T]``.
 
     The firmware's own timer measures. Builds (or takes from the cache) the firmware and starts the emulated
-    board; with ``port``, talks to firmware that runs there already, which must have been built with the same
-    ``optimize``. ``progress(done, total)`` counts frames. Raises EdgecodecError as
+    board, or finds and flashes the real one, as ``attachment`` says; firmware that runs there already must have been
+    built with the same ``optimize``. ``progress(done, total)`` counts frames. Raises EdgecodecError as
     :func:`edgecodec.verify.run.verify_board` does, InputError without frames.
     """
     if len(frames) == 0:
         raise InputError("no frames to profile with; expected at least one")
     plan = plan_for(bundle, board, optimize)
-    with ExitStack() as stack:
-        firmware = None
-        if port is None:
-            firmware = cached_firmware(bundle, board, optimize=optimize)
-            port = stack.enter_context(Emulator(board, firmware.elf)).url
-        device = stack.enter_context(BoardExecutor(bundle, port, baud=board.uart.baud))
+    with connected(bundle, board, attachment, optimize=optimize) as (device, firmware):
         device.stages(frames, want=("layers",), progress=progress)
         costs = device.layer_costs
     if costs is None or len(costs.layers) != len(plan.steps):
         found = "none" if costs is None else len(costs.layers)
         raise DeviceError(
-            f"port {port}: the firmware timed {found} layers; the bundle has {len(plan.steps)}; "
+            f"{board.name}: the firmware timed {found} layers; the bundle has {len(plan.steps)}; "
             "build and flash it again"
         )
     parts = _parts(bundle, plan, costs)

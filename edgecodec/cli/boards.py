@@ -6,32 +6,52 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import json_option, subcommand
+from edgecodec.cli.options import DebugOption, json_option, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.device.boards import Board
+    from edgecodec.device.boards import Board, EmulatorInfo
 
 
-@subcommand("boards", example="edgecodec boards\nedgecodec boards mps2-an386 --json")
-@click.argument("board", required=False, metavar="[BOARD]")
+@click.group(
+    "boards",
+    invoke_without_command=True,
+    epilog="\b\nExample:\n  edgecodec boards\n  edgecodec boards show nucleo-f446re --json",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @json_option
-@click.pass_obj
-def command(streams: Streams, board: str | None) -> int:
+@click.pass_context
+def command(ctx: click.Context) -> int:
     """List the boards that firmware can be built for.
 
-    BOARD, a name of the list or the path of a board file, shows that one in full.
+    Real boards are flashed; emulated ones run in QEMU. `boards show` says all that a board's file holds.
     """
-    from edgecodec.device.boards import list_boards, load_board
+    from edgecodec.device.boards import list_boards
 
-    if board is not None:
-        chosen = load_board(board)
-        return streams.finish(chosen.model_dump(mode="json"), lambda console: _show_one(console, chosen))
+    if ctx.invoked_subcommand is not None:
+        return 0
     boards = list_boards()
     document = {"boards": [each.model_dump(mode="json") for each in boards]}
+    streams: Streams = ctx.obj
     return streams.finish(document, lambda console: _show_all(console, boards))
+
+
+@subcommand("show", example="edgecodec boards show nucleo-f446re\nedgecodec boards show ./my-board.yaml --json")
+@click.argument("board")
+@json_option
+@click.pass_obj
+def show(streams: Streams, board: str) -> int:
+    """Show a board in full: a name of the list or the path of a board file."""
+    from edgecodec.device.boards import load_board
+
+    chosen = load_board(board)
+    return streams.finish(chosen.model_dump(mode="json"), lambda console: _show_one(console, chosen))
+
+
+command.add_command(show)
+command.params.append(DebugOption())
 
 
 def _show_all(console: Console, boards: list[Board]) -> None:
@@ -39,14 +59,15 @@ def _show_all(console: Console, boards: list[Board]) -> None:
 
     table(
         console,
-        ("board", "core", "flash", "RAM", "emulated", "description"),
+        ("board", "core", "flash", "RAM", "flashed by", "emulated", "description"),
         (
             (
                 board.name,
                 board.core,
                 _kibibytes(board.memory.flash.length),
                 _kibibytes(board.memory.ram.length),
-                board.emulator is not None,
+                " ".join(board.flash.methods) if board.flash else None,
+                _emulated(board),
                 board.description,
             )
             for board in boards
@@ -67,10 +88,31 @@ def _show_one(console: Console, board: Board) -> None:
             "RAM": f"{_kibibytes(ram.length)} at {ram.origin:#010x}, {board.stack_bytes:,} bytes of it stack",
             "UART": f"{uart.kind} at {uart.base:#010x}, {uart.baud} baud",
             "timer": f"{timer.kind} at {timer.base:#010x}, {timer.hz:,} Hz, counts {timer.counts}",
-            "emulator": "none" if board.emulator is None else f"qemu-system-arm -M {board.emulator.machine}",
+            "clock and pins": _setup(board),
+            "flashed by": "nothing, emulated only" if board.flash is None else ", ".join(board.flash.methods),
+            "USB": ", ".join(f"{usb.name} ({usb.vid:04x}:{usb.pid:04x})" for usb in board.usb) or "none known",
+            "emulator": "none" if board.emulator is None else _emulator(board.emulator),
             "sources": "; ".join(board.sources),
         },
     )
+
+
+def _emulated(board: Board) -> str:
+    if board.emulator is None:
+        return "no"
+    return "stand-in" if board.emulator.stands_in else "yes"
+
+
+def _emulator(emulator: EmulatorInfo) -> str:
+    command = f"qemu-system-arm -M {emulator.machine}"
+    return command if emulator.stands_in is None else f"{command}, which stands in: {emulator.stands_in}"
+
+
+def _setup(board: Board) -> str:
+    setup = board.setup
+    if setup is None:
+        return "as after reset"
+    return f"{setup.kind}, core at {setup.core_hz:,} Hz, sends on {setup.tx}, receives on {setup.rx}"
 
 
 def _kibibytes(size_bytes: int) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgecodec.cli.options import (
+    attachment_options,
     board_option,
     bundle_argument,
     json_option,
@@ -16,19 +18,21 @@ from edgecodec.cli.options import (
 )
 from edgecodec.cli.output import Streams
 
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.device.boards import Board
+    from edgecodec.device.connect import Attachment
+
 
 @subcommand(
     "flash-and-verify",
     example="edgecodec flash-and-verify bundle --board mps2-an386\n"
-    "edgecodec flash-and-verify bundle --board mps2-an386 --port socket://127.0.0.1:5000 --json",
+    "edgecodec flash-and-verify bundle --board nucleo-f446re --dry-run\n"
+    "edgecodec flash-and-verify bundle --board nucleo-f446re --no-flash --port /dev/ttyACM0 --json",
 )
 @bundle_argument
 @board_option
-@click.option(
-    "--port",
-    metavar="PORT",
-    help="Talk to firmware that runs already: /dev/ttyACM0, COM3, socket://HOST:PORT; the emulator by default.",
-)
+@attachment_options
 @optimize_option
 @verify_options
 @json_option
@@ -37,7 +41,8 @@ def command(
     streams: Streams,
     bundle: Path,
     board: str,
-    port: str | None,
+    attachment: Attachment,
+    dry_run: bool,
     optimize: str,
     frames: Path | None,
     limit: int | None,
@@ -46,20 +51,32 @@ def command(
 ) -> int:
     """Run a bundle on a board and compare every index.
 
-    Builds the firmware, starts the emulated board (or opens PORT), streams frames, reads indices, latents
-    and inputs back and compares every byte with the C on this machine, the numpy reference and TensorFlow
-    Lite Micro.
+    Builds the firmware, starts the emulated board or flashes the real one, streams frames, reads indices,
+    latents and inputs back and compares every byte with the C on this machine, the numpy reference and
+    TensorFlow Lite Micro.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.verify import finish, verification_frames, write_indices
     from edgecodec.device.boards import load_board
     from edgecodec.verify.run import verify_board
 
-    loaded = Bundle.load(bundle)
+    loaded, target = Bundle.load(bundle), load_board(board)
+    if dry_run:
+        return show_commands(streams, loaded, target, attachment, optimize)
     chosen = verification_frames(loaded, frames, limit)
     with streams.progress("verifying") as progress:
         result = verify_board(
-            loaded, load_board(board), chosen, port=port, optimize=optimize, keras=keras, progress=progress
+            loaded, target, chosen, attachment=attachment, optimize=optimize, keras=keras, progress=progress
         )
     write_indices(indices_out, result)
     return finish(streams, result)
+
+
+def show_commands(streams: Streams, bundle: Bundle, board: Board, attachment: Attachment, optimize: str) -> int:
+    """Print what reaching the board would run."""
+    from edgecodec.device.connect import describe
+
+    lines = describe(bundle, board, attachment, optimize=optimize)
+    return streams.finish(
+        {"commands": lines}, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False)
+    )

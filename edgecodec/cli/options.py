@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,55 @@ def optimize_option(function: F) -> F:
         show_default=True,
         help="Choose kernels and compiler flags for fewest instructions, least flash, or between.",
     )(function)
+
+
+def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """How to reach a board: the function gets one ``attachment``, and ``dry_run``."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        port: str | None,
+        probe: str | None,
+        baud: int | None,
+        flash_with: str | None,
+        no_flash: bool,
+        emulate: bool,
+        **rest: Any,
+    ) -> Any:
+        from edgecodec.device.connect import Attachment
+
+        attachment = Attachment(port, probe, baud, not no_flash, flash_with, emulate)
+        return function(*args, attachment=attachment, **rest)
+
+    options = (
+        click.option(
+            "--port",
+            metavar="PORT",
+            help="Serial port: /dev/ttyACM0, COM3, socket://HOST:PORT; on emulated "
+            "boards, where one runs already. By default found by the board's USB IDs.",
+        ),
+        click.option(
+            "--probe",
+            metavar="SERIAL",
+            help="Serial number of the board's USB device, when several are plugged in (UF2: its drive).",
+        ),
+        click.option("--baud", type=int, metavar="N", help="Rate of the link; the board's own by default."),
+        click.option(
+            "--flash-with",
+            type=click.Choice(["pyocd", "openocd", "jlink", "uf2"]),
+            help="How to flash; the first that this machine has by default.",
+        ),
+        click.option("--no-flash", is_flag=True, help="The firmware runs on the board already."),
+        click.option(
+            "--emulate", is_flag=True, help="Run a real board's firmware on the emulator that stands in for it."
+        ),
+        click.option("--dry-run", is_flag=True, help="Print the commands that would be run, and touch no board."),
+    )
+    wrapped: Callable[..., Any] = wrapper
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
 
 
 def verify_options(function: F) -> F:

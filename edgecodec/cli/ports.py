@@ -13,6 +13,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgecodec.device.boards import Board
     from edgecodec.device.transport import PortInfo
 
 
@@ -20,14 +21,25 @@ if TYPE_CHECKING:
 @json_option
 @click.pass_obj
 def command(streams: Streams) -> int:
-    """List the serial ports of this machine."""
+    """List the serial ports of this machine.
+
+    A port of a USB device that a board's file names is listed with the boards that it may be.
+    """
+    from edgecodec.device.boards import list_boards
     from edgecodec.device.transport import list_ports
 
     ports = list_ports()
-    return streams.finish({"ports": [asdict(port) for port in ports]}, lambda console: _show(console, ports))
+    names = {port.device: _boards_of(port, list_boards()) for port in ports}
+    document = {"ports": [asdict(port) | {"boards": names[port.device]} for port in ports]}
+    return streams.finish(document, lambda console: _show(console, ports, names))
 
 
-def _show(console: Console, ports: list[PortInfo]) -> None:
+def _boards_of(port: PortInfo, boards: list[Board]) -> list[str]:
+    """Boards that name the port's USB device."""
+    return [board.name for board in boards if any((usb.vid, usb.pid) == (port.vid, port.pid) for usb in board.usb)]
+
+
+def _show(console: Console, ports: list[PortInfo], names: dict[str, list[str]]) -> None:
     from edgecodec.cli.tables import table
 
     if not ports:
@@ -35,6 +47,6 @@ def _show(console: Console, ports: list[PortInfo]) -> None:
         return
     table(
         console,
-        ("port", "description", "hardware"),
-        ((port.device, port.description, port.hardware_id) for port in ports),
+        ("port", "description", "hardware", "may be"),
+        ((port.device, port.description, port.hardware_id, " ".join(names[port.device]) or None) for port in ports),
     )

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecodec.cli.options import board_option, bundle_argument, json_option, optimize_option, path, subcommand
+from edgecodec.cli.options import (
+    attachment_options,
+    board_option,
+    bundle_argument,
+    json_option,
+    optimize_option,
+    path,
+    subcommand,
+)
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.device.boards import Board
+    from edgecodec.device.connect import Attachment
 
 _BAR_CELLS = 24
 
@@ -24,11 +33,7 @@ _BAR_CELLS = 24
 )
 @bundle_argument
 @board_option
-@click.option(
-    "--port",
-    metavar="PORT",
-    help="Talk to firmware that runs already: /dev/ttyACM0, COM3, socket://HOST:PORT; the emulator by default.",
-)
+@attachment_options
 @optimize_option
 @click.option(
     "--frames",
@@ -42,7 +47,14 @@ _BAR_CELLS = 24
 @json_option
 @click.pass_obj
 def command(
-    streams: Streams, bundle: Path, board: str, port: str | None, optimize: str, frames: Path | None, limit: int
+    streams: Streams,
+    bundle: Path,
+    board: str,
+    attachment: Attachment,
+    dry_run: bool,
+    optimize: str,
+    frames: Path | None,
+    limit: int,
 ) -> int:
     """Show what each layer costs on a board.
 
@@ -51,15 +63,18 @@ def command(
     flash, RAM and worst-case stack.
     """
     from edgecodec.bundle import Bundle
+    from edgecodec.cli.flash_and_verify import show_commands
     from edgecodec.cli.verify import verification_frames
     from edgecodec.device.boards import load_board
     from edgecodec.profile import profile_board
 
     loaded = Bundle.load(bundle)
     target = load_board(board)
+    if dry_run:
+        return show_commands(streams, loaded, target, attachment, optimize)
     chosen = verification_frames(loaded, frames, limit)
     with streams.progress("profiling") as progress:
-        result = profile_board(loaded, target, chosen, port=port, optimize=optimize, progress=progress)
+        result = profile_board(loaded, target, chosen, attachment=attachment, optimize=optimize, progress=progress)
     document = result.to_json()
     return streams.finish(document, lambda console: _show(console, document, target))
 

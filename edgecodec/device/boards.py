@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgecodec.errors import InputError
 from edgecodec.resources import firmware_dir
@@ -17,6 +17,10 @@ _MAX_FILE_BYTES = 64 * 1024
 _MAX_ADDRESS = 0xFFFFFFFF
 _FLAG = r"^[a-z0-9][a-z0-9.+-]*$"
 _KIND = r"^[a-z][a-z0-9_]*$"
+_SCRIPT = r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*\.cfg$"
+_DEVICE = r"^[A-Za-z0-9_-]+$"
+_PIN = r"^(P[A-K][0-9]{1,2}|P[0-3]\.[0-9]{2}|GP[0-9]{1,2})$"
+_PORT_PINS = 32
 
 
 class _Strict(BaseModel):
@@ -82,6 +86,100 @@ class Timer(_Strict):
     """What its ticks stand for: emulators know no cycles, and are calibrated at start-up."""
 
 
+class Setup(_Strict):
+    """What a chip needs before its UART works: clocks and pins."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``setup.c`` does it."""
+    core_hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Clock of the core afterwards."""
+    tx: str = Field(pattern=_PIN)
+    """Pin that the UART sends on, as the manual names it: ``PA2``, ``P0.06``, ``GP0``."""
+    rx: str = Field(pattern=_PIN)
+    function: int | None = Field(default=None, ge=0, le=31)
+    """Number of the UART among the pins' functions; None where pins have none."""
+
+    @property
+    def pins(self) -> dict[str, tuple[int, int]]:
+        """Port and bit of each pin: ``{"tx": (0, 2), "rx": (0, 3)}`` for PA2 and PA3."""
+        return {"tx": _port_and_bit(self.tx), "rx": _port_and_bit(self.rx)}
+
+    @field_validator("tx", "rx", mode="after")
+    @classmethod
+    def _has_bit(cls, pin: str) -> str:
+        if _port_and_bit(pin)[1] >= (16 if pin[1].isalpha() and pin[0] == "P" else _PORT_PINS):
+            raise ValueError("no port has as many pins")
+        return pin
+
+
+def _port_and_bit(pin: str) -> tuple[int, int]:
+    if pin.startswith("GP"):
+        return 0, int(pin[2:])
+    if "." in pin:
+        return int(pin[1]), int(pin[3:])
+    return ord(pin[1]) - ord("A"), int(pin[2:])
+
+
+class PyocdTarget(_Strict):
+    """How pyOCD flashes the board."""
+
+    target: str = Field(pattern=_FLAG)
+    """Value of ``--target``."""
+    pack: bool = False
+    """Whether pyOCD knows the target only once ``pyocd pack install`` has fetched its vendor's pack."""
+
+
+class OpenocdScripts(_Strict):
+    """How OpenOCD flashes the board."""
+
+    scripts: tuple[Annotated[str, Field(pattern=_SCRIPT)], ...] = Field(min_length=1, strict=False)
+    """Values of ``-f``: scripts that come with OpenOCD, or a path."""
+
+
+class JlinkDevice(_Strict):
+    """How J-Link Commander flashes the board."""
+
+    device: str = Field(pattern=_DEVICE)
+    """Value of ``-Device``."""
+
+
+class Uf2Volume(_Strict):
+    """How the board flashes itself from a file copied to the drive it shows."""
+
+    family: int = Field(ge=0, le=_MAX_ADDRESS)
+    """Family ID in the file's blocks."""
+    board_id: str = Field(pattern=_DEVICE)
+    """``Board-ID`` in the drive's INFO_UF2.TXT."""
+
+
+class Flashing(_Strict):
+    """The ways of flashing the board."""
+
+    pyocd: PyocdTarget | None = None
+    openocd: OpenocdScripts | None = None
+    jlink: JlinkDevice | None = None
+    uf2: Uf2Volume | None = None
+
+    @model_validator(mode="after")
+    def _has_a_way(self) -> Flashing:
+        if not self.methods:
+            raise ValueError(f"expected one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the ways there are."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class UsbId(_Strict):
+    """A USB device that carries the board's serial port."""
+
+    vid: int = Field(ge=1, le=0xFFFF)
+    pid: int = Field(ge=0, le=0xFFFF)
+    name: str = Field(min_length=1, max_length=60)
+
+
 class EmulatorInfo(_Strict):
     """How QEMU emulates the board."""
 
@@ -89,6 +187,14 @@ class EmulatorInfo(_Strict):
     """Value of ``-M``."""
     args: tuple[str, ...] = Field(default=(), strict=False)
     """Further options of ``qemu-system-arm``."""
+    serial: int = Field(default=0, ge=0, le=7)
+    """Which of the machine's serial ports is the board's UART."""
+    timer: Timer | None = None
+    """The counter to use instead of the board's, where QEMU has no such one."""
+    ram_bytes: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
+    """RAM of the machine when it has less than the board."""
+    stands_in: str | None = Field(default=None, min_length=1, max_length=200)
+    """What the machine shares with the board and what not; None when it is the board."""
 
 
 class Board(_Strict):
@@ -103,8 +209,14 @@ class Board(_Strict):
     """RAM kept for the stack."""
     uart: Uart
     timer: Timer
+    setup: Setup | None = None
+    """None when the UART works after reset, as on emulated boards."""
     window: int = Field(ge=1, le=64)
     """Requests the host may have in flight; 1 where the UART would lose bytes while the CPU is busy."""
+    flash: Flashing | None = None
+    """None when only the emulated board exists."""
+    usb: tuple[UsbId, ...] = Field(default=(), strict=False)
+    """Whose serial ports are the board's."""
     emulator: EmulatorInfo | None = None
     """None when only the real board exists."""
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
@@ -120,10 +232,36 @@ class Board(_Strict):
         """Whether the core has the M-profile Vector Extension, which no option of ``mcpu`` takes away."""
         return self.core in {"cortex-m52", "cortex-m55", "cortex-m85"} and "+nomve" not in self.cpu.mcpu
 
-    @field_validator("uart", "timer", mode="after")
+    @property
+    def is_real(self) -> bool:
+        """Whether there is a board to flash."""
+        return self.flash is not None
+
+    def emulated(self) -> Board:
+        """The board as its emulator is: with the emulator's counter and RAM, where these are others."""
+        if self.emulator is None:
+            return self
+        ram = self.memory.ram.model_copy(update={"length": self.emulator.ram_bytes or self.memory.ram.length})
+        memory = self.memory.model_copy(update={"ram": ram})
+        return self.model_copy(update={"timer": self.emulator.timer or self.timer, "memory": memory})
+
+    def with_baud(self, baud: int | None) -> Board:
+        """The board with another rate of the link; None leaves it. Raises InputError for an impossible one."""
+        if baud is None:
+            return self
+        if not 1200 <= baud <= self.uart.clock_hz // 16:
+            raise InputError(
+                f"{baud} baud is not possible on {self.name}: expected 1200 to {self.uart.clock_hz // 16} "
+                f"(a sixteenth of the UART's clock)"
+            )
+        return self.model_copy(update={"uart": self.uart.model_copy(update={"baud": baud})})
+
+    @field_validator("uart", "timer", "setup", mode="after")
     @classmethod
-    def _has_driver(cls, part: Uart | Timer) -> Uart | Timer:
-        source = "uart.c" if isinstance(part, Uart) else "timer.c"
+    def _has_driver(cls, part: Uart | Timer | Setup | None) -> Uart | Timer | Setup | None:
+        if part is None:
+            return None
+        source = f"{type(part).__name__.lower()}.c"
         families = sorted(path.parent.name for path in (firmware_dir() / "port").glob(f"*/{source}"))
         if part.kind not in families:
             raise ValueError(f"no port/{part.kind}/{source}; kind is one of {', '.join(families)}")
@@ -132,7 +270,7 @@ class Board(_Strict):
 
 def list_boards() -> list[Board]:
     """The boards that come with edgecodec, sorted by name. Raises InputError when a file of theirs is damaged."""
-    return [_read(path) for path in _board_files()]
+    return sorted((_read(path) for path in _board_files()), key=lambda board: board.name)
 
 
 def load_board(name_or_path: str | os.PathLike[str]) -> Board:

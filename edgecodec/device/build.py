@@ -20,10 +20,12 @@ from edgecodec.compile.kernels import Optimize, Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.compile.render import render_template
+from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
 from edgecodec.device.sizes import PartSize, parts_of_map
 from edgecodec.device.stack import StackUse, measure_stack
 from edgecodec.device.toolchain import Toolchain, find_toolchain
+from edgecodec.device.uf2 import uf2_blocks
 from edgecodec.errors import BuildError, InputError
 from edgecodec.outputs import replace_folder
 from edgecodec.resources import firmware_dir
@@ -33,9 +35,9 @@ if TYPE_CHECKING:
     from edgecodec.device.boards import Board
 
 REPORT = "build-report.json"
-ELF = "firmware.elf"
+ELF = ELF_NAME
 MAP = "firmware.map"
-BINARY = "firmware.bin"
+BINARY = BINARY_NAME
 OPTIMIZE_FLAGS = {"speed": "-O2", "balanced": "-O2", "flash": "-Os"}
 _TIMEOUT_S = 600
 _LARGEST_SYMBOLS = 20
@@ -122,7 +124,7 @@ def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", code
         raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
     plan = plan_for(bundle, board, optimize)
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
-    files |= _bare_files() if codec_only else _copied(board)
+    files |= _bare_files(board) if codec_only else _copied(board)
     context = {
         "version": __version__,
         "board": board,
@@ -246,13 +248,21 @@ def _copied(board: Board) -> dict[str, str]:
     paths += (root / "port" / "cortex_m").glob("*.[ch]")
     paths += (root / "port" / board.uart.kind).glob("*.h")
     paths += [root / "port" / board.uart.kind / "uart.c", root / "port" / board.timer.kind / "timer.c"]
+    if board.setup is not None:
+        paths.append(root / "port" / board.setup.kind / "setup.c")
+    paths += _boot_sources(board)
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
-def _bare_files() -> dict[str, str]:
+def _boot_sources(board: Board) -> list[Path]:
+    """What the chip's ROM runs before the firmware."""
+    return [] if board.setup is None else [*(firmware_dir() / "port" / board.setup.kind).glob("boot.c")]
+
+
+def _bare_files(board: Board) -> dict[str, str]:
     """What a program needs that has the codec alone."""
     root = firmware_dir()
-    paths = [root / "port" / "cortex_m" / name for name in ("startup.c", "memory.c")]
+    paths = [root / "port" / "cortex_m" / name for name in ("startup.c", "memory.c")] + _boot_sources(board)
     files = {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
     return files | {"main.c": (root / "codec_only" / "main.c").read_text(encoding="utf-8")}
 
@@ -290,6 +300,9 @@ def _build(
         check_limits(firmware, board, limits)
         for output in (ELF, BINARY, MAP):
             shutil.copyfile(build / output, folder / output)
+        if board.flash is not None and board.flash.uf2 is not None:
+            image = (build / BINARY).read_bytes()
+            (folder / UF2_NAME).write_bytes(uf2_blocks(image, board.memory.flash.origin, board.flash.uf2.family))
     report = json.dumps(firmware.to_json(), indent=2) + "\n"
     (folder / REPORT).write_text(report, encoding="utf-8", newline="\n")
 

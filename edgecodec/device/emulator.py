@@ -71,6 +71,32 @@ class Emulator:
         self._stderr.seek(0)
         return self._stderr.read().decode(errors="replace")
 
+    def command(self, listener: str) -> list[str]:
+        """QEMU's command line, its UART at ``listener``, such as ``host=127.0.0.1,port=5000`` or ``fd=3``.
+
+        ``mux=on`` gives the UART a queue of 32 bytes instead of one; with it the link is two to three times
+        faster, and bytes that come before the firmware runs do not stall it. ``-echr`` puts the escape
+        character that comes with it out of the range of bytes. ``nodelay`` keeps single bytes from waiting
+        for more. Raises DeviceError when the board has no emulator.
+        """
+        emulator = self._board.emulator
+        if emulator is None:
+            raise DeviceError(f"board {self._board.name} has no emulator; flash the real one and pass its --port")
+        return [
+            QEMU,
+            *("-M", emulator.machine),
+            *("-kernel", str(self._elf.absolute())),
+            *("-display", "none"),
+            *("-monitor", "none"),
+            "-nodefaults",
+            *("-icount", f"shift={_INSTRUCTION_NS_SHIFT}"),
+            *("-chardev", f"socket,id=uart,{listener},server=on,wait=off,nodelay=on,mux=on"),
+            *(word for _ in range(emulator.serial) for word in ("-serial", "null")),
+            *("-serial", "chardev:uart"),
+            *("-echr", _NO_ESCAPE),
+            *emulator.args,
+        ]
+
     def stop(self) -> None:
         """End QEMU. May be called twice."""
         process, self._process = self._process, None
@@ -85,42 +111,19 @@ class Emulator:
         program = shutil.which(QEMU)
         if program is None:
             raise BuildError(f"{QEMU} not found; install the Debian package {QEMU}")
-        if self._board.emulator is None:
-            raise DeviceError(f"board {self._board.name} has no emulator; flash the real one and pass its --port")
         # QEMU inherits a listening socket, so no other process can take the port in between.
         with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
             self._port = server.getsockname()[1]
+            command = self.command(f"fd={server.fileno()}")
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
             self._process = subprocess.Popen(
-                [program, *self._arguments(server.fileno())],
+                [program, *command[1:]],
                 stdin=subprocess.DEVNULL,
                 stdout=self._stderr,
                 stderr=self._stderr,
                 pass_fds=[server.fileno()],
                 preexec_fn=_end_with_parent(),  # noqa: PLW1509 - only calls prctl
             )
-
-    def _arguments(self, listener: int) -> list[str]:
-        """Options of QEMU.
-
-        ``mux=on`` gives the UART a queue of 32 bytes instead of one; with it the link is two to three times
-        faster, and bytes that come before the firmware runs do not stall it. ``-echr`` puts the escape
-        character that comes with it out of the range of bytes. ``nodelay`` keeps single bytes from waiting
-        for more.
-        """
-        assert self._board.emulator is not None
-        return [
-            *("-M", self._board.emulator.machine),
-            *("-kernel", str(self._elf.absolute())),
-            *("-display", "none"),
-            *("-monitor", "none"),
-            "-nodefaults",
-            *("-icount", f"shift={_INSTRUCTION_NS_SHIFT}"),
-            *("-chardev", f"socket,id=uart,fd={listener},server=on,wait=off,nodelay=on,mux=on"),
-            *("-serial", "chardev:uart"),
-            *("-echr", _NO_ESCAPE),
-            *self._board.emulator.args,
-        ]
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecodec.device.build import cached_firmware, plan_for
-from edgecodec.device.emulator import Emulator
+from edgecodec.device.build import plan_for
+from edgecodec.device.connect import AUTO, Attachment, connected
 from edgecodec.device.harness import BoardExecutor
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
@@ -125,27 +124,23 @@ def verify_board(
     board: Board,
     frames: Frames,
     *,
-    port: str | None = None,
+    attachment: Attachment = AUTO,
     optimize: str = "speed",
     keras: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
     """Compare a board with host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
 
-    Builds (or takes from the cache) the bundle's firmware and starts the emulated board; with ``port``, talks
-    to firmware that runs there already. Raises EdgecodecError; LinkError and DeviceError when the board is
-    missing, silent, of another bundle or ends mid-run.
+    Builds (or takes from the cache) the bundle's firmware, and starts the emulated board or finds and flashes the
+    real one, as ``attachment`` says. Raises EdgecodecError; LinkError and DeviceError when the board is missing,
+    silent, of another bundle or ends mid-run.
     """
+    attachment.checked(board)
     # The host runs the very kernels that the board does.
     executors = [*_exact_executors(bundle, plan_for(bundle, board, optimize)), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + 1)
     stages = _run(executors, frames, count)
-    with ExitStack() as stack:
-        firmware = None
-        if port is None:
-            firmware = cached_firmware(bundle, board, optimize=optimize)
-            port = stack.enter_context(Emulator(board, firmware.elf)).url
-        device = stack.enter_context(BoardExecutor(bundle, port, baud=board.uart.baud))
+    with connected(bundle, board, attachment, optimize=optimize) as (device, firmware):
         stages[device.name] = device.stages(frames, progress=count.executor(device.name))
         run = _board_run(device, firmware)
     return _result(bundle, frames, stages, run)

@@ -31,6 +31,10 @@ GOOD: dict[str, Any] = {
     "sources": ["data sheet"],
 }
 
+IN_BRACES = {"flash.pyocd", "flash.openocd", "flash.jlink", "flash.uf2", "usb", "emulator.timer"}
+"""Sections whose keys the table of board files names in one row."""
+SETUP = {"core_hz": 16_000_000, "tx": "PA2", "rx": "PA3", "function": 7}
+
 
 def write(folder: Path, document: object) -> Path:
     path = folder / "board.yaml"
@@ -87,16 +91,22 @@ def test_every_key_is_documented() -> None:
         for name, field in model.model_fields.items():
             kinds = [kind for kind in (field.annotation, *get_args(field.annotation)) if isinstance(kind, type)]
             section = next((kind for kind in kinds if issubclass(kind, BaseModel)), None)
-            if section is None or section is Region:
+            if section is None or section is Region or f"{prefix}{name}" in IN_BRACES:
                 yield f"{prefix}{name}"
             else:
                 yield from keys(section, f"{prefix}{name}.")
 
     documented = set(re.findall(r"`([a-z0-9_.]+)`", text.partition("| key |")[2].partition("\n\n")[0]))
     assert set(keys(Board)) <= documented
-    for source in ("uart", "timer"):
+    for source in ("uart", "timer", "setup"):
         for path in (firmware_dir() / "port").glob(f"*/{source}.c"):
             assert path.parent.name in documented
+
+
+def test_pins_as_numbers() -> None:
+    assert load_board("nucleo-f446re").setup.pins == {"tx": (0, 2), "rx": (0, 3)}  # type: ignore[union-attr]
+    assert load_board("microbit-v1").setup.pins == {"tx": (0, 24), "rx": (0, 25)}  # type: ignore[union-attr]
+    assert load_board("pico").setup.pins == {"tx": (0, 0), "rx": (0, 1)}  # type: ignore[union-attr]
 
 
 def test_file_of_ones_own(tmp_path: Path) -> None:
@@ -148,6 +158,22 @@ def test_unknown_board(name: str, message: str) -> None:
         ("uart.colour", "red", r"uart\.colour: Extra inputs"),
         ("emulator", {"machine": "x y"}, r"emulator\.machine"),
         ("emulator", {"machine": "x", "args": [1]}, r"emulator\.args\.0"),
+        ("emulator", {"machine": "x", "serial": 9}, r"emulator\.serial"),
+        (
+            "setup",
+            {"kind": "stm32f9", **SETUP},
+            r"setup: .*no port/stm32f9/setup\.c; kind is one of nrf, rp2040, stm32f1",
+        ),
+        ("setup", {"kind": "stm32f4", **SETUP, "tx": "PA16"}, r"setup\.tx: .*as many pins"),
+        ("setup", {"kind": "stm32f4", **SETUP, "tx": "A2"}, r"setup\.tx: "),
+        ("setup", {"kind": "stm32f4"}, r"setup\.core_hz: Field required"),
+        ("flash", {}, r"flash: .*expected one of pyocd, openocd, jlink, uf2"),
+        ("flash", {"pyocd": {"target": "x y"}}, r"flash\.pyocd\.target"),
+        ("flash", {"openocd": {"scripts": ["-c shutdown"]}}, r"flash\.openocd\.scripts\.0"),
+        ("flash", {"openocd": {"scripts": []}}, r"flash\.openocd\.scripts"),
+        ("flash", {"jlink": {"device": "A\nexit"}}, r"flash\.jlink\.device"),
+        ("flash", {"uf2": {"family": -1, "board_id": "X"}}, r"flash\.uf2\.family"),
+        ("usb", [{"vid": 0x10000, "pid": 1, "name": "x"}], r"usb\.0\.vid"),
     ],
 )
 def test_wrong_key_is_named(tmp_path: Path, key: str, value: object, message: str) -> None:

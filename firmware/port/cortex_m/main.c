@@ -4,6 +4,9 @@
 #include "edc_server.h"
 
 void edc_port_init(void) {
+#if EDC_BOARD_HAS_SETUP
+  edc_chip_setup();
+#endif
   edc_chip_uart_init();
   edc_chip_timer_init();
 }

@@ -1,0 +1,151 @@
+"""Brings firmware and host together: start the emulated board, or find, flash and open a real one."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecodec.device.build import Firmware, cached_firmware
+from edgecodec.device.emulator import Emulator
+from edgecodec.device.flash import FlashPlan, flash, plan_flash
+from edgecodec.device.harness import BoardExecutor
+from edgecodec.device.transport import PortInfo, list_ports
+from edgecodec.errors import DeviceError, InputError
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.device.boards import Board
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """How to reach a board; by default its emulator when it is emulated only, otherwise what is plugged in."""
+
+    port: str | None = None
+    """Serial port; found by the board's USB IDs when None."""
+    probe: str | None = None
+    """Serial number of the USB device that carries port and debug probe; for UF2, the path of the drive."""
+    baud: int | None = None
+    """Rate of the link, built into the firmware; the board's own when None."""
+    flash: bool = True
+    """Put the firmware on the board first; otherwise it runs there already."""
+    method: str | None = None
+    """``pyocd``, ``openocd``, ``jlink`` or ``uf2``; the first that this machine has when None."""
+    emulate: bool = False
+    """Run a real board's firmware on the emulator that stands in for it."""
+
+    def emulates(self, board: Board) -> bool:
+        """Whether the emulator is started: asked for, or all there is and no port was named."""
+        return self.emulate or (not board.is_real and self.port is None and self.flash)
+
+    def checked(self, board: Board) -> Board:
+        """The board as it is reached, with its rate and counter. Raises InputError for wishes that contradict."""
+        if self.emulate and (self.port, self.probe, self.method, self.flash) != (None, None, None, True):
+            raise InputError("--emulate starts a board of its own; it takes no port, probe or way of flashing")
+        if not board.is_real and self.probe is None and self.method is None and not self.flash and self.port is None:
+            raise InputError(f"board {board.name} is emulated only: without flashing, name the --port it listens on")
+        if not board.is_real and (self.probe is not None or self.method is not None):
+            raise InputError(f"board {board.name} is emulated only; there is nothing to flash")
+        if self.emulate and board.emulator is None:
+            raise DeviceError(f"board {board.name} has no emulator; flash the real one and pass its --port")
+        reached = board.emulated() if self.emulates(board) else board
+        return reached.with_baud(self.baud)
+
+
+AUTO = Attachment()
+
+
+@contextmanager
+def connected(
+    bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, optimize: str = "speed"
+) -> Iterator[tuple[BoardExecutor, Firmware | None]]:
+    """A board that runs ``bundle``, and its firmware (None when it ran there already).
+
+    Raises BuildError, DeviceError and LinkError, and InputError for wishes that contradict each other.
+    """
+    target = attachment.checked(board)
+    if attachment.emulates(board):
+        firmware = cached_firmware(bundle, target, optimize=optimize)
+        with Emulator(target, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
+            yield executor, firmware
+        return
+    port, serial_number = _port(target, attachment)
+    built = None
+    if target.is_real and attachment.flash:
+        built = cached_firmware(bundle, target, optimize=optimize)
+        flash(_flash_plan(target, built, attachment, serial_number))
+    with BoardExecutor(bundle, port, baud=target.uart.baud) as executor:
+        yield executor, built
+
+
+def describe(bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, optimize: str = "speed") -> list[str]:
+    """What :func:`connected` would do, as lines for a shell; builds the firmware and touches no board.
+
+    Raises as :func:`connected`, except that a board that is not plugged in is no error.
+    """
+    target = attachment.checked(board)
+    if attachment.emulates(board):
+        firmware = cached_firmware(bundle, target, optimize=optimize)
+        return [shlex.join(Emulator(target, firmware.elf).command("host=127.0.0.1,port=PORT"))]
+    lines = []
+    serial_number = None
+    try:
+        port, serial_number = _port(target, attachment)
+    except DeviceError as error:
+        port = f"({error})"
+    if target.is_real and attachment.flash:
+        firmware = cached_firmware(bundle, target, optimize=optimize)
+        lines += _flash_plan(target, firmware, attachment, serial_number).lines()
+    return [*lines, f"# then frames at {target.uart.baud} baud over port {port}"]
+
+
+def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | None = None) -> PortInfo:
+    """The serial port of a board, by its USB IDs and the USB device's serial number ``probe``.
+
+    Looks through ``ports``, by default those of this machine. Raises DeviceError when there is none, or more than one.
+    """
+    here = list_ports() if ports is None else ports
+    if not board.usb:
+        raise DeviceError(f"board {board.name} names no USB device; pass --port (`edgecodec ports` lists them)")
+    wanted = {(usb.vid, usb.pid) for usb in board.usb}
+    found = [port for port in here if (port.vid, port.pid) in wanted]
+    if probe is not None:
+        found = [port for port in found if (port.serial_number or "").lower() == probe.lower()]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        choice = ", ".join(f"{port.device} (serial number {port.serial_number})" for port in found)
+        raise DeviceError(f"several ports may be {board.name}: {choice}; choose with --port or --probe")
+    names = ", ".join(f"{usb.name} ({usb.vid:04x}:{usb.pid:04x})" for usb in board.usb)
+    which = "" if probe is None else f" with serial number {probe}"
+    seen = ", ".join(port.device for port in here) or "none"
+    raise DeviceError(
+        f"no {board.name} found: expected a serial port of {names}{which}; ports here: {seen}; "
+        "plug it in or pass --port"
+    )
+
+
+def _port(board: Board, attachment: Attachment) -> tuple[str, str | None]:
+    """Port and serial number of its USB device, None when that is not known."""
+    if attachment.port is not None:
+        known = {port.device: port.serial_number for port in list_ports() if (port.vid, port.pid) in _ids(board)}
+        return attachment.port, known.get(attachment.port)
+    # A drive's path is no serial number: the port is then the only one of its kind.
+    found = find_port(board, None if attachment.method == "uf2" else attachment.probe)
+    return found.device, found.serial_number
+
+
+def _ids(board: Board) -> set[tuple[int | None, int | None]]:
+    return {(usb.vid, usb.pid) for usb in board.usb}
+
+
+def _flash_plan(board: Board, firmware: Firmware, attachment: Attachment, serial_number: str | None) -> FlashPlan:
+    folder = firmware.elf.parent
+    plan = plan_flash(board, folder, method=attachment.method, probe=attachment.probe)
+    if attachment.probe is None and serial_number is not None and plan.method != "uf2":
+        # The probe beside the port that was found: with two boards plugged in, not the other one's.
+        return plan_flash(board, folder, method=plan.method, probe=serial_number)
+    return plan

@@ -1,0 +1,267 @@
+"""Boards of hardware, without hardware: their images, the tools that flash them, and their code in emulators."""
+
+from __future__ import annotations
+
+import json
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from edgecodec.bundle import Bundle
+from edgecodec.device.boards import Board, list_boards, load_board
+from edgecodec.device.build import cached_firmware
+from edgecodec.device.connect import Attachment, connected
+from edgecodec.device.flash import flash, plan_flash
+from edgecodec.device.limits import SizeLimitError
+from edgecodec.device.protocol import (
+    FLUSH,
+    HelloReply,
+    Message,
+    MessageReader,
+    ReadBack,
+    encode_request,
+    hello_request,
+    parse_encode,
+    parse_hello,
+)
+from edgecodec.errors import DeviceError
+from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.verify.run import verify_board
+from tests import tools
+from tests.emulated.register_models import Chip, Machine, Nrf52, Rp2040, Stm32, Stm32F1, Stm32F4
+
+pytestmark = pytest.mark.emulated
+REAL = [board.name for board in list_boards() if board.is_real]
+STAND_INS = [board.name for board in list_boards() if board.is_real and board.emulator is not None]
+CHIPS: dict[str, Callable[[], Rp2040 | Nrf52 | Stm32]] = {
+    "nrf52832-dk": Nrf52,
+    "nrf52840-dk": Nrf52,
+    "nucleo-f103rb": Stm32F1,
+    "nucleo-f401re": Stm32F4,
+    "nucleo-f411re": Stm32F4,
+    "nucleo-f446re": Stm32F4,
+    "pico": Rp2040,
+}
+RP2040_BOOT_RAM = 0x20041F00
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_image_starts_where_the_core_looks(bundle: Bundle, name: str) -> None:
+    board = load_board(name)
+    flash_region, ram = board.memory.flash, board.memory.ram
+    with cached_firmware(bundle, board).elf.open("rb") as file:
+        segments = [s for s in ELFFile(file).iter_segments("PT_LOAD") if s["p_filesz"]]
+        loaded = {segment["p_paddr"]: segment.data() for segment in segments}
+    assert min(loaded) == flash_region.origin
+    assert all(address + len(data) <= flash_region.origin + flash_region.length for address, data in loaded.items())
+    image = loaded[flash_region.origin]
+    vectors = image[256:] if name == "pico" else image
+    stack, *handlers = struct.unpack("<16I", vectors[:64])
+    assert stack % 8 == 0
+    assert stack - board.stack_bytes == ram.origin
+    assert all(handler & 1 and flash_region.origin < handler for handler in handlers if handler)
+    assert handlers[0]
+
+
+def crc32_of_the_rp2040(data: bytes) -> int:
+    """RP2040 Datasheet, 2.8.1.3.1: polynomial 0x04C11DB7, from all ones, neither reflected nor inverted."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ 0x04C11DB7 if crc >> 31 else crc << 1) & 0xFFFFFFFF
+    return crc
+
+
+def test_boot_rom_of_the_rp2040_takes_the_image(bundle: Bundle) -> None:
+    assert crc32_of_the_rp2040(b"123456789") == 0x0376E6E7, "the published check value of this CRC (CRC-32/MPEG-2)"
+    folder = cached_firmware(bundle, load_board("pico")).elf.parent
+    image = (folder / "firmware.bin").read_bytes()
+    assert crc32_of_the_rp2040(image[:252]) == struct.unpack("<I", image[252:256])[0]
+    blocks = (folder / "firmware.uf2").read_bytes()
+    pairs = [
+        (struct.unpack("<I", blocks[at + 12 : at + 16])[0], blocks[at + 32 : at + 288])
+        for at in range(0, len(blocks), 512)
+    ]
+    assert [address for address, _ in pairs] == [0x10000000 + 256 * i for i in range(len(pairs))]
+    assert b"".join(data for _, data in pairs).rstrip(b"\0") == image.rstrip(b"\0")
+
+
+def machine_of(bundle: Bundle, board: Board, chip: Chip) -> Machine:
+    machine = Machine(board, cached_firmware(bundle, board).elf, chip)
+    if isinstance(chip, Rp2040):
+        machine.write_memory(RP2040_BOOT_RAM, machine.read_memory(board.memory.flash.origin, 256))
+        machine.start_at(RP2040_BOOT_RAM)
+    else:
+        machine.reset(board.memory.flash.origin)
+    machine.run()
+    return machine
+
+
+def answers(machine: Machine, request: bytes) -> list[Message]:
+    machine.chip.sent.clear()
+    machine.chip.received.extend(FLUSH + request)
+    machine.run()
+    return [m for m in MessageReader(1 << 16).feed(bytes(machine.chip.sent)) if isinstance(m, Message)]
+
+
+@pytest.mark.parametrize("name", CHIPS)
+def test_from_reset_to_indices_on_modelled_registers(bundle: Bundle, name: str) -> None:
+    board = load_board(name)
+    model = CHIPS[name]()
+    machine = machine_of(bundle, board, model)
+    assert board.setup is not None
+    assert model.core_hz() == board.setup.core_hz == board.timer.hz
+    assert model.baud() == pytest.approx(board.uart.baud, rel=0.005)
+    (hello,) = answers(machine, hello_request(0))
+    said: HelloReply = parse_hello(hello.payload)
+    assert (said.board, said.digest, said.counts_cycles, said.window) == (name, bundle.digest, True, 1)
+    want = ReferenceExecutor(bundle).stages(bundle.frames()[:3])
+    for number, frame in enumerate(bundle.frames()[:3]):
+        (reply,) = answers(machine, encode_request(number + 1, ReadBack.INPUT | ReadBack.LATENT, frame))
+        got = parse_encode(reply.payload, said.shape)
+        np.testing.assert_array_equal(got.indices, want.indices[number])
+        np.testing.assert_array_equal(got.latent, want.latent[number])
+        assert min(got.ticks) > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("pico", {"tx": "GP4"}),
+        ("pico", {"function": 3}),
+        ("nucleo-f446re", {"tx": "PA9"}),
+        ("nucleo-f446re", {"rx": "PB3"}),
+        ("nucleo-f446re", {"function": 8}),
+        ("nucleo-f103rb", {"tx": "PA9"}),
+        ("nrf52840-dk", {"rx": "P1.08"}),
+    ],
+)
+def test_model_sends_nothing_over_wrong_pins(bundle: Bundle, name: str, wrong: dict[str, object]) -> None:
+    """The models can fail: firmware that connects other pins is silent, or (nRF) waits for its UART for ever."""
+    board = load_board(name)
+    assert board.setup is not None
+    broken = board.model_copy(update={"setup": board.setup.model_copy(update=wrong)})
+    machine = machine_of(bundle, broken, CHIPS[name]())
+    if name != "nrf52840-dk":
+        assert answers(machine, hello_request(0)) == []
+        return
+    with pytest.raises(AssertionError, match="does not come to rest"):
+        answers(machine, hello_request(0))
+    assert machine.chip.sent == b""
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_stand_in_runs_the_firmware(bundle: Bundle, name: str) -> None:
+    """The Nucleo's USART and the nRF51 as QEMU has them; clocks and pins do nothing there."""
+    x = bundle.frames()[:8]
+    result = verify_board(bundle, load_board(name), x, attachment=Attachment(emulate=True))
+    assert result.exit_code == 0
+    assert result.run is not None
+    assert result.run.board == name
+    assert (result.run.instructions_per_frame or 0) > bundle.graph.macs
+    assert result.indices_compared == x.shape[0] * bundle.positions * bundle.levels
+
+
+def test_cycle_counter_that_stands_still_is_told(bundle: Bundle) -> None:
+    """QEMU has no DWT: the very firmware of the board runs there, and its ticks say 0."""
+    board = load_board("nucleo-f446re")
+    assert board.emulator is not None
+    exact = board.model_copy(update={"emulator": board.emulator.model_copy(update={"timer": None})})
+    with connected(bundle, exact, Attachment(emulate=True)) as (executor, _):
+        got = executor.stages(bundle.frames()[:2])
+        assert executor.costs is not None
+        assert (executor.costs.unit, executor.costs.total) == ("cycles", 0)
+    np.testing.assert_array_equal(got.indices, ReferenceExecutor(bundle).stages(bundle.frames()[:2]).indices)
+
+
+def test_other_rate_is_built_in(bundle: Bundle) -> None:
+    with connected(bundle, load_board("nucleo-f446re"), Attachment(emulate=True, baud=57600)) as (executor, firmware):
+        executor.stages(bundle.frames()[:1])
+    assert firmware is not None
+    header = (firmware.elf.parent / "edc_board.h").read_text(encoding="utf-8")
+    assert "#define EDC_UART_BAUD 57600u" in header
+
+
+def test_stand_in_with_less_memory(codec: Bundle) -> None:
+    with (
+        pytest.raises(SizeLimitError, match=r"nucleo-f103rb: it needs 8,9.. bytes of RAM, 8,192 are there"),
+        connected(codec, load_board("nucleo-f103rb"), Attachment(emulate=True)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_pyocd_knows_target_and_memory(bundle: Bundle, name: str) -> None:
+    """Built-in targets by their memory map; of the others, that they are none of pyOCD's own."""
+    tools.require("module:pyocd")
+    board = load_board(name)
+    assert board.flash is not None
+    assert board.flash.pyocd is not None
+    script = """
+import json, sys
+from pyocd.target import builtin
+from pyocd.core.memory_map import MemoryType
+targets = {name: [(r.start, r.end) for r in cls.MEMORY_MAP if r.type in (MemoryType.FLASH, MemoryType.RAM)]
+           for name, cls in builtin.BUILTIN_TARGETS.items() if name == sys.argv[1]}
+print(json.dumps(targets))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script, board.flash.pyocd.target], capture_output=True, text=True, check=True
+    )
+    regions = json.loads(done.stdout)
+    assert (regions == {}) == board.flash.pyocd.pack
+    for first, last in [] if board.flash.pyocd.pack else [span(board, "flash"), span(board, "ram")]:
+        assert any(start <= first and last <= end for start, end in regions[board.flash.pyocd.target])
+
+
+def span(board: Board, name: str) -> tuple[int, int]:
+    region = getattr(board.memory, name)
+    return region.origin, region.origin + region.length - 1
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_openocd_has_the_scripts(bundle: Bundle, name: str) -> None:
+    """The whole command line up to the probe, which is all that is missing."""
+    tools.require("openocd")
+    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method="openocd")
+    with pytest.raises(DeviceError, match=r"openocd could not .*(open failed|No J-Link device|matching CMSIS-DAP)"):
+        flash(plan)
+
+
+@pytest.mark.parametrize("name", ["nrf52840-dk", "pico", "microbit-v1"])
+def test_pyocd_looks_for_the_probe(bundle: Bundle, name: str) -> None:
+    tools.require("module:pyocd")
+    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method="pyocd")
+    with pytest.raises(DeviceError, match=r"pyocd could not .*(No connected debug probes|No target device)"):
+        flash(plan)
+
+
+@pytest.mark.parametrize("name", ["nucleo-f446re", "nrf52840-dk", "pico"])
+def test_openocd_takes_the_image(bundle: Bundle, name: str) -> None:
+    """Written to a flash that OpenOCD only pretends to have, at the board's address and of its size."""
+    tools.require("openocd")
+    board = load_board(name)
+    firmware = cached_firmware(bundle, board)
+    region = board.memory.flash
+    commands = (
+        "adapter driver dummy",
+        "transport select jtag",
+        "jtag newtap t tap -irlen 4",
+        "target create t.cpu testee -chain-position t.tap",
+        f"flash bank f faux {region.origin:#x} {region.length:#x} 0 0 t.cpu",
+        "init",
+        "flash write_image firmware.elf",
+        "shutdown",
+    )
+    words = [word for command in commands for word in ("-c", command)]
+    done = subprocess.run(
+        ["openocd", *words], cwd=firmware.elf.parent, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"wrote {firmware.flash_bytes} bytes from file firmware.elf" in done.stderr

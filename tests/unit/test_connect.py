@@ -1,0 +1,68 @@
+"""Which port is a board's, and which wishes contradict each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from edgecodec.device.boards import load_board
+from edgecodec.device.connect import Attachment, find_port
+from edgecodec.device.transport import PortInfo
+from edgecodec.errors import DeviceError, EdgecodecError, InputError
+
+CONSOLE = PortInfo("/dev/ttyS0", "n/a", "n/a")
+FIRST = PortInfo("/dev/ttyACM0", "STM32 STLink", "USB", 0x0483, 0x374B, "066AFF01")
+SECOND = PortInfo("/dev/ttyACM1", "STM32 STLink", "USB", 0x0483, 0x374B, "066AFF02")
+MICROBIT = PortInfo("/dev/ttyACM2", "DAPLink", "USB", 0x0D28, 0x0204, None)
+
+
+def test_port_by_usb_id() -> None:
+    assert find_port(load_board("nucleo-f446re"), None, [CONSOLE, MICROBIT, FIRST]) == FIRST
+    assert find_port(load_board("microbit-v1"), None, [CONSOLE, MICROBIT, FIRST]) == MICROBIT
+
+
+def test_port_by_serial_number() -> None:
+    nucleo = load_board("nucleo-f446re")
+    assert find_port(nucleo, "066aff02", [FIRST, SECOND]) == SECOND
+    with pytest.raises(
+        DeviceError, match=r"several ports may be nucleo-f446re: /dev/ttyACM0 \(serial number 066AFF01\)"
+    ):
+        find_port(nucleo, None, [FIRST, SECOND])
+    with pytest.raises(DeviceError, match=r"with serial number 07; ports here: /dev/ttyACM0, /dev/ttyACM1"):
+        find_port(nucleo, "07", [FIRST, SECOND])
+
+
+def test_nothing_plugged_in() -> None:
+    with pytest.raises(DeviceError, match=r"no pico found: .*Debug Probe \(2e8a:000c\).*ports here: none; plug it in"):
+        find_port(load_board("pico"), None, [])
+    with pytest.raises(DeviceError, match="names no USB device; pass --port"):
+        find_port(load_board("mps2-an386"), None, [FIRST])
+
+
+@pytest.mark.parametrize(
+    ("board", "wishes", "error", "message"),
+    [
+        ("mps2-an386", {"flash": False}, InputError, "name the --port"),
+        ("mps2-an386", {"probe": "1"}, InputError, "nothing to flash"),
+        ("mps2-an386", {"method": "openocd"}, InputError, "nothing to flash"),
+        ("mps2-an386", {"baud": 2_000_000}, InputError, "2000000 baud is not possible .* expected 1200 to 1562500"),
+        ("mps2-an386", {"baud": 0}, InputError, "0 baud"),
+        ("nucleo-f446re", {"emulate": True, "port": "COM3"}, InputError, "--emulate .* takes no port"),
+        ("nucleo-f446re", {"emulate": True, "flash": False}, InputError, "--emulate"),
+        ("pico", {"emulate": True}, DeviceError, "no emulator"),
+    ],
+)
+def test_wishes_that_contradict(board: str, wishes: dict[str, Any], error: type[EdgecodecError], message: str) -> None:
+    with pytest.raises(error, match=message):
+        Attachment(**wishes).checked(load_board(board))
+
+
+def test_board_as_it_is_reached() -> None:
+    nucleo = load_board("nucleo-f103rb")
+    assert Attachment(baud=57600).checked(nucleo).uart.baud == 57600
+    assert Attachment().checked(nucleo).timer.counts == "cycles"
+    emulated = Attachment(emulate=True).checked(nucleo)
+    assert (emulated.timer.counts, emulated.memory.ram.length) == ("instructions", 8192)
+    assert not Attachment(port="COM3").emulates(load_board("mps2-an386"))
+    assert Attachment().emulates(load_board("mps2-an386"))

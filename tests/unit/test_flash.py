@@ -1,0 +1,178 @@
+"""Flashing: what is run for each board and tool, drives and UF2 files, and every way it can fail."""
+
+from __future__ import annotations
+
+import os
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgecodec.device import flash as flash_module
+from edgecodec.device.boards import Board, list_boards, load_board
+from edgecodec.device.flash import FlashPlan, available_methods, flash, plan_flash
+from edgecodec.device.uf2 import find_volumes, uf2_blocks
+from edgecodec.errors import DeviceError, InputError
+
+FOLDER = Path("/build")
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of fake tools, alone on the path; pyOCD is there, no drive is."""
+    folder = tmp_path / "tools"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "pyocd" else None)
+    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [])
+    return folder
+
+
+def fake(folder: Path, name: str, script: str = "exit 0") -> None:
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+    path.chmod(0o755)
+
+
+def test_command_of_each_tool(tools: Path) -> None:
+    fake(tools, "openocd")
+    fake(tools, "JLinkExe")
+    board = load_board("nucleo-f446re")
+    assert plan_flash(board, FOLDER, method="openocd").command == (
+        *("openocd", "-f", "board/st_nucleo_f4.cfg", "-c", "program firmware.elf verify reset exit"),
+    )
+    assert plan_flash(board, FOLDER, method="openocd", probe="066BFF").command[3:5] == ("-c", "adapter serial {066BFF}")
+    assert plan_flash(load_board("nrf52840-dk"), FOLDER, method="pyocd", probe="0006").command == (
+        *(sys.executable, "-m", "pyocd", "load", "--no-config", "--no-wait"),
+        *("--target", "nrf52840", "--uid", "0006", "firmware.elf"),
+    )
+    jlink = plan_flash(board, FOLDER, method="jlink", probe="683")
+    assert jlink.script == "r\nloadbin firmware.bin, 0x08000000\nr\ng\nexit\n"
+    assert jlink.command[1:] == (
+        *("-Device", "STM32F446RE", "-If", "SWD", "-Speed", "4000", "-SelectEmuBySN", "683"),
+        *("-AutoConnect", "1", "-ExitOnError", "1", "-NoGui", "1", "-CommandFile", "flash.jlink"),
+    )
+    assert jlink.lines()[0] == "cd /build"
+    assert jlink.lines()[2].endswith("-CommandFile flash.jlink")
+
+
+def test_first_tool_that_is_here(tools: Path) -> None:
+    """PyOCD needs no vendor's pack for the nRF52, but would fetch one for the STM32F4."""
+    nordic, nucleo = load_board("nrf52840-dk"), load_board("nucleo-f446re")
+    assert available_methods(nucleo) == ["pyocd"]
+    fake(tools, "openocd")
+    assert available_methods(nordic) == ["pyocd", "openocd"]
+    assert available_methods(nucleo) == ["openocd", "pyocd"]
+    assert plan_flash(nucleo, FOLDER).method == "openocd"
+    assert available_methods(load_board("mps2-an386")) == []
+
+
+def test_drive_that_is_mounted_comes_first(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [Path("/media/me/RPI-RP2")])
+    plan = plan_flash(load_board("pico"), FOLDER)
+    assert (plan.method, plan.command, plan.volume) == ("uf2", (), Path("/media/me/RPI-RP2"))
+    assert plan.lines() == ["cp /build/firmware.uf2 /media/me/RPI-RP2"]
+    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [Path("/a"), Path("/b")])
+    with pytest.raises(DeviceError, match=r"several drives of pico: /a, /b; choose one with --probe"):
+        plan_flash(load_board("pico"), FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("board", "method", "probe", "error", "message"),
+    [
+        ("mps2-an386", None, None, DeviceError, "emulated only"),
+        ("nucleo-f446re", "uf2", None, InputError, "not flashed by uf2; expected one of pyocd, openocd, jlink"),
+        ("nucleo-f446re", "openocd", None, DeviceError, "not here; install the Debian package openocd"),
+        ("nucleo-f446re", "jlink", None, DeviceError, "not here; install SEGGER"),
+        ("pico", "uf2", None, DeviceError, "hold BOOTSEL"),
+        ("nrf52840-dk", None, "", InputError, "no serial number"),
+        ("nrf52840-dk", None, "a}; shutdown; {", InputError, "no serial number"),
+        ("nrf52840-dk", None, "a\nb", InputError, "no serial number"),
+    ],
+)
+def test_what_cannot_be_flashed(
+    tools: Path, board: str, method: str | None, probe: str | None, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        plan_flash(load_board(board), FOLDER, method=method, probe=probe)
+    assert "\n" not in str(caught.value)
+
+
+def test_no_tool_at_all(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(DeviceError, match=r"nothing here can flash pico; pyocd: pip install .*; or uf2: hold BOOTSEL"):
+        plan_flash(load_board("pico"), FOLDER)
+
+
+@pytest.mark.parametrize(
+    ("script", "message"),
+    [
+        ("echo 'Info : clock'; echo 'Error: open failed' >&2; echo bye; exit 1", "openocd .*: Error: open failed;"),
+        ("echo something else; exit 3", "something else"),
+        ("exit 1", "it printed nothing"),
+    ],
+)
+def test_tool_that_fails(tmp_path: Path, tools: Path, script: str, message: str) -> None:
+    fake(tools, "openocd", script)
+    plan = plan_flash(load_board("nucleo-f446re"), tmp_path, method="openocd")
+    with pytest.raises(DeviceError, match=message):
+        flash(plan)
+
+
+def test_tool_runs_where_the_firmware_is(tmp_path: Path, tools: Path) -> None:
+    fake(tools, "JLinkExe", "cp flash.jlink ran")
+    os.environ["PATH"] += ":/bin:/usr/bin"
+    flash(plan_flash(load_board("nucleo-f446re"), tmp_path, method="jlink"))
+    assert "loadbin firmware.bin" in (tmp_path / "ran").read_text(encoding="utf-8")
+
+
+def test_tool_that_hangs(tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake(tools, "openocd", "/bin/sleep 30")
+    monkeypatch.setattr(flash_module, "_TIMEOUT_S", 0.2)
+    with pytest.raises(DeviceError, match="did not end"):
+        flash(plan_flash(load_board("nucleo-f446re"), tmp_path, method="openocd"))
+
+
+def drive(folder: Path, board_id: str) -> Path:
+    folder.mkdir()
+    text = f"UF2 Bootloader v3.0\r\nModel: Raspberry Pi RP2\r\nBoard-ID: {board_id}\r\n"
+    (folder / "INFO_UF2.TXT").write_text(text, encoding="utf-8")
+    return folder
+
+
+def test_copy_to_a_drive(tmp_path: Path) -> None:
+    volume = drive(tmp_path / "RPI-RP2", "RPI-RP2")
+    other = drive(tmp_path / "FEATHER", "nRF52840-Feather")
+    (tmp_path / "plain").mkdir()
+    assert find_volumes("RPI-RP2", [other, tmp_path / "plain", tmp_path / "gone", volume]) == [volume]
+    (tmp_path / "firmware.uf2").write_bytes(b"blocks")
+    flash(FlashPlan("uf2", tmp_path, (), volume=volume))
+    assert (volume / "firmware.uf2").read_bytes() == b"blocks"
+    with pytest.raises(DeviceError, match="cannot be copied"):
+        flash(FlashPlan("uf2", tmp_path, (), volume=tmp_path / "gone"))
+
+
+def test_uf2_block_by_hand() -> None:
+    image = bytes(range(256)) + b"\x01\x02\x03"
+    blocks = uf2_blocks(image, 0x10000000, 0xE48BFF56)
+    assert len(blocks) == 1024
+    second = blocks[512:]
+    assert second[:4] == b"UF2\n"
+    assert struct.unpack("<7I", second[4:32]) == (0x9E5D5157, 0x2000, 0x10000100, 256, 1, 2, 0xE48BFF56)
+    assert second[32:288] == b"\x01\x02\x03" + bytes(253)
+    assert second[288:508] == bytes(220)
+    assert second[508:] == bytes.fromhex("306fb10a")
+
+
+def test_every_real_board_says_how_and_where() -> None:
+    real: list[Board] = [board for board in list_boards() if board.is_real]
+    assert {board.name for board in real} == {
+        *("microbit-v1", "nrf52832-dk", "nrf52840-dk", "nucleo-f103rb"),
+        *("nucleo-f401re", "nucleo-f411re", "nucleo-f446re", "pico"),
+    }
+    for board in real:
+        assert board.setup is not None
+        assert board.usb
+        assert board.timer.counts == "cycles"
+        assert board.window == 1
