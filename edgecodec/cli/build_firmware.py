@@ -127,6 +127,12 @@ def _show(console: Console, firmware: Firmware, board: Board) -> None:
     console.print()
     table(
         console,
+        ("section", "address", "bytes"),
+        ((section.name, f"{section.address:#010x}", section.bytes) for section in firmware.sections),
+    )
+    console.print()
+    table(
+        console,
         ("symbol", "section", "bytes"),
         ((symbol.name, symbol.section, symbol.bytes) for symbol in firmware.symbols[:_SYMBOLS_SHOWN]),
     )

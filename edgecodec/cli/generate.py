@@ -15,29 +15,49 @@ from edgecodec.cli.options import (
     subcommand,
 )
 from edgecodec.cli.output import Streams
+from edgecodec.cores import CORES
 
 
-@subcommand("generate", example="edgecodec generate bundle -o codec-c")
+@subcommand(
+    "generate",
+    example="edgecodec generate bundle -o codec-c\nedgecodec generate bundle -o codec-lib --library --core cortex-m33",
+)
 @bundle_argument
-@output_option("Folder for the C library.")
+@output_option("Folder for the C sources.")
+@click.option(
+    "--library",
+    is_flag=True,
+    help="For a vendor's SDK or an RTOS: with serial link, port header, example, CMake package and Zephyr module.",
+)
+@click.option(
+    "--core",
+    type=click.Choice(CORES),
+    help="Core to choose kernels for; by default such that run on Cortex-M3 and up.",
+)
 @optimize_option
 @force_option
 @json_option
 @click.pass_obj
-def command(streams: Streams, bundle: Path, output: Path, optimize: str, force: bool) -> int:
+def command(
+    streams: Streams, bundle: Path, output: Path, library: bool, core: str | None, optimize: str, force: bool
+) -> int:
     """Write the C library of a bundle.
 
-    The folder holds plain C11 without malloc or float, a CMakeLists.txt and a README.md; the same bundle
-    gives the same bytes.
+    Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes.
     """
+    from edgecodec import cores
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
     from edgecodec.compile.kernels import Optimize, Target
-    from edgecodec.compile.project import write_library
+    from edgecodec.compile.project import DEFAULT_CORE, write_library, write_package
 
     loaded = Bundle.load(bundle)
-    files = write_library(loaded, output, target=Target(Optimize(optimize)), force=force)
-    document = {"bundle_digest": loaded.digest, "output": str(output), "files": [path.name for path in files]}
-    return streams.finish(
-        document, lambda console: facts(console, {"library": output, "files": ", ".join(path.name for path in files)})
-    )
+    chosen = core or DEFAULT_CORE
+    if library:
+        files = write_package(loaded, output, core=chosen, optimize=optimize, force=force)
+    else:
+        target = Target(Optimize(optimize), cores.has_long_multiply(chosen), cores.may_have_vectors(chosen))
+        files = write_library(loaded, output, target=target, force=force)
+    names = [path.relative_to(output).as_posix() for path in files]
+    document = {"bundle_digest": loaded.digest, "output": str(output), "core": chosen, "files": names}
+    return streams.finish(document, lambda console: facts(console, {"library": output, "files": ", ".join(names)}))

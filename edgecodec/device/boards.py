@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from edgecodec import cores
 from edgecodec.errors import InputError
 from edgecodec.resources import firmware_dir
 
@@ -202,7 +203,8 @@ class Board(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     description: str = Field(min_length=1, max_length=200)
-    core: str = Field(pattern=r"^cortex-m[0-9]+(plus)?$")
+    core: str
+    """One of :data:`edgecodec.cores.CORES`."""
     cpu: Cpu
     memory: Memory
     stack_bytes: int = Field(ge=256, multiple_of=8)
@@ -224,13 +226,13 @@ class Board(_Strict):
 
     @property
     def has_long_multiply(self) -> bool:
-        """Whether the core multiplies 32 x 32 to 64 bits in one instruction, as all but Armv6-M and M23 do."""
-        return self.core not in {"cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23"}
+        """Whether the core multiplies 32 x 32 to 64 bits in one instruction."""
+        return cores.has_long_multiply(self.core)
 
     @property
     def has_vectors(self) -> bool:
         """Whether the core has the M-profile Vector Extension, which no option of ``mcpu`` takes away."""
-        return self.core in {"cortex-m52", "cortex-m55", "cortex-m85"} and "+nomve" not in self.cpu.mcpu
+        return cores.may_have_vectors(self.core) and "+nomve" not in self.cpu.mcpu
 
     @property
     def is_real(self) -> bool:
@@ -255,6 +257,13 @@ class Board(_Strict):
                 f"(a sixteenth of the UART's clock)"
             )
         return self.model_copy(update={"uart": self.uart.model_copy(update={"baud": baud})})
+
+    @field_validator("core", mode="after")
+    @classmethod
+    def _is_known(cls, core: str) -> str:
+        if core not in cores.CORES:
+            raise ValueError(f"expected one of {', '.join(cores.CORES)}")
+        return core
 
     @field_validator("uart", "timer", "setup", mode="after")
     @classmethod

@@ -18,7 +18,7 @@ from edgecodec import __version__
 from edgecodec.cache import cache_dir
 from edgecodec.compile.kernels import Optimize, Target
 from edgecodec.compile.plan import Plan, make_plan
-from edgecodec.compile.project import codec_files
+from edgecodec.compile.project import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.render import render_template
 from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
@@ -38,9 +38,7 @@ REPORT = "build-report.json"
 ELF = ELF_NAME
 MAP = "firmware.map"
 BINARY = BINARY_NAME
-OPTIMIZE_FLAGS = {"speed": "-O2", "balanced": "-O2", "flash": "-Os"}
 _TIMEOUT_S = 600
-_LARGEST_SYMBOLS = 20
 _STACK_SECTION = ".stack"
 _ROOM_BYTES = 1 << 27
 # A user's flags would make another firmware of the same sources.
@@ -54,6 +52,15 @@ class Symbol:
     name: str
     bytes: int
     section: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section of the firmware that takes memory."""
+
+    name: str
+    address: int
+    bytes: int
 
 
 @dataclass(frozen=True)
@@ -76,8 +83,10 @@ class Firmware:
     """Reserved by the linker script."""
     codec_state_bytes: int
     """The codec's part of bss."""
+    sections: tuple[Section, ...]
+    """In the order of their addresses."""
     symbols: tuple[Symbol, ...]
-    """The largest, largest first."""
+    """All functions and objects, largest first."""
     parts: tuple[PartSize, ...]
     """The same bytes by whose they are."""
     stack_use: StackUse
@@ -131,11 +140,12 @@ def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", code
         "bundle": bundle,
         "plan": plan,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "preset": optimize,
         "codec_only": codec_only,
         "sources": sorted(path for path in files if path.endswith(".c")),
         "include_folders": sorted({str(Path(path).parent.as_posix()) for path in files if path.endswith(".h")}),
     }
-    names = ("board.ld", "toolchain.cmake", "CMakeLists.txt", "README.md")
+    names = ("board.ld", "toolchain.cmake", "CMakeLists.txt", "CMakePresets.json", "README.md")
     for name in names if codec_only else ("edc_board.h", *names):
         files[name] = render_template(f"firmware_{name}.j2", **context)
     return files
@@ -207,13 +217,14 @@ def read_firmware(folder: Path) -> Firmware:
     path = folder / REPORT
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
+        sections = tuple(Section(**section) for section in document.pop("sections"))
         symbols = tuple(Symbol(**symbol) for symbol in document.pop("symbols"))
         parts = tuple(PartSize(**part) for part in document.pop("parts"))
         use = document.pop("stack_use")
         stack_use = StackUse(**use | {"path": tuple(use["path"])})
         for derived in ("flash_bytes", "ram_bytes"):
             del document[derived]
-        nested = {"symbols": symbols, "parts": parts, "stack_use": stack_use}
+        nested = {"sections": sections, "symbols": symbols, "parts": parts, "stack_use": stack_use}
         firmware = Firmware(**document | nested | {"elf": folder / document["elf"]})
         damaged = _sha256(firmware.elf) != firmware.elf_sha256
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -381,8 +392,9 @@ def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain
     elf = build / ELF
     with elf.open("rb") as file:
         image = ELFFile(file)
-        sizes = {section.name: int(section["sh_size"]) for section in image.iter_sections()}
+        sections = _sections(image)
         symbols = _symbols(image)
+    sizes = {section.name: section.bytes for section in sections}
     text, rodata, data, bss, stack = (
         sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
     )
@@ -401,10 +413,19 @@ def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain
         bss=bss,
         stack=stack,
         codec_state_bytes=plan_for(bundle, board, optimize).state_bytes,
+        sections=sections,
         symbols=symbols,
         parts=parts_of_map(link_map, text_bytes=text, rodata_bytes=rodata, ram_bytes=data + bss, stack=stack),
         stack_use=measure_stack(elf, build.rglob("*.su"), toolchain.objdump, saves_floats=saves_floats),
     )
+
+
+def _sections(image: Any) -> tuple[Section, ...]:
+    from elftools.elf.constants import SH_FLAGS
+
+    allocated = (section for section in image.iter_sections() if section["sh_flags"] & SH_FLAGS.SHF_ALLOC)
+    found = [Section(each.name, int(each["sh_addr"]), int(each["sh_size"])) for each in allocated if each["sh_size"]]
+    return tuple(sorted(found, key=lambda section: section.address))
 
 
 def _symbols(image: Any) -> tuple[Symbol, ...]:
@@ -414,4 +435,4 @@ def _symbols(image: Any) -> tuple[Symbol, ...]:
         for symbol in table.iter_symbols()
         if symbol["st_info"]["type"] in {"STT_FUNC", "STT_OBJECT"} and isinstance(symbol["st_shndx"], int)
     ]
-    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name))[:_LARGEST_SYMBOLS])
+    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name)))

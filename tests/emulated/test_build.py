@@ -118,6 +118,41 @@ def test_project_builds_by_itself(bundle: Bundle, board: Board, tmp_path: Path) 
 
 
 @compiled
+@pytest.mark.parametrize("preset", ["flash", "debug"])
+def test_presets_build_without_edgecodec(bundle: Bundle, board: Board, tmp_path: Path, preset: str) -> None:
+    tools = find_toolchain()
+    write_project(bundle, board, tmp_path, optimize="flash")
+    environment = {"PATH": f"{tools.compiler.parent}{os.pathsep}{tools.ninja.parent}{os.pathsep}/usr/bin:/bin"}
+    for command in (["--preset", preset, "-G", "Ninja"], ["--build", "--preset", preset]):
+        subprocess.run([tools.cmake, *command], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    assert (tmp_path / "build" / preset / "firmware.elf").exists()
+    assert (tmp_path / "build" / preset / "firmware.map").exists()
+    commands = json.loads((tmp_path / "build" / preset / "compile_commands.json").read_text(encoding="utf-8"))
+    flag = {"flash": "-Os", "debug": "-Og"}[preset]
+    assert all(flag in command["command"].split() for command in commands)
+
+
+@compiled
+def test_report_has_every_section_and_symbol(bundle: Bundle, board: Board) -> None:
+    firmware = cached_firmware(bundle, board)
+    listing = subprocess.run(
+        ["arm-none-eabi-size", "-A", firmware.elf], capture_output=True, text=True, check=True
+    ).stdout
+    said = {
+        fields[0]: (int(fields[1]), int(fields[2]))
+        for fields in map(str.split, listing.splitlines())
+        if len(fields) == 3 and fields[1].isdigit()
+    }
+    for section in firmware.sections:
+        assert said[section.name] == (section.bytes, section.address)
+    assert {".text", ".rodata", ".stack", ".bss"} <= {section.name for section in firmware.sections}
+    names = [symbol.name for symbol in firmware.symbols]
+    assert {"edc_server_poll", "edc_port_read", "edc_reset", "model"} <= set(names)
+    functions = sum(symbol.bytes for symbol in firmware.symbols if symbol.section == ".text")
+    assert 0.9 * firmware.text < functions <= firmware.text
+
+
+@compiled
 def test_elf_calls_nothing_of_a_c_library_and_no_float(bundle: Bundle, board: Board) -> None:
     listing = subprocess.run(
         ["arm-none-eabi-nm", cached_firmware(bundle, board).elf], capture_output=True, text=True, check=True
