@@ -12,11 +12,13 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from edgecodec.cache import cache_dir
+from edgecodec.device.flash import jlink_program
 
 _VERSION_TIMEOUT_S = 10.0
 
@@ -43,13 +45,47 @@ def diagnose() -> list[Check]:
     return [check() for check in _CHECKS]
 
 
-def report(checks: list[Check]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class BoardsHere:
+    """Boards by what this machine can do with them, by name."""
+
+    built: tuple[str, ...]
+    """Firmware can be built."""
+    emulated: tuple[str, ...]
+    """And run in QEMU, on the board's own machine or one that stands in."""
+    flashed: tuple[str, ...]
+    """And put on the real board."""
+
+
+def boards_here() -> BoardsHere:
+    """What this machine can do with the boards that come with edgecodec."""
+    from edgecodec.device.boards import list_boards
+    from edgecodec.device.flash import available_methods
+
+    boards = list_boards() if shutil.which("arm-none-eabi-gcc") else []
+    machines = _emulated_machines()
+    return BoardsHere(
+        tuple(board.name for board in boards),
+        tuple(board.name for board in boards if board.emulator is not None and board.emulator.machine in machines),
+        tuple(board.name for board in boards if available_methods(board)),
+    )
+
+
+def report(checks: list[Check], boards: BoardsHere) -> dict[str, Any]:
     """The checks as a JSON document; ``ready`` when no essential tool is missing."""
     return {
         "ready": all(check.found for check in checks if check.essential),
         "platform": platform.platform(),
         "checks": [asdict(check) for check in checks],
+        "boards": asdict(boards),
     }
+
+
+def _emulated_machines() -> set[str]:
+    """Names of QEMU's machines."""
+    program = shutil.which("qemu-system-arm")
+    lines = _output_of([program, "-M", "help"]).splitlines() if program else []
+    return {line.split()[0] for line in lines if line.strip()}
 
 
 def _python() -> Check:
@@ -92,7 +128,7 @@ def _python_headers() -> Check:
     )
 
 
-def _program(name: str, purpose: str, package: str, mac: str) -> Callable[[], Check]:
+def _program(name: str, purpose: str, package: str, mac: str, essential: bool = True) -> Callable[[], Check]:
     def check() -> Check:
         path = shutil.which(name)
         return Check(
@@ -102,7 +138,7 @@ def _program(name: str, purpose: str, package: str, mac: str) -> Callable[[], Ch
             path,
             purpose,
             _system_package(package, mac=mac),
-            essential=True,
+            essential,
         )
 
     return check
@@ -176,13 +212,91 @@ def _serial_ports() -> Check:
     )
 
 
+def _jlink() -> Check:
+    path = jlink_program()
+    return Check(
+        "J-Link Commander",
+        path is not None,
+        None,
+        path,
+        "flash-and-verify: real boards",
+        "SEGGER's J-Link software, for boards with a J-Link",
+        essential=False,
+    )
+
+
+def _debug_probes() -> Check:
+    """Debug probes on USB that the boards' files name, and whether this user may open them."""
+    found = usb_probes()
+    denied = [probe for probe in found if not probe.usable]
+    if denied:
+        rules = "; ".join(
+            sorted({f'SUBSYSTEM=="usb", ATTR{{idVendor}}=="{p.vid:04x}", TAG+="uaccess"' for p in denied})
+        )
+        names = ", ".join(probe.name for probe in denied)
+        remedy = f"no permission for {names}: write to /etc/udev/rules.d/60-probes.rules: {rules}; then plug in again"
+    else:
+        remedy = "connect a board with a debug probe by USB (emulated boards need none)"
+    usable = [f"{probe.name} ({probe.vid:04x}:{probe.pid:04x}, {probe.serial})" for probe in found if probe.usable]
+    return Check(
+        "debug probes",
+        bool(usable) and not denied,
+        None,
+        ", ".join(usable) or None,
+        "flash-and-verify: real boards",
+        remedy,
+        essential=False,
+    )
+
+
+@dataclass(frozen=True)
+class UsbProbe:
+    """A USB device that a board's file names."""
+
+    name: str
+    vid: int
+    pid: int
+    serial: str
+    usable: bool
+    """Whether this user may open it."""
+
+
+def usb_probes(devices: Path = Path("/sys/bus/usb/devices"), nodes: Path = Path("/dev/bus/usb")) -> list[UsbProbe]:
+    """Debug probes that Linux sees; none on other systems, whose drivers give every user the right."""
+    from edgecodec.device.boards import list_boards
+
+    known = {(usb.vid, usb.pid): usb.name for board in list_boards() for usb in board.usb}
+    found = []
+    for folder in sorted(devices.glob("*")):
+        with suppress(OSError, ValueError):
+            vid, pid = (int(_word(folder / name), 16) for name in ("idVendor", "idProduct"))
+            if (vid, pid) not in known:
+                continue
+            node = nodes / f"{int(_word(folder / 'busnum')):03d}" / f"{int(_word(folder / 'devnum')):03d}"
+            serial = _word(folder / "serial") if (folder / "serial").exists() else "no serial number"
+            found.append(UsbProbe(known[vid, pid], vid, pid, serial, os.access(node, os.R_OK | os.W_OK)))
+    return found
+
+
+def _word(path: Path) -> str:
+    return path.read_text(encoding="ascii", errors="replace").strip()
+
+
 def _program_version(path: str | None) -> str | None:
     """The first thing that looks like a version in what ``--version`` prints."""
     if path is None:
         return None
+    # Distributions put their own version in brackets before the program's.
+    text = re.sub(r"\([^)]*\)", " ", _output_of([path, "--version"]))
+    match = re.search(r"\d+\.\d+(\.\d+)*", text)
+    return match.group() if match else None
+
+
+def _output_of(command: list[str]) -> str:
+    """What a command prints, on stderr when nothing on stdout; empty when it does not run."""
     try:
         result = subprocess.run(
-            [path, "--version"],
+            command,
             capture_output=True,
             text=True,
             errors="replace",
@@ -191,11 +305,8 @@ def _program_version(path: str | None) -> str | None:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return None
-    # Distributions put their own version in brackets before the program's.
-    text = re.sub(r"\([^)]*\)", " ", result.stdout or result.stderr)
-    match = re.search(r"\d+\.\d+(\.\d+)*", text)
-    return match.group() if match else None
+        return ""
+    return result.stdout or result.stderr
 
 
 def _package_version(packages: tuple[str, ...]) -> str | None:
@@ -238,6 +349,10 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
     _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo"),
     _module("heartpy", ("heartpy",), "train, demo: real PPG"),
     _module("matplotlib", ("matplotlib",), "demo: the picture of the report"),
+    _module("pyocd", ("pyocd",), "flash-and-verify: real boards", "pip install 'edgecodec[flash]'"),
+    _program("openocd", "flash-and-verify: real boards", "openocd", "brew install open-ocd", essential=False),
+    _jlink,
     _cache,
     _serial_ports,
+    _debug_probes,
 )

@@ -12,7 +12,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.doctor import Check
+    from edgecodec.doctor import BoardsHere, Check
 
 
 @subcommand("doctor", example="edgecodec doctor")
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 def command(streams: Streams) -> int:
     """Check the tools that edgecodec uses.
 
-    Says for each whether it is found, its version, what it is for, and how to get it when it is missing.
+    Says for each whether it is found, its version, what it is for, and how to get it when it is missing;
+    which debug probes and serial ports are there and may be opened; and which boards can be built, emulated
+    and flashed here.
     Exits with 0 when nothing is missing that verify-host, build-firmware and flash-and-verify on an
     emulated board need, otherwise with 2.
     """
-    from edgecodec.doctor import diagnose, report
+    from edgecodec.doctor import boards_here, diagnose, report
 
     checks = diagnose()
-    document = report(checks)
-    return streams.finish(document, lambda console: _show(console, checks), exit_code=0 if document["ready"] else 2)
+    boards = boards_here()
+    document = report(checks, boards)
+    return streams.finish(
+        document, lambda console: _show(console, checks, boards), exit_code=0 if document["ready"] else 2
+    )
 
 
-def _show(console: Console, checks: list[Check]) -> None:
+def _show(console: Console, checks: list[Check], boards: BoardsHere) -> None:
     from edgecodec.cli.tables import facts, table
 
     table(
@@ -41,7 +46,7 @@ def _show(console: Console, checks: list[Check]) -> None:
         (
             (
                 check.name,
-                "found" if check.found else "MISSING" if check.essential else "missing",
+                _status(check),
                 check.version,
                 check.purpose,
             )
@@ -52,6 +57,11 @@ def _show(console: Console, checks: list[Check]) -> None:
     if missing:
         console.print()
         facts(console, missing)
+    console.print()
+    facts(
+        console,
+        {f"boards {what}": ", ".join(names) or "none" for what, names in vars(boards).items()},
+    )
 
 
 def _status(check: Check) -> str:

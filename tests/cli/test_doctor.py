@@ -26,7 +26,13 @@ TOOLS = {
     "matplotlib",
     "cache folder",
     "serial ports",
+    "pyocd",
+    "openocd",
+    "J-Link Commander",
+    "debug probes",
 }
+
+NO_BOARDS = doctor.BoardsHere((), (), ())
 
 
 def check_of(name: str) -> doctor.Check:
@@ -93,5 +99,47 @@ def test_report_is_ready_when_the_essentials_are_there() -> None:
     found = doctor.Check("a", True, "1.0", "/a", "all", "get it", essential=True)
     optional = doctor.Check("b", False, None, None, "some", "get it", essential=False)
     essential = doctor.Check("c", False, None, None, "all", "get it", essential=True)
-    assert doctor.report([found, optional])["ready"]
-    assert not doctor.report([found, essential])["ready"]
+    assert doctor.report([found, optional], NO_BOARDS)["ready"]
+    assert not doctor.report([found, essential], NO_BOARDS)["ready"]
+
+
+def usb_device(folder: Path, name: str, **files: str) -> None:
+    (folder / name).mkdir(parents=True)
+    for key, text in files.items():
+        (folder / name / key).write_text(text + "\n", encoding="ascii")
+
+
+def test_probes_and_rights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    devices, nodes = tmp_path / "devices", tmp_path / "nodes"
+    usb_device(devices, "1-1", idVendor="0483", idProduct="374b", busnum="1", devnum="7", serial="066AFF")
+    usb_device(devices, "1-2", idVendor="0d28", idProduct="0204", busnum="2", devnum="12")
+    usb_device(devices, "1-3", idVendor="046d", idProduct="c077", busnum="1", devnum="8")
+    usb_device(devices, "1-4", idVendor="not hex", idProduct="0204", busnum="1", devnum="9")
+    usb_device(devices, "1-1:1.0", bInterfaceNumber="00")
+    (nodes / "001").mkdir(parents=True)
+    (nodes / "001" / "007").touch()
+    found = doctor.usb_probes(devices, nodes)
+    assert [(p.name, p.serial, p.usable) for p in found] == [
+        ("ST-LINK/V2-1", "066AFF", True),
+        ("DAPLink", "no serial number", False),
+    ]
+    monkeypatch.setattr(doctor, "usb_probes", lambda: found)
+    check = check_of("debug probes")
+    assert not check.found, "one of them may not be opened"
+    assert check.location == "ST-LINK/V2-1 (0483:374b, 066AFF)"
+    assert 'ATTR{idVendor}=="0d28"' in check.remedy
+    assert "0483" not in check.remedy
+
+
+def test_boards_by_what_can_be_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, script in (("arm-none-eabi-gcc", "true"), ("qemu-system-arm", "echo 'microbit  BBC micro:bit'")):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    here = doctor.boards_here()
+    assert here.emulated == ("microbit", "microbit-v1")
+    assert len(here.built) == 17
+    assert here.flashed == ()
+    monkeypatch.setenv("PATH", "")
+    assert doctor.boards_here() == doctor.BoardsHere((), (), ())
