@@ -46,6 +46,10 @@ bench: setup ## measure kernels on every emulated core and write docs/bench.md (
 	@test -d $(OUT)/bundle || $(MAKE) demo
 	@$(BIN)/python -m tools.bench $(OUT)/bundle
 
+boards: setup ## run the demo's codec on every board and write docs/boards.md (OUT=DIR, CODECS="NAME=BUNDLE ...")
+	@test -d $(OUT)/bundle || $(MAKE) demo
+	@$(BIN)/python -m tools.boards $(OUT)/bundle $(CODECS)
+
 clean: ## remove what builds, tests and the demo left (.venv stays)
 	@rm -rf build dist $(OUT) .cache .hypothesis .mypy_cache .pytest_cache .ruff_cache
 	@find edgecodec tests -name __pycache__ -type d -prune -exec rm -rf {} +
