@@ -26,6 +26,8 @@ _TWIN_COLUMNS = 2
 _TWIN_LONGEST = 255
 _COLUMN_MULTIPLE = 4
 _PARTS = (1, 2, 4)
+_RECTIFIED_SHIFT_MAX = 22
+"""So that zero point and rounding, 2^(39 + shift), stay far below 2^63."""
 _BALANCED_BYTES_PER_MAC = 0.05
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
 
@@ -259,7 +261,7 @@ def table_bytes(layer: Layer, kernel: Kernel) -> int:
     """Flash of a layer's constants: weights, and the requantisation of each output channel."""
     channels = layer.output.channels
     if kernel.is_paired:
-        return int(pair_weights(layer).words.nbytes) + 12 * channels
+        return int(pair_weights(layer).words.nbytes) + 16 * channels
     if kernel.is_vector:
         return int(mve_weights(layer).nbytes) + 12 * channels
     if kernel is Kernel.CONV_TWIN:
@@ -310,9 +312,37 @@ def twin_bias(folded_bias: npt.NDArray[np.int32], twin: TwinWeights) -> npt.NDAr
     return bias.reshape(-1)
 
 
-def paired_bias(folded_bias: npt.NDArray[np.int32], parts: int) -> npt.NDArray[np.int32]:
-    """The bias ``[out]`` that a paired kernel wants: each part's sums come with half a lane on top."""
-    return folded_bias - np.int32(parts << (LANE_BITS - 1))
+@dataclass(frozen=True)
+class PairedChannels:
+    """Requantisation of a paired kernel's channels, as ``edc_conv_paired.h`` wants it."""
+
+    offset: npt.NDArray[np.int64]
+    multiplier: npt.NDArray[np.int64]
+    down: npt.NDArray[np.int64]
+    rectified: bool
+    """Whether what lies below the zero point saturates, so that both roundings and the zero point are one offset."""
+
+
+def paired_channels(layer: Layer, folded_bias: npt.NDArray[np.int32]) -> PairedChannels:
+    """Constants of the channels ``[out]`` of a layer without :func:`paired_obstacle`.
+
+    An output is ``(sum multiplier + offset) 2^-32``, shifted and rounded once more. ``sum`` is the accumulator without
+    its bias and with half a lane for each part, so that it is not negative. With ``a`` the accumulator, ``m`` the
+    layer's multiplier and ``s = 1 + down`` its shift to the right, TFLM's first rounding is
+    ``h = floor((2 a m + 2^31) / 2^32)`` and its second, for ``h >= 0``, ``floor((h + 2^(s-1)) / 2^s)``. Floors nest, so
+    zero point and second rounding can be part of the offset; where ``h < 0`` that result is at most the zero
+    point, and wrong only where it should be less, which a zero point of -128 hides.
+    """
+    parts = _parts(layer)
+    if parts is None:
+        raise PlanError(f"{layer.op} '{layer.name}': {paired_obstacle(layer, 0)}")
+    multiplier = 2 * layer.multiplier.astype(np.int64)
+    shift = np.where(multiplier == 0, 1, -layer.shift.astype(np.int64))
+    offset = (folded_bias.astype(np.int64) - (parts << (LANE_BITS - 1))) * multiplier + (1 << 31)
+    zero_point = layer.output.zero_point
+    if zero_point == -128 and int(shift.max()) <= _RECTIFIED_SHIFT_MAX:
+        return PairedChannels(offset + (2 * zero_point + 1 << 31 + shift), multiplier, shift, rectified=True)
+    return PairedChannels(offset, multiplier, shift - 1, rectified=False)
 
 
 def scratch_bytes(layer: Layer, kernel: Kernel) -> int:

@@ -21,7 +21,7 @@ from edgecodec.compile.kernels import (
     TwinWeights,
     mve_weights,
     pair_weights,
-    paired_bias,
+    paired_channels,
     twin_bias,
     twin_weights,
 )
@@ -123,6 +123,7 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         "layer": layer,
         "step": step,
         "paired": paired,
+        "rectified": paired is not None and paired_channels(layer, step.folded_bias).rectified,
         "twin": twin,
         "row": mve_weights(layer).size // layer.output.channels if step.kernel is Kernel.CONV_MVE else 0,
         "tables": tables,
@@ -148,11 +149,11 @@ def _layer_tables(index: int, step: Step) -> list[Table]:
 def _paired_tables(index: int, step: Step, paired: PairedWeights) -> list[Table]:
     order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
     shape = f"{order} {list(paired.words.shape)}, pairs of taps"
-    bias = paired_bias(step.folded_bias, paired.parts)
-    channels = np.stack([bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
+    found = paired_channels(step.layer, step.folded_bias)
+    channels = np.stack([found.offset, found.multiplier, found.down], axis=1)
     return [
         _table("int32_t", f"edc_layer{index}_weights", paired.words, shape),
-        _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),
+        _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: offset, multiplier, down"),
     ]
 
 

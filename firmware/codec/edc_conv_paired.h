@@ -16,10 +16,13 @@
 #define EDC_PAIRED_BLOCK 4     /* output channels at a time */
 #define EDC_PAIRED_PARTS_MAX 4 /* sums of one output */
 
+/* Requantisation of one channel (SPEC.md 1.2): the high word of an output's sum times `multiplier`
+ * plus `offset` is the accumulator after the first rounding. `offset` is the product of the bias
+ * less the 2^20 that the sum has for each part, and the rounding. */
 typedef struct {
-  int32_t bias; /* input zero point folded in, less 2^20 for each part */
-  int32_t multiplier;
-  int32_t down; /* right shift less 1 */
+  int64_t offset;
+  uint32_t multiplier; /* twice that of the layer */
+  uint32_t down;       /* right shift less 1; all of it for a rectified layer */
 } edc_paired_channel;
 
 /* Constants of one layer. Outputs saturate to int8 (no tighter activation). */
@@ -38,6 +41,8 @@ typedef struct {
   uint16_t parts;     /* 1, 2 or 4 */
   int8_t in_zero_point;
   int8_t out_zero_point;
+  uint8_t rectified; /* 1: the zero point is -128, and the offsets hold it and the second rounding,
+                        which is that of values above the zero point */
 } edc_paired_layer;
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Two positions at a time, whose

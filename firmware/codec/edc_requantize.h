@@ -53,7 +53,7 @@ static inline int8_t edc_clamp(int32_t value, int32_t low, int32_t high) {
 }
 
 static inline int8_t edc_saturate(int32_t value) {
-#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT
+#if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT && __ARM_ARCH_ISA_THUMB != 1
   /* GCC sees the store of a byte behind the two comparisons and makes branches of them; its own
    * __ssat does not compile under -Wconversion. */
   int32_t saturated;

@@ -15,7 +15,7 @@ from edgecodec.compile.kernels import (
     is_narrow,
     mve_weights,
     pair_weights,
-    paired_bias,
+    paired_channels,
     scratch_bytes,
     twin_bias,
     twin_weights,
@@ -37,12 +37,12 @@ typedef struct {
   uint8_t narrow;
   ...;
 } edc_conv_layer;
-typedef struct { int32_t bias; int32_t multiplier; int32_t down; ...; } edc_paired_channel;
+typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_paired_channel;
 typedef struct {
   const int32_t *weights; const edc_paired_channel *channels;
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns; uint16_t parts;
-  int8_t in_zero_point; int8_t out_zero_point;
+  int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified;
   ...;
 } edc_paired_layer;
 typedef struct { int32_t bias; int32_t multiplier; int32_t down; ...; } edc_twin_channel;
@@ -185,15 +185,16 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
     module = _module()
     ffi = module.ffi
     paired = pair_weights(layer)
-    channels = np.stack(
-        [paired_bias(fold_bias(layer)[0], paired.parts), layer.multiplier, -1 - _shifts(layer)], axis=1
-    ).astype(np.int32)
-    weights, constants = ffi.from_buffer("int32_t[]", paired.words), ffi.from_buffer(channels)
+    found = paired_channels(layer, fold_bias(layer)[0])
+    weights, constants = ffi.from_buffer("int32_t[]", paired.words), ffi.new("edc_paired_channel[]", len(found.down))
+    for index, values in enumerate(zip(found.offset, found.multiplier, found.down, strict=True)):
+        constants[index].offset, constants[index].multiplier, constants[index].down = map(int, values)
     struct = ffi.new(
         "edc_paired_layer *",
         {
             "weights": weights,
-            "channels": ffi.cast("const edc_paired_channel *", constants),
+            "channels": constants,
+            "rectified": found.rectified,
             "in_width": layer.input.width,
             "in_channels": layer.input.channels,
             "out_width": layer.output.width,

@@ -16,6 +16,7 @@ from edgecodec.compile.kernels import (
     choose_kernel,
     is_narrow,
     pair_weights,
+    paired_channels,
     paired_obstacle,
 )
 from edgecodec.compile.plan import fold_bias
@@ -173,3 +174,43 @@ def test_lanes_of_zero_beside_negative_ones(op: str, seed: int) -> None:
         shift=np.full(4, -1, np.int32),
     )
     _assert_exact(fine, source.astype(np.int8))
+
+
+@pytest.mark.parametrize("zero_point", [-128, -127, 0, 127])
+@pytest.mark.parametrize("right", [1, 2, 9, 21, 22, 23, 31])
+@pytest.mark.parametrize("op", [CONV, DEPTHWISE])
+def test_rounding_folded_into_the_offset(op: str, right: int, zero_point: int) -> None:
+    """All of -128..127 and beyond, at halves too, with biases up to the largest accumulator that is allowed."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng([right, zero_point + 128])
+    layer = _layer(LayerSpec(op, 8, 7, 2), 60, 8 if op == DEPTHWISE else 2, right)
+    reach = 128 * np.abs(layer.weights.astype(np.int64)).sum(axis=(1, 2) if op == CONV else 0)
+    step = (1 << right) * rng.integers(-200, 200, 8) + (1 << right >> 1)
+    bias = np.clip(step, reach - (1 << 30) + 1, (1 << 30) - 1 - reach)
+    layer = replace(
+        layer,
+        input=replace(layer.input, zero_point=0),
+        output=replace(layer.output, zero_point=zero_point),
+        bias=bias.astype(np.int32),
+        multiplier=np.array([1 << 30, (1 << 30) + 1, (1 << 31) - 1, 0, *rng.integers(1 << 30, 1 << 31, 4)], np.int32),
+        shift=np.full(8, -right, np.int32),
+    )
+    assert paired_channels(layer, fold_bias(layer)[0]).rectified == (zero_point == -128 and right <= 22)
+    outputs = _assert_exact(layer, _inputs(layer, right))
+    assert right > 22 or len(np.unique(outputs)) > 1
+
+
+def test_constants_of_a_channel_by_hand() -> None:
+    layer = _at_the_limit(1)
+    multiplier, bias = 3 << 29, 1000
+    layer = replace(
+        layer,
+        output=replace(layer.output, zero_point=-128),
+        multiplier=np.full(4, multiplier, np.int32),
+        shift=np.full(4, -4, np.int32),
+    )
+    found = paired_channels(layer, np.full(4, bias, np.int32))
+    first = (bias - (1 << 20)) * 2 * multiplier + (1 << 31)
+    assert (found.offset[0], found.multiplier[0], found.down[0]) == (first + (1 << 35) - (128 << 36), 2 * multiplier, 4)
+    found = paired_channels(replace(layer, output=replace(layer.output, zero_point=-127)), np.full(4, bias, np.int32))
+    assert (found.offset[0], found.multiplier[0], found.down[0]) == (first, 2 * multiplier, 3)

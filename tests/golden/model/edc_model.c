@@ -44,6 +44,7 @@ static const edc_paired_layer layer0 = {
     .parts = 1,
     .in_zero_point = -3,
     .out_zero_point = -128,
+    .rectified = 1,
 };
 
 /* CONV_2D encoder/conv_1, SAME padding, RELU; |accumulator| <= 603536
@@ -62,6 +63,7 @@ static const edc_paired_layer layer1 = {
     .parts = 1,
     .in_zero_point = -128,
     .out_zero_point = -128,
+    .rectified = 1,
 };
 
 /* DEPTHWISE_CONV_2D encoder/dw_2, SAME padding, RELU; |accumulator| <= 112474
@@ -80,6 +82,7 @@ static const edc_paired_layer layer2 = {
     .parts = 1,
     .in_zero_point = -128,
     .out_zero_point = -128,
+    .rectified = 1,
 };
 
 /* CONV_2D encoder/conv_3, SAME padding, RELU; |accumulator| <= 160598
