@@ -21,6 +21,11 @@ MVE_BYTES = 16
 """Bytes of a vector of ``edc_conv_mve.h``."""
 MVE_POSITIONS = 3
 """Positions that ``edc_conv_mve`` computes together."""
+POINTWISE_POSITIONS = 2
+"""Positions that ``edc_pointwise`` computes together."""
+_POINTWISE_CHANNELS = 4
+"""Input channels that it takes at a time."""
+_POINTWISE_START = 1 << 24
 _TWIN_COLUMNS = 2
 """Columns that ``edc_conv_twin`` takes at a time."""
 _TWIN_LONGEST = 255
@@ -47,6 +52,8 @@ class Target:
     optimize: Optimize = Optimize.SPEED
     long_multiply: bool = True
     """Whether the core multiplies 32 x 32 to 64 bits in one instruction: all but Cortex-M0, M0+ and M23."""
+    simd: bool = False
+    """Whether the core multiplies two 16-bit halves of a word at once (DSP extension)."""
     vectors: bool = False
     """Whether the core has the M-profile Vector Extension (Helium)."""
 
@@ -62,6 +69,7 @@ class Kernel(StrEnum):
     CONV_TWIN = "edc_conv_twin"
     DEPTHWISE = "edc_depthwise"
     DEPTHWISE_PAIRED = "edc_depthwise_paired"
+    POINTWISE = "edc_pointwise"
     CONV_MVE = "edc_conv_mve"
     DEPTHWISE_MVE = "edc_depthwise_mve"
 
@@ -71,9 +79,14 @@ class Kernel(StrEnum):
         return self in (Kernel.CONV_PAIRED, Kernel.DEPTHWISE_PAIRED)
 
     @property
+    def is_folded(self) -> bool:
+        """Whether its channels are :class:`FoldedChannels`."""
+        return self.is_paired or self is Kernel.POINTWISE
+
+    @property
     def wants_scratch(self) -> bool:
         """Whether it takes working memory as its last argument."""
-        return self in (Kernel.CONV_PAIRED, Kernel.CONV_TWIN, Kernel.CONV_MVE)
+        return self in (Kernel.CONV_PAIRED, Kernel.CONV_TWIN, Kernel.CONV_MVE, Kernel.POINTWISE)
 
     @property
     def is_vector(self) -> bool:
@@ -128,18 +141,19 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
         return Choice(kernel, "sixteen products an instruction" if layer.op is Op.CONV else "four channels at a time")
     if target.optimize is Optimize.FLASH:
         return Choice(plain, "least flash")
-    reason = "four products a multiplication"
-    if target.long_multiply:
-        obstacle = paired_obstacle(layer, accumulator_bound)
+    if target.simd and pointwise_obstacle(layer, accumulator_bound) is None:
+        fast, reason, obstacle = Kernel.POINTWISE, "two products an instruction", None
+    elif target.long_multiply:
+        fast, reason, obstacle = paired, "four products a multiplication", paired_obstacle(layer, accumulator_bound)
     else:
-        paired, reason = Kernel.CONV_TWIN, "two products a multiplication, which keeps 32 bits on this core"
+        fast, reason = Kernel.CONV_TWIN, "two products a multiplication, which keeps 32 bits on this core"
         obstacle = twin_obstacle(layer, accumulator_bound)
     if obstacle is not None:
         return Choice(plain, obstacle)
-    extra_bytes = table_bytes(layer, paired) - table_bytes(layer, plain)
+    extra_bytes = table_bytes(layer, fast) - table_bytes(layer, plain)
     if target.optimize is Optimize.BALANCED and extra_bytes > _BALANCED_BYTES_PER_MAC * layer.macs:
         return Choice(plain, f"{extra_bytes:,} bytes more for {layer.macs:,} multiplications are not worth it")
-    return Choice(paired, reason)
+    return Choice(fast, reason)
 
 
 def is_narrow(layer: Layer, accumulator_bound: int) -> bool:
@@ -164,6 +178,27 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
         reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=taps).max())
         return f"sums of products may reach {reach}, too much for a lane"
     return None
+
+
+def pointwise_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+    """Why ``edc_pointwise`` cannot run a layer exactly, or None."""
+    if layer.op is not Op.CONV or layer.kernel != 1 or layer.pad_left != 0:
+        return "it looks at more than one position"
+    if layer.input.channels % _POINTWISE_CHANNELS or layer.output.channels % BLOCK_CHANNELS:
+        return f"{layer.input.channels} to {layer.output.channels} channels are no multiples of {BLOCK_CHANNELS}"
+    if not is_narrow(layer, accumulator_bound):
+        return "a left shift, a large accumulator or a tight activation wants the general rounding"
+    reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=(1, 2)).max())
+    if reach > _POINTWISE_START:
+        return f"sums of products may reach {reach}, more than they start at"
+    return None
+
+
+def pointwise_weights(layer: Layer) -> npt.NDArray[np.int32]:
+    """Weights as ``edc_pointwise`` wants them, ``[out / 4, in / 2, 4]``: two input channels a word, the first low."""
+    pairs = layer.weights.astype(np.int64).reshape(layer.output.channels // BLOCK_CHANNELS, BLOCK_CHANNELS, -1, 2)
+    words = (pairs[..., 0] & 0xFFFF) + (pairs[..., 1] << 16)
+    return np.ascontiguousarray(words.transpose(0, 2, 1).astype(np.int32))
 
 
 def mve_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
@@ -264,6 +299,8 @@ def table_bytes(layer: Layer, kernel: Kernel) -> int:
         return int(pair_weights(layer).words.nbytes) + 16 * channels
     if kernel.is_vector:
         return int(mve_weights(layer).nbytes) + 12 * channels
+    if kernel is Kernel.POINTWISE:
+        return int(pointwise_weights(layer).nbytes) + 16 * channels
     if kernel is Kernel.CONV_TWIN:
         twin = twin_weights(layer)
         lengths = sum(len(part) + 1 for part in twin.lengths)
@@ -313,8 +350,8 @@ def twin_bias(folded_bias: npt.NDArray[np.int32], twin: TwinWeights) -> npt.NDAr
 
 
 @dataclass(frozen=True)
-class PairedChannels:
-    """Requantisation of a paired kernel's channels, as ``edc_conv_paired.h`` wants it."""
+class FoldedChannels:
+    """Requantisation of channels ``[out]`` with the constants folded, as ``edc_requantize.h`` wants it."""
 
     offset: npt.NDArray[np.int64]
     multiplier: npt.NDArray[np.int64]
@@ -323,26 +360,24 @@ class PairedChannels:
     """Whether what lies below the zero point saturates, so that both roundings and the zero point are one offset."""
 
 
-def paired_channels(layer: Layer, folded_bias: npt.NDArray[np.int32]) -> PairedChannels:
-    """Constants of the channels ``[out]`` of a layer without :func:`paired_obstacle`.
+def fold_channels(layer: Layer, kernel: Kernel, folded_bias: npt.NDArray[np.int32]) -> FoldedChannels:
+    """Constants of the channels of a layer for ``edc_conv_paired``, ``edc_depthwise_paired`` or ``edc_pointwise``.
 
     An output is ``(sum multiplier + offset) 2^-32``, shifted and rounded once more. ``sum`` is the accumulator without
-    its bias and with half a lane for each part, so that it is not negative. With ``a`` the accumulator, ``m`` the
-    layer's multiplier and ``s = 1 + down`` its shift to the right, TFLM's first rounding is
-    ``h = floor((2 a m + 2^31) / 2^32)`` and its second, for ``h >= 0``, ``floor((h + 2^(s-1)) / 2^s)``. Floors nest, so
-    zero point and second rounding can be part of the offset; where ``h < 0`` that result is at most the zero
-    point, and wrong only where it should be less, which a zero point of -128 hides.
+    its bias, on top of where the kernel's sums start. With ``a`` the accumulator, ``m`` the layer's multiplier and
+    ``s`` its shift to the right, TFLM's first rounding is ``h = floor((2 a m + 2^31) / 2^32)`` and its second, for
+    ``h >= 0``, ``floor((h + 2^(s-1)) / 2^s)``. Floors nest, so zero point and second rounding can be part of the
+    offset; where ``h < 0`` that result is at most the zero point, and wrong only where it should be less, which a
+    zero point of -128 hides.
     """
-    parts = _parts(layer)
-    if parts is None:
-        raise PlanError(f"{layer.op} '{layer.name}': {paired_obstacle(layer, 0)}")
+    start = _POINTWISE_START if kernel is Kernel.POINTWISE else pair_weights(layer).parts << (LANE_BITS - 1)
     multiplier = 2 * layer.multiplier.astype(np.int64)
     shift = np.where(multiplier == 0, 1, -layer.shift.astype(np.int64))
-    offset = (folded_bias.astype(np.int64) - (parts << (LANE_BITS - 1))) * multiplier + (1 << 31)
+    offset = (folded_bias.astype(np.int64) - start) * multiplier + (1 << 31)
     zero_point = layer.output.zero_point
     if zero_point == -128 and int(shift.max()) <= _RECTIFIED_SHIFT_MAX:
-        return PairedChannels(offset + (2 * zero_point + 1 << 31 + shift), multiplier, shift, rectified=True)
-    return PairedChannels(offset, multiplier, shift - 1, rectified=False)
+        return FoldedChannels(offset + (2 * zero_point + 1 << 31 + shift), multiplier, shift, rectified=True)
+    return FoldedChannels(offset, multiplier, shift - 1, rectified=False)
 
 
 def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
@@ -352,7 +387,9 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     if kernel is Kernel.CONV_MVE:
         row = mve_weights(layer).size // layer.output.channels
         return MVE_POSITIONS * (4 * layer.output.channels + row)
+    channels = layer.output.channels
+    if kernel is Kernel.POINTWISE:
+        return 4 * layer.input.channels + channels
     if kernel is not Kernel.CONV_PAIRED:
         return 0
-    channels = layer.output.channels
     return 4 * pair_weights(layer).columns + 4 * channels + channels

@@ -13,9 +13,14 @@ from itertools import pairwise
 import numpy as np
 
 from edgecodec.compile.graph import Layer
-from edgecodec.compile.kernels import MVE_POSITIONS, Kernel, pair_weights
+from edgecodec.compile.kernels import MVE_POSITIONS, POINTWISE_POSITIONS, Kernel, pair_weights
 
 ALIGNMENT_BYTES = 4
+_POSITIONS_TOGETHER = {
+    Kernel.CONV_TWIN: 1,
+    Kernel.CONV_MVE: MVE_POSITIONS,
+    Kernel.POINTWISE: POINTWISE_POSITIONS,
+}
 
 
 def align(size_bytes: int) -> int:
@@ -37,9 +42,9 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
         position = np.arange(layer.output.width)
         written, first_read = position + 1, position * layer.stride - layer.pad_left
         rows_done = int(kernel is not Kernel.CONV)
-    elif kernel in (Kernel.CONV_TWIN, Kernel.CONV_MVE):
+    elif kernel in _POSITIONS_TOGETHER:
         # All samples of a position, or of some together, are read before the first of their rows is written.
-        together = MVE_POSITIONS if kernel is Kernel.CONV_MVE else 1
+        together = _POSITIONS_TOGETHER[kernel]
         written = np.arange(together, layer.output.width, together)
         first_read = written * layer.stride - layer.pad_left
     elif kernel is Kernel.CONV_PAIRED:

@@ -16,12 +16,14 @@ from edgecodec import __version__
 from edgecodec.compile.graph import Op
 from edgecodec.compile.kernels import (
     BLOCK_CHANNELS,
+    FoldedChannels,
     Kernel,
     PairedWeights,
     TwinWeights,
+    fold_channels,
     mve_weights,
     pair_weights,
-    paired_channels,
+    pointwise_weights,
     twin_bias,
     twin_weights,
 )
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
-_STRUCTS = ("edc_paired_channel", "edc_twin_channel", "edc_mve_channels")
+_STRUCTS = ("edc_folded_channel", "edc_twin_channel", "edc_mve_channels")
 """Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
 
@@ -110,8 +112,11 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
     layer = step.layer
     paired = pair_weights(layer) if step.kernel.is_paired else None
     twin = twin_weights(layer) if step.kernel is Kernel.CONV_TWIN else None
-    if paired is not None:
-        tables = _paired_tables(index, step, paired)
+    folded = fold_channels(layer, step.kernel, step.folded_bias) if step.kernel.is_folded else None
+    if paired is not None and folded is not None:
+        tables = _paired_tables(index, step, paired, folded)
+    elif folded is not None:
+        tables = _pointwise_tables(index, step, folded)
     elif twin is not None:
         tables = _twin_tables(index, step, twin)
     elif step.kernel.is_vector:
@@ -123,7 +128,7 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         "layer": layer,
         "step": step,
         "paired": paired,
-        "rectified": paired is not None and paired_channels(layer, step.folded_bias).rectified,
+        "folded": folded,
         "twin": twin,
         "row": mve_weights(layer).size // layer.output.channels if step.kernel is Kernel.CONV_MVE else 0,
         "tables": tables,
@@ -146,15 +151,21 @@ def _layer_tables(index: int, step: Step) -> list[Table]:
     ]
 
 
-def _paired_tables(index: int, step: Step, paired: PairedWeights) -> list[Table]:
+def _paired_tables(index: int, step: Step, paired: PairedWeights, folded: FoldedChannels) -> list[Table]:
     order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
     shape = f"{order} {list(paired.words.shape)}, pairs of taps"
-    found = paired_channels(step.layer, step.folded_bias)
-    channels = np.stack([found.offset, found.multiplier, found.down], axis=1)
-    return [
-        _table("int32_t", f"edc_layer{index}_weights", paired.words, shape),
-        _table("edc_paired_channel", f"edc_layer{index}_channels", channels, "[out]: offset, multiplier, down"),
-    ]
+    return [_table("int32_t", f"edc_layer{index}_weights", paired.words, shape), _folded_table(index, folded)]
+
+
+def _pointwise_tables(index: int, step: Step, folded: FoldedChannels) -> list[Table]:
+    words = pointwise_weights(step.layer).view(np.uint32)
+    shape = f"[out / 4][in / 2][4] {list(words.shape)}, two channels a word"
+    return [_table("uint32_t", f"edc_layer{index}_weights", words, shape), _folded_table(index, folded)]
+
+
+def _folded_table(index: int, folded: FoldedChannels) -> Table:
+    channels = np.stack([folded.offset, folded.multiplier, folded.down], axis=1)
+    return _table("edc_folded_channel", f"edc_layer{index}_channels", channels, "[out]: offset, multiplier, down")
 
 
 def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:

@@ -119,7 +119,10 @@ class Firmware:
 
 def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
-    return make_plan(bundle, Target(Optimize(optimize), board.has_long_multiply, board.has_vectors))
+    target = Target(
+        Optimize(optimize), long_multiply=board.has_long_multiply, simd=board.has_simd, vectors=board.has_vectors
+    )
+    return make_plan(bundle, target)
 
 
 def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", codec_only: bool = False) -> dict[str, str]:

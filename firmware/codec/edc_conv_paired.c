@@ -1,7 +1,5 @@
 #include "edc_conv_paired.h"
 
-#include "edc_requantize.h"
-
 #define LANE EDC_PAIRED_LANE_BITS
 #define LANE_MASK ((1u << LANE) - 1u)
 #define HALF (1ll << (LANE - 1))
@@ -102,8 +100,8 @@ typedef struct {
   uint32_t after; /* part of the odd output after, with a sign */
 } lanes;
 
-/* Sums start at START, so `before` and `even` come with half a lane on top, which the channels'
- * offset has less: with it no lane is negative, and none borrows from the next. */
+/* Sums start at START, so `before` and `even` come with half a lane on top, which the
+ * channels know: with it no lane is negative, and none borrows from the next. */
 static inline lanes split(uint64_t sum) {
   const uint32_t low = (uint32_t)sum;
   const uint32_t high = (uint32_t)(sum >> 32);
@@ -115,20 +113,8 @@ static inline lanes split(uint64_t sum) {
   return found;
 }
 
-/* One output from its sum, which is not negative with the halves of lanes it comes with. */
-static inline int8_t finish(const edc_paired_channel *channel, uint32_t sum, int rectified,
-                            int32_t bias) {
-  const uint64_t product = (uint64_t)sum * channel->multiplier + (uint64_t)channel->offset;
-  int32_t high = (int32_t)(product >> 32);
-  if (rectified) {
-    return edc_saturate(high >> channel->down);
-  }
-  high += high >> 31;
-  return edc_saturate(((high >> channel->down) + bias) >> 1);
-}
-
 /* The even output of channel i of a block, and the odd one before. */
-static inline void finish_channel(const edc_paired_channel *channel,
+static inline void finish_channel(const edc_folded_channel *channel,
                                   uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts, uint32_t *carry,
                                   int8_t *odd, int8_t *even, int32_t i, int rectified,
                                   int32_t bias) {
@@ -140,8 +126,8 @@ static inline void finish_channel(const edc_paired_channel *channel,
     found.after += more.after;
   }
   /* Both before either is stored, because a store of a byte might change the constants. */
-  const int8_t first = finish(channel + i, carry[i] + found.before, rectified, bias);
-  const int8_t second = finish(channel + i, found.even, rectified, bias);
+  const int8_t first = edc_requantize_folded(channel + i, carry[i] + found.before, rectified, bias);
+  const int8_t second = edc_requantize_folded(channel + i, found.even, rectified, bias);
   carry[i] = found.after;
   odd[i] = first;
   even[i] = second;
@@ -153,8 +139,8 @@ static inline void run_blocks(const edc_paired_layer *layer, const int32_t *wind
   const int32_t bias = 2 * layer->out_zero_point + 1;
   const int32_t columns = layer->columns / parts; /* of one part */
   const int32_t *weights = layer->weights;
-  const edc_paired_channel *channel = layer->channels;
-  const edc_paired_channel *const end = channel + layer->out_channels;
+  const edc_folded_channel *channel = layer->channels;
+  const edc_folded_channel *const end = channel + layer->out_channels;
   do {
     uint64_t sums[EDC_PAIRED_PARTS_MAX][EDC_PAIRED_BLOCK];
     int32_t part = 0;
@@ -219,7 +205,7 @@ static int32_t pair_at(const edc_paired_layer *layer, const int8_t *in, int32_t 
 
 /* One channel, whose window is EDC_PAIRED_BLOCK words: `stride` phases of each pair of samples. */
 static inline void depthwise_channel(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
-                                     const int32_t *weights, const edc_paired_channel *constants,
+                                     const int32_t *weights, const edc_folded_channel *constants,
                                      int32_t stride, int rectified) {
   const int32_t channels = layer->in_channels;
   const int32_t bias = 2 * layer->out_zero_point + 1;
@@ -253,8 +239,8 @@ static inline void depthwise_channel(const edc_paired_layer *layer, const int8_t
     sum += (uint64_t)((int64_t)window[2] * weights[2]);
     sum += (uint64_t)((int64_t)window[3] * weights[3]);
     const lanes found = split(sum);
-    const int8_t before = finish(constants, carry + found.before, rectified, bias);
-    const int8_t even = finish(constants, found.even, rectified, bias);
+    const int8_t before = edc_requantize_folded(constants, carry + found.before, rectified, bias);
+    const int8_t even = edc_requantize_folded(constants, found.even, rectified, bias);
     carry = found.after;
     window[0] = window[stride];
     window[1] = window[stride + 1];
@@ -271,7 +257,7 @@ static inline void depthwise_channel(const edc_paired_layer *layer, const int8_t
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out) {
   const int32_t *weights = layer->weights;
   for (int32_t channel = 0; channel < layer->out_channels; channel++) {
-    const edc_paired_channel *const constants = layer->channels + channel;
+    const edc_folded_channel *const constants = layer->channels + channel;
     /* With the stride a constant, the window stays in registers. */
     if (layer->stride == 1) {
       depthwise_channel(layer, in + channel, out + channel, weights, constants, 1,

@@ -12,24 +12,17 @@
 
 #include <stdint.h>
 
+#include "edc_requantize.h"
+
 #define EDC_PAIRED_LANE_BITS 21
 #define EDC_PAIRED_BLOCK 4     /* output channels at a time */
 #define EDC_PAIRED_PARTS_MAX 4 /* sums of one output */
-
-/* Requantisation of one channel (SPEC.md 1.2): the high word of an output's sum times `multiplier`
- * plus `offset` is the accumulator after the first rounding. `offset` is the product of the bias
- * less the 2^20 that the sum has for each part, and the rounding. */
-typedef struct {
-  int64_t offset;
-  uint32_t multiplier; /* twice that of the layer */
-  uint32_t down;       /* right shift less 1; all of it for a rectified layer */
-} edc_paired_channel;
 
 /* Constants of one layer. Outputs saturate to int8 (no tighter activation). */
 typedef struct {
   const int32_t *weights;             /* pairs of taps: [out_channels / 4][columns][4], or depthwise
                                          [out_channels][4] */
-  const edc_paired_channel *channels; /* [out_channels] */
+  const edc_folded_channel *channels; /* [out_channels], for sums with 2^20 on top for each part */
   uint16_t in_width;
   uint16_t in_channels;
   uint16_t out_width;
@@ -41,8 +34,7 @@ typedef struct {
   uint16_t parts;     /* 1, 2 or 4 */
   int8_t in_zero_point;
   int8_t out_zero_point;
-  uint8_t rectified; /* 1: the zero point is -128, and the offsets hold it and the second rounding,
-                        which is that of values above the zero point */
+  uint8_t rectified; /* as of the channels */
 } edc_paired_layer;
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Two positions at a time, whose

@@ -64,4 +64,27 @@ static inline int8_t edc_saturate(int32_t value) {
 #endif
 }
 
+/* Requantisation of one channel with all constants folded into one addend. `sum` is the accumulator
+ * without its bias and with something known on top, so that it is not negative; the high word of
+ * sum * multiplier + offset is the accumulator after the first rounding. For a rectified layer,
+ * whose zero point is -128, it has the zero point and the second rounding too, as it is above the
+ * zero point: what is below saturates. */
+typedef struct {
+  int64_t offset;
+  uint32_t multiplier; /* twice that of the layer */
+  uint32_t down;       /* right shift less 1; all of it for a rectified layer */
+} edc_folded_channel;
+
+/* bias is 2 * zero_point + 1. */
+static inline int8_t edc_requantize_folded(const edc_folded_channel *channel, uint32_t sum,
+                                           int rectified, int32_t bias) {
+  const uint64_t product = (uint64_t)sum * channel->multiplier + (uint64_t)channel->offset;
+  int32_t high = (int32_t)(product >> 32);
+  if (rectified) {
+    return edc_saturate(high >> channel->down);
+  }
+  high += high >> 31;
+  return edc_saturate(((high >> channel->down) + bias) >> 1);
+}
+
 #endif

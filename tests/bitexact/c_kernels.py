@@ -11,11 +11,13 @@ import numpy.typing as npt
 
 from edgecodec.compile.graph import Graph, Layer, Op
 from edgecodec.compile.kernels import (
+    FoldedChannels,
     Kernel,
+    fold_channels,
     is_narrow,
     mve_weights,
     pair_weights,
-    paired_channels,
+    pointwise_weights,
     scratch_bytes,
     twin_bias,
     twin_weights,
@@ -37,9 +39,9 @@ typedef struct {
   uint8_t narrow;
   ...;
 } edc_conv_layer;
-typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_paired_channel;
+typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_folded_channel;
 typedef struct {
-  const int32_t *weights; const edc_paired_channel *channels;
+  const int32_t *weights; const edc_folded_channel *channels;
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns; uint16_t parts;
   int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified;
@@ -64,6 +66,13 @@ typedef struct {
 } edc_mve_layer;
 void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out);
+typedef struct {
+  const uint32_t *weights; const edc_folded_channel *channels;
+  uint16_t in_channels; uint16_t out_width; uint16_t out_channels; uint16_t stride;
+  int8_t out_zero_point; uint8_t rectified;
+  ...;
+} edc_pointwise_layer;
+void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
@@ -86,7 +95,16 @@ void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residua
 """
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
-    for name in ("edc", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin", "edc_normalize", "edc_rvq")
+    for name in (
+        "edc",
+        "edc_conv",
+        "edc_conv_mve",
+        "edc_conv_paired",
+        "edc_conv_twin",
+        "edc_normalize",
+        "edc_pointwise",
+        "edc_rvq",
+    )
 )
 
 
@@ -185,16 +203,15 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
     module = _module()
     ffi = module.ffi
     paired = pair_weights(layer)
-    found = paired_channels(layer, fold_bias(layer)[0])
-    weights, constants = ffi.from_buffer("int32_t[]", paired.words), ffi.new("edc_paired_channel[]", len(found.down))
-    for index, values in enumerate(zip(found.offset, found.multiplier, found.down, strict=True)):
-        constants[index].offset, constants[index].multiplier, constants[index].down = map(int, values)
+    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
+    folded = fold_channels(layer, kernel, fold_bias(layer)[0])
+    weights, constants = ffi.from_buffer("int32_t[]", paired.words), _folded_channels(folded)
     struct = ffi.new(
         "edc_paired_layer *",
         {
             "weights": weights,
             "channels": constants,
-            "rectified": found.rectified,
+            "rectified": folded.rectified,
             "in_width": layer.input.width,
             "in_channels": layer.input.channels,
             "out_width": layer.output.width,
@@ -208,7 +225,6 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
             "out_zero_point": layer.output.zero_point,
         },
     )
-    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
     size = scratch_bytes(layer, kernel)
     scratch = np.full(size + 8, 0x5A, np.uint8)
     extra = [ffi.cast("int32_t *", ffi.from_buffer(scratch))] if layer.op is Op.CONV else []
@@ -217,6 +233,41 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
     target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
     assert np.all(scratch[size:] == 0x5A)
     return target
+
+
+def run_pointwise(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_pointwise`` without SIMD, with guard words around the scratch memory."""
+    module = _module()
+    ffi = module.ffi
+    folded = fold_channels(layer, Kernel.POINTWISE, fold_bias(layer)[0])
+    packed = pointwise_weights(layer).view(np.uint32)
+    weights, constants = ffi.from_buffer("uint32_t[]", packed), _folded_channels(folded)
+    struct = ffi.new(
+        "edc_pointwise_layer *",
+        {
+            "weights": weights,
+            "channels": constants,
+            "in_channels": layer.input.channels,
+            "out_width": layer.output.width,
+            "out_channels": layer.output.channels,
+            "stride": layer.stride,
+            "out_zero_point": layer.output.zero_point,
+            "rectified": folded.rectified,
+        },
+    )
+    size = scratch_bytes(layer, Kernel.POINTWISE)
+    scratch = np.full(size + 8, 0x5A, np.uint8)
+    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
+    lead = lead_bytes(layer, Kernel.POINTWISE) if lead is None else lead
+    target = _in_arena(layer, source, lead, lambda x, y: module.lib.edc_pointwise(struct, x, y, memory))
+    assert np.all(scratch[size:] == 0x5A)
+    return target
+
+
+def _folded_channels(folded: FoldedChannels) -> Any:
+    """A C array of ``edc_folded_channel``."""
+    rows = zip(folded.offset.tolist(), folded.multiplier.tolist(), folded.down.tolist(), strict=True)
+    return _module().ffi.new("edc_folded_channel[]", list(rows))
 
 
 def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:

@@ -56,6 +56,8 @@ def test_lead_is_enough_and_no_more(kernel: int, stride: int, channels: int, out
     layer = layer_of(CONV, kernel, stride, channels, out)
     check(layer, Kernel.CONV, c_kernels.run_plain)
     check(layer, Kernel.CONV_PAIRED, c_kernels.run_paired)
+    if kernel == 1:
+        check(layer, Kernel.POINTWISE, c_kernels.run_pointwise)
     depthwise = layer_of(DEPTHWISE, kernel, stride, channels, 0)
     check(depthwise, Kernel.DEPTHWISE, c_kernels.run_plain)
 

@@ -14,9 +14,9 @@ from edgecodec.compile.kernels import (
     Optimize,
     Target,
     choose_kernel,
+    fold_channels,
     is_narrow,
     pair_weights,
-    paired_channels,
     paired_obstacle,
 )
 from edgecodec.compile.plan import fold_bias
@@ -195,7 +195,8 @@ def test_rounding_folded_into_the_offset(op: str, right: int, zero_point: int) -
         multiplier=np.array([1 << 30, (1 << 30) + 1, (1 << 31) - 1, 0, *rng.integers(1 << 30, 1 << 31, 4)], np.int32),
         shift=np.full(8, -right, np.int32),
     )
-    assert paired_channels(layer, fold_bias(layer)[0]).rectified == (zero_point == -128 and right <= 22)
+    kernel = Kernel.CONV_PAIRED if op == CONV else Kernel.DEPTHWISE_PAIRED
+    assert fold_channels(layer, kernel, fold_bias(layer)[0]).rectified == (zero_point == -128 and right <= 22)
     outputs = _assert_exact(layer, _inputs(layer, right))
     assert right > 22 or len(np.unique(outputs)) > 1
 
@@ -209,8 +210,12 @@ def test_constants_of_a_channel_by_hand() -> None:
         multiplier=np.full(4, multiplier, np.int32),
         shift=np.full(4, -4, np.int32),
     )
-    found = paired_channels(layer, np.full(4, bias, np.int32))
+    folded_bias = np.full(4, bias, np.int32)
+    found = fold_channels(layer, Kernel.CONV_PAIRED, folded_bias)
     first = (bias - (1 << 20)) * 2 * multiplier + (1 << 31)
     assert (found.offset[0], found.multiplier[0], found.down[0]) == (first + (1 << 35) - (128 << 36), 2 * multiplier, 4)
-    found = paired_channels(replace(layer, output=replace(layer.output, zero_point=-127)), np.full(4, bias, np.int32))
+    signed = replace(layer, output=replace(layer.output, zero_point=-127))
+    found = fold_channels(signed, Kernel.CONV_PAIRED, folded_bias)
     assert (found.offset[0], found.multiplier[0], found.down[0]) == (first, 2 * multiplier, 3)
+    found = fold_channels(signed, Kernel.POINTWISE, folded_bias)
+    assert found.offset[0] == first + ((1 << 20) - (1 << 24)) * 2 * multiplier

@@ -19,7 +19,7 @@ static const int32_t edc_layer0_weights[32] = {
 };
 
 /* [out]: offset, multiplier, down */
-static const edc_paired_channel edc_layer0_channels[8] = {
+static const edc_folded_channel edc_layer0_channels[8] = {
     {-2322104609173908, 2185616614, 6}, {-4201337656356686, 3939769214, 7},
     {-3235972202311786, 3073461738, 6}, {-4147345263709552, 3856623810, 7},
     {-2716051853792932, 2568196470, 6}, {-4085089982190400, 3772400086, 8},
@@ -82,7 +82,7 @@ static const int32_t edc_layer1_weights[384] = {
 };
 
 /* [out]: offset, multiplier, down */
-static const edc_paired_channel edc_layer1_channels[12] = {
+static const edc_folded_channel edc_layer1_channels[12] = {
     {-2934533371255552, 2425659648, 8}, {-2733824347372032, 2335635160, 8},
     {-2741246214091922, 2498753030, 7}, {-2721253464322702, 2612658990, 7},
     {-4728781040855464, 4275128226, 9}, {-2756144372972716, 2762614966, 8},
@@ -104,7 +104,7 @@ static const int32_t edc_layer2_weights[48] = {
 };
 
 /* [out]: offset, multiplier, down */
-static const edc_paired_channel edc_layer2_channels[12] = {
+static const edc_folded_channel edc_layer2_channels[12] = {
     {-2476451915372932, 2195347006, 8}, {-3184115718223216, 3099030888, 7},
     {-3094908956404782, 2949012862, 7}, {-3504244709745904, 3157806986, 7},
     {-3008840959481872, 2781580770, 8}, {-3240974897701868, 3111475772, 7},
