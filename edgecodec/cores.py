@@ -1,18 +1,26 @@
-"""What the Cortex-M cores can do that decides between kernels."""
+"""The Cortex-M cores, and what they can do that decides between kernels."""
 
 from __future__ import annotations
 
-CORES = (
-    *("cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m3", "cortex-m4", "cortex-m7"),
-    *("cortex-m23", "cortex-m33", "cortex-m35p", "cortex-m52", "cortex-m55", "cortex-m85"),
-)
+_WITHOUT_LONG_MULTIPLY = ("cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23")
+_WITHOUT_SIMD = (*_WITHOUT_LONG_MULTIPLY, "cortex-m3")
+_WITH_VECTORS = ("cortex-m52", "cortex-m55", "cortex-m85")
+CORES = (*_WITHOUT_SIMD, "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m35p", *_WITH_VECTORS)
 
 
 def has_long_multiply(core: str) -> bool:
     """Whether a core multiplies 32 x 32 to 64 bits in one instruction, as all but Armv6-M and Cortex-M23 do."""
-    return core not in {"cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23"}
+    return core not in _WITHOUT_LONG_MULTIPLY
 
 
-def may_have_vectors(core: str) -> bool:
-    """Whether a core comes with the M-profile Vector Extension, unless its maker left it out."""
-    return core in {"cortex-m52", "cortex-m55", "cortex-m85"}
+def has_simd(core: str, mcpu: str = "") -> bool:
+    """Whether a core multiplies two 16-bit halves of a word at once (DSP extension).
+
+    ``mcpu``, the compiler's option, may say that its maker left the extension out (``+nodsp``).
+    """
+    return core not in _WITHOUT_SIMD and "+nodsp" not in mcpu
+
+
+def has_vectors(core: str, mcpu: str = "") -> bool:
+    """Whether a core has the M-profile Vector Extension; as :func:`has_simd` (``+nomve``)."""
+    return core in _WITH_VECTORS and "+nomve" not in mcpu

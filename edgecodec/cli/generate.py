@@ -45,7 +45,6 @@ def command(
 
     Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes.
     """
-    from edgecodec import cores
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
     from edgecodec.compile.kernels import Optimize, Target
@@ -56,8 +55,13 @@ def command(
     if library:
         files = write_package(loaded, output, core=chosen, optimize=optimize, force=force)
     else:
-        target = Target(Optimize(optimize), cores.has_long_multiply(chosen), cores.may_have_vectors(chosen))
+        target = Target(Optimize(optimize)) if core is None else Target.of_core(core, optimize)
         files = write_library(loaded, output, target=target, force=force)
     names = [path.relative_to(output).as_posix() for path in files]
-    document = {"bundle_digest": loaded.digest, "output": str(output), "core": chosen, "files": names}
+    document = {
+        "bundle_digest": loaded.digest,
+        "output": str(output),
+        "core": chosen if library else core,
+        "files": names,
+    }
     return streams.finish(document, lambda console: facts(console, {"library": output, "files": ", ".join(names)}))

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec import cores
 from edgecodec.compile.graph import Layer, Op
 from edgecodec.errors import PlanError
 
@@ -56,6 +57,16 @@ class Target:
     """Whether the core multiplies two 16-bit halves of a word at once (DSP extension)."""
     vectors: bool = False
     """Whether the core has the M-profile Vector Extension (Helium)."""
+
+    @classmethod
+    def of_core(cls, core: str, optimize: str = "speed", mcpu: str = "") -> Target:
+        """The target of one of :data:`edgecodec.cores.CORES`, less what the compiler's option ``mcpu`` takes away."""
+        return cls(
+            Optimize(optimize),
+            long_multiply=cores.has_long_multiply(core),
+            simd=cores.has_simd(core, mcpu),
+            vectors=cores.has_vectors(core, mcpu),
+        )
 
 
 DEFAULT_TARGET = Target()

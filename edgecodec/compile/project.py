@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecodec import __version__, cores
-from edgecodec.compile.kernels import DEFAULT_TARGET, Optimize, Target
+from edgecodec.compile.kernels import DEFAULT_TARGET, Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.render import codec_sources, render_codec, render_template
 from edgecodec.errors import InputError
@@ -79,7 +79,7 @@ def write_package(
     """
     if core not in cores.CORES:
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
-    plan = make_plan(bundle, Target(Optimize(optimize), cores.has_long_multiply(core), cores.may_have_vectors(core)))
+    plan = make_plan(bundle, Target.of_core(core, optimize))
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
     files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_port.h"])
     files |= _read_all(firmware_dir() / "library", ["example/*", "zephyr/*"])

@@ -225,22 +225,6 @@ class Board(_Strict):
     """Where the figures come from."""
 
     @property
-    def has_long_multiply(self) -> bool:
-        """Whether the core multiplies 32 x 32 to 64 bits in one instruction."""
-        return cores.has_long_multiply(self.core)
-
-    @property
-    def has_simd(self) -> bool:
-        """Whether the core multiplies two 16-bit halves of a word at once (DSP extension)."""
-        without = {"cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m3", "cortex-m23"}
-        return self.core not in without and "+nodsp" not in self.cpu.mcpu
-
-    @property
-    def has_vectors(self) -> bool:
-        """Whether the core has the M-profile Vector Extension, which no option of ``mcpu`` takes away."""
-        return cores.may_have_vectors(self.core) and "+nomve" not in self.cpu.mcpu
-
-    @property
     def is_real(self) -> bool:
         """Whether there is a board to flash."""
         return self.flash is not None

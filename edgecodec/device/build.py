@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecodec import __version__
 from edgecodec.cache import cache_dir
-from edgecodec.compile.kernels import Optimize, Target
+from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.render import render_template
@@ -119,10 +119,7 @@ class Firmware:
 
 def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
-    target = Target(
-        Optimize(optimize), long_multiply=board.has_long_multiply, simd=board.has_simd, vectors=board.has_vectors
-    )
-    return make_plan(bundle, target)
+    return make_plan(bundle, Target.of_core(board.core, optimize, board.cpu.mcpu))
 
 
 def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", codec_only: bool = False) -> dict[str, str]:

@@ -208,15 +208,3 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
         load_board(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_board(f"{tmp_path}/")
-
-
-def test_what_the_cores_multiply() -> None:
-    boards = {board.core: board for board in list_boards()}
-    found = {core: (board.has_long_multiply, board.has_simd, board.has_vectors) for core, board in boards.items()}
-    assert found["cortex-m0"] == (False, False, False)
-    assert found["cortex-m3"] == (True, False, False)
-    assert found["cortex-m4"] == found["cortex-m7"] == found["cortex-m33"] == (True, True, False)
-    assert found["cortex-m55"] == (True, True, True)
-    board = boards["cortex-m33"]
-    without = board.model_copy(update={"cpu": board.cpu.model_copy(update={"mcpu": "cortex-m33+nodsp"})})
-    assert not without.has_simd

@@ -102,3 +102,21 @@ def test_overflowing_model_is_refused() -> None:
     layer = read_graph(overflowing_encoder()).layers[0]
     with pytest.raises(PlanError, match="CONV_2D 'encoder/conv_0'"):
         fold_bias(layer)
+
+
+@pytest.mark.parametrize(
+    ("core", "mcpu", "long_multiply", "simd", "vectors"),
+    [
+        ("cortex-m0", "", False, False, False),
+        ("cortex-m23", "", False, False, False),
+        ("cortex-m3", "", True, False, False),
+        ("cortex-m4", "", True, True, False),
+        ("cortex-m33", "cortex-m33", True, True, False),
+        ("cortex-m33", "cortex-m33+nodsp", True, False, False),
+        ("cortex-m55", "cortex-m55", True, True, True),
+        ("cortex-m55", "cortex-m55+nomve", True, True, False),
+    ],
+)
+def test_what_the_cores_can_do(core: str, mcpu: str, long_multiply: bool, simd: bool, vectors: bool) -> None:
+    target = Target.of_core(core, "flash", mcpu)
+    assert target == Target(Optimize.FLASH, long_multiply=long_multiply, simd=simd, vectors=vectors)
