@@ -119,6 +119,6 @@ def _parts(bundle: Bundle, plan: Plan, costs: LayerCosts) -> tuple[Part, ...]:
             Part(step.layer.name, "layer", str(step.layer.op), str(step.kernel), step.layer.macs, cost)
             for step, cost in zip(plan.steps, costs.layers, strict=True)
         ),
-        Part("rvq", "rvq", search, "edc_rvq_quantize", rvq_macs, costs.rvq),
+        Part("rvq", "rvq", search, str(plan.search), rvq_macs, costs.rvq),
         Part("packet", "packet", "reply with indices, CRC-32", "edc_link_seal", 0, costs.packet),
     )

@@ -7,6 +7,7 @@ from typing import Any
 from edgecodec.bundle import Bundle
 from edgecodec.compile.kernels import DEFAULT_TARGET, Target
 from edgecodec.compile.plan import Plan, Step, make_plan
+from edgecodec.compile.search import Search, mve_codebook
 from edgecodec.rvq import IntegerRvq
 
 RAW_BITS_PER_SAMPLE = 16
@@ -90,7 +91,9 @@ def _layer(step: Step) -> dict[str, Any]:
 
 
 def _codebook_table_bytes(rvq: IntegerRvq, plan: Plan) -> int:
-    """Codes int16, their squared norms int32, and what the pruned search sorts them by."""
+    """Codes int16, their squared norms int32 or none on vectors, and what the pruned search sorts them by."""
+    if plan.search is Search.MVE:
+        return sum(mve_codebook(rvq, level, found).table_bytes for level, found in enumerate(plan.codebooks))
     codes = sum(size * (rvq.dimension * _CODE_ENTRY_BYTES + _NORM_BYTES) for size in rvq.codebook_sizes)
     return codes + sum(found.extra_bytes for found in plan.codebooks if found is not None)
 

@@ -22,7 +22,7 @@ from edgecodec.compile.kernels import (
     table_bytes,
 )
 from edgecodec.compile.overlap import align, lead_bytes, place
-from edgecodec.compile.search import SortedCodebook, sort_codebook
+from edgecodec.compile.search import Search, SortedCodebook, choose_search, mve_row, sort_codebook
 from edgecodec.errors import PlanError
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Plan:
     residual_bytes: int
     scratch_bytes: int
     """Working memory of the kernels beside the arena, shared by all."""
+    search: Search
     codebooks: tuple[SortedCodebook | None, ...]
     """Tables of the pruned search for each level; None where all codes are looked at."""
 
@@ -102,13 +103,16 @@ def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET) -> Plan:
         for index, (layer, choice, (bias, bound)) in enumerate(zip(graph.layers, choices, folded, strict=True))
     ]
     pruned = target.optimize is not Optimize.FLASH
+    search = choose_search(bundle.rvq, vectors=target.vectors)
+    dimension = bundle.rvq.dimension
     return Plan(
         target,
         tuple(steps),
         buffers,
         arena_bytes,
-        residual_bytes=2 * bundle.rvq.dimension,
+        residual_bytes=2 * (mve_row(dimension) if search is Search.MVE else dimension),
         scratch_bytes=max(align(scratch_bytes(step.layer, step.kernel)) for step in steps),
+        search=search,
         codebooks=tuple(sort_codebook(bundle.rvq, level) if pruned else None for level in range(bundle.levels)),
     )
 

@@ -28,6 +28,7 @@ from edgecodec.compile.kernels import (
     twin_weights,
 )
 from edgecodec.compile.plan import Plan, Step
+from edgecodec.compile.search import Search, SortedCodebook, mve_codebook
 from edgecodec.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
@@ -103,6 +104,9 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "rvq": bundle.rvq,
         "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
+        "search": plan.search,
+        "vector_search": plan.search is Search.MVE,
+        "residual_entries": plan.residual_bytes // 2,
         "kernel_headers": sorted({_header(step.kernel) for step in plan.steps}),
         "scratch_words": plan.scratch_bytes // 4,
     }
@@ -200,6 +204,8 @@ def _shifts(step: Step) -> npt.NDArray[np.int32]:
 def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
     book = bundle.rvq.codebooks[level]
     found = plan.codebooks[level]
+    if plan.search is Search.MVE:
+        return _mve_codebook(bundle, level, found)
     name = f"edc_codebook{level}"
     shape = f"[code][dimension] {list(book.shape)}"
     codes, norms = (book, bundle.rvq.norms(level)) if found is None else (found.codes, found.norms)
@@ -210,10 +216,28 @@ def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
     if found is not None:
         tables |= {
             "order": _table("uint16_t", f"{name}_order", found.order, "[code], index in the codebook"),
-            "projected": _table("int16_t", f"{name}_keys", found.keys, "[code][4], projections"),
+            "keys": _table("int16_t", f"{name}_keys", found.keys, "[code][4], projections"),
             "projection": _table("int8_t", f"{name}_projection", found.projection, "[dimension][4]"),
         }
-    return {"size": len(book), "slack": 0 if found is None else found.slack, "tables": tables}
+    return {"size": len(book), "tables": tables, "figures": {} if found is None else {"slack": found.slack}}
+
+
+def _mve_codebook(bundle: Bundle, level: int, found: SortedCodebook | None) -> dict[str, Any]:
+    book = mve_codebook(bundle.rvq, level, found)
+    name = f"edc_codebook{level}"
+    tables = {"codes": _table("int16_t", f"{name}_codes", book.codes, f"[code][row] {list(book.codes.shape)}")}
+    if book.order is not None and book.projection is not None and book.starts is not None:
+        blocks = [_braced([block.norms.tolist(), block.keys.tolist()]) for block in book.blocks]
+        comment = "[code / 8]: squared lengths of keys, and keys, the projections of eight codes"
+        shape = f"[row / 8][4][8] {list(book.projection.shape)}"
+        tables |= {
+            "blocks": Table("edc_code_block", f"{name}_blocks", len(blocks), _rows(blocks, indent=4), comment),
+            "order": _table("uint16_t", f"{name}_order", book.order, "[code], index in the codebook"),
+            "projection": _table("int8_t", f"{name}_projection", book.projection, shape),
+            "starts": _table("uint16_t", f"{name}_starts", book.starts, "blocks to start from"),
+        }
+    figures = {"slack": book.slack, "least_key": book.least_key, "start_shift": book.start_shift}
+    return {"size": len(book.codes), "tables": tables, "figures": figures if book.blocks else {}}
 
 
 def _table(ctype: str, name: str, values: npt.NDArray[Any], comment: str) -> Table:

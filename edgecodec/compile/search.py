@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +19,26 @@ from edgecodec.rvq import IntegerRvq
 
 KEYS = 4
 KEY_SHIFT = 6
+MVE_CODES = 8
+"""Codes of a block of ``edc_rvq_mve.h``."""
+MVE_LANES = 8
+"""Entries of a code that it takes at a time."""
+MVE_STARTS = 64
+"""First keys for which it has the block to start from."""
 _LEAST_CODES = 32
 """Below this the full search is as quick."""
-_LONGEST = 46340
-"""Squares up to this fit int32."""
 _MOST_SLACK = 128
+_ROUNDING = 132
+"""What keys' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
+_INT16_MAX = 32767
+_INT32_MAX = 2**31 - 1
+
+
+class Search(StrEnum):
+    """The C function that searches the codebooks."""
+
+    PLAIN = "edc_rvq_quantize"
+    MVE = "edc_rvq_quantize_mve"
 
 
 @dataclass(frozen=True)
@@ -60,9 +76,12 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     residual = math.sqrt(float((rvq.residual_bounds[level].astype(np.float64) ** 2).sum()))
     code = math.sqrt(float((book * book).sum(axis=1).max()))
     slack = _slack(stretch)
-    if math.sqrt(max(stretch, 1.0)) * (residual + code) + KEYS > _LONGEST or slack > _MOST_SLACK:
-        return None
     keys = (book @ projection.T) >> KEY_SHIFT
+    longest = math.sqrt(max(stretch, 1.0)) * (residual + code) + KEYS
+    if slack > _MOST_SLACK or longest**2 * (1 + slack / 256) + slack + _ROUNDING > _INT32_MAX:
+        return None
+    if keys.min() < -_INT16_MAX - 1 or keys.max() > _INT16_MAX:
+        return None
     order = np.argsort(keys[:, 0], kind="stable")
     return SortedCodebook(
         order.astype(np.uint16),
@@ -71,6 +90,83 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
         keys[order].astype(np.int16),
         np.ascontiguousarray(projection.T.astype(np.int8)),
         slack,
+    )
+
+
+@dataclass(frozen=True)
+class MveCodebook:
+    """One level's codebook as ``edc_rvq_mve.h`` wants it. Without blocks it is in its own order and searched whole."""
+
+    codes: npt.NDArray[np.int16]
+    """``[K, row]``: zeros behind the dimension; with blocks K is a multiple of 8, the last code repeated."""
+    blocks: tuple[MveBlock, ...] = ()
+    """``[K / 8]``"""
+    order: npt.NDArray[np.uint16] | None = None
+    """``[K]``, index of each code in the codebook."""
+    projection: npt.NDArray[np.int8] | None = None
+    """``[row / 8, 4, 8]``"""
+    starts: npt.NDArray[np.uint16] | None = None
+    """``[64]``: the last block whose first key is not above ``least_key + i 2^start_shift``, or 0."""
+    slack: int = 0
+    least_key: int = 0
+    start_shift: int = 0
+
+    @property
+    def table_bytes(self) -> int:
+        """Flash of its tables."""
+        blocks = sum(int(block.norms.nbytes + block.keys.nbytes) for block in self.blocks)
+        others = (self.codes, self.order, self.projection, self.starts)
+        return blocks + sum(int(table.nbytes) for table in others if table is not None)
+
+
+@dataclass(frozen=True)
+class MveBlock:
+    """Keys of eight codes, key by key."""
+
+    norms: npt.NDArray[np.int32]
+    """``[8]``, squared lengths of the codes' keys."""
+    keys: npt.NDArray[np.int16]
+    """``[4, 8]``"""
+
+
+def mve_row(dimension: int) -> int:
+    """Entries of a code or residual of ``edc_rvq_mve.h``: whole vectors."""
+    return dimension + -dimension % MVE_LANES
+
+
+def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
+    """The search for a core with or without vectors.
+
+    ``edc_rvq_quantize_mve`` squares the residual less a code, so that must fit 16 bits and its length 32.
+    """
+    for book, residual in zip(rvq.codebooks, rvq.residual_bounds, strict=True):
+        reach = np.abs(book.astype(np.int64)).max(axis=0) + residual
+        vectors = vectors and int(reach.max()) <= _INT16_MAX and int((reach * reach).sum()) < _INT32_MAX
+    return Search.MVE if vectors else Search.PLAIN
+
+
+def mve_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> MveCodebook:
+    """The tables of a level, sorted as :func:`sort_codebook` has ``found``."""
+    behind = mve_row(rvq.dimension) - rvq.dimension
+    if found is None:
+        return MveCodebook(np.pad(rvq.codebooks[level], ((0, 0), (0, behind))))
+    rest = -len(found.codes) % MVE_CODES
+    codes = np.pad(np.pad(found.codes, ((0, 0), (0, behind))), ((0, rest), (0, 0)), mode="edge")
+    keys = np.pad(found.keys, ((0, rest), (0, 0)), mode="edge").reshape(-1, MVE_CODES, KEYS)
+    norms = (keys.astype(np.int64) ** 2).sum(axis=2).astype(np.int32)
+    projection = np.pad(found.projection, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, KEYS)
+    first = keys[:, 0, 0].astype(np.int64)
+    shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
+    starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
+    return MveCodebook(
+        codes,
+        tuple(MveBlock(norm, key.T) for norm, key in zip(norms, keys, strict=True)),
+        np.pad(found.order, (0, rest), mode="edge"),
+        np.ascontiguousarray(projection.transpose(0, 2, 1)),
+        starts.astype(np.uint16),
+        found.slack,
+        int(first[0]),
+        shift,
     )
 
 

@@ -25,7 +25,7 @@ from edgecodec.compile.kernels import (
 from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
-from edgecodec.compile.search import sort_codebook
+from edgecodec.compile.search import mve_codebook, mve_row, sort_codebook
 from edgecodec.host.extension import load_extension
 from edgecodec.normalizer import Normalizer
 from edgecodec.rvq import IntegerRvq
@@ -92,18 +92,22 @@ typedef struct {
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
+typedef struct { int32_t norms[8]; int16_t keys[4][8]; ...; } edc_code_block;
+typedef struct {
+  const int16_t *codes; const edc_code_block *blocks; const uint16_t *order; const int8_t *projection;
+  const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_key; uint8_t start_shift; ...;
+} edc_mve_codebook;
+typedef struct {
+  const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row; uint16_t positions;
+  uint8_t fraction_bits; int8_t zero_point; ...;
+} edc_mve_rvq;
+void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
 """
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
     for name in (
-        "edc",
-        "edc_conv",
-        "edc_conv_mve",
-        "edc_conv_paired",
-        "edc_conv_twin",
-        "edc_normalize",
-        "edc_pointwise",
-        "edc_rvq",
+        *("edc", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
+        *("edc_normalize", "edc_pointwise", "edc_rvq", "edc_rvq_mve"),
     )
 )
 
@@ -411,4 +415,47 @@ def quantize_latent(
         module.lib.edc_rvq_quantize(
             struct, ffi.from_buffer("int8_t[]", row), residual, ffi.from_buffer("uint16_t[]", out)
         )
+    return indices
+
+
+def quantize_latent_mve(rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False) -> npt.NDArray[np.uint16]:
+    """The same by ``edc_rvq_quantize_mve`` without vectors, with guard entries behind the residual."""
+    module = _module()
+    ffi = module.ffi
+    levels = ffi.new("edc_mve_codebook[]", rvq.levels)
+    kept: list[Any] = []
+    for level in range(rvq.levels):
+        book = mve_codebook(rvq, level, sort_codebook(rvq, level) if pruned else None)
+        tables = {name: getattr(book, name) for name in ("codes", "order", "projection", "starts")}
+        for name, array in tables.items():
+            if array is not None:
+                kept.append(ffi.from_buffer(f"{array.dtype}_t[]", array))
+                setattr(levels[level], name, kept[-1])
+        if book.blocks:
+            blocks = [{"norms": block.norms.tolist(), "keys": block.keys.tolist()} for block in book.blocks]
+            kept.append(ffi.new("edc_code_block[]", blocks))
+            levels[level].blocks = kept[-1]
+        levels[level].size = len(book.codes)
+        for name in ("slack", "least_key", "start_shift"):
+            setattr(levels[level], name, getattr(book, name))
+    row = mve_row(rvq.dimension)
+    figures = {
+        "level_count": rvq.levels,
+        "dimension": rvq.dimension,
+        "row": row,
+        "positions": latent.shape[1],
+        "fraction_bits": rvq.fraction_bits,
+        "zero_point": rvq.latent_zero_point,
+    }
+    struct = ffi.new("edc_mve_rvq *", {"levels": levels} | figures)
+    indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
+    residual = np.full(row + 8, 0x5A5A, np.int16)
+    for source, out in zip(latent, indices, strict=True):
+        module.lib.edc_rvq_quantize_mve(
+            struct,
+            ffi.from_buffer("int8_t[]", source),
+            ffi.from_buffer("int16_t[]", residual),
+            ffi.from_buffer("uint16_t[]", out),
+        )
+    assert np.all(residual[row:] == 0x5A5A)
     return indices

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.search import sort_codebook
+from edgecodec.compile.search import Search, choose_search, mve_codebook, sort_codebook
 from edgecodec.host.reference import quantize_latent
 from edgecodec.rvq import IntegerRvq
 from tests.bitexact import c_kernels
@@ -59,6 +59,7 @@ def test_c_equals_the_reference(seed: int) -> None:
     for pruned in (False, True):
         for simd in (False, True):
             np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned, simd), expected)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned), expected)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -77,6 +78,7 @@ def test_pruned_search_finds_the_same(seed: int) -> None:
     rvq = IntegerRvq((first, second), bits, 0.05, 0)
     assert all(sort_codebook(rvq, level) is not None for level in range(2))
     expected = quantize_latent(rvq, latent)
+    np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
     for simd in (False, True):
         np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd), expected)
 
@@ -100,6 +102,79 @@ def test_keys_farther_apart_than_16_bits() -> None:
         expected = quantize_latent(rvq, latent)
         for simd in (False, True):
             np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, True, simd), expected)
+        assert choose_search(rvq, vectors=True) is Search.PLAIN  # a residual less a code leaves int16
+
+
+def test_far_codes_on_vectors() -> None:
+    """Codes all to one side, at both ends of what the vector search takes."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng(4)
+    book = np.zeros((300, 3), np.int16)
+    book[:, 0] = np.linspace(-28671, 28671, 300)
+    book[:, 1:] = rng.integers(-40, 40, (300, 2))
+    latent = rng.integers(-128, 128, (4, 100, 3)).astype(np.int8)
+    latent[0], latent[1] = -128, 127
+    for end in (slice(0, 150), slice(150, 300), slice(0, 300)):
+        rvq = IntegerRvq((book[end],), 4, 1.0, -1)
+        assert choose_search(rvq, vectors=True) is Search.MVE
+        assert sort_codebook(rvq, 0) is not None
+        expected = quantize_latent(rvq, latent)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
+
+
+def test_choice_of_the_search() -> None:
+    def choice(code: int, dimension: int) -> Search:
+        rvq = IntegerRvq((np.full((40, dimension), code, np.int16),), 4, 1.0, 0)  # residuals to 2,048
+        assert choose_search(rvq, vectors=False) is Search.PLAIN
+        return choose_search(rvq, vectors=True)
+
+    assert choice(30719, 1) is Search.MVE
+    assert choice(30720, 1) is Search.PLAIN  # a difference of 32,768
+    assert choice(-30719, 2) is Search.MVE  # 2 * 32,767^2 < 2^31 - 1
+    assert choice(24706, 3) is Search.MVE  # 3 * 26,754^2 = 2,147,329,548
+    assert choice(24707, 3) is Search.PLAIN  # 3 * 26,755^2 = 2,147,490,075
+
+
+def test_keys_that_leave_int16_are_not_pruned() -> None:
+    """Codes (30,000, 30,000) and alike project to 42,000 on their direction."""
+    line = np.linspace(-30000, 30000, 64).astype(np.int16)
+    rvq = IntegerRvq((np.stack([line, line], axis=1),), 0, 1.0, 0)
+    assert sort_codebook(rvq, 0) is None
+    assert sort_codebook(IntegerRvq((np.stack([line // 2, line // 2], axis=1),), 0, 1.0, 0), 0) is not None
+
+
+def test_blocks_by_hand() -> None:
+    """35 codes of two entries make five blocks of eight, the last one filled with its last code."""
+    book = np.stack([np.arange(35) * 10, np.arange(35) % 2], axis=1).astype(np.int16)[::-1]
+    rvq = IntegerRvq((book,), 0, 1.0, 0)
+    found = sort_codebook(rvq, 0)
+    assert found is not None
+    packed = mve_codebook(rvq, 0, found)
+    assert packed.codes.shape == (40, 8)
+    assert packed.codes[:35, 0].tolist() == [10 * code for code in range(35)]
+    assert packed.codes[34:].tolist() == [[340, 0, 0, 0, 0, 0, 0, 0]] * 6
+    assert packed.order is not None
+    assert packed.order.tolist() == [*range(34, -1, -1), *[0] * 5]
+    assert packed.projection is not None
+    assert packed.projection.shape == (1, 4, 8)
+    assert packed.projection[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
+    assert len(packed.blocks) == 5
+    second = packed.blocks[1]
+    assert second.keys[0].tolist() == [80, 90, 100, 110, 120, 130, 140, 150]
+    assert second.norms.tolist() == [100 * code**2 + code % 2 for code in range(8, 16)]
+    # First keys 0, 80, 160, 240, 320: starts are 2^3 apart, so that 64 of them reach 320.
+    assert packed.start_shift == 3
+    assert packed.starts is not None
+    assert packed.starts.tolist() == [min(8 * start // 80, 4) for start in range(64)]
+    assert packed.table_bytes == 40 * 16 + 5 * 96 + 40 * 2 + 32 + 64 * 2
+
+
+def test_blocks_of_no_codes() -> None:
+    rvq = IntegerRvq((np.ones((3, 9), np.int16),), 0, 1.0, 0)
+    packed = mve_codebook(rvq, 0, None)
+    assert packed.codes.tolist() == [[1] * 9 + [0] * 7] * 3
+    assert packed.blocks == ()
+    assert packed.table_bytes == 3 * 32
 
 
 def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
@@ -131,6 +206,7 @@ def test_ties_take_the_lowest_index() -> None:
     latent = np.array([[[5], [3], [2], [8]]], np.int8)
     assert quantize_latent(rvq, latent).tolist() == [[[0], [1], [1], [0]]]
     np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), [[[0], [1], [1], [0]]])
+    np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent), [[[0], [1], [1], [0]]])
 
 
 def test_largest_codebook_and_extremes() -> None:

@@ -15,12 +15,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.search import Search
 from edgecodec.device import build
 from edgecodec.device.boards import Board, load_board
 from edgecodec.device.build import cached_firmware, plan_for
@@ -284,6 +286,25 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
         ):
             assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"width {width}")
     assert CORE_KERNELS[name] <= used
+
+
+@pytest.mark.parametrize("name", ["mps2-an386", "mps3-an547"])
+def test_search_of_the_core(tmp_path: Path, name: str) -> None:
+    """Pruned and full searches with every third code twice, in dimensions that leave part of a vector or none."""
+    board = load_board(name)
+    for seed, dimension in enumerate((3, 8, 20)):
+        encoder = build_encoder([LayerSpec(CONV, dimension, 7, 2, "SAME")], 64, seed=seed)
+        made = bundle_of(tmp_path / str(seed), encoder, sizes=(203, 45, 7), seed=seed)
+        books = [np.concatenate([book, book[::3]]) for book in made.rvq.codebooks]
+        made = replace(made, rvq=replace(made.rvq, codebooks=tuple(books)))
+        plan = plan_for(made, board)
+        assert plan.search is (Search.MVE if name == "mps3-an547" else Search.PLAIN)
+        assert [found is not None for found in plan.codebooks] == [True, True, False]
+        x = frames_of(made, 16)
+        for optimize in ("speed", "flash"):
+            firmware = cached_firmware(made, board, optimize=optimize)
+            with Emulator(board, firmware.elf) as emulator, BoardExecutor(made, emulator.url) as executor:
+                assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"{dimension} for {optimize}")
 
 
 def test_random_encoders(tmp_path: Path) -> None:

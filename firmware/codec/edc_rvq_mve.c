@@ -1,0 +1,356 @@
+#include "edc_rvq_mve.h"
+
+#include <stddef.h>
+
+/* Elsewhere the same tables are worked through without vectors, so that any machine can check what
+ * the vectors compute. */
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 1)
+#define VECTORS 1
+#include <arm_mve.h>
+#else
+#define VECTORS 0
+#endif
+
+#define KEY_SHIFT 6 /* of the projection */
+/* Keys are rounded down: a difference of four is off by less than 2 in length, and
+ * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
+#define KEY_ROUNDING 132u
+#define MASK_BITS 4          /* of a code in a mask: vectors have a bit for each byte */
+#define MASK_ONE 0x11111111u /* one bit of each code */
+
+/* The search's best code so far. */
+typedef struct {
+  int32_t distance; /* ||r - c||^2 */
+  int32_t limit;    /* no code whose keys are farther than this can be nearer */
+  uint32_t place;
+} candidate;
+
+typedef struct {
+  const edc_mve_codebook *book;
+  const int16_t *residual;
+  uint32_t vectors; /* of a code */
+  candidate best;
+} search;
+
+/* A residual's keys. */
+typedef struct {
+  int32_t first;
+  int32_t length;              /* squared */
+  int32_t twice[EDC_MVE_KEYS]; /* -2 times each */
+} query;
+
+/* residual[row] = latent less its zero point, zeros behind the dimension. */
+static inline void start(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual) {
+  const int16_t zero_point = rvq->zero_point;
+  const int32_t bits = rvq->fraction_bits;
+  int32_t left = rvq->dimension;
+#if VECTORS
+  do {
+    const mve_pred16_t inside = vctp16q((uint32_t)left);
+    const int16x8_t q = vldrbq_z_s16(latent, inside);
+    vstrhq_s16(residual, vshlq_r_s16(vsubq_m_n_s16(q, q, zero_point, inside), bits));
+    latent += EDC_MVE_LANES;
+    residual += EDC_MVE_LANES;
+    left -= EDC_MVE_LANES;
+  } while (left > 0);
+#else
+  for (int32_t d = 0; d < rvq->row; d++) {
+    residual[d] = (int16_t)(d < left ? (latent[d] - zero_point) * (1 << bits) : 0);
+  }
+#endif
+}
+
+/* residual -= code */
+static inline void subtract(const int16_t *code, uint32_t vectors, int16_t *residual) {
+#if VECTORS
+  do {
+    vstrhq_s16(residual, vsubq_s16(vldrhq_s16(residual), vldrhq_s16(code)));
+    residual += EDC_MVE_LANES;
+    code += EDC_MVE_LANES;
+  } while (--vectors > 0);
+#else
+  for (uint32_t d = 0; d < vectors * EDC_MVE_LANES; d++) {
+    residual[d] = (int16_t)(residual[d] - code[d]);
+  }
+#endif
+}
+
+/* ||residual - code||^2 */
+static inline int32_t distance_of(const int16_t *residual, const int16_t *code, uint32_t vectors) {
+  int32_t sum = 0;
+#if VECTORS
+  do {
+    const int16x8_t difference = vsubq_s16(vldrhq_s16(residual), vldrhq_s16(code));
+    sum = vmladavaq_s16(sum, difference, difference);
+    residual += EDC_MVE_LANES;
+    code += EDC_MVE_LANES;
+  } while (--vectors > 0);
+#else
+  for (uint32_t d = 0; d < vectors * EDC_MVE_LANES; d++) {
+    const int32_t difference = residual[d] - code[d];
+    sum += difference * difference;
+  }
+#endif
+  return sum;
+}
+
+static inline query project(const int8_t *projection, const int16_t *residual, uint32_t vectors) {
+  int32_t key0 = 0;
+  int32_t key1 = 0;
+  int32_t key2 = 0;
+  int32_t key3 = 0;
+  do {
+#if VECTORS
+    const int16x8_t r = vldrhq_s16(residual);
+    key0 = vmladavaq_s16(key0, r, vldrbq_s16(projection));
+    key1 = vmladavaq_s16(key1, r, vldrbq_s16(projection + EDC_MVE_LANES));
+    key2 = vmladavaq_s16(key2, r, vldrbq_s16(projection + 2 * EDC_MVE_LANES));
+    key3 = vmladavaq_s16(key3, r, vldrbq_s16(projection + 3 * EDC_MVE_LANES));
+#else
+    for (int32_t d = 0; d < EDC_MVE_LANES; d++) {
+      key0 += residual[d] * projection[d];
+      key1 += residual[d] * projection[d + EDC_MVE_LANES];
+      key2 += residual[d] * projection[d + 2 * EDC_MVE_LANES];
+      key3 += residual[d] * projection[d + 3 * EDC_MVE_LANES];
+    }
+#endif
+    residual += EDC_MVE_LANES;
+    projection += EDC_MVE_KEYS * EDC_MVE_LANES;
+  } while (--vectors > 0);
+  key0 >>= KEY_SHIFT;
+  key1 >>= KEY_SHIFT;
+  key2 >>= KEY_SHIFT;
+  key3 >>= KEY_SHIFT;
+  return (query){.first = key0,
+                 .length = key0 * key0 + key1 * key1 + key2 * key2 + key3 * key3,
+                 .twice = {-2 * key0, -2 * key1, -2 * key2, -2 * key3}};
+}
+
+#if VECTORS
+typedef struct {
+  int32x4_t low;
+  int32x4_t high;
+} distances;
+#else
+typedef struct {
+  int32_t of[EDC_MVE_CODES];
+} distances;
+#endif
+
+/* Squared distances of the keys of a block's codes, less the length of the residual's. */
+static inline distances measure(query q, const edc_code_block *block) {
+  distances found;
+#if VECTORS
+  found.low = vldrwq_s32(block->norms);
+  found.high = vldrwq_s32(block->norms + EDC_MVE_CODES / 2);
+#pragma GCC unroll 4
+  for (int i = 0; i < EDC_MVE_KEYS; i++) {
+    const int16_t *keys = block->keys[i];
+    found.low = vmlaq_n_s32(found.low, vldrhq_s32(keys), q.twice[i]);
+    found.high = vmlaq_n_s32(found.high, vldrhq_s32(keys + EDC_MVE_CODES / 2), q.twice[i]);
+  }
+#else
+  for (int code = 0; code < EDC_MVE_CODES; code++) {
+    found.of[code] = block->norms[code];
+    for (int i = 0; i < EDC_MVE_KEYS; i++) {
+      found.of[code] += block->keys[i][code] * q.twice[i];
+    }
+  }
+#endif
+  return found;
+}
+
+static inline int32_t least_of(distances found) {
+  int32_t least = INT32_MAX;
+#if VECTORS
+  return vminvq_s32(least, vminq_s32(found.low, found.high));
+#else
+  for (int code = 0; code < EDC_MVE_CODES; code++) {
+    least = found.of[code] < least ? found.of[code] : least;
+  }
+  return least;
+#endif
+}
+
+/* The codes that are no farther than most. */
+static inline uint32_t mask_of(distances found, int32_t most) {
+#if VECTORS
+  const mve_pred16_t low = vcmpleq_n_s32(found.low, most);
+  const mve_pred16_t high = vcmpleq_n_s32(found.high, most);
+  return low | (uint32_t)high << 16;
+#else
+  uint32_t mask = 0;
+  for (int code = 0; code < EDC_MVE_CODES; code++) {
+    if (found.of[code] <= most) {
+      mask |= 0xFu << code * MASK_BITS;
+    }
+  }
+  return mask;
+#endif
+}
+
+/* mask_of(measure(q, block), most): what the search does most. */
+static inline uint32_t near_of(query q, const edc_code_block *block, int32_t most) {
+#if VECTORS
+  /* The widening loads take a low register alone; GCC, which does not know, makes an address for
+   * each and spills vectors. */
+  uint32_t low;
+  uint32_t high;
+  __asm__("vldrw.u32 q0, [%[block]]\n\t"
+          "vldrh.s32 q2, [%[block], #32]\n\t"
+          "vldrw.u32 q1, [%[block], #16]\n\t"
+          "vmla.s32 q0, q2, %[twice0]\n\t"
+          "vldrh.s32 q3, [%[block], #40]\n\t"
+          "vmla.s32 q1, q3, %[twice0]\n\t"
+          "vldrh.s32 q2, [%[block], #48]\n\t"
+          "vmla.s32 q0, q2, %[twice1]\n\t"
+          "vldrh.s32 q3, [%[block], #56]\n\t"
+          "vmla.s32 q1, q3, %[twice1]\n\t"
+          "vldrh.s32 q2, [%[block], #64]\n\t"
+          "vmla.s32 q0, q2, %[twice2]\n\t"
+          "vldrh.s32 q3, [%[block], #72]\n\t"
+          "vmla.s32 q1, q3, %[twice2]\n\t"
+          "vldrh.s32 q2, [%[block], #80]\n\t"
+          "vmla.s32 q0, q2, %[twice3]\n\t"
+          "vldrh.s32 q3, [%[block], #88]\n\t"
+          "vmla.s32 q1, q3, %[twice3]\n\t"
+          "vcmp.s32 le, q0, %[most]\n\t"
+          "vmrs %[low], p0\n\t"
+          "vcmp.s32 le, q1, %[most]\n\t"
+          "vmrs %[high], p0"
+          : [low] "=&r"(low), [high] "=r"(high)
+          : [block] "l"(block), [most] "r"(most), [twice0] "r"(q.twice[0]),
+            [twice1] "r"(q.twice[1]), [twice2] "r"(q.twice[2]), [twice3] "r"(q.twice[3]),
+            "m"(*block)
+          : "q0", "q1", "q2", "q3", "p0");
+  return low | high << 16;
+#else
+  return mask_of(measure(q, block), most);
+#endif
+}
+
+/* The first code of a mask that is not 0. */
+static inline uint32_t first_of(uint32_t mask) { return (uint32_t)__builtin_ctz(mask) / MASK_BITS; }
+
+/* ||r - c||^2 of the code at a place. */
+static inline int32_t distance_to(const search *s, uint32_t place) {
+  return distance_of(s->residual, s->book->codes + place * s->vectors * EDC_MVE_LANES, s->vectors);
+}
+
+static inline void take(search *s, uint32_t place, int32_t distance) {
+  const uint32_t d = (uint32_t)distance;
+  s->best.distance = distance;
+  s->best.limit = (int32_t)(d + (d >> 8) * s->book->slack + s->book->slack + KEY_ROUNDING);
+  s->best.place = place;
+}
+
+/* Look at the codes of a block's mask, and return the limit. */
+static int32_t look(search *s, const edc_code_block *block, uint32_t mask) {
+  const uint16_t *order = s->book->order;
+  const uint32_t first = (uint32_t)(block - s->book->blocks) * EDC_MVE_CODES;
+  mask &= MASK_ONE;
+  do {
+    const uint32_t place = first + first_of(mask);
+    const int32_t distance = distance_to(s, place);
+    if (distance < s->best.distance ||
+        (distance == s->best.distance && order[place] < order[s->best.place])) {
+      take(s, place, distance);
+    }
+    mask &= mask - 1;
+  } while (mask != 0);
+  return s->best.limit;
+}
+
+/* The last block whose first code's first key is not above `key`, or the first block. */
+static inline const edc_code_block *find(const edc_mve_codebook *book, const edc_code_block *end,
+                                         int32_t key) {
+  const int32_t start = (key - book->least_key) >> book->start_shift;
+  const int32_t most = EDC_MVE_STARTS - 1;
+  const edc_code_block *block = book->blocks;
+  block += book->starts[start < 0 ? 0 : start > most ? most : start];
+  while (block + 1 != end && block[1].keys[0][0] <= key) {
+    block++;
+  }
+  return block;
+}
+
+/* Whether no code behind one whose first key is so far away can be nearer. */
+static inline int is_far(int32_t away, int32_t limit) { return away * away > limit; }
+
+static uint32_t nearest_of_few(const edc_mve_codebook *book, const int16_t *residual,
+                               uint32_t vectors) {
+  search s = {.book = book, .residual = residual, .vectors = vectors};
+  const query q = project(book->projection, residual, vectors);
+  const edc_code_block *const begin = book->blocks;
+  const edc_code_block *const end = begin + book->size / EDC_MVE_CODES;
+  const edc_code_block *const middle = find(book, end, q.first);
+  /* The code of the nearest keys first, so that most others are left out at once. */
+  const distances found = measure(q, middle);
+  const uint32_t nearest = mask_of(found, least_of(found));
+  const uint32_t first = (uint32_t)(middle - begin) * EDC_MVE_CODES + first_of(nearest);
+  take(&s, first, distance_to(&s, first));
+  int32_t limit = s.best.limit;
+  const uint32_t others = mask_of(found, limit - q.length) & ~(nearest & -nearest) & MASK_ONE;
+  if (others != 0) {
+    limit = look(&s, middle, others);
+  }
+  /* After a near block the next one is looked at before its first key is. */
+  for (const edc_code_block *block = middle + 1; block != end; block++) {
+    const uint32_t mask = near_of(q, block, limit - q.length);
+    if (mask != 0) {
+      limit = look(&s, block, mask);
+    } else if (is_far(block->keys[0][EDC_MVE_CODES - 1] - q.first, limit)) {
+      break;
+    }
+  }
+  for (const edc_code_block *block = middle; block != begin;) {
+    block--;
+    const uint32_t mask = near_of(q, block, limit - q.length);
+    if (mask != 0) {
+      limit = look(&s, block, mask);
+    } else if (is_far(block->keys[0][0] - q.first, limit)) {
+      break;
+    }
+  }
+  return s.best.place;
+}
+
+static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *residual,
+                               uint32_t vectors) {
+  const int16_t *code = book->codes;
+  int32_t least = INT32_MAX;
+  uint32_t best = 0;
+  for (uint32_t place = 0; place < book->size; place++) {
+    const int32_t distance = distance_of(residual, code, vectors);
+    if (distance < least) {
+      least = distance;
+      best = place;
+    }
+    code += vectors * EDC_MVE_LANES;
+  }
+  return best;
+}
+
+void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual,
+                          uint16_t *indices) {
+  const uint32_t vectors = rvq->row / EDC_MVE_LANES;
+  for (int32_t position = 0; position < rvq->positions; position++) {
+    start(rvq, latent, residual);
+    latent += rvq->dimension;
+    const edc_mve_codebook *book = rvq->levels;
+    for (int32_t left = rvq->level_count; left > 0; left--) {
+      uint32_t place;
+      if (book->blocks != NULL) {
+        place = nearest_of_few(book, residual, vectors);
+        *indices++ = book->order[place];
+      } else {
+        place = nearest_of_all(book, residual, vectors);
+        *indices++ = (uint16_t)place;
+      }
+      if (left > 1) {
+        subtract(book->codes + place * rvq->row, vectors, residual);
+      }
+      book++;
+    }
+  }
+}

@@ -1,0 +1,52 @@
+/* Residual vector quantiser in integers with M-profile Vector Extension (Helium), for Cortex-M55
+ * and its kin (SPEC.md 1.3).
+ */
+#ifndef EDC_RVQ_MVE_H
+#define EDC_RVQ_MVE_H
+
+#include <stdint.h>
+
+#define EDC_MVE_KEYS 4
+#define EDC_MVE_CODES 8 /* of a block */
+#define EDC_MVE_LANES 8 /* of 16 bits */
+#define EDC_MVE_STARTS 64
+
+/* Keys of EDC_MVE_CODES codes: their projections. */
+typedef struct {
+  int32_t norms[EDC_MVE_CODES]; /* squared length of a code's keys */
+  int16_t keys[EDC_MVE_KEYS][EDC_MVE_CODES];
+} edc_code_block;
+
+/* One level's codebook. With blocks, codes are sorted by their first key, the last one repeated up
+ * to a multiple of EDC_MVE_CODES, and the search looks at few of them; without (NULL), at all.
+ * Either finds the same index. */
+typedef struct {
+  const int16_t *codes;         /* [size][row], zeros behind the dimension */
+  const edc_code_block *blocks; /* [size / 8] */
+  const uint16_t *order;        /* [size], index of each code in the codebook */
+  const int8_t *projection;     /* [row / 8][EDC_MVE_KEYS][8], 2^6 times nearly orthonormal */
+  const uint16_t *starts;       /* [EDC_MVE_STARTS], last block whose first key is not above
+                                   least_key + i 2^start_shift, or 0 */
+  uint32_t size;                /* codes, 1..65536 */
+  uint32_t slack;               /* of the projected distance over the true one, in 1/256 */
+  int16_t least_key;            /* the first of all first keys */
+  uint8_t start_shift;
+} edc_mve_codebook;
+
+typedef struct {
+  const edc_mve_codebook *levels;
+  uint16_t level_count;
+  uint16_t dimension;
+  uint16_t row; /* dimension, rounded up to a multiple of EDC_MVE_LANES */
+  uint16_t positions;
+  uint8_t fraction_bits;
+  int8_t zero_point;
+} edc_mve_rvq;
+
+/* latent [positions][dimension] -> indices [positions][level_count]; residual [row] is scratch. The
+ * lowest index wins a tie. That every residual less any code fits int16, and its squared length
+ * int32, was proven at generation. */
+void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual,
+                          uint16_t *indices);
+
+#endif
