@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edgecodec.device.connect import Attachment
 
 _BAR_CELLS = 24
+_FEWEST_BAR_CELLS = 4
+_GAP_CELLS = 2
 
 
 @subcommand(
@@ -84,24 +86,25 @@ def _show(console: Console, document: dict[str, Any], board: Board) -> None:
     from edgecodec.cli.tables import facts, table
 
     unit = document["unit"]
-    rows = document["layers"]
-    table(
-        console,
-        ("name", "kind", "kernel", "MAC", unit, "per MAC", "%", ""),
-        [
-            (
-                row["name"],
-                row["kind"],
-                row["kernel"],
-                row["macs"],
-                round(row[unit]),
-                None if row["per_mac"] is None else f"{row['per_mac']:.2f}",
-                f"{100 * row['share']:.1f}",
-                _bar(row["share"], max(each["share"] for each in rows), console.encoding),
-            )
-            for row in rows
-        ],
-    )
+    header = ("name", "kernel", "MAC", unit, "per MAC", "%")
+    rows = [
+        (
+            row["name"],
+            row["kernel"],
+            row["macs"],
+            round(row[unit]),
+            None if row["per_mac"] is None else f"{row['per_mac']:.2f}",
+            f"{100 * row['share']:.1f}",
+        )
+        for row in document["layers"]
+    ]
+    cells = _room(console.width, [header, *rows])
+    if cells < _FEWEST_BAR_CELLS:
+        table(console, header, rows)
+    else:
+        shares = [row["share"] for row in document["layers"]]
+        bars = [_bar(share, max(shares), min(cells, _BAR_CELLS), console.encoding) for share in shares]
+        table(console, (*header, ""), [(*row, bar) for row, bar in zip(rows, bars, strict=True)])
     console.print()
     memory = document["memory"]
     facts(
@@ -114,7 +117,16 @@ def _show(console: Console, document: dict[str, Any], board: Board) -> None:
     )
 
 
-def _bar(share: float, largest: float, encoding: str) -> str:
+def _room(width: int, rows: list[tuple[object, ...]]) -> int:
+    """Cells that the columns of a table leave of the console's width."""
+    longest = [
+        max(len(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in column)
+        for column in zip(*rows, strict=True)
+    ]
+    return width - sum(longest) - _GAP_CELLS * len(longest)
+
+
+def _bar(share: float, largest: float, cells: int, encoding: str) -> str:
     """A bar as long as ``share`` is of ``largest``, at least a hair when it is not 0."""
     cell = "\u2588" if encoding.lower().startswith("utf") else "#"
-    return cell * max(round(_BAR_CELLS * share / largest), 1) if share > 0 else ""
+    return cell * max(round(cells * share / largest), 1) if share > 0 else ""

@@ -25,7 +25,7 @@ def table(console: Console, header: Sequence[str], rows: Iterable[Sequence[objec
     from rich.text import Text
 
     content = [list(row) for row in rows]
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, collapse_padding=True)
     for column, name in enumerate(header):
         numeric = bool(content) and all(isinstance(row[column], (int, float)) for row in content)
         made.add_column(name, justify="right" if numeric else "left", overflow="fold")
