@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from edgecodec.device.build import plan_for
-from edgecodec.device.connect import AUTO, Attachment, connected
+from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.device.harness import LayerCosts
 from edgecodec.errors import DeviceError, InputError
 
@@ -95,6 +95,7 @@ def profile_board(
     """
     if len(frames) == 0:
         raise InputError("no frames to profile with; expected at least one")
+    check(board, attachment)
     plan = plan_for(bundle, board, optimize)
     with connected(bundle, board, attachment, optimize=optimize) as (device, firmware):
         device.stages(frames, want=("layers",), progress=progress)

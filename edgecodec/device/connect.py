@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecodec.device.build import Firmware, cached_firmware
@@ -13,7 +15,7 @@ from edgecodec.device.emulator import Emulator
 from edgecodec.device.flash import FlashPlan, flash, plan_flash
 from edgecodec.device.harness import BoardExecutor
 from edgecodec.device.transport import PortInfo, list_ports
-from edgecodec.errors import DeviceError, InputError
+from edgecodec.errors import DeviceError, InputError, LinkError
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -43,6 +45,8 @@ class Attachment:
 
     def checked(self, board: Board) -> Board:
         """The board as it is reached, with its rate and counter. Raises InputError for wishes that contradict."""
+        if self.probe == "":
+            raise InputError("the probe's serial number is empty; `edgecodec ports` lists those of this machine")
         if self.emulate and (self.port, self.probe, self.method, self.flash) != (None, None, None, True):
             raise InputError("--emulate starts a board of its own; it takes no port, probe or way of flashing")
         if not board.is_real and self.probe is None and self.method is None and not self.flash and self.port is None:
@@ -76,7 +80,7 @@ def connected(
     built = None
     if target.is_real and attachment.flash:
         built = cached_firmware(bundle, target, optimize=optimize)
-        flash(_flash_plan(target, built, attachment, serial_number))
+        flash(_flash_plan(target, built.elf.parent, attachment, serial_number))
     with BoardExecutor(bundle, port, baud=target.uart.baud) as executor:
         yield executor, built
 
@@ -94,12 +98,22 @@ def describe(bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, opt
     serial_number = None
     try:
         port, serial_number = _port(target, attachment)
-    except DeviceError as error:
+    except (DeviceError, LinkError) as error:
         port = f"({error})"
     if target.is_real and attachment.flash:
         firmware = cached_firmware(bundle, target, optimize=optimize)
-        lines += _flash_plan(target, firmware, attachment, serial_number).lines()
+        lines += _flash_plan(target, firmware.elf.parent, attachment, serial_number).lines()
     return [*lines, f"# then frames at {target.uart.baud} baud over port {port}"]
+
+
+def check(board: Board, attachment: Attachment = AUTO) -> None:
+    """Raise what :func:`connected` would for want of a port, a tool or sense, before anything is built or run."""
+    target = attachment.checked(board)
+    if attachment.emulates(board):
+        return
+    _, serial_number = _port(target, attachment)
+    if target.is_real and attachment.flash:
+        _flash_plan(target, Path(), attachment, serial_number)
 
 
 def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | None = None) -> PortInfo:
@@ -131,6 +145,8 @@ def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | No
 def _port(board: Board, attachment: Attachment) -> tuple[str, str | None]:
     """Port and serial number of its USB device, None when that is not known."""
     if attachment.port is not None:
+        if os.name == "posix" and "://" not in attachment.port and not os.path.exists(attachment.port):
+            raise LinkError(f"port {attachment.port}: no such port; `edgecodec ports` lists those of this machine")
         known = {port.device: port.serial_number for port in list_ports() if (port.vid, port.pid) in _ids(board)}
         return attachment.port, known.get(attachment.port)
     # A drive's path is no serial number: the port is then the only one of its kind.
@@ -142,8 +158,7 @@ def _ids(board: Board) -> set[tuple[int | None, int | None]]:
     return {(usb.vid, usb.pid) for usb in board.usb}
 
 
-def _flash_plan(board: Board, firmware: Firmware, attachment: Attachment, serial_number: str | None) -> FlashPlan:
-    folder = firmware.elf.parent
+def _flash_plan(board: Board, folder: Path, attachment: Attachment, serial_number: str | None) -> FlashPlan:
     plan = plan_flash(board, folder, method=attachment.method, probe=attachment.probe)
     if attachment.probe is None and serial_number is not None and plan.method != "uf2":
         # The probe beside the port that was found: with two boards plugged in, not the other one's.

@@ -71,7 +71,7 @@ def plan_flash(board: Board, folder: Path, *, method: str | None = None, probe: 
     if probe is not None and (not probe or any(not c.isprintable() or c in "\\{}[]$\"';" for c in probe)):
         raise InputError(f"the probe {probe!r} is no serial number")
     chosen = method or _first_method(board)
-    if not is_available(board, chosen):
+    if not (chosen == "uf2" and probe is not None) and not is_available(board, chosen):
         raise DeviceError(f"{board.name} cannot be flashed by {chosen}: it is not here; {_REMEDIES[chosen]}")
     return _PLANS[chosen](board, folder, probe)
 
@@ -100,7 +100,10 @@ def flash(plan: FlashPlan) -> None:
     except OSError as error:
         raise DeviceError(f"{plan.command[0]} cannot be run ({error.strerror})") from error
     if done.returncode != 0:
-        raise DeviceError(f"{plan.method} could not flash the board: {_reason(done.stdout)}; `edgecodec doctor`")
+        raise DeviceError(
+            f"{plan.method} could not flash the board: {_reason(done.stdout)}; is its probe "
+            "plugged in? (`edgecodec doctor` says which are)"
+        )
 
 
 def available_methods(board: Board) -> list[str]:

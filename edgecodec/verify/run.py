@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edgecodec.device.build import plan_for
-from edgecodec.device.connect import AUTO, Attachment, connected
+from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.device.harness import BoardExecutor
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
@@ -135,7 +135,7 @@ def verify_board(
     real one, as ``attachment`` says. Raises EdgecodecError; LinkError and DeviceError when the board is missing,
     silent, of another bundle or ends mid-run.
     """
-    attachment.checked(board)
+    check(board, attachment)
     # The host runs the very kernels that the board does.
     executors = [*_exact_executors(bundle, plan_for(bundle, board, optimize)), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + 1)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from edgecodec.bundle import Bundle
+from edgecodec.device import connect
 from edgecodec.device.boards import load_board
 from edgecodec.device.connect import Attachment, find_port
 from edgecodec.device.transport import PortInfo
-from edgecodec.errors import DeviceError, EdgecodecError, InputError
+from edgecodec.errors import DeviceError, EdgecodecError, InputError, LinkError
+from tests import tools
 
 CONSOLE = PortInfo("/dev/ttyS0", "n/a", "n/a")
 FIRST = PortInfo("/dev/ttyACM0", "STM32 STLink", "USB", 0x0483, 0x374B, "066AFF01")
@@ -51,6 +56,7 @@ def test_nothing_plugged_in() -> None:
         ("nucleo-f446re", {"emulate": True, "port": "COM3"}, InputError, "--emulate .* takes no port"),
         ("nucleo-f446re", {"emulate": True, "flash": False}, InputError, "--emulate"),
         ("pico", {"emulate": True}, DeviceError, "no emulator"),
+        ("pico", {"probe": ""}, InputError, "serial number is empty"),
     ],
 )
 def test_wishes_that_contradict(board: str, wishes: dict[str, Any], error: type[EdgecodecError], message: str) -> None:
@@ -66,3 +72,31 @@ def test_board_as_it_is_reached() -> None:
     assert (emulated.timer.counts, emulated.memory.ram.length) == ("instructions", 8192)
     assert not Attachment(port="COM3").emulates(load_board("mps2-an386"))
     assert Attachment().emulates(load_board("mps2-an386"))
+
+
+def test_nothing_runs_without_a_port_or_a_tool(monkeypatch: pytest.MonkeyPatch) -> None:
+    nucleo = load_board("nucleo-f446re")
+    monkeypatch.setattr(connect, "list_ports", lambda: [FIRST])
+    with pytest.raises(LinkError, match="port /dev/nosuch: no such port"):
+        connect.check(nucleo, Attachment(port="/dev/nosuch", flash=False))
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(DeviceError, match="cannot be flashed by openocd"):
+        connect.check(nucleo, Attachment(method="openocd"))
+    connect.check(nucleo, Attachment(flash=False))
+    monkeypatch.setattr(connect, "list_ports", lambda: [FIRST, SECOND])
+    with pytest.raises(DeviceError, match="several ports"):
+        connect.check(nucleo)
+
+
+def test_the_probe_beside_the_port_is_flashed(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With two boards plugged in and one of their ports named, its own probe is told to the tool."""
+    tools.require("arm-none-eabi-gcc")
+    (tmp_path / "openocd").write_text("#!/bin/sh\n", encoding="utf-8")
+    (tmp_path / "openocd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(connect, "list_ports", lambda: [FIRST, SECOND])
+    monkeypatch.setattr(os.path, "exists", lambda path: True)
+    wishes = Attachment(port=SECOND.device, method="openocd")
+    lines = connect.describe(bundle, load_board("nucleo-f446re"), wishes)
+    assert "adapter serial {066AFF02}" in lines[1]
+    assert lines[2] == f"# then frames at 115200 baud over port {SECOND.device}"

@@ -153,6 +153,13 @@ def test_copy_to_a_drive(tmp_path: Path) -> None:
         flash(FlashPlan("uf2", tmp_path, (), volume=tmp_path / "gone"))
 
 
+def test_drive_where_no_one_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pico, volume = load_board("pico"), drive(tmp_path / "drive", "RPI-RP2")
+    assert plan_flash(pico, FOLDER, method="uf2", probe=str(volume)).volume == volume
+    with pytest.raises(DeviceError, match="is no drive of pico"):
+        plan_flash(pico, FOLDER, method="uf2", probe=str(tmp_path))
+
+
 def test_uf2_block_by_hand() -> None:
     image = bytes(range(256)) + b"\x01\x02\x03"
     blocks = uf2_blocks(image, 0x10000000, 0xE48BFF56)
