@@ -12,8 +12,10 @@ from edgecodec import cores
 from edgecodec.compile.graph import Layer, Op
 from edgecodec.errors import PlanError
 
-LANE_BITS = 21
-"""Bits of the lower two of the three sums in a 64-bit accumulator (``edc_conv_paired.h``); the third has 22."""
+LANE_BITS = 22
+"""Bits of the lower two of the three sums in a 64-bit accumulator (``edc_conv_paired.h``)."""
+HIGH_LANE_BITS = 64 - 2 * LANE_BITS
+"""Bits of the third, which has the products of the second taps of each pair alone."""
 BLOCK_CHANNELS = 4
 """Output channels that ``edc_conv_paired`` and ``edc_conv_twin`` compute together."""
 TWIN_LANE_BITS = 16
@@ -31,7 +33,6 @@ _TWIN_COLUMNS = 2
 """Columns that ``edc_conv_twin`` takes at a time."""
 _TWIN_LONGEST = 255
 _COLUMN_MULTIPLE = 4
-_PARTS = (1, 2, 4)
 _RECTIFIED_SHIFT_MAX = 22
 """So that zero point and rounding, 2^(39 + shift), stay far below 2^63."""
 _BALANCED_BYTES_PER_MAC = 0.05
@@ -77,6 +78,7 @@ class Kernel(StrEnum):
 
     CONV = "edc_conv"
     CONV_PAIRED = "edc_conv_paired"
+    CONV_WINOGRAD = "edc_conv_winograd"
     CONV_TWIN = "edc_conv_twin"
     DEPTHWISE = "edc_depthwise"
     DEPTHWISE_PAIRED = "edc_depthwise_paired"
@@ -87,7 +89,7 @@ class Kernel(StrEnum):
     @property
     def is_paired(self) -> bool:
         """Whether its weights are pairs of taps."""
-        return self in (Kernel.CONV_PAIRED, Kernel.DEPTHWISE_PAIRED)
+        return self in (Kernel.CONV_PAIRED, Kernel.CONV_WINOGRAD, Kernel.DEPTHWISE_PAIRED)
 
     @property
     def is_folded(self) -> bool:
@@ -97,7 +99,12 @@ class Kernel(StrEnum):
     @property
     def wants_scratch(self) -> bool:
         """Whether it takes working memory as its last argument."""
-        return self in (Kernel.CONV_PAIRED, Kernel.CONV_TWIN, Kernel.CONV_MVE, Kernel.POINTWISE)
+        return self not in (
+            Kernel.CONV,
+            Kernel.DEPTHWISE,
+            Kernel.DEPTHWISE_PAIRED,
+            Kernel.DEPTHWISE_MVE,
+        )
 
     @property
     def is_vector(self) -> bool:
@@ -115,14 +122,15 @@ class Choice:
 
 @dataclass(frozen=True)
 class PairedWeights:
-    """Weights of ``edc_conv_paired``: pairs of taps in one word, ``v + w 2^21``."""
+    """Weights of ``edc_conv_paired`` and its kind: pairs of taps in one word, ``v + w 2^22``."""
 
     words: npt.NDArray[np.int32]
-    """``[out / 4, columns, 4]``, depthwise ``[out, 4]``."""
+    """``[out / 4, columns, 4]``, with three times the columns for ``edc_conv_winograd``; depthwise ``[out, 4]``."""
     tap_pairs: int
     columns: int
-    parts: int
-    """Sums that the columns are divided into, so that no lane overflows."""
+    """Words of samples under the taps; of each of the three products of ``edc_conv_winograd``."""
+    parts: npt.NDArray[np.uint8]
+    """``[out / 4]``: sums that a block's columns are divided into, so that no lane overflows; depthwise ``[1]``."""
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,9 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
         fast, reason, obstacle = Kernel.POINTWISE, "two products an instruction", None
     elif target.long_multiply:
         fast, reason, obstacle = paired, "four products a multiplication", paired_obstacle(layer, accumulator_bound)
+        faster = target.optimize is Optimize.SPEED and winograd_obstacle(layer, accumulator_bound) is None
+        if obstacle is None and faster and _winograd_saves(layer):
+            fast, reason = Kernel.CONV_WINOGRAD, "sixteen products in three multiplications"
     else:
         fast, reason = Kernel.CONV_TWIN, "two products a multiplication, which keeps 32 bits on this core"
         obstacle = twin_obstacle(layer, accumulator_bound)
@@ -178,16 +189,29 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
     if layer.op is Op.DEPTHWISE:
         if layer.depth_multiplier != 1:
             return f"depth multiplier {layer.depth_multiplier} is not 1"
-        if layer.stride not in (1, 2) or layer.stride * _tap_pairs(layer) != BLOCK_CHANNELS:
+        if layer.stride not in (1, 2) or layer.stride * _tap_pairs(layer, Kernel.DEPTHWISE_PAIRED) != BLOCK_CHANNELS:
             return f"kernel {layer.kernel} with stride {layer.stride} does not fill four words"
     elif layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
     if not is_narrow(layer, accumulator_bound):
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
-    taps = (1, 2) if layer.op is Op.CONV else (0,)
-    if _parts(layer) is None:
+    taps, kernel = ((1, 2), Kernel.CONV_PAIRED) if layer.op is Op.CONV else ((0,), Kernel.DEPTHWISE_PAIRED)
+    if _parts(layer, kernel) is None:
         reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=taps).max())
         return f"sums of products may reach {reach}, too much for a lane"
+    return None
+
+
+def winograd_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+    """Why ``edc_conv_winograd`` cannot run a layer exactly, or None."""
+    if layer.op is not Op.CONV:
+        return "a depthwise layer's channels share no samples"
+    if layer.output.channels % BLOCK_CHANNELS:
+        return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
+    if not is_narrow(layer, accumulator_bound):
+        return "a left shift, a large accumulator or a tight activation wants the general rounding"
+    if _parts(layer, Kernel.CONV_WINOGRAD) is None:
+        return "sums of products are too much for two lanes"
     return None
 
 
@@ -286,28 +310,41 @@ def _twin_lengths(block: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8] | None:
     return None if pairs.max() > most else np.array(lengths, np.uint8)
 
 
-def pair_weights(layer: Layer) -> PairedWeights:
-    """Pack the weights of a layer without :func:`paired_obstacle`.
+def pair_weights(layer: Layer, kernel: Kernel) -> PairedWeights:
+    """Pack the weights of a layer without :func:`paired_obstacle` for ``edc_conv_paired`` or another of its kind.
 
     Tap ``t`` belongs to phase ``t % stride``, where the strided convolution is a plain one; taps 2j and 2j + 1
-    of a phase make one word, the second in the low lane. Missing taps are zeros.
+    of a phase make one word, the first in the low lane. Missing taps are zeros. For ``edc_conv_winograd`` a phase's
+    taps in turn are of one filter each, whose words follow those of the sum of both.
     """
-    parts = _parts(layer)
+    parts = _parts(layer, kernel)
     if parts is None:
-        raise PlanError(f"{layer.op} '{layer.name}': {paired_obstacle(layer, 0)}")
-    first, second = _columns(layer, parts)
-    words = (second + (first << LANE_BITS)).astype(np.int32)
-    out, columns = words.shape
+        raise PlanError(f"{layer.op} '{layer.name}': sums of products are too much for a lane of {kernel}")
+    pairs = _columns(layer, kernel, int(parts.max()))
+    filters = pairs[:, 0] + (pairs[:, 1] << LANE_BITS)
+    if kernel is Kernel.CONV_WINOGRAD:
+        filters = np.concatenate([filters.sum(axis=0, keepdims=True), filters])
+    products, _, columns = filters.shape
+    words = filters[0]
     if layer.op is Op.CONV:
-        words = words.reshape(out // BLOCK_CHANNELS, BLOCK_CHANNELS, columns).transpose(0, 2, 1)
-    return PairedWeights(np.ascontiguousarray(words), _tap_pairs(layer), columns, parts)
+        blocks = filters.reshape(products, -1, BLOCK_CHANNELS, columns).transpose(1, 0, 3, 2)
+        words = np.stack([_part_by_part(block, count) for block, count in zip(blocks, parts.tolist(), strict=True)])
+    return PairedWeights(np.ascontiguousarray(words.astype(np.int32)), _tap_pairs(layer, kernel), columns, parts)
+
+
+def _part_by_part(block: npt.NDArray[np.int64], parts: int) -> npt.NDArray[np.int64]:
+    """Words ``[products, columns, 4]`` in the order in which they are used, ``[products columns, 4]``."""
+    products, columns, channels = block.shape
+    return block.reshape(products, parts, columns // parts, channels).swapaxes(0, 1).reshape(-1, channels)
 
 
 def table_bytes(layer: Layer, kernel: Kernel) -> int:
     """Flash of a layer's constants: weights, and the requantisation of each output channel."""
     channels = layer.output.channels
     if kernel.is_paired:
-        return int(pair_weights(layer).words.nbytes) + 16 * channels
+        paired = pair_weights(layer, kernel)
+        parts = paired.parts.nbytes if layer.op is Op.CONV else 0
+        return int(paired.words.nbytes) + parts + 16 * channels
     if kernel.is_vector:
         return int(mve_weights(layer).nbytes) + 12 * channels
     if kernel is Kernel.POINTWISE:
@@ -319,38 +356,58 @@ def table_bytes(layer: Layer, kernel: Kernel) -> int:
     return int(layer.weights.nbytes) + 9 * channels
 
 
-def _columns(layer: Layer, parts: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """The first and the second tap of each column, ``[out, columns]``."""
+def _columns(layer: Layer, kernel: Kernel, parts: int) -> npt.NDArray[np.int64]:
+    """The first and the second tap of each column of each filter, ``[filters, 2, out, columns]``."""
     # A depthwise layer is [kernel, out], so one input channel for each output channel.
     weights = layer.weights if layer.op is Op.CONV else layer.weights.T[:, :, None]
-    out, kernel, channels = weights.shape
-    pairs = _tap_pairs(layer)
-    padded = np.zeros((out, pairs * 2 * layer.stride, channels), np.int64)
-    padded[:, :kernel] = weights
-    taps = padded.reshape(out, pairs, 2, layer.stride, channels)
+    out, length, channels = weights.shape
+    filters, pairs = _filters(kernel), _tap_pairs(layer, kernel)
+    padded = np.zeros((out, pairs * 2 * filters * layer.stride, channels), np.int64)
+    padded[:, :length] = weights
+    taps = padded.reshape(out, pairs, 2, filters, layer.stride, channels).transpose(3, 2, 0, 1, 4, 5)
     used = pairs * layer.stride * channels
     rest = -used % (_COLUMN_MULTIPLE * parts)
-    first, second = (np.pad(taps[:, :, tap].reshape(out, used), ((0, 0), (0, rest))) for tap in (0, 1))
-    return first, second
+    return np.pad(taps.reshape(filters, 2, out, used), ((0, 0), (0, 0), (0, 0), (0, rest)))
 
 
-def _parts(layer: Layer) -> int | None:
-    """The fewest parts in which no lane overflows, or None.
+_PARTS = {Kernel.CONV_PAIRED: (1, 2, 4), Kernel.CONV_WINOGRAD: (1, 2), Kernel.DEPTHWISE_PAIRED: (1,)}
+"""Parts that the kernels know."""
+
+
+def _parts(layer: Layer, kernel: Kernel) -> npt.NDArray[np.uint8] | None:
+    """For each block of channels the fewest parts in which no lane overflows, or None.
 
     A lane is at most 128 times the sum of the absolute weights that go into it. The middle lane has all of
-    them; the low and the high lane have those of one tap of each pair, and no fewer bits.
+    them, the low lane no more; the high lane has those of the second tap of each pair.
     """
-    for parts in (1,) if layer.op is Op.DEPTHWISE else _PARTS:
-        first, second = _columns(layer, parts)
-        sums = (np.abs(first) + np.abs(second)).reshape(len(first), parts, -1).sum(axis=2)
-        if 128 * int(sums.max()) < 1 << (LANE_BITS - 1):
-            return parts
-    return None
+    found = np.zeros(layer.output.channels // BLOCK_CHANNELS if layer.op is Op.CONV else 1, np.uint8)
+    for parts in _PARTS[kernel]:
+        columns = np.abs(_columns(layer, kernel, parts)).sum(axis=0)
+        second, both = (
+            128 * lane.reshape(len(found), -1, parts, lane.shape[1] // parts).sum(axis=3).max(axis=(1, 2))
+            for lane in (columns[1], columns.sum(axis=0))
+        )
+        fits = (both < 1 << (LANE_BITS - 1)) & (second < 1 << (HIGH_LANE_BITS - 1))
+        found[(found == 0) & fits] = parts
+    return found if found.all() else None
 
 
-def _tap_pairs(layer: Layer) -> int:
-    """Pairs of taps of each of a layer's ``stride`` phases."""
-    return -(-layer.kernel // (2 * layer.stride))
+def _filters(kernel: Kernel) -> int:
+    """Filters that a phase's taps are divided into."""
+    return 2 if kernel is Kernel.CONV_WINOGRAD else 1
+
+
+def _tap_pairs(layer: Layer, kernel: Kernel) -> int:
+    """Pairs of taps of each filter of each of a layer's ``stride`` phases."""
+    return -(-layer.kernel // (2 * _filters(kernel) * layer.stride))
+
+
+def _winograd_saves(layer: Layer) -> bool:
+    """Whether ``edc_conv_winograd`` takes fewer multiplications than ``edc_conv_paired`` would."""
+    pairs = layer.output.width // 2 + 1
+    quads = -(-(layer.output.width + 2) // 4)
+    columns = {kernel: pair_weights(layer, kernel).columns for kernel in (Kernel.CONV_PAIRED, Kernel.CONV_WINOGRAD)}
+    return 3 * quads * columns[Kernel.CONV_WINOGRAD] < pairs * columns[Kernel.CONV_PAIRED]
 
 
 def twin_bias(folded_bias: npt.NDArray[np.int32], twin: TwinWeights) -> npt.NDArray[np.int32]:
@@ -381,7 +438,11 @@ def fold_channels(layer: Layer, kernel: Kernel, folded_bias: npt.NDArray[np.int3
     offset; where ``h < 0`` that result is at most the zero point, and wrong only where it should be less, which a
     zero point of -128 hides.
     """
-    start = _POINTWISE_START if kernel is Kernel.POINTWISE else pair_weights(layer).parts << (LANE_BITS - 1)
+    if kernel is Kernel.POINTWISE:
+        start = np.full(layer.output.channels, _POINTWISE_START)
+    else:
+        parts = pair_weights(layer, kernel).parts.astype(np.int64)
+        start = np.repeat(parts << (LANE_BITS - 1), layer.output.channels // len(parts))
     multiplier = 2 * layer.multiplier.astype(np.int64)
     shift = np.where(multiplier == 0, 1, -layer.shift.astype(np.int64))
     offset = (folded_bias.astype(np.int64) - start) * multiplier + (1 << 31)
@@ -401,6 +462,8 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     channels = layer.output.channels
     if kernel is Kernel.POINTWISE:
         return 4 * layer.input.channels + channels
-    if kernel is not Kernel.CONV_PAIRED:
+    if not kernel.is_paired or not kernel.wants_scratch:
         return 0
-    return 4 * pair_weights(layer).columns + 4 * channels + channels
+    columns = pair_weights(layer, kernel).columns
+    filters = _filters(kernel)
+    return 4 * (2 * filters - 1) * columns + 4 * filters * channels + channels

@@ -51,7 +51,12 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
         # Pair after pair: the samples are in the window before the outputs up to the pair's even one are written.
         pair = np.arange(layer.output.width // 2 + 1)
         written = np.minimum(2 * pair + 1, layer.output.width)
-        first_read = 2 * (pair + pair_weights(layer).tap_pairs) * layer.stride - layer.pad_left
+        first_read = 2 * (pair + pair_weights(layer, kernel).tap_pairs) * layer.stride - layer.pad_left
+    elif kernel is Kernel.CONV_WINOGRAD:
+        # Two pairs together; the first sample of the next is looked at before, and read again.
+        quad = np.arange((layer.output.width + 5) // 4)
+        written = np.minimum(4 * quad + 2, layer.output.width)
+        first_read = 4 * (quad + pair_weights(layer, kernel).tap_pairs) * layer.stride - layer.pad_left
     else:
         return whole
     reads = first_read < layer.input.width

@@ -114,7 +114,7 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
 
 def _layer(index: int, step: Step) -> dict[str, Any]:
     layer = step.layer
-    paired = pair_weights(layer) if step.kernel.is_paired else None
+    paired = pair_weights(layer, step.kernel) if step.kernel.is_paired else None
     twin = twin_weights(layer) if step.kernel is Kernel.CONV_TWIN else None
     folded = fold_channels(layer, step.kernel, step.folded_bias) if step.kernel.is_folded else None
     if paired is not None and folded is not None:
@@ -141,6 +141,8 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
 
 def _header(kernel: Kernel) -> str:
     """The header that declares a kernel; depthwise ones are declared beside the others."""
+    if kernel.is_paired:
+        return "edc_conv_paired.h"
     return f"{kernel.replace('depthwise', 'conv')}.h"
 
 
@@ -158,7 +160,10 @@ def _layer_tables(index: int, step: Step) -> list[Table]:
 def _paired_tables(index: int, step: Step, paired: PairedWeights, folded: FoldedChannels) -> list[Table]:
     order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
     shape = f"{order} {list(paired.words.shape)}, pairs of taps"
-    return [_table("int32_t", f"edc_layer{index}_weights", paired.words, shape), _folded_table(index, folded)]
+    tables = [_table("int32_t", f"edc_layer{index}_weights", paired.words, shape), _folded_table(index, folded)]
+    if step.layer.op is Op.CONV:
+        tables.append(_table("uint8_t", f"edc_layer{index}_parts", paired.parts, "[out / 4]: sums of each block"))
+    return tables
 
 
 def _pointwise_tables(index: int, step: Step, folded: FoldedChannels) -> list[Table]:

@@ -41,9 +41,9 @@ typedef struct {
 } edc_conv_layer;
 typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_folded_channel;
 typedef struct {
-  const int32_t *weights; const edc_folded_channel *channels;
+  const int32_t *weights; const uint8_t *parts; const edc_folded_channel *channels;
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
-  uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns; uint16_t parts;
+  uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns;
   int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified;
   ...;
 } edc_paired_layer;
@@ -74,6 +74,7 @@ typedef struct {
 } edc_pointwise_layer;
 void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
@@ -202,18 +203,24 @@ def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = Non
     return _in_arena(layer, source, lead, lambda x, y: function(struct, x, y))
 
 
-def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_conv_paired`` or ``edc_depthwise_paired``, with guard words around the scratch memory."""
+def run_paired(
+    layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None, *, winograd: bool = False
+) -> npt.NDArray[np.int8]:
+    """``edc_conv_paired``, ``edc_conv_winograd`` or ``edc_depthwise_paired``, guard words behind the scratch memory."""
     module = _module()
     ffi = module.ffi
-    paired = pair_weights(layer)
     kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
+    if winograd:
+        kernel = Kernel.CONV_WINOGRAD
+    paired = pair_weights(layer, kernel)
     folded = fold_channels(layer, kernel, fold_bias(layer)[0])
-    weights, constants = ffi.from_buffer("int32_t[]", paired.words), _folded_channels(folded)
+    weights, parts = ffi.from_buffer("int32_t[]", paired.words), ffi.from_buffer("uint8_t[]", paired.parts)
+    constants = _folded_channels(folded)
     struct = ffi.new(
         "edc_paired_layer *",
         {
             "weights": weights,
+            "parts": parts,
             "channels": constants,
             "rectified": folded.rectified,
             "in_width": layer.input.width,
@@ -224,7 +231,6 @@ def run_paired(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = No
             "pad_left": layer.pad_left,
             "tap_pairs": paired.tap_pairs,
             "columns": paired.columns,
-            "parts": paired.parts,
             "in_zero_point": layer.input.zero_point,
             "out_zero_point": layer.output.zero_point,
         },

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +58,8 @@ def test_lead_is_enough_and_no_more(kernel: int, stride: int, channels: int, out
     layer = layer_of(CONV, kernel, stride, channels, out)
     check(layer, Kernel.CONV, c_kernels.run_plain)
     check(layer, Kernel.CONV_PAIRED, c_kernels.run_paired)
+    smaller = replace(layer, weights=layer.weights // 4)
+    check(smaller, Kernel.CONV_WINOGRAD, partial(c_kernels.run_paired, winograd=True))
     if kernel == 1:
         check(layer, Kernel.POINTWISE, c_kernels.run_pointwise)
     depthwise = layer_of(DEPTHWISE, kernel, stride, channels, 0)

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.graph import Graph, Layer
+from edgecodec.compile.graph import Graph, Layer, Op
 from edgecodec.compile.kernels import (
     Kernel,
     Optimize,
@@ -18,6 +18,7 @@ from edgecodec.compile.kernels import (
     is_narrow,
     pair_weights,
     paired_obstacle,
+    winograd_obstacle,
 )
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.tflite_reader import read_graph
@@ -43,10 +44,13 @@ def _inputs(layer: Layer, seed: int) -> npt.NDArray[np.int8]:
     return source
 
 
-def _assert_exact(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    assert paired_obstacle(layer, fold_bias(layer)[1]) is None
+def _assert_exact(
+    layer: Layer, source: npt.NDArray[np.int8], winograd: tuple[bool, ...] = (False, True)
+) -> npt.NDArray[np.int8]:
+    assert False not in winograd or paired_obstacle(layer, fold_bias(layer)[1]) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
-    np.testing.assert_array_equal(c_kernels.run_paired(layer, source), expected)
+    for each in winograd if layer.op is Op.CONV else (False,):
+        np.testing.assert_array_equal(c_kernels.run_paired(layer, source, winograd=each), expected, f"winograd {each}")
     np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected)
     return expected
 
@@ -71,56 +75,91 @@ def test_conv(kernel: int, stride: int, padding: str) -> None:
             _assert_exact(layer, _inputs(layer, width))
 
 
-def _at_the_limit(sign: int, parts: int = 1, over: int = 0) -> Layer:
-    """Absolute weights that add up to 2^13 - 1 in each part, the most that is proven, and ``over`` in the first."""
-    columns, lane = 68, (1 << 13) - 1  # 68 columns of two taps, of which 65 are used
-    part = np.zeros(2 * columns, np.int64)
-    part[: lane // 127] = 127
-    part[lane // 127] = lane % 127
-    flat = np.tile(part, parts)
-    flat[lane // 127 + 1] += over
-    flat[1::2] *= -1
-    # One phase, one pair of taps: column c holds taps 0 and 1 of input channel c.
-    weights = np.broadcast_to(sign * flat.reshape(-1, 2).T, (4, 2, parts * columns)).astype(np.int8)
-    layer = _layer(LayerSpec(CONV, 4, 2, 1), 9, parts * columns, 0)
+FIRST, SECOND = (1 << 14) - (1 << 12), (1 << 12) - 1
+"""Absolute weights of the first and of the second taps of the pairs that fill the middle and the high lane."""
+
+
+def _at_the_limit(
+    sign: int, parts: int = 1, *, more_first: int = 0, more_second: int = 0, winograd: bool = False
+) -> Layer:
+    """As much as is proven in each part, and some more in the first."""
+    columns = 100
+    taps = np.zeros((4 if winograd else 2, parts, columns), np.int64)
+    for total, tap in ((FIRST, 0), (SECOND, 1)):
+        full = total // 127
+        part = np.array([127] * full + [total % 127] + [0] * (columns - full - 1))
+        if winograd:
+            # Taps 0 and 2 are one filter's pair, 1 and 3 the other's.
+            taps[2 * tap, :, 0::2], taps[2 * tap + 1, :, 1::2] = part[0::2], part[1::2]
+        else:
+            taps[tap] = part
+    taps[0, 0, -2] += more_first
+    taps[-2 if winograd else -1, 0, -2] += more_second
+    taps[:, :, 1::3] *= -1
+    weights = np.broadcast_to(sign * taps.reshape(len(taps), -1), (4, len(taps), parts * columns)).astype(np.int8)
+    layer = _layer(LayerSpec(CONV, 4, len(taps), 1), 9, parts * columns, 0)
     return replace(layer, weights=weights, bias=np.zeros(4, np.int32), shift=np.full(4, -20, np.int32))
 
 
-@pytest.mark.parametrize("parts", [1, 2, 4])
+def _worst(layer: Layer) -> npt.NDArray[np.int8]:
+    """Samples that drive every product of some position to the same side, and all to the other, for all positions."""
+    worst = np.tile(np.where(layer.weights[0] < 0, 127, -128), (5, 1))
+    shifted = [worst[shift : shift + layer.input.width] for shift in range(layer.kernel)]
+    return np.array([*shifted, *(-1 - rows for rows in shifted)], np.int8)
+
+
+@pytest.mark.parametrize(("winograd", "parts"), [(False, 1), (False, 2), (False, 4), (True, 1), (True, 2)])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_lanes_at_the_proven_limit(sign: int, parts: int) -> None:
+def test_lanes_at_the_proven_limit(sign: int, winograd: bool, parts: int) -> None:
     require("cc", "Python.h")
-    layer = _at_the_limit(sign, parts)
-    assert pair_weights(layer).parts == parts
-    # The samples that drive every product of a position to the same side, and all to the other.
-    worst = np.where(layer.weights[0] < 0, 127, -128).astype(np.int8)
-    source = np.stack([np.tile(worst, (5, 1))[:9], np.tile(-1 - worst, (5, 1))[:9], np.tile(worst, (5, 1))[1:10]])
-    outputs = _assert_exact(layer, np.ascontiguousarray(source))
+    layer = _at_the_limit(sign, parts, winograd=winograd)
+    assert pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts.tolist() == [parts]
+    outputs = _assert_exact(layer, _worst(layer), (winograd,))
     assert len(np.unique(outputs)) > 1
 
 
-def test_one_more_takes_another_part() -> None:
+@pytest.mark.parametrize("winograd", [False, True])
+@pytest.mark.parametrize("more", [{"more_first": 1}, {"more_second": 1}])
+def test_one_more_takes_another_part(more: dict[str, int], winograd: bool) -> None:
     require("cc", "Python.h")
-    layer = _at_the_limit(1, over=1)
-    assert pair_weights(layer).parts > 1
-    worst = np.where(layer.weights[0] < 0, 127, -128).astype(np.int8)
-    _assert_exact(layer, np.ascontiguousarray(np.tile(worst, (1, 5, 1))[:, :9]))
+    layer = _at_the_limit(1, **more, winograd=winograd)
+    assert pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts.tolist() == [2]
+    _assert_exact(layer, _worst(layer), (winograd,))
+
+
+@pytest.mark.parametrize("zero_point", [-128, 0])
+@pytest.mark.parametrize("winograd", [False, True])
+def test_blocks_of_different_parts(winograd: bool, zero_point: int) -> None:
+    require("cc", "Python.h")
+    large = _at_the_limit(1, 2 if winograd else 4, winograd=winograd)
+    layer = _layer(LayerSpec(CONV, 12, large.kernel, 1, zero_point=zero_point), 9, large.input.channels, 0)
+    weights = np.concatenate([large.weights // 32, large.weights, large.weights // 2]).astype(np.int8)
+    layer = replace(layer, weights=weights, bias=np.zeros(12, np.int32), shift=np.full(12, -20, np.int32))
+    parts = pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts
+    assert parts.tolist() == ([1, 2, 1] if winograd else [1, 4, 2])
+    _assert_exact(layer, _worst(large), (winograd,))
 
 
 def test_obstacles_are_named() -> None:
-    layer = _at_the_limit(1, parts=4, over=1)
-    assert "may reach 4193920, too much" in str(paired_obstacle(layer, fold_bias(layer)[1]))
-    with pytest.raises(PlanError, match="too much for a lane"):
-        pair_weights(layer)
+    layer = _at_the_limit(1, parts=4, more_first=1)
+    # (4 (2^14 - 1) + 1) 128
+    assert "may reach 8388224, too much" in str(paired_obstacle(layer, fold_bias(layer)[1]))
+    with pytest.raises(PlanError, match="too much for a lane of edc_conv_paired"):
+        pair_weights(layer, Kernel.CONV_PAIRED)
+    assert "two lanes" in str(winograd_obstacle(layer, fold_bias(layer)[1]))
     good = _at_the_limit(1)
     bound = fold_bias(good)[1]
     assert paired_obstacle(good, bound) is None
+    assert winograd_obstacle(good, bound) is None
     assert "rounding" in str(paired_obstacle(good, 1 << 30))
+    assert "rounding" in str(winograd_obstacle(good, 1 << 30))
     assert "rounding" in str(paired_obstacle(replace(good, shift=np.zeros(4, np.int32)), bound))
     assert "rounding" in str(paired_obstacle(replace(good, activation_max=100), bound))
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
     assert "multiple of 4" in str(paired_obstacle(odd, fold_bias(odd)[1]))
+    assert "multiple of 4" in str(winograd_obstacle(odd, fold_bias(odd)[1]))
     wide = _layer(LayerSpec(DEPTHWISE, 0, 3, 1), 9, 2, 0)
+    assert "share no samples" in str(winograd_obstacle(wide, fold_bias(wide)[1]))
     assert "four words" in str(paired_obstacle(wide, fold_bias(wide)[1]))
     double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 2, 0)
     assert "depth multiplier 2" in str(paired_obstacle(double, fold_bias(double)[1]))
@@ -137,21 +176,42 @@ def test_choice_follows_the_target() -> None:
     assert kernel(optimize=Optimize.FLASH) is Kernel.CONV
     assert kernel(long_multiply=False) is Kernel.CONV_TWIN
     assert kernel(long_multiply=False, optimize=Optimize.FLASH) is Kernel.CONV
-    # 4 channels of 2 x 68 weights: 4 x 4 x 68 bytes of words for 544, and 12 more for the channels.
-    assert kernel(optimize=Optimize.BALANCED) is Kernel.CONV  # 556 bytes for 4,896 multiplications
+    # 4 channels of 2 x 100 weights: 4 x 4 x 100 bytes of words for 800, and 29 more for channels and parts.
+    assert kernel(optimize=Optimize.BALANCED) is Kernel.CONV  # 829 bytes for 7,200 multiplications
     longer = replace(layer, output=replace(layer.output, width=200))
     assert kernel(longer, optimize=Optimize.BALANCED) is Kernel.CONV_PAIRED
+    # Four taps are two pairs of one filter or one of two; seven by twos are two of each phase or one.
+    for taps, stride, channels, expected in (
+        (4, 1, 8, Kernel.CONV_WINOGRAD),
+        (7, 2, 8, Kernel.CONV_WINOGRAD),
+        (2, 1, 8, Kernel.CONV_PAIRED),
+        (5, 1, 8, Kernel.CONV_PAIRED),
+        (7, 2, 1, Kernel.CONV_PAIRED),
+    ):
+        found = _layer(LayerSpec(CONV, 8, taps, stride), 80, channels, 0)
+        assert kernel(found) is expected, (taps, stride, channels)
+        assert kernel(found, optimize=Optimize.BALANCED) is not Kernel.CONV_WINOGRAD
 
 
 def test_pairs_by_hand() -> None:
     layer = _layer(LayerSpec(CONV, 4, 3, 2), 9, 1, 0)
     weights = np.arange(1, 13, dtype=np.int8).reshape(4, 3, 1)
-    paired = pair_weights(replace(layer, weights=weights))
+    paired = pair_weights(replace(layer, weights=weights), Kernel.CONV_PAIRED)
     # Phase 0 has taps 0 and 2, phase 1 tap 1 and none; two more columns of zeros make four.
-    lane = 1 << 21
+    lane = 1 << 22
     assert (paired.tap_pairs, paired.columns) == (1, 4)
-    assert paired.words[0, :, 0].tolist() == [3 + 1 * lane, 2 * lane, 0, 0]
-    assert paired.words[0, :, 3].tolist() == [12 + 10 * lane, 11 * lane, 0, 0]
+    assert paired.words[0, :, 0].tolist() == [1 + 3 * lane, 2, 0, 0]
+    assert paired.words[0, :, 3].tolist() == [10 + 12 * lane, 11, 0, 0]
+
+
+def test_words_of_two_filters_by_hand() -> None:
+    layer = _layer(LayerSpec(CONV, 4, 3, 1), 9, 1, 0)
+    weights = np.arange(1, 13, dtype=np.int8).reshape(4, 3, 1)
+    paired = pair_weights(replace(layer, weights=weights), Kernel.CONV_WINOGRAD)
+    # One filter has taps 0 and 2, the other tap 1 and none; each product has four columns.
+    lane = 1 << 22
+    assert (paired.tap_pairs, paired.columns) == (1, 4)
+    assert paired.words[0, :, 0].tolist() == [3 + 3 * lane, 0, 0, 0, 1 + 3 * lane, 0, 0, 0, 2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("op", [CONV, DEPTHWISE])
@@ -212,10 +272,10 @@ def test_constants_of_a_channel_by_hand() -> None:
     )
     folded_bias = np.full(4, bias, np.int32)
     found = fold_channels(layer, Kernel.CONV_PAIRED, folded_bias)
-    first = (bias - (1 << 20)) * 2 * multiplier + (1 << 31)
+    first = (bias - (1 << 21)) * 2 * multiplier + (1 << 31)
     assert (found.offset[0], found.multiplier[0], found.down[0]) == (first + (1 << 35) - (128 << 36), 2 * multiplier, 4)
     signed = replace(layer, output=replace(layer.output, zero_point=-127))
     found = fold_channels(signed, Kernel.CONV_PAIRED, folded_bias)
     assert (found.offset[0], found.multiplier[0], found.down[0]) == (first, 2 * multiplier, 3)
     found = fold_channels(signed, Kernel.POINTWISE, folded_bias)
-    assert found.offset[0] == first + ((1 << 20) - (1 << 24)) * 2 * multiplier
+    assert found.offset[0] == first + ((1 << 21) - (1 << 24)) * 2 * multiplier

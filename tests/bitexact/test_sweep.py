@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from edgecodec.compile.graph import Graph, Op
-from edgecodec.compile.kernels import paired_obstacle
+from edgecodec.compile.kernels import paired_obstacle, winograd_obstacle
 from edgecodec.compile.plan import fold_bias
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
 from edgecodec.host.reference import ReferenceExecutor, run_every_layer
@@ -44,6 +44,9 @@ def _assert_every_executor_agrees(data: bytes, graph: Graph, seed: int) -> npt.N
         np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected, f"plain kernel {where}")
         if paired_obstacle(layer, fold_bias(layer)[1]) is None:
             np.testing.assert_array_equal(c_kernels.run_paired(layer, source), expected, f"paired kernel {where}")
+        if winograd_obstacle(layer, fold_bias(layer)[1]) is None:
+            found = c_kernels.run_paired(layer, source, winograd=True)
+            np.testing.assert_array_equal(found, expected, f"Winograd's kernel {where}")
     np.testing.assert_array_equal(tflm_encoder(data, graph).run(quantized), reference[-1], "TFLM and reference differ")
     np.testing.assert_array_equal(
         tflite_reference_encoder(data, graph).run(quantized), reference[-1], "TFLite BUILTIN_REF and reference differ"

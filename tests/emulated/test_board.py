@@ -262,8 +262,8 @@ def test_stack_has_room(bundle: Bundle, name: str) -> None:
 
 CORE_KERNELS = {
     "microbit": {"edc_conv_twin"},
-    "mps2-an385": {"edc_conv_paired", "edc_depthwise_paired"},
-    "mps2-an386": {"edc_conv_paired", "edc_depthwise_paired", "edc_pointwise"},
+    "mps2-an385": {"edc_conv_paired", "edc_conv_winograd", "edc_depthwise_paired"},
+    "mps2-an386": {"edc_conv_paired", "edc_conv_winograd", "edc_depthwise_paired", "edc_pointwise"},
     "mps3-an547": {"edc_conv_mve", "edc_depthwise_mve"},
 }
 

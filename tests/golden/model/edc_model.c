@@ -32,6 +32,7 @@ static const edc_normalizer normalizer = {
  * edc_conv_paired: four products a multiplication */
 static const edc_paired_layer layer0 = {
     .weights = edc_layer0_weights,
+    .parts = edc_layer0_parts,
     .channels = edc_layer0_channels,
     .in_width = 64,
     .in_channels = 1,
@@ -41,16 +42,16 @@ static const edc_paired_layer layer0 = {
     .pad_left = 2,
     .tap_pairs = 2,
     .columns = 4,
-    .parts = 1,
     .in_zero_point = -3,
     .out_zero_point = -128,
     .rectified = 1,
 };
 
 /* CONV_2D encoder/conv_1, SAME padding, RELU; |accumulator| <= 603536
- * edc_conv_paired: four products a multiplication */
+ * edc_conv_winograd: sixteen products in three multiplications */
 static const edc_paired_layer layer1 = {
     .weights = edc_layer1_weights,
+    .parts = edc_layer1_parts,
     .channels = edc_layer1_channels,
     .in_width = 32,
     .in_channels = 8,
@@ -58,9 +59,8 @@ static const edc_paired_layer layer1 = {
     .out_channels = 12,
     .stride = 2,
     .pad_left = 2,
-    .tap_pairs = 2,
-    .columns = 32,
-    .parts = 1,
+    .tap_pairs = 1,
+    .columns = 16,
     .in_zero_point = -128,
     .out_zero_point = -128,
     .rectified = 1,
@@ -79,7 +79,6 @@ static const edc_paired_layer layer2 = {
     .pad_left = 2,
     .tap_pairs = 2,
     .columns = 4,
-    .parts = 1,
     .in_zero_point = -128,
     .out_zero_point = -128,
     .rectified = 1,
@@ -156,7 +155,7 @@ void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame
 void edc_model_infer(edc_model_state *state) {
   int8_t *const arena = state->arena;
   edc_conv_paired(&layer0, arena + 224, arena + 32, state->scratch);
-  edc_conv_paired(&layer1, arena + 32, arena + 0, state->scratch);
+  edc_conv_winograd(&layer1, arena + 32, arena + 0, state->scratch);
   edc_depthwise_paired(&layer2, arena + 0, arena + 192);
   edc_conv(&layer3, arena + 192, arena + 180);
   edc_conv(&layer4, arena + 180, arena + 0);
@@ -169,7 +168,7 @@ void edc_model_layer(edc_model_state *state, uint32_t layer) {
     edc_conv_paired(&layer0, arena + 224, arena + 32, state->scratch);
     break;
   case 1:
-    edc_conv_paired(&layer1, arena + 32, arena + 0, state->scratch);
+    edc_conv_winograd(&layer1, arena + 32, arena + 0, state->scratch);
     break;
   case 2:
     edc_depthwise_paired(&layer2, arena + 0, arena + 192);

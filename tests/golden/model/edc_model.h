@@ -19,7 +19,7 @@
 #define EDC_MODEL_INDEX_COUNT 16     /* P L, indices of a frame */
 #define EDC_MODEL_LAYERS 5           /* of the encoder */
 #define EDC_MODEL_ARENA_BYTES 288
-#define EDC_MODEL_STATE_BYTES 488   /* all RAM the codec needs beside its stack */
+#define EDC_MODEL_STATE_BYTES 600   /* all RAM the codec needs beside its stack */
 
 /* SHA-256 of the bundle's manifest. */
 extern const uint8_t edc_model_digest[32];
@@ -27,7 +27,7 @@ extern const uint8_t edc_model_digest[32];
 /* Working memory, owned by the caller; holds nothing between frames. */
 typedef struct {
   _Alignas(4) int8_t arena[EDC_MODEL_ARENA_BYTES];
-  int32_t scratch[47];
+  int32_t scratch[75];
   int16_t residual[EDC_MODEL_LATENT_CHANNELS];
 } edc_model_state;
 
