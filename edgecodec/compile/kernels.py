@@ -35,7 +35,7 @@ _TWIN_LONGEST = 255
 _COLUMN_MULTIPLE = 4
 _RECTIFIED_SHIFT_MAX = 22
 """So that zero point and rounding, 2^(39 + shift), stay far below 2^63."""
-_BALANCED_BYTES_PER_MAC = 0.05
+_BALANCED_BYTES_PER_MAC = 0.06
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
 
 
