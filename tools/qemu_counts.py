@@ -72,11 +72,11 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed
 
 
 def read_functions(elf: Path) -> list[tuple[int, str]]:
-    """Start and name of each function, by address."""
+    """Start and name of each function, by address; what the compiler adds to a copy's name (``.isra.0``) left out."""
     with elf.open("rb") as file:
         table = ELFFile(file).get_section_by_name(".symtab")
         symbols = [symbol for symbol in table.iter_symbols() if symbol["st_info"]["type"] == "STT_FUNC"]
-    return sorted((symbol["st_value"] & ~1, symbol.name) for symbol in symbols)
+    return sorted((symbol["st_value"] & ~1, symbol.name.partition(".")[0]) for symbol in symbols)
 
 
 def read_blocks(path: Path, functions: list[tuple[int, str]]) -> list[Counter[str]]:

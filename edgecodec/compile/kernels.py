@@ -24,6 +24,10 @@ MVE_BYTES = 16
 """Bytes of a vector of ``edc_conv_mve.h``."""
 MVE_POSITIONS = 3
 """Positions that ``edc_conv_mve`` computes together."""
+MVE_TAPS = 8
+"""Taps of ``edc_depthwise_mve``, at most."""
+_MVE_LONGEST = 65535
+"""Samples whose places fit 16 bits."""
 POINTWISE_POSITIONS = 2
 """Positions that ``edc_pointwise`` computes together."""
 _POINTWISE_CHANNELS = 4
@@ -99,12 +103,7 @@ class Kernel(StrEnum):
     @property
     def wants_scratch(self) -> bool:
         """Whether it takes working memory as its last argument."""
-        return self not in (
-            Kernel.CONV,
-            Kernel.DEPTHWISE,
-            Kernel.DEPTHWISE_PAIRED,
-            Kernel.DEPTHWISE_MVE,
-        )
+        return self not in (Kernel.CONV, Kernel.DEPTHWISE, Kernel.DEPTHWISE_PAIRED)
 
     @property
     def is_vector(self) -> bool:
@@ -157,7 +156,7 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
     if target.vectors and mve_obstacle(layer, accumulator_bound) is None:
         # Hardly larger than the plain kernel's tables, so for every wish.
         kernel = Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE
-        return Choice(kernel, "sixteen products an instruction" if layer.op is Op.CONV else "four channels at a time")
+        return Choice(kernel, "sixteen products an instruction" if layer.op is Op.CONV else "all taps an instruction")
     if target.optimize is Optimize.FLASH:
         return Choice(plain, "least flash")
     if target.simd and pointwise_obstacle(layer, accumulator_bound) is None:
@@ -242,22 +241,26 @@ def mve_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
     if layer.op is Op.DEPTHWISE and layer.depth_multiplier != 1:
         return f"depth multiplier {layer.depth_multiplier} is not 1"
+    if layer.op is Op.DEPTHWISE and layer.kernel > MVE_TAPS:
+        return f"{layer.kernel} taps are more than {MVE_TAPS}"
+    if mve_row(layer) > _MVE_LONGEST:
+        return f"{mve_row(layer):,} samples under the taps are more than {_MVE_LONGEST:,}"
     if not is_narrow(layer, accumulator_bound):
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     return None
 
 
-def mve_weights(layer: Layer) -> npt.NDArray[np.int8]:
-    """Weights as ``edc_conv_mve`` wants them, ``[out / 2, row / 16, 2, 16]``; depthwise ``[kernel, out]`` as they are.
+def mve_row(layer: Layer) -> int:
+    """Samples under the taps of a position, for ``edc_conv_mve`` rounded up to whole vectors."""
+    samples = layer.kernel * layer.input.channels
+    return samples if layer.op is Op.DEPTHWISE else samples + -samples % MVE_BYTES
 
-    A row is all taps of a channel, with zeros up to a multiple of 16.
-    """
-    if layer.op is Op.DEPTHWISE:
-        return layer.weights
-    rows = layer.weights.reshape(layer.output.channels, -1)
-    padded = np.pad(rows, ((0, 0), (0, -rows.shape[1] % MVE_BYTES)))
-    blocks = padded.reshape(len(rows) // 2, 2, -1, MVE_BYTES).transpose(0, 2, 1, 3)
-    return np.ascontiguousarray(blocks)
+
+def mve_weights(layer: Layer) -> npt.NDArray[np.int8]:
+    """Weights as ``edc_conv_mve`` wants them, ``[out, row]``, or ``edc_depthwise_mve``, ``[out, 8]``: zeros behind."""
+    rows = layer.weights.T if layer.op is Op.DEPTHWISE else layer.weights.reshape(layer.output.channels, -1)
+    size = MVE_TAPS if layer.op is Op.DEPTHWISE else mve_row(layer)
+    return np.pad(rows, ((0, 0), (0, size - rows.shape[1])))
 
 
 def twin_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
@@ -456,9 +459,8 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     """Working memory of a kernel beside its input and output, a multiple of 4."""
     if kernel is Kernel.CONV_TWIN:
         return 4 * twin_weights(layer).columns
-    if kernel is Kernel.CONV_MVE:
-        row = mve_weights(layer).size // layer.output.channels
-        return MVE_POSITIONS * (4 * layer.output.channels + row)
+    if kernel.is_vector:
+        return MVE_POSITIONS * (4 * layer.output.channels + mve_row(layer))
     channels = layer.output.channels
     if kernel is Kernel.POINTWISE:
         return 4 * layer.input.channels + channels

@@ -19,6 +19,7 @@ ALIGNMENT_BYTES = 4
 _POSITIONS_TOGETHER = {
     Kernel.CONV_TWIN: 1,
     Kernel.CONV_MVE: MVE_POSITIONS,
+    Kernel.DEPTHWISE_MVE: MVE_POSITIONS,
     Kernel.POINTWISE: POINTWISE_POSITIONS,
 }
 
@@ -36,7 +37,7 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
     """
     whole = align(layer.output.size_bytes)
     rows_done = 0
-    if kernel in (Kernel.CONV, Kernel.DEPTHWISE, Kernel.DEPTHWISE_MVE):
+    if kernel in (Kernel.CONV, Kernel.DEPTHWISE):
         # A row is written while the samples under its taps are read: all of them for each output channel, but
         # by a depthwise kernel one input channel after the other.
         position = np.arange(layer.output.width)

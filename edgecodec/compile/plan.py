@@ -22,7 +22,7 @@ from edgecodec.compile.kernels import (
     table_bytes,
 )
 from edgecodec.compile.overlap import align, lead_bytes, place
-from edgecodec.compile.search import Search, SortedCodebook, choose_search, mve_row, sort_codebook
+from edgecodec.compile.search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
 from edgecodec.errors import PlanError
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET) -> Plan:
         tuple(steps),
         buffers,
         arena_bytes,
-        residual_bytes=2 * (mve_row(dimension) if search is Search.MVE else dimension),
+        residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
         scratch_bytes=max(align(scratch_bytes(step.layer, step.kernel)) for step in steps),
         search=search,
         codebooks=tuple(sort_codebook(bundle.rvq, level) if pruned else None for level in range(bundle.levels)),

@@ -21,6 +21,7 @@ from edgecodec.compile.kernels import (
     PairedWeights,
     TwinWeights,
     fold_channels,
+    mve_row,
     mve_weights,
     pair_weights,
     pointwise_weights,
@@ -134,7 +135,7 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         "paired": paired,
         "folded": folded,
         "twin": twin,
-        "row": mve_weights(layer).size // layer.output.channels if step.kernel is Kernel.CONV_MVE else 0,
+        "row": mve_row(layer) if step.kernel.is_vector else 0,
         "tables": tables,
     }
 
@@ -191,9 +192,8 @@ def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
 
 def _mve_tables(index: int, step: Step) -> list[Table]:
     weights = mve_weights(step.layer)
-    order = "[out / 2][row / 16][2][16]" if step.layer.op is Op.CONV else "[kernel][out]"
-    # The second rounding halves, so VSHL shifts by one less than the whole shift to the right.
-    blocks = np.stack([step.folded_bias, step.layer.multiplier, 1 + _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
+    order = "[out][row]" if step.layer.op is Op.CONV else "[out][8]"
+    blocks = np.stack([step.folded_bias, step.layer.multiplier, _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
     comment = "[out / 4]: bias, multiplier and shift of four"
     return [
         _table("int8_t", f"edc_layer{index}_weights", weights, f"{order} {list(weights.shape)}"),

@@ -129,7 +129,7 @@ class MveBlock:
     """``[4, 8]``"""
 
 
-def mve_row(dimension: int) -> int:
+def mve_entries(dimension: int) -> int:
     """Entries of a code or residual of ``edc_rvq_mve.h``: whole vectors."""
     return dimension + -dimension % MVE_LANES
 
@@ -147,7 +147,7 @@ def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
 
 def mve_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> MveCodebook:
     """The tables of a level, sorted as :func:`sort_codebook` has ``found``."""
-    behind = mve_row(rvq.dimension) - rvq.dimension
+    behind = mve_entries(rvq.dimension) - rvq.dimension
     if found is None:
         return MveCodebook(np.pad(rvq.codebooks[level], ((0, 0), (0, behind))))
     rest = -len(found.codes) % MVE_CODES

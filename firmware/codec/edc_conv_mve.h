@@ -9,18 +9,19 @@
 #define EDC_MVE_BLOCK 4     /* output channels at a time */
 #define EDC_MVE_BYTES 16    /* of a vector */
 #define EDC_MVE_POSITIONS 3 /* computed together */
+#define EDC_MVE_TAPS 8      /* of a depthwise layer, at most */
 
 /* Of EDC_MVE_BLOCK channels. */
 typedef struct {
   int32_t bias[EDC_MVE_BLOCK]; /* input zero point folded in */
   int32_t multiplier[EDC_MVE_BLOCK];
-  int32_t shift[EDC_MVE_BLOCK]; /* 1 - right shift: to the left, as VSHL has it */
+  int32_t shift[EDC_MVE_BLOCK]; /* to the left, less than 0 */
 } edc_mve_channels;
 
 /* Constants of one layer. Outputs saturate to int8 (no tighter activation). */
 typedef struct {
-  const int8_t *weights;            /* [out_channels / 2][row / 16][2][16], or depthwise
-                                       [kernel][out_channels] */
+  const int8_t *weights;            /* [out_channels][row], zeros behind the taps; depthwise
+                                       [out_channels][EDC_MVE_TAPS] */
   const edc_mve_channels *channels; /* [out_channels / 4] */
   uint16_t in_width;
   uint16_t in_channels;
@@ -29,7 +30,7 @@ typedef struct {
   uint16_t stride;
   uint16_t pad_left;
   uint16_t kernel;
-  uint16_t row; /* kernel * in_channels, rounded up to a multiple of 16; depthwise 0 */
+  uint16_t row; /* kernel * in_channels, unless depthwise rounded up to a multiple of 16 */
   int8_t in_zero_point;
   int8_t out_zero_point;
 } edc_mve_layer;
@@ -40,8 +41,8 @@ typedef struct {
  * 3 * `out_channels` words, then 3 * `row` bytes. */
 void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 
-/* The same for a depthwise layer with as many output channels as input channels, four at a time; a
- * row is written while the samples under its taps are read. */
-void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out);
+/* The same for a depthwise layer of at most EDC_MVE_TAPS taps with as many output channels as input
+ * channels. */
+void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 
 #endif

@@ -15,6 +15,7 @@ from edgecodec.compile.kernels import (
     Kernel,
     fold_channels,
     is_narrow,
+    mve_row,
     mve_weights,
     pair_weights,
     pointwise_weights,
@@ -25,7 +26,7 @@ from edgecodec.compile.kernels import (
 from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
-from edgecodec.compile.search import mve_codebook, mve_row, sort_codebook
+from edgecodec.compile.search import mve_codebook, mve_entries, sort_codebook
 from edgecodec.host.extension import load_extension
 from edgecodec.normalizer import Normalizer
 from edgecodec.rvq import IntegerRvq
@@ -65,7 +66,7 @@ typedef struct {
   ...;
 } edc_mve_layer;
 void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out);
+void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 typedef struct {
   const uint32_t *weights; const edc_folded_channel *channels;
   uint16_t in_channels; uint16_t out_width; uint16_t out_channels; uint16_t stride;
@@ -322,10 +323,9 @@ def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None)
     module = _module()
     ffi = module.ffi
     packed = np.ascontiguousarray(mve_weights(layer))
-    rows = [fold_bias(layer)[0], layer.multiplier, 1 + _shifts(layer)]
+    rows = [fold_bias(layer)[0], layer.multiplier, _shifts(layer)]
     channels = np.ascontiguousarray(np.stack(rows).astype(np.int32).reshape(3, -1, 4).transpose(1, 0, 2))
     weights, constants = ffi.from_buffer("int8_t[]", packed), ffi.from_buffer(channels)
-    conv = layer.op is Op.CONV
     struct = ffi.new(
         "edc_mve_layer *",
         {
@@ -338,18 +338,18 @@ def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None)
             "stride": layer.stride,
             "pad_left": layer.pad_left,
             "kernel": layer.kernel,
-            "row": packed.size // layer.output.channels if conv else 0,
+            "row": mve_row(layer),
             "in_zero_point": layer.input.zero_point,
             "out_zero_point": layer.output.zero_point,
         },
     )
-    kernel = Kernel.CONV_MVE if conv else Kernel.DEPTHWISE_MVE
+    kernel = Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE
     size = scratch_bytes(layer, kernel)
     scratch = np.full(size + 8, 0x5A, np.uint8)
-    extra = [ffi.cast("int32_t *", ffi.from_buffer(scratch))] if conv else []
+    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
     function = getattr(module.lib, kernel)
     lead = lead_bytes(layer, kernel) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
+    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, memory))
     assert np.all(scratch[size:] == 0x5A)
     return target
 
@@ -444,7 +444,7 @@ def quantize_latent_mve(rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: b
         levels[level].size = len(book.codes)
         for name in ("slack", "least_key", "start_shift"):
             setattr(levels[level], name, getattr(book, name))
-    row = mve_row(rvq.dimension)
+    row = mve_entries(rvq.dimension)
     figures = {
         "level_count": rvq.levels,
         "dimension": rvq.dimension,

@@ -8,8 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.graph import Graph, Layer
-from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, is_narrow, mve_obstacle, mve_weights
+from edgecodec.compile.graph import Graph, Layer, Op
+from edgecodec.compile.kernels import (
+    Kernel,
+    Optimize,
+    Target,
+    choose_kernel,
+    is_narrow,
+    mve_obstacle,
+    mve_row,
+    mve_weights,
+    scratch_bytes,
+)
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.host.reference import run_every_layer
@@ -58,11 +68,16 @@ def test_weights_by_hand() -> None:
     layer = _layer(LayerSpec(CONV, 4, 3), 9, 6, 0)
     weights = np.arange(4 * 18, dtype=np.int8).reshape(4, 3, 6)
     packed = mve_weights(replace(layer, weights=weights))
-    assert packed.shape == (2, 2, 2, 16)
-    # Channels 2 and 3 side by side; the second vector of each has two weights and zeros.
-    assert packed[1, 0, 0].tolist() == list(range(36, 52))
-    assert packed[1, 0, 1].tolist() == list(range(54, 70))
-    assert packed[1, 1].tolist() == [[52, 53] + [0] * 14, [70, 71] + [0] * 14]
+    # Two weights of each channel are in its second vector, with zeros behind.
+    assert packed.tolist() == [[*range(18 * out, 18 * out + 18), *[0] * 14] for out in range(4)]
+    assert mve_row(layer) == 32
+    depthwise = _layer(LayerSpec(DEPTHWISE, 0, 3), 9, 4, 0)
+    packed = mve_weights(replace(depthwise, weights=np.arange(12, dtype=np.int8).reshape(3, 4)))
+    assert packed.tolist() == [[out, 4 + out, 8 + out, 0, 0, 0, 0, 0] for out in range(4)]
+    assert mve_row(depthwise) == 12
+    # Sums of three positions and their windows.
+    assert scratch_bytes(layer, Kernel.CONV_MVE) == 3 * (4 * 4 + 32)
+    assert scratch_bytes(depthwise, Kernel.DEPTHWISE_MVE) == 3 * (4 * 4 + 12)
 
 
 def test_choice_and_obstacles() -> None:
@@ -77,3 +92,10 @@ def test_choice_and_obstacles() -> None:
     double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 4, 0)
     assert "depth multiplier 2" in str(mve_obstacle(double, fold_bias(double)[1]))
     assert "rounding" in str(mve_obstacle(good, 1 << 30))
+    long = _layer(LayerSpec(DEPTHWISE, 0, 9, 2), 20, 4, 0)
+    assert "9 taps are more than 8" in str(mve_obstacle(long, fold_bias(long)[1]))
+    channels = 65536 // 7 // 4 * 4  # times 7 taps is 65,520, and with four more it is 65,548
+    for more, fits in ((0, True), (4, False)):
+        wide = replace(good, op=Op.DEPTHWISE, depth_multiplier=1, kernel=7)
+        wide = replace(wide, input=replace(wide.input, channels=channels + more))
+        assert (mve_obstacle(wide, 1) is None) == fits

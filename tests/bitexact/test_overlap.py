@@ -60,10 +60,12 @@ def test_lead_is_enough_and_no_more(kernel: int, stride: int, channels: int, out
     check(layer, Kernel.CONV_PAIRED, c_kernels.run_paired)
     smaller = replace(layer, weights=layer.weights // 4)
     check(smaller, Kernel.CONV_WINOGRAD, partial(c_kernels.run_paired, winograd=True))
+    check(layer, Kernel.CONV_MVE, c_kernels.run_mve)
     if kernel == 1:
         check(layer, Kernel.POINTWISE, c_kernels.run_pointwise)
     depthwise = layer_of(DEPTHWISE, kernel, stride, channels, 0)
     check(depthwise, Kernel.DEPTHWISE, c_kernels.run_plain)
+    check(depthwise, Kernel.DEPTHWISE_MVE, c_kernels.run_mve)
 
 
 def test_leads_by_hand() -> None:
@@ -74,6 +76,8 @@ def test_leads_by_hand() -> None:
     assert lead_bytes(layer, Kernel.CONV) == 80
     # The pair q is written with all rows before 4q + 6 in the window: 40 (2q + 1) - 32 (4q + 6) is never above 0.
     assert lead_bytes(layer, Kernel.CONV_PAIRED) == 0
+    # Rows 0 to 2 are written with all samples before row 4 read: 3 * 40 - 4 * 32 < 0.
+    assert lead_bytes(layer, Kernel.CONV_MVE) == 0
     # Rows grow by 8 bytes: the last of 40 positions is 39 rows of 8 ahead and one of 48.
     wider = layer_of(CONV, 1, 1, 40, 48)
     assert lead_bytes(wider, Kernel.CONV) == 39 * 8 + 48
@@ -82,6 +86,8 @@ def test_leads_by_hand() -> None:
     assert lead_bytes(depthwise, Kernel.DEPTHWISE_PAIRED) == 20 * 40
     # Written and read channel by channel: row 1 of the output is one row ahead of row 0 of the input.
     assert lead_bytes(depthwise, Kernel.DEPTHWISE) == 40
+    # Three rows at a time: the next ones start from row 4.
+    assert lead_bytes(depthwise, Kernel.DEPTHWISE_MVE) == 0
 
 
 def least_arena(sizes: list[int], leads: list[int]) -> int:

@@ -36,6 +36,7 @@ def of_codec(counts: Counts) -> list[int]:
 
 INNER_LOOPS = {
     "edc_conv_paired": "edc_paired_sums",
+    "edc_conv_mve": "multiply",
     "edc_conv_twin": "multiply_block",
     "edc_pointwise": "edc_pointwise_sums",
 }
