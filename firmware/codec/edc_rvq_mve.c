@@ -191,7 +191,7 @@ static inline uint32_t mask_of(distances found, int32_t most) {
 
 /* mask_of(measure(q, block), most): what the search does most. */
 static inline uint32_t near_of(query q, const edc_code_block *block, int32_t most) {
-#if VECTORS
+#if VECTORS && !defined(__clang__)
   /* The widening loads take a low register alone; GCC, which does not know, makes an address for
    * each and spills vectors. */
   uint32_t low;

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.kernels import DEFAULT_TARGET, Target
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.host.extension import STRICT_FLAGS
@@ -22,6 +23,9 @@ from tests.tools import lack, require
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
 GUARD = Path(__file__).with_name("guard_main.c")
+
+
+VECTORS = Target(vectors=True)
 
 
 def _longest_frame(path: Path) -> Bundle:
@@ -50,9 +54,9 @@ BUNDLES: dict[str, Callable[[Path], Bundle]] = {
 }
 
 
-def _write_sources(bundle: Bundle, folder: Path) -> list[str]:
+def _write_sources(bundle: Bundle, folder: Path, target: Target = DEFAULT_TARGET) -> list[str]:
     """Write every C file of the codec and return the names of the sources."""
-    files = codec_files(bundle, make_plan(bundle))
+    files = codec_files(bundle, make_plan(bundle, target))
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(name for name in files if name.endswith(".c"))
@@ -64,11 +68,12 @@ def _run(command: list[str], folder: Path) -> None:
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("target", [DEFAULT_TARGET, VECTORS], ids=["default", "vectors"])
 @pytest.mark.parametrize("kind", BUNDLES)
-def test_clean_under_sanitizers(kind: str, tmp_path: Path) -> None:
+def test_clean_under_sanitizers(kind: str, target: Target, tmp_path: Path) -> None:
     require("gcc", "Python.h")
     bundle = BUNDLES[kind](tmp_path / "bundle")
-    sources = _write_sources(bundle, tmp_path)
+    sources = _write_sources(bundle, tmp_path, target)
     shutil.copy(GUARD, tmp_path)
     program = tmp_path / "guard"
     command = ["gcc", *STRICT_FLAGS, *SANITIZERS, *sources, GUARD.name, "-o", str(program)]
@@ -120,6 +125,8 @@ def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:
         ["clang"],
         ["arm-none-eabi-gcc", "-mcpu=cortex-m0", "-mthumb"],
         ["arm-none-eabi-gcc", "-mcpu=cortex-m4", "-mthumb", "-O2"],
+        ["arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", "-O2"],
+        ["clang", "--target=arm-none-eabi", "-mcpu=cortex-m55", "-mthumb", "-mfloat-abi=hard", "-ffreestanding"],
     ],
     ids=" ".join,
 )
