@@ -52,13 +52,16 @@ static void gather(const edc_mve_layer *layer, const int8_t *in, int32_t first, 
 }
 
 #if VECTORS
-/* edc_requantize_narrow of four accumulators less their bias, saturated. */
+/* edc_requantize_narrow of four accumulators less their bias, saturated. Rectified: the zero point
+ * is the least output, so that nothing negative shows how it was rounded. */
 static inline int32x4_t requantize(const int32_t *sums, int32x4_t bias, int32x4_t multiplier,
-                                   int32x4_t shift, int32_t zero_point) {
+                                   int32x4_t shift, int32_t zero_point, int rectified) {
   /* VQRDMULH doubles and rounds as the doubled accumulator's product does; VRSHL by less than 0
    * shifts to the right and takes halves up. */
   int32x4_t high = vqrdmulhq_s32(vaddq_s32(vldrwq_s32(sums), bias), multiplier);
-  high = vaddq_s32(high, vshrq_n_s32(high, 31));
+  if (!rectified) {
+    high = vaddq_s32(high, vshrq_n_s32(high, 31));
+  }
   high = vaddq_n_s32(vrshlq_s32(high, shift), zero_point);
   return vminq_s32(vmaxq_s32(high, vdupq_n_s32(INT8_MIN)), vdupq_n_s32(INT8_MAX));
 }
@@ -66,7 +69,7 @@ static inline int32x4_t requantize(const int32_t *sums, int32x4_t bias, int32x4_
 
 /* Rows of outputs from sums; `left` says how many positions there are. */
 static inline void finish(const edc_mve_layer *layer, const int32_t *sums, int32_t left,
-                          int8_t *out) {
+                          int8_t *out, int rectified) {
   const int32_t zero_point = layer->out_zero_point;
   const edc_mve_channels *block = layer->channels;
   /* What has no row goes to the first, which is written last. */
@@ -78,10 +81,12 @@ static inline void finish(const edc_mve_layer *layer, const int32_t *sums, int32
     const int32x4_t bias = vldrwq_s32(block->bias);
     const int32x4_t multiplier = vldrwq_s32(block->multiplier);
     const int32x4_t shift = vldrwq_s32(block->shift);
-    vstrbq_s32(z, requantize(sums + 2 * EDC_MVE_BLOCK, bias, multiplier, shift, zero_point));
-    vstrbq_s32(y, requantize(sums + EDC_MVE_BLOCK, bias, multiplier, shift, zero_point));
-    vstrbq_s32(x, requantize(sums, bias, multiplier, shift, zero_point));
+    vstrbq_s32(
+        z, requantize(sums + 2 * EDC_MVE_BLOCK, bias, multiplier, shift, zero_point, rectified));
+    vstrbq_s32(y, requantize(sums + EDC_MVE_BLOCK, bias, multiplier, shift, zero_point, rectified));
+    vstrbq_s32(x, requantize(sums, bias, multiplier, shift, zero_point, rectified));
 #else
+    (void)rectified;
     int8_t *const rows[EDC_MVE_POSITIONS] = {x, y, z};
     for (int32_t i = EDC_MVE_POSITIONS * EDC_MVE_BLOCK - 1; i >= 0; i--) {
       const int32_t channel = i % EDC_MVE_BLOCK;
@@ -265,7 +270,11 @@ static inline void convolve(const edc_mve_layer *layer, const int8_t *in, int8_t
     } else {
       multiply(layer, windows, sums);
     }
-    finish(layer, sums, left, out);
+    if (layer->out_zero_point == INT8_MIN) {
+      finish(layer, sums, left, out, 1);
+    } else {
+      finish(layer, sums, left, out, 0);
+    }
     out += EDC_MVE_POSITIONS * layer->out_channels;
   }
 }
