@@ -122,6 +122,23 @@ def test_far_codes_on_vectors() -> None:
         np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
 
 
+def test_many_codes_on_vectors() -> None:
+    """20,001 codes in 2,501 blocks, in both orders: the index is known without a search."""
+    require("cc", "Python.h")
+    book = np.arange(-10000, 10001, dtype=np.int16)[:, None]
+    latent = np.arange(-128, 128, dtype=np.int8).reshape(1, 256, 1)
+    residual = np.arange(-128, 128, dtype=int) * 16
+    for step in (1, -1):
+        rvq = IntegerRvq((book[::step],), 4, 1.0, 0)
+        found = c_kernels.quantize_latent_mve(rvq, latent, pruned=True)
+        assert found[0, :, 0].tolist() == (10000 + step * residual).tolist()
+    # Without codes between -100 and 100: the nearest are at either end, and 0 is as far from both.
+    gap = np.delete(book, np.arange(9901, 10100), axis=0)
+    rvq = IntegerRvq((gap[::-1],), 4, 1.0, 0)
+    found = c_kernels.quantize_latent_mve(rvq, latent, pruned=True)[0, 126:131, 0]
+    assert gap[::-1][found, 0].tolist() == [-100, -100, 100, 100, 100]
+
+
 def test_choice_of_the_search() -> None:
     def choice(code: int, dimension: int) -> Search:
         rvq = IntegerRvq((np.full((40, dimension), code, np.int16),), 4, 1.0, 0)  # residuals to 2,048
