@@ -71,7 +71,7 @@ def _show(console: Console, result: Evaluation, plot: str | None) -> None:
     console.print()
     table(
         console,
-        ("level", "codes", "nominal bits", "order-0", "order-1", "conditional", "causal", "perplexity", "usage %"),
+        ("level", "codes", "nominal", "order-0", "order-1", "conditional", "causal", "perplexity", "used %"),
         (
             (
                 number,
