@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -39,6 +39,14 @@ _LINE_WIDTH = 96
 _STRUCTS = ("edc_folded_channel", "edc_twin_channel", "edc_mve_channels")
 """Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
+GENERATED_FOR_TFLM = (
+    "edc_model.h",
+    "edc_model.c",
+    "edc_model_codebooks.h",
+    "edc_tflm.cc",
+    "edc_tflm_model.h",
+    "edc_tflm_model.c",
+)
 
 
 @dataclass(frozen=True)
@@ -61,6 +69,28 @@ def render_codec(bundle: Bundle, plan: Plan) -> dict[str, str]:
     """The generated C of a bundle: file name to text, the same bytes for the same bundle."""
     context = _context(bundle, plan)
     return {name: render_template(f"{name}.j2", **context) for name in GENERATED}
+
+
+def render_tflm(
+    bundle: Bundle, plan: Plan, ops: Sequence[object], *, arena_bytes: int, state_bytes: int
+) -> dict[str, str]:
+    """The generated C and C++ of a bundle whose encoder TensorFlow Lite Micro runs: file name to text.
+
+    ``ops`` are those of :func:`edgecodec.compile.tflm.ops_of`.
+    """
+    model = _rows((f"0x{byte:02x}" for byte in bundle.encoder_bytes), indent=4)
+    context = _context(bundle, plan) | {
+        "tflm": True,
+        "arena_bytes": arena_bytes,
+        "state_bytes": state_bytes,
+        "input": "state->input",
+        "latent": "state->latent",
+        "layers": [],
+        "kernel_headers": [],
+        "ops": ops,
+        "model": {"size": len(bundle.encoder_bytes), "rows": model},
+    }
+    return {name: render_template(f"{name}.j2", **context) for name in GENERATED_FOR_TFLM}
 
 
 def codec_sources() -> list[Path]:
@@ -99,10 +129,12 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "index_count": bundle.positions * bundle.levels,
         "arena_bytes": plan.arena_bytes,
         "state_bytes": plan.state_bytes,
-        "input_offset": plan.buffers[0].offset_bytes,
-        "latent_offset": plan.buffers[-1].offset_bytes,
+        "tflm": False,
+        "input": f"state->arena + {plan.buffers[0].offset_bytes}",
+        "latent": f"state->arena + {plan.buffers[-1].offset_bytes}",
         "normalizer": bundle.normalizer,
         "rvq": bundle.rvq,
+        "layer_count": len(plan.steps),
         "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
         "search": plan.search,

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -27,9 +27,11 @@ from edgecodec.device.protocol import (
     Shape,
     encode_request,
     hello_request,
+    layer_request,
     longest_reply_bytes,
     parse_encode,
     parse_hello,
+    parse_layer,
 )
 from edgecodec.device.transport import SerialLink
 from edgecodec.errors import DeviceError, LinkError
@@ -37,6 +39,8 @@ from edgecodec.host.stages import Frames, Stages, as_frames
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
+
+R = TypeVar("R")
 
 _HELLO_INTERVAL_S = 0.25
 _MAX_TIMEOUTS = 4
@@ -91,6 +95,17 @@ class _Request:
     data: bytes
     attempts: int = 0
     timeouts: int = 0
+
+
+@dataclass(frozen=True)
+class _Exchange(Generic[R]):
+    """A kind of request that is made for frames."""
+
+    reply_type: MessageType
+    request: Callable[[int, int], bytes]
+    """``request(frame, seq)``: the bytes on the wire."""
+    parse: Callable[[bytes], R]
+    """Of a reply's payload. Raises DeviceError."""
 
 
 class BoardExecutor:
@@ -202,13 +217,38 @@ class BoardExecutor:
         for stage in want:
             read_back |= _READ_BACK[stage]
         result = self._empty(len(frames), read_back)
-        for done, (index, reply) in enumerate(self._run(frames, read_back), start=1):
+
+        exchange = _Exchange(
+            MessageType.ENCODE_REPLY,
+            lambda index, seq: encode_request(seq, read_back, frames[index]),
+            lambda payload: parse_encode(payload, self._shape),
+        )
+        for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
             self._count(reply)
             self.statistics.frames += 1
             if progress:
                 progress(done, len(frames))
         return result
+
+    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> npt.NDArray[np.int8] | None:
+        """Encode one int16 ``[T]`` frame and read back what a layer of the encoder (0, 1, ...) put out.
+
+        Returns int8 ``[bytes]``, or None when the firmware keeps that layer's output nowhere. The frame is encoded
+        again for every piece that a reply holds. Raises as :meth:`stages`.
+        """
+        frame = as_frames(frame[None], self._shape.samples)[0]
+        data = bytearray()
+        exchange = _Exchange(
+            MessageType.LAYER_REPLY,
+            lambda _, seq: layer_request(seq, layer, len(data), frame),
+            lambda payload: parse_layer(payload, layer, len(data)),
+        )
+        while True:
+            ((_, reply),) = self._run(1, exchange)
+            data += reply.data
+            if len(data) == reply.total_bytes:
+                return np.frombuffer(data, np.int8) if data else None
 
     def _count(self, reply: EncodeReply) -> None:
         self._tick_sums += np.array(reply.ticks, np.uint64)
@@ -229,17 +269,17 @@ class BoardExecutor:
             np.empty(count, np.uint64),
         )
 
-    def _run(self, frames: Frames, read_back: ReadBack) -> Iterator[tuple[int, EncodeReply]]:
-        """Yield ``(frame, reply)`` of every frame once, in any order."""
+    def _run(self, count: int, exchange: _Exchange[R]) -> Iterator[tuple[int, R]]:
+        """Send the requests of every frame below ``count``; yield ``(frame, reply)`` of each once, in any order."""
         link = self._open_link()
-        run = _Run(self._port, len(frames), self.hello.window, self._reply_timeout_s, self.statistics)
+        run = _Run(self._port, count, self.hello.window, self._reply_timeout_s, self.statistics, exchange.reply_type)
         inbox: deque[Message | BadMessage] = deque()
         try:
             while not run.finished:
                 while run.may_send:
                     index = run.next_frame
                     seq = self._next_seq()
-                    link.write(run.start(_Request(index, seq, encode_request(seq, read_back, frames[index]))))
+                    link.write(run.start(_Request(index, seq, exchange.request(index, seq))))
                 if not inbox:
                     inbox.extend(self._reader.feed(link.read(run.remaining_s)))
                     if not inbox and run.remaining_s <= 0:
@@ -259,7 +299,7 @@ class BoardExecutor:
                         link.write(FLUSH + run.repeat_late())
                     continue
                 with self._naming_port():
-                    reply = parse_encode(message.payload, self._shape)
+                    reply = exchange.parse(message.payload)
                 run.done += 1
                 yield request.frame, reply
         except (LinkError, DeviceError) as error:
@@ -323,8 +363,17 @@ class BoardExecutor:
 class _Run:
     """Which requests are in flight. The device answers in the order it received, which tells what got lost."""
 
-    def __init__(self, port: str, total: int, window: int, reply_timeout_s: float, statistics: LinkStatistics) -> None:
+    def __init__(
+        self,
+        port: str,
+        total: int,
+        window: int,
+        reply_timeout_s: float,
+        statistics: LinkStatistics,
+        reply_type: MessageType,
+    ) -> None:
         self._port = port
+        self._reply_type = reply_type
         self.total = total
         self.done = 0
         self.next_frame = 0
@@ -373,7 +422,7 @@ class _Run:
     def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
         """The request that ``message`` answers, and older ones to send again because their answer is lost."""
         position = next((i for i, request in enumerate(self._in_flight) if request.seq == message.seq), None)
-        if position is None or message.type != MessageType.ENCODE_REPLY:
+        if position is None or message.type != self._reply_type:
             return None, []  # a second answer to a request that was repeated in vain
         request = self._in_flight[position]
         del self._in_flight[position]

@@ -24,10 +24,12 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHIIII")
+_HELLO = struct.Struct("<BBBB32sHHHHIIIII")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
+_LAYER = struct.Struct("<BBI")
+_FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
 
@@ -37,8 +39,10 @@ class MessageType(IntEnum):
 
     HELLO = 0x01
     ENCODE = 0x02
+    LAYER = 0x03
     HELLO_REPLY = HELLO | REPLY
     ENCODE_REPLY = ENCODE | REPLY
+    LAYER_REPLY = LAYER | REPLY
     ERROR = 0xFF
 
 
@@ -101,6 +105,8 @@ class HelloReply:
     """Of its bundle, hex."""
     shape: Shape
     state_bytes: int
+    arena_bytes: int
+    """Of the state's arena in use; 0 when the engine did not start."""
     timer_hz: int
     calibration_instructions: int
     """Instructions of a loop timed at start-up; 0 when ticks are CPU cycles."""
@@ -148,6 +154,16 @@ class EncodeReply:
     latent: npt.NDArray[np.int8] | None
     """``[P, D]``"""
     layers: LayerTicks | None
+
+
+@dataclass(frozen=True)
+class LayerReply:
+    """A piece of what one layer of the encoder put out."""
+
+    total_bytes: int
+    """Of the whole output; 0 when there is no such layer or its output is kept nowhere."""
+    data: bytes
+    """From the byte on that was asked for; as much as fits a reply."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -222,6 +238,12 @@ def encode_request(seq: int, read_back: ReadBack, frame: npt.NDArray[np.int16]) 
     return encode_message(Message(MessageType.ENCODE, seq, bytes([read_back]) + frame.astype("<i2").tobytes()))
 
 
+def layer_request(seq: int, layer: int, first: int, frame: npt.NDArray[np.int16]) -> bytes:
+    """LAYER as bytes on the wire: encode one int16 ``[T]`` frame and send ``layer``'s output from byte ``first`` on."""
+    payload = bytes([layer]) + frame.astype("<i2").tobytes() + _FIRST.pack(first)
+    return encode_message(Message(MessageType.LAYER, seq, payload))
+
+
 def parse_hello(payload: bytes) -> HelloReply:
     """Read a HELLO reply. Raises DeviceError for a refusal, another protocol or a wrong length."""
     _check_status(payload)
@@ -236,11 +258,11 @@ def parse_hello(payload: bytes) -> HelloReply:
         version, rest = _take_text(rest)
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
-    _, _, engine, window, digest, samples, positions, levels, channels, state, hz, instructions, ticks = fields
+    _, _, engine, window, digest, samples, positions, levels, channels, state, arena, hz, instructions, ticks = fields
     if rest or window == 0 or (instructions and not ticks):
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
     shape = Shape(samples, positions, levels, channels)
-    return HelloReply(engine, window, digest.hex(), shape, state, hz, instructions, ticks, board, version)
+    return HelloReply(engine, window, digest.hex(), shape, state, arena, hz, instructions, ticks, board, version)
 
 
 def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:
@@ -272,6 +294,21 @@ def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:
     )
 
 
+def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:
+    """Read the reply to :func:`layer_request`. Raises DeviceError for a refusal, a wrong length or another layer."""
+    _check_status(payload)
+    if len(payload) < _LAYER.size:
+        raise DeviceError(f"the reply to LAYER has {len(payload)} bytes; expected {_LAYER.size} or more")
+    _, found, total = _LAYER.unpack_from(payload)
+    data = payload[_LAYER.size :]
+    if found != layer or first + len(data) > total or (first < total and not data):
+        raise DeviceError(
+            f"the reply to LAYER has {len(data)} bytes of layer {found}; expected layer {layer} from byte {first} of "
+            f"{total} on"
+        )
+    return LayerReply(total, data)
+
+
 def _layers_bytes(data: bytes) -> int:
     """Bytes that the ticks of the layers take, by their count; as many as their shortest form when they end early."""
     count = data[_LAYERS.size - 1] if len(data) >= _LAYERS.size else 0
@@ -295,6 +332,11 @@ def _check_status(payload: bytes) -> None:
         raise DeviceError("the firmware sent an empty reply; it is not edgecodec's")
     if payload[0] == Status.OK:
         return
+    if payload[0] == Status.ENGINE:
+        raise DeviceError(
+            f"the firmware's engine failed, status {payload[0]} (ENGINE): TensorFlow Lite Micro did not start or run "
+            "the encoder; build the firmware with a larger arena (--tflm-arena) or another library"
+        )
     known = {status.value: status.name for status in Status}
     name = known.get(payload[0], "unknown")
     raise DeviceError(f"the firmware refused the request: status {payload[0]} ({name}); build the firmware again")

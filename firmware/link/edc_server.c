@@ -2,16 +2,24 @@
 
 #include <stdbool.h>
 
+#include "edc_engine.h"
 #include "edc_link.h"
 #include "edc_model.h"
 #include "edc_port.h"
+#include "edc_watch.h"
 
 /* Requests are used where they lie, so the machine must have the byte order of the wire. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the link is little-endian");
 
-enum { HELLO = 0x01, ENCODE = 0x02, REPLY = 0x80, ERROR = 0xFF };
-enum { STATUS_OK, STATUS_BAD_FRAME, STATUS_BAD_TYPE, STATUS_BAD_LENGTH, STATUS_BAD_FLAGS };
-enum { ENGINE_NATIVE = 0 };
+enum { HELLO = 0x01, ENCODE = 0x02, LAYER = 0x03, REPLY = 0x80, ERROR = 0xFF };
+enum {
+  STATUS_OK,
+  STATUS_BAD_FRAME,
+  STATUS_BAD_TYPE,
+  STATUS_BAD_LENGTH,
+  STATUS_BAD_FLAGS,
+  STATUS_ENGINE
+};
 enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 
 #define NO_SEQ 0xFFFFu
@@ -22,8 +30,9 @@ enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 
 _Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
 
-/* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. */
-#define HELLO_BYTES_MAX (60u + 2u * (1u + EDC_SERVER_TEXT_MAX))
+/* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. LAYER sends as much as there is room
+ * for. */
+#define HELLO_BYTES_MAX (64u + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_MODEL_LAYERS)
 #define ENCODE_BYTES_MAX                                                                           \
   (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
@@ -31,11 +40,12 @@ _Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte
 
 /* The longest request, laid out so that the frame is aligned. */
 typedef union {
-  uint8_t bytes[4 + 2 * EDC_MODEL_FRAME_SAMPLES + EDC_LINK_CRC_BYTES];
+  uint8_t bytes[8 + 2 * EDC_MODEL_FRAME_SAMPLES + EDC_LINK_CRC_BYTES];
   struct {
     uint8_t header[3]; /* type, seq */
-    uint8_t flags;
+    uint8_t flags;     /* of LAYER the layer's number */
     int16_t frame[EDC_MODEL_FRAME_SAMPLES];
+    uint8_t first[4]; /* of LAYER alone: byte of the output to start with */
   } encode;
 } request_buffer;
 
@@ -51,6 +61,8 @@ static uint8_t answered_header[EDC_LINK_HEADER_BYTES];
 static uint32_t answered_crc;
 
 static const edc_server_config *server_config;
+static int engine_status;
+static uint32_t layer_start; /* ticks */
 
 static void put_bytes(const void *bytes, size_t count) {
   const uint8_t *from = bytes;
@@ -76,7 +88,7 @@ static void put_text(const char *text) {
 static void answer_hello(void) {
   put_u8(STATUS_OK);
   put_u8(EDC_SERVER_PROTOCOL);
-  put_u8(ENGINE_NATIVE);
+  put_u8(edc_engine_id);
   put_u8(server_config->window);
   put_bytes(edc_model_digest, DIGEST_BYTES);
   put_u16(EDC_MODEL_FRAME_SAMPLES);
@@ -84,6 +96,7 @@ static void answer_hello(void) {
   put_u16(EDC_MODEL_LEVELS);
   put_u16(EDC_MODEL_LATENT_CHANNELS);
   put_u32(EDC_MODEL_STATE_BYTES);
+  put_u32(edc_engine_arena_bytes());
   put_u32(edc_port_ticks_hz());
   put_u32(server_config->calibration_instructions);
   put_u32(server_config->calibration_ticks);
@@ -91,17 +104,46 @@ static void answer_hello(void) {
   put_text(server_config->version);
 }
 
+static uint32_t u32_at(const uint8_t *bytes) {
+  return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
+         (uint32_t)bytes[3] << 24;
+}
+
+/* Bytes of a layer's output, from the one on that the request asks for, until the reply is full. */
+static void put_output(const int8_t *output, uint32_t bytes) {
+  uint32_t first = u32_at(request.encode.first);
+  put_u32(bytes);
+  if (first < bytes) {
+    size_t room = sizeof reply - EDC_LINK_CRC_BYTES - reply_count;
+    size_t left = bytes - first;
+    put_bytes(output + first, left < room ? left : room);
+  }
+}
+
+void edc_watch_layer_starts(void) { layer_start = edc_port_ticks(); }
+
+void edc_watch_layer_ends(uint32_t layer, const int8_t *output, uint32_t bytes) {
+  uint32_t ticks = edc_port_ticks() - layer_start;
+  if (request.bytes[0] == ENCODE) {
+    put_u32(ticks);
+  } else if (layer == request.encode.flags) {
+    put_output(output, bytes);
+  }
+}
+
 /* The encoder layer by layer; its count and ticks come at `place` of the reply. */
-static void time_layers(size_t place) {
+static int time_layers(size_t place) {
   const size_t end = reply_count;
   reply_count = place;
   put_u8(EDC_MODEL_LAYERS);
-  for (uint32_t layer = 0; layer < EDC_MODEL_LAYERS; ++layer) {
-    uint32_t start = edc_port_ticks();
-    edc_model_layer(&model, layer);
-    put_u32(edc_port_ticks() - start);
-  }
+  int status = edc_engine_infer_watched(&model);
   reply_count = end;
+  return status;
+}
+
+static void answer_engine_error(void) {
+  reply_count = EDC_LINK_HEADER_BYTES;
+  put_u8(STATUS_ENGINE);
 }
 
 static void answer_encode(void) {
@@ -123,12 +165,12 @@ static void answer_encode(void) {
   }
 
   start = edc_port_ticks();
-  if (flags & FLAG_LAYERS) {
-    time_layers(layers + 8u);
-  } else {
-    edc_model_infer(&model);
-  }
+  int status = flags & FLAG_LAYERS ? time_layers(layers + 8u) : edc_engine_infer(&model);
   uint32_t ticks_encoder = edc_port_ticks() - start;
+  if (status != EDC_OK) {
+    answer_engine_error();
+    return;
+  }
   if (flags & FLAG_LATENT) {
     put_bytes(edc_model_latent(&model), MODEL_LATENT);
   }
@@ -157,18 +199,40 @@ static void answer_encode(void) {
   reply_count = end;
 }
 
-static void answer(uint8_t type, size_t payload_bytes) {
+static void answer_layer(void) {
+  put_u8(STATUS_OK);
+  put_u8(request.encode.flags);
+  if (request.encode.flags >= EDC_MODEL_LAYERS) {
+    put_u32(0);
+    return;
+  }
+  edc_frame_stats stats;
+  edc_model_normalize(&model, request.encode.frame, &stats);
+  if (edc_engine_infer_watched(&model) != EDC_OK) {
+    answer_engine_error();
+  }
+}
+
+static size_t payload_bytes_of(uint8_t type) {
   const size_t encode_bytes = 1u + 2u * EDC_MODEL_FRAME_SAMPLES;
-  if (type != HELLO && type != ENCODE) {
+  return type == HELLO ? 0u : type == ENCODE ? encode_bytes : encode_bytes + 4u;
+}
+
+static void answer(uint8_t type, size_t payload_bytes) {
+  if (type < HELLO || type > LAYER) {
     put_u8(STATUS_BAD_TYPE);
-  } else if (payload_bytes != (type == HELLO ? 0u : encode_bytes)) {
+  } else if (payload_bytes != payload_bytes_of(type)) {
     put_u8(STATUS_BAD_LENGTH);
   } else if (type == HELLO) {
     answer_hello();
-  } else if (request.encode.flags & ~FLAGS_KNOWN) {
+  } else if (type == ENCODE && request.encode.flags & ~FLAGS_KNOWN) {
     put_u8(STATUS_BAD_FLAGS);
-  } else {
+  } else if (engine_status != EDC_OK) {
+    put_u8(STATUS_ENGINE);
+  } else if (type == ENCODE) {
     answer_encode();
+  } else {
+    answer_layer();
   }
 }
 
@@ -180,14 +244,9 @@ static bool is_answered(uint32_t crc) {
   return same;
 }
 
-static uint32_t crc_at(const uint8_t *bytes) {
-  return (uint32_t)bytes[0] | (uint32_t)bytes[1] << 8 | (uint32_t)bytes[2] << 16 |
-         (uint32_t)bytes[3] << 24;
-}
-
 static void handle_message(size_t count) {
   size_t payload_bytes = count - EDC_LINK_HEADER_BYTES - EDC_LINK_CRC_BYTES;
-  uint32_t crc = crc_at(request.bytes + count - EDC_LINK_CRC_BYTES);
+  uint32_t crc = u32_at(request.bytes + count - EDC_LINK_CRC_BYTES);
   if (!is_answered(crc)) {
     for (size_t i = 0; i < EDC_LINK_HEADER_BYTES; ++i) {
       answered_header[i] = request.encode.header[i];
@@ -213,6 +272,7 @@ void edc_server_init(const edc_server_config *config) {
   server_config = config;
   reply_count = 0;
   edc_link_reader_init(&reader, request.bytes, sizeof request.bytes);
+  engine_status = edc_engine_start(&model);
 }
 
 void edc_server_poll(void) {

@@ -72,6 +72,22 @@ def test_frames_that_do_not_fit_are_refused(server: HostServer) -> None:
             board.stages(frames(2).astype(float))
 
 
+def test_a_layer_is_read_back_in_pieces(server: HostServer) -> None:
+    x = frames(2)
+    want = expected(x)
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        wide = board.read_layer(x[1], 1)
+        latent = board.read_layer(x[1], 2)
+        assert board.read_layer(x[1], 0) is None
+        with pytest.raises(InputError, match="shape"):
+            board.read_layer(x[1, :-1], 1)
+    assert wide is not None
+    assert latent is not None
+    np.testing.assert_array_equal(wide.view(np.uint8), (np.arange(300) + want.input[1, 0]) % 256)
+    np.testing.assert_array_equal(latent, want.latent[1].reshape(-1))
+    assert board.statistics.frames == 0
+
+
 def flip(data: bytes, rng: random.Random) -> bytes:
     at = rng.randrange(len(data))
     return data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :]
@@ -178,7 +194,7 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
-        (lambda p: p[:60] + b"\xff" + p[61:], "malformed"),
+        (lambda p: p[:64] + b"\xff" + p[65:], "malformed"),
         (lambda p: b"\x02", r"status 2 \(BAD_TYPE\)"),
         (lambda p: b"", "empty"),
     ],

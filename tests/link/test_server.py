@@ -25,8 +25,10 @@ from edgecodec.device.protocol import (
     encode_message,
     encode_request,
     hello_request,
+    layer_request,
     parse_encode,
     parse_hello,
+    parse_layer,
 )
 from tests import tools
 from tests.link.device import CHANNELS, DIGEST, LEVELS, POSITIONS, SAMPLES, HostServer, compile_host, expected, frames
@@ -53,7 +55,7 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
         + struct.pack("<BBBB", 0, 1, 0, 4)
         + bytes(range(32))
         + struct.pack("<HHHH", 16, 3, 2, 4)
-        + struct.pack("<IIII", 28, 1_000_000, 3000, 1000)
+        + struct.pack("<IIIII", 28, 24, 1_000_000, 3000, 1000)
         + b"\x04host"
         + b"\x051.2.3"
     )
@@ -101,15 +103,32 @@ def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) ->
         assert (reply.input, reply.latent) == (None, None)
 
 
+def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
+    x = frames(1)
+    wide = ((np.arange(300) + expected(x).input[0, 0]) % 256).astype(np.uint8).tobytes()
+    for first in (0, 1, 199, 299):
+        (message,) = read(server.exchange(layer_request(first, 1, first, x[0])))
+        assert message.type == MessageType.LAYER_REPLY
+        reply = parse_layer(message.payload, 1, first)
+        assert reply.total_bytes == 300
+        assert 0 < len(reply.data) < 300
+        assert reply.data == wide[first : first + len(reply.data)]
+    # From the end on, and of layers that put nothing out or are not there, nothing comes.
+    for layer, first, total in ((1, 300, 300), (1, 2**32 - 1, 300), (0, 0, 0), (3, 0, 0), (255, 0, 0)):
+        (message,) = read(server.exchange(layer_request(1000 + first % 1000, layer, first, x[0])))
+        assert message.payload == struct.pack("<BBI", 0, layer, total)
+
+
 @pytest.mark.parametrize(
     ("type_", "payload", "status"),
     [
-        (0x03, b"", Status.BAD_TYPE),
+        (0x04, b"", Status.BAD_TYPE),
         (0x00, b"", Status.BAD_TYPE),
         (0x81, b"", Status.BAD_TYPE),
         (0x01, b"x", Status.BAD_LENGTH),
         (0x02, b"", Status.BAD_LENGTH),
         (0x02, b"\0" * 2 * SAMPLES, Status.BAD_LENGTH),
+        (0x03, b"\0" * (2 * SAMPLES + 1), Status.BAD_LENGTH),
         (0x02, b"\x08" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
         (0x02, b"\x80" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
     ],
@@ -125,7 +144,7 @@ def test_bad_requests_are_refused(server: HostServer, type_: int, payload: bytes
         b"\x05ab\0",
         cobs.encode(b"\x01\0\0\0\0\0") + b"\0",
         cobs.encode(b"\x01\0\0\0\0\0\0") + b"\0",
-        encode_message(Message(2, 0, b"\0" * (2 * SAMPLES + 2))),
+        encode_message(Message(3, 0, b"\0" * (2 * SAMPLES + 6))),
         b"\xff" * 100_000 + b"\0",
         bytes(range(1, 256)) + b"\0",
     ],
@@ -191,12 +210,13 @@ def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
     program = compile_host(tmp_path / "fuzz", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", main=True)
     rng = random.Random(1)
     stream = bytearray()
-    for seq in range(1500):
+    for seq in range(2500):
         message = bytearray(
             rng.choice(
                 [
                     hello_request(seq),
                     encode_request(seq, ReadBack(rng.randrange(8)), frames(1, seq)[0]),
+                    layer_request(seq, rng.randrange(4), rng.randrange(400), frames(1, seq)[0]),
                     encode_message(Message(rng.randrange(256), seq, rng.randbytes(rng.randrange(300)))),
                     rng.randbytes(rng.randrange(600)) + b"\0",
                 ]
@@ -212,4 +232,5 @@ def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
     replies = read(done.stdout)
     assert all(isinstance(reply, Message) for reply in replies)
     assert replies[-1].seq == 0x1234
-    assert sum(reply.type == MessageType.ENCODE_REPLY for reply in replies) > 200
+    for kind in (MessageType.ENCODE_REPLY, MessageType.LAYER_REPLY):
+        assert sum(reply.type == kind for reply in replies) > 200

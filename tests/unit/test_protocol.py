@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from edgecodec.device.protocol import (
     BadMessage,
+    LayerReply,
     LayerTicks,
     Message,
     MessageReader,
@@ -23,9 +24,11 @@ from edgecodec.device.protocol import (
     encode_message,
     encode_request,
     hello_request,
+    layer_request,
     longest_reply_bytes,
     parse_encode,
     parse_hello,
+    parse_layer,
 )
 from edgecodec.errors import DeviceError
 
@@ -43,6 +46,12 @@ def test_hello_by_hand() -> None:
 def test_encode_request_by_hand() -> None:
     body = b"\x02\x34\x12\x03" + b"\x01\x00\xff\xff\x00\x80\x34\x12"
     sent = encode_request(0x1234, ReadBack.INPUT | ReadBack.LATENT, np.array([1, -1, -32768, 0x1234], np.int16))
+    assert sent == cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+
+
+def test_layer_request_by_hand() -> None:
+    body = b"\x03\x34\x12\x07" + b"\x01\x00\xff\xff\x00\x80\x34\x12" + b"\x00\x01\x02\x00"
+    sent = layer_request(0x1234, 7, 0x20100, np.array([1, -1, -32768, 0x1234], np.int16))
     assert sent == cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
 
@@ -100,14 +109,15 @@ def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
 
 
 def hello_payload(board: bytes = b"b", version: bytes = b"1") -> bytes:
-    fixed = struct.pack("<BBBB32sHHHHIIII", 0, 1, 0, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 1000, 300, 100)
+    fixed = struct.pack("<BBBB32sHHHHIIIII", 0, 1, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 80, 1000, 300, 100)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
 
 
 def test_parse_hello() -> None:
     reply = parse_hello(hello_payload("Höhe".encode(), b"0.1"))
     assert (reply.board, reply.version, reply.window, reply.shape) == ("Höhe", "0.1", 4, SHAPE)
-    assert (reply.digest, reply.state_bytes, reply.timer_hz) == ("ab" * 32, 99, 1000)
+    assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, 1, 1000)
+    assert (reply.state_bytes, reply.arena_bytes) == (99, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
 
 
@@ -146,6 +156,22 @@ def test_parse_layers() -> None:
     for wrong in (b"", ticks[:8], ticks[:-1], ticks + b"\0", struct.pack("<IIB", 7, 300, 2)):
         with pytest.raises(DeviceError, match="bytes; expected"):
             parse_encode(encode_payload(4, wrong), SHAPE)
+
+
+def test_parse_layer() -> None:
+    def payload(data: bytes, layer: int = 2, total: int = 9) -> bytes:
+        return struct.pack("<BBI", 0, layer, total) + data
+
+    assert parse_layer(payload(b"abc"), 2, 0) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"abc"), 2, 6) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"", total=0), 2, 0) == LayerReply(0, b"")
+    for wrong, first in ((payload(b"abc", layer=1), 0), (payload(b"abc"), 7), (payload(b""), 3)):
+        with pytest.raises(DeviceError, match=r"expected layer 2 from byte \d of 9 on"):
+            parse_layer(wrong, 2, first)
+    with pytest.raises(DeviceError, match="5 bytes; expected 6 or more"):
+        parse_layer(payload(b"")[:5], 2, 0)
+    with pytest.raises(DeviceError, match=r"engine failed, status 5 \(ENGINE\)"):
+        parse_layer(b"\x05", 2, 0)
 
 
 @given(st.binary(max_size=60))

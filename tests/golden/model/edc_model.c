@@ -184,6 +184,29 @@ void edc_model_layer(edc_model_state *state, uint32_t layer) {
   }
 }
 
+const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t layer, uint32_t *bytes) {
+  switch (layer) {
+  case 0:
+    *bytes = 256;
+    return state->arena + 32;
+  case 1:
+    *bytes = 192;
+    return state->arena + 0;
+  case 2:
+    *bytes = 96;
+    return state->arena + 192;
+  case 3:
+    *bytes = 80;
+    return state->arena + 180;
+  case 4:
+    *bytes = 48;
+    return state->arena + 0;
+  default:
+    *bytes = 0;
+    return NULL;
+  }
+}
+
 void edc_model_quantize(edc_model_state *state, uint16_t *indices) {
   edc_rvq_quantize(&rvq, state->arena + 0, state->residual, indices);
 }

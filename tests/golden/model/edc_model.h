@@ -47,6 +47,10 @@ void edc_model_quantize(edc_model_state *state, uint16_t *indices);
  * at what lies between. Nothing happens for another number. */
 void edc_model_layer(edc_model_state *state, uint32_t layer);
 
+/* Where a layer puts its int8 [positions][channels], and of how many bytes; overwritten by later layers.
+ * NULL and 0 for another number. */
+const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t layer, uint32_t *bytes);
+
 /* int8 [T], between edc_model_normalize and edc_model_infer. */
 const int8_t *edc_model_input(const edc_model_state *state);
 

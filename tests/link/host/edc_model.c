@@ -1,9 +1,12 @@
 #include "edc_model.h"
 
+#include <stddef.h>
+
 const uint8_t edc_model_digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
                                       11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
                                       22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 uint32_t stub_runs;
+static int8_t wide[STUB_WIDE_BYTES];
 
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats) {
   stats->sum = 0;
@@ -25,9 +28,18 @@ void edc_model_infer(edc_model_state *state) {
 }
 
 void edc_model_layer(edc_model_state *state, uint32_t layer) {
+  for (int i = 0; layer == 1 && i < STUB_WIDE_BYTES; ++i) {
+    wide[i] = (int8_t)(uint8_t)(i + state->input[0]);
+  }
   if (layer == 2) {
     edc_model_infer(state);
   }
+}
+
+const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t layer,
+                                     uint32_t *bytes) {
+  *bytes = layer == 2 ? sizeof state->latent : layer == 1 ? STUB_WIDE_BYTES : 0;
+  return layer == 2 ? state->latent : layer == 1 ? wide : NULL;
 }
 
 void edc_model_quantize(edc_model_state *state, uint16_t *indices) {

@@ -9,6 +9,7 @@
 #define EDC_MODEL_LEVELS 2
 #define EDC_MODEL_LATENT_CHANNELS 4
 #define EDC_MODEL_LAYERS 3
+#define EDC_MODEL_ARENA_BYTES 24
 #define EDC_MODEL_STATE_BYTES 28
 
 extern const uint8_t edc_model_digest[32]; /* 0, 1, ... 31 */
@@ -25,8 +26,13 @@ _Static_assert(sizeof(edc_model_state) == EDC_MODEL_STATE_BYTES, "size");
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats);
 /* latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does */
 void edc_model_infer(edc_model_state *state);
-/* The last of three does all: layers 0 and 1 only let time pass. */
+#define STUB_WIDE_BYTES 300 /* more than a reply holds */
+
+/* The last of three does all: layer 0 only lets time pass, layer 1 fills wide[i] = i + input[0]
+ * (wrapping). */
 void edc_model_layer(edc_model_state *state, uint32_t layer);
+/* Layer 0 puts nothing out. */
+const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t layer, uint32_t *bytes);
 /* index[i] = 256 * (i + 1) + low byte of latent[i] */
 void edc_model_quantize(edc_model_state *state, uint16_t *indices);
 const int8_t *edc_model_input(const edc_model_state *state);

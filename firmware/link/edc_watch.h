@@ -1,0 +1,24 @@
+/* edgecodec: an engine that is watched calls these around each layer (edc_engine.h).
+ *
+ * The server has them, to time layers and to send what they put out. Plain C and C++.
+ */
+#ifndef EDC_WATCH_H
+#define EDC_WATCH_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+void edc_watch_layer_starts(void);
+
+/* `output` is the layer's tensor, int8 [positions][channels] of `bytes` bytes, or NULL when it is
+ * kept nowhere. */
+void edc_watch_layer_ends(uint32_t layer, const int8_t *output, uint32_t bytes);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
