@@ -10,19 +10,23 @@ import click
 from edgecodec.cli.options import (
     board_option,
     bundle_argument,
+    engine_options,
     force_option,
     json_option,
     optimize_option,
     output_option,
     subcommand,
+    tflm_source,
 )
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgecodec.bundle import Bundle
     from edgecodec.device.boards import Board
     from edgecodec.device.build import Firmware
+    from edgecodec.device.tflm import TflmEngine, TflmSource
 
 _SYMBOLS_SHOWN = 10
 
@@ -30,12 +34,14 @@ _SYMBOLS_SHOWN = 10
 @subcommand(
     "build-firmware",
     example="edgecodec build-firmware bundle --board mps2-an386 -o firmware\n"
-    "edgecodec build-firmware bundle --board mps2-an386 -o firmware --optimize flash --codec-only --ram-limit 9216",
+    "edgecodec build-firmware bundle --board mps2-an386 -o firmware --optimize flash --codec-only --ram-limit 9216\n"
+    "edgecodec build-firmware bundle --board mps2-an386 -o firmware --engine tflm --tflm-dir TREE --tflm-lib LIB",
 )
 @bundle_argument
 @board_option
 @output_option("Folder for the CMake project, ELF, binary, map and size report.")
 @optimize_option
+@engine_options
 @click.option("--codec-only", is_flag=True, help="Leave out link, UART and timer: the codec and what starts it.")
 @click.option("--flash-limit", type=click.IntRange(min=1), metavar="BYTES", help="Fail when it takes more flash.")
 @click.option("--ram-limit", type=click.IntRange(min=1), metavar="BYTES", help="Fail when it takes more RAM.")
@@ -48,6 +54,10 @@ def command(
     board: str,
     output: Path,
     optimize: str,
+    engine: str,
+    tflm_dir: Path | None,
+    tflm_lib: Path | None,
+    tflm_arena: int | None,
     codec_only: bool,
     flash_limit: int | None,
     ram_limit: int | None,
@@ -57,25 +67,46 @@ def command(
 
     The report says what codec, weights, codebooks, link and port take of flash and RAM, and the worst-case
     stack. A firmware that does not fit its board or a limit is not written; the same table says why.
+
+    With --engine tflm the encoder runs on TensorFlow Lite Micro, for those who must ship it: normaliser, codebook
+    search and link stay ours. You bring its headers and library, which are checked against board and encoder.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.device.boards import load_board
     from edgecodec.device.build import build_firmware
     from edgecodec.device.limits import Limits
 
-    target = load_board(board)
+    source = tflm_source(engine, tflm_dir, tflm_lib, tflm_arena)
+    if source is not None and codec_only:
+        raise click.UsageError("--codec-only is for the native engine")
+    loaded, target = Bundle.load(bundle), load_board(board)
     firmware = build_firmware(
-        Bundle.load(bundle),
+        loaded,
         target,
         output,
         optimize=optimize,
         codec_only=codec_only,
+        engine=open_tflm(streams, source, loaded, target, optimize),
         limits=Limits(flash_limit, ram_limit),
         force=force,
     )
     return streams.finish(
         firmware.to_json() | {"output": str(output)}, lambda console: _show(console, firmware, target)
     )
+
+
+def open_tflm(
+    streams: Streams, source: TflmSource | None, bundle: Bundle, board: Board, optimize: str
+) -> TflmEngine | None:
+    """The engine of ``source``, with a warning on stderr for what makes it dearer than need be."""
+    if source is None:
+        return None
+    from edgecodec.device.arena import open_engine
+
+    engine = open_engine(source, bundle, board, optimize=optimize)
+    for warning in engine.library.warnings:
+        streams.say(f"warning: {warning}")
+    return engine
 
 
 def show_parts(console: Console, memory: dict[str, Any]) -> None:
@@ -117,6 +148,7 @@ def _show(console: Console, firmware: Firmware, board: Board) -> None:
         {
             "firmware": firmware.elf,
             "board": firmware.board,
+            "engine": f"{firmware.engine}, arena {firmware.arena_bytes:,} bytes",
             "digest": firmware.bundle_digest,
             "compiler": firmware.compiler,
         }

@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +21,12 @@ from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.render import render_template
+from edgecodec.compile.tflm import ops_of, state_bytes, tflm_codec_files
 from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
 from edgecodec.device.sizes import PartSize, parts_of_map
 from edgecodec.device.stack import StackUse, measure_stack
+from edgecodec.device.tflm import TflmEngine
 from edgecodec.device.toolchain import Toolchain, find_toolchain
 from edgecodec.device.uf2 import uf2_blocks
 from edgecodec.errors import BuildError, InputError
@@ -39,10 +42,28 @@ ELF = ELF_NAME
 MAP = "firmware.map"
 BINARY = BINARY_NAME
 _TIMEOUT_S = 600
+_SERVER_FILES = ("link/edc_*.[ch]", "port/edc_port.h", "port/cortex_m/*.[ch]")
+# The engine is another, and newlib has what GCC calls on its own.
+_TFLM_SERVER_FILES = (
+    "link/edc_*.h",
+    "link/edc_link.c",
+    "link/edc_server.c",
+    "tflm/*.[ch]",
+    "port/edc_port.h",
+    "port/cortex_m/*.h",
+    "port/cortex_m/main.c",
+    "port/cortex_m/startup.c",
+)
+# What calls through pointers take is not known from the code: 1,152 bytes were enough for release builds of
+# TensorFlow Lite Micro, 1,576 for a default one.
+_TFLM_STACK_BYTES = 2048
 _STACK_SECTION = ".stack"
 _ROOM_BYTES = 1 << 27
 # A user's flags would make another firmware of the same sources.
-_IGNORED_VARIABLES = ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS", "CMAKE_GENERATOR", "CMAKE_TOOLCHAIN_FILE", "CPATH")
+_IGNORED_VARIABLES = (
+    *("CC", "CFLAGS", "CXX", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"),
+    *("CMAKE_GENERATOR", "CMAKE_TOOLCHAIN_FILE"),
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,8 @@ class Firmware:
     elf_sha256: str
     board: str
     bundle_digest: str
+    engine: str
+    """``"native"`` or ``"tflm"``."""
     optimize: str
     compiler: str
     text: int
@@ -85,6 +108,8 @@ class Firmware:
     """The codec's part of bss."""
     sections: tuple[Section, ...]
     """In the order of their addresses."""
+    arena_bytes: int
+    """The part of the codec's state that the encoder's tensors have, or TFLM's interpreter."""
     symbols: tuple[Symbol, ...]
     """All functions and objects, largest first."""
     parts: tuple[PartSize, ...]
@@ -104,7 +129,8 @@ class Firmware:
 
     def memory(self) -> dict[str, Any]:
         """What it takes of flash, RAM and stack, in bytes by name."""
-        names = ("text", "rodata", "data", "bss", "stack", "codec_state_bytes", "flash_bytes", "ram_bytes")
+        sections = ("text", "rodata", "data", "bss", "stack")
+        names = (*sections, "codec_state_bytes", "arena_bytes", "flash_bytes", "ram_bytes")
         sizes = {name: getattr(self, name) for name in names}
         return sizes | {"stack_use": asdict(self.stack_use), "parts": [asdict(part) for part in self.parts]}
 
@@ -122,19 +148,31 @@ def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     return make_plan(bundle, Target.of_core(board.core, optimize, board.cpu.mcpu))
 
 
-def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", codec_only: bool = False) -> dict[str, str]:
+def project_files(
+    bundle: Bundle,
+    board: Board,
+    *,
+    optimize: str = "speed",
+    codec_only: bool = False,
+    tflm_arena_bytes: int | None = None,
+) -> dict[str, str]:
     """Every file of the firmware project, path to text; the same bundle and board give the same bytes.
 
-    ``codec_only`` leaves out link, UART and timer: a program that only encodes.
+    ``codec_only`` leaves out link, UART and timer: a program that only encodes. With ``tflm_arena_bytes`` the encoder
+    runs on TensorFlow Lite Micro, in an arena of as many bytes, which is a multiple of 16.
     Raises PlanError when the codec cannot be executed exactly, InputError for another ``optimize`` than
-    ``"speed"``, ``"balanced"`` and ``"flash"``.
+    ``"speed"``, ``"balanced"`` and ``"flash"``, and for ``codec_only`` with TensorFlow Lite Micro.
     """
     if optimize not in OPTIMIZE_FLAGS:
         raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
     plan = plan_for(bundle, board, optimize)
-    files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
-    files |= _bare_files(board) if codec_only else _copied(board)
-    context = {
+    if tflm_arena_bytes is None:
+        files, engine = _native_files(bundle, board, plan, codec_only)
+    elif codec_only:
+        raise InputError("the codec alone (--codec-only) is generated C; expected the engine native")
+    else:
+        files, engine = _tflm_files(bundle, board, plan, tflm_arena_bytes)
+    context = engine | {
         "version": __version__,
         "board": board,
         "bundle": bundle,
@@ -151,6 +189,25 @@ def project_files(bundle: Bundle, board: Board, *, optimize: str = "speed", code
     return files
 
 
+def _native_files(bundle: Bundle, board: Board, plan: Plan, codec_only: bool) -> tuple[dict[str, str], dict[str, Any]]:
+    """The sources of a firmware whose encoder is generated C, and what its templates are told of the engine."""
+    files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
+    files |= _bare_files(board) if codec_only else _copied(board, _SERVER_FILES)
+    return files, {"tflm": False, "state_bytes": plan.state_bytes, "stack_bytes": board.stack_bytes}
+
+
+def _tflm_files(bundle: Bundle, board: Board, plan: Plan, arena_bytes: int) -> tuple[dict[str, str], dict[str, Any]]:
+    """The same of one whose encoder TensorFlow Lite Micro runs."""
+    files = tflm_codec_files(bundle, plan, arena_bytes) | _copied(board, _TFLM_SERVER_FILES)
+    return files, {
+        "tflm": True,
+        "ops": ops_of(bundle.graph),
+        "arena_bytes": arena_bytes,
+        "state_bytes": state_bytes(plan, arena_bytes),
+        "stack_bytes": max(board.stack_bytes, _TFLM_STACK_BYTES),
+    }
+
+
 def write_project(bundle: Bundle, board: Board, folder: Path, *, optimize: str = "speed") -> None:
     """Write the firmware project into ``folder``. Raises as :func:`project_files`."""
     _write_files(project_files(bundle, board, optimize=optimize), folder)
@@ -163,18 +220,22 @@ def build_firmware(
     *,
     optimize: str = "speed",
     codec_only: bool = False,
+    engine: TflmEngine | None = None,
     limits: Limits = NO_LIMITS,
     force: bool = False,
 ) -> Firmware:
     """Write the firmware project, ELF, binary, map and report into the folder ``out``.
 
-    An earlier build there is replaced; nothing is left behind on failure. Raises BuildError when a tool is
+    Without ``engine`` the encoder is generated C. An earlier build there is replaced; nothing is left behind on
+    failure. Raises BuildError when a tool is
     missing or the compiler fails, SizeLimitError when the codec does not fit the board or ``limits``, InputError
     when ``out`` holds other files, and as :func:`project_files`.
     """
-    files = project_files(bundle, board, optimize=optimize, codec_only=codec_only)
+    files = project_files(
+        bundle, board, optimize=optimize, codec_only=codec_only, tflm_arena_bytes=_arena_bytes(engine)
+    )
     with replace_folder(out, marker=REPORT, force=force) as folder:
-        _build(files, bundle, board, optimize, folder, limits)
+        _build(files, bundle, board, optimize, folder, limits, engine)
     return read_firmware(Path(out))
 
 
@@ -187,13 +248,16 @@ def build_project(files: dict[str, str], bundle: Bundle, board: Board, optimize:
     return read_firmware(folder)
 
 
-def cached_firmware(bundle: Bundle, board: Board, *, optimize: str = "speed") -> Firmware:
+def cached_firmware(
+    bundle: Bundle, board: Board, *, optimize: str = "speed", engine: TflmEngine | None = None
+) -> Firmware:
     """The same, in the cache folder: built only when a source, a flag or the compiler has changed.
 
     Safe for processes that build at the same time. Raises as :func:`build_firmware`.
     """
-    files = project_files(bundle, board, optimize=optimize)
-    inputs = json.dumps([files, find_toolchain().compiler_version], sort_keys=True)
+    files = project_files(bundle, board, optimize=optimize, tflm_arena_bytes=_arena_bytes(engine))
+    brought = None if engine is None else engine.library.digest
+    inputs = json.dumps([files, find_toolchain().compiler_version, brought], sort_keys=True)
     folder = cache_dir() / "firmware" / hashlib.sha256(inputs.encode()).hexdigest()
     with suppress(BuildError):
         return read_firmware(folder)
@@ -205,7 +269,7 @@ def cached_firmware(bundle: Bundle, board: Board, *, optimize: str = "speed") ->
             f"the cache {folder.parent} cannot be written ({error.strerror}); set EDGECODEC_CACHE to a folder"
         ) from error
     try:
-        _build(files, bundle, board, optimize, beside / "done")
+        _build(files, bundle, board, optimize, beside / "done", engine=engine)
         _install(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -234,6 +298,10 @@ def read_firmware(folder: Path) -> Firmware:
     return firmware
 
 
+def _arena_bytes(engine: TflmEngine | None) -> int | None:
+    return None if engine is None else engine.arena_bytes
+
+
 def _sha256(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
@@ -253,10 +321,10 @@ def _install(beside: Path, folder: Path) -> None:
         raise BuildError(f"{folder} cannot be replaced ({error.strerror}); delete it") from error
 
 
-def _copied(board: Board) -> dict[str, str]:
+def _copied(board: Board, patterns: Sequence[str]) -> dict[str, str]:
+    """What a program with the server needs: ``patterns`` of ``firmware``, and the drivers of the board."""
     root = firmware_dir()
-    paths = [*(root / "link").glob("edc_*.[ch]"), root / "port" / "edc_port.h"]
-    paths += (root / "port" / "cortex_m").glob("*.[ch]")
+    paths = [path for pattern in patterns for path in root.glob(pattern)]
     paths += (root / "port" / board.uart.kind).glob("*.h")
     paths += [root / "port" / board.uart.kind / "uart.c", root / "port" / board.timer.kind / "timer.c"]
     if board.setup is not None:
@@ -287,7 +355,13 @@ def _write_files(files: dict[str, str], folder: Path) -> None:
 
 
 def _build(
-    files: dict[str, str], bundle: Bundle, board: Board, optimize: str, folder: Path, limits: Limits = NO_LIMITS
+    files: dict[str, str],
+    bundle: Bundle,
+    board: Board,
+    optimize: str,
+    folder: Path,
+    limits: Limits = NO_LIMITS,
+    engine: TflmEngine | None = None,
 ) -> None:
     toolchain = find_toolchain()
     _write_files(files, folder)
@@ -296,7 +370,10 @@ def _build(
         project, build = Path(name) / "project", Path(name) / "build"
         _write_files(files, project)
         run = _Runner(board)
-        run([toolchain.cmake, *_configure_arguments(toolchain, project, build)])
+        arguments = _configure_arguments(toolchain, project, build)
+        if engine is not None:
+            arguments += [f"-DCMAKE_CXX_COMPILER={_cxx_compiler(toolchain)}", *engine.library.cmake_arguments]
+        run([toolchain.cmake, *arguments])
         try:
             run([toolchain.cmake, "--build", build])
         except SizeLimitError as error:
@@ -304,10 +381,10 @@ def _build(
             with suppress(BuildError):
                 (project / "board.ld").write_text(_with_room(files["board.ld"]), encoding="utf-8", newline="\n")
                 run([toolchain.cmake, "--build", build])
-                error.memory = _measure(build, bundle, board, optimize, toolchain).memory()
+                error.memory = _measure(build, bundle, board, optimize, toolchain, engine).memory()
             raise
         run([toolchain.objcopy, "-O", "binary", build / ELF, build / BINARY])
-        firmware = _measure(build, bundle, board, optimize, toolchain)
+        firmware = _measure(build, bundle, board, optimize, toolchain, engine)
         check_limits(firmware, board, limits)
         for output in (ELF, BINARY, MAP):
             shutil.copyfile(build / output, folder / output)
@@ -330,6 +407,15 @@ def _configure_arguments(toolchain: Toolchain, project: Path, build: Path) -> li
         f"-DCMAKE_C_COMPILER={toolchain.compiler}",
         f"-DCMAKE_TOOLCHAIN_FILE={project / 'toolchain.cmake'}",
     ]
+
+
+def _cxx_compiler(toolchain: Toolchain) -> Path:
+    if not toolchain.cxx_compiler.exists():
+        raise BuildError(
+            f"{toolchain.cxx_compiler.name} not found beside {toolchain.compiler.name}; TensorFlow Lite Micro is C++: "
+            "install the Debian packages gcc-arm-none-eabi and libstdc++-arm-none-eabi-newlib, or Arm's GNU toolchain"
+        )
+    return toolchain.cxx_compiler
 
 
 class _Runner:
@@ -386,7 +472,9 @@ def _with_room(linker_script: str) -> str:
     return re.sub(r"(LENGTH = )0x[0-9A-Fa-f]+", rf"\g<1>{_ROOM_BYTES:#x}", linker_script)
 
 
-def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain: Toolchain) -> Firmware:
+def _measure(
+    build: Path, bundle: Bundle, board: Board, optimize: str, toolchain: Toolchain, engine: TflmEngine | None
+) -> Firmware:
     from elftools.elf.elffile import ELFFile
 
     elf = build / ELF
@@ -399,12 +487,17 @@ def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain
         sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
     )
     link_map = (build / MAP).read_text(encoding="utf-8", errors="replace")
+    plan = plan_for(bundle, board, optimize)
+    state, arena = plan.state_bytes, plan.arena_bytes
+    if engine is not None:
+        state, arena = state_bytes(plan, engine.arena_bytes), engine.arena_bytes
     saves_floats = board.cpu.float_abi != "soft"
     return Firmware(
         elf=elf,
         elf_sha256=_sha256(elf),
         board=board.name,
         bundle_digest=bundle.digest,
+        engine="native" if engine is None else "tflm",
         optimize=optimize,
         compiler=toolchain.compiler_version,
         text=text,
@@ -412,10 +505,18 @@ def _measure(build: Path, bundle: Bundle, board: Board, optimize: str, toolchain
         data=data,
         bss=bss,
         stack=stack,
-        codec_state_bytes=plan_for(bundle, board, optimize).state_bytes,
+        codec_state_bytes=state,
         sections=sections,
+        arena_bytes=arena,
         symbols=symbols,
-        parts=parts_of_map(link_map, text_bytes=text, rodata_bytes=rodata, ram_bytes=data + bss, stack=stack),
+        parts=parts_of_map(
+            link_map,
+            text_bytes=text,
+            rodata_bytes=rodata,
+            ram_bytes=data + bss,
+            stack=stack,
+            tflm_library=None if engine is None else engine.library.source.library.name,
+        ),
         stack_use=measure_stack(elf, build.rglob("*.su"), toolchain.objdump, saves_floats=saves_floats),
     )
 

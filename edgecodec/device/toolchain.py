@@ -23,6 +23,8 @@ class Toolchain:
     compiler: Path
     compiler_version: str
     """Name and version, as ``--version`` says it."""
+    cxx_compiler: Path
+    """The same for C++, which may not be there: only the TFLM engine needs it."""
     objcopy: Path
     objdump: Path
     cmake: Path
@@ -35,7 +37,8 @@ def find_toolchain() -> Toolchain:
     compiler = _on_path(COMPILER, f"install the Debian package {COMPILER_PACKAGE}, or Arm's GNU toolchain")
     binutils = "install the Debian package binutils-arm-none-eabi"
     objcopy, objdump = (_on_path(f"arm-none-eabi-{tool}", binutils) for tool in ("objcopy", "objdump"))
-    return Toolchain(compiler, _version(compiler), objcopy, objdump, _cmake(), _ninja())
+    cxx_compiler = compiler.with_name(compiler.name.replace("gcc", "g++"))
+    return Toolchain(compiler, _version(compiler), cxx_compiler, objcopy, objdump, _cmake(), _ninja())
 
 
 def _cmake() -> Path:

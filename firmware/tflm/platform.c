@@ -1,0 +1,30 @@
+/* What TensorFlow Lite Micro asks of its platform: nothing is printed, and a failed check ends as a
+ * fault does. The C library's own would pull in formatted output, files and a heap. */
+
+void DebugLog(const char *format, ...);
+int DebugVsnprintf(char *buffer, unsigned int capacity, const char *format, ...);
+_Noreturn void abort(void);
+_Noreturn void __assert_func(const char *file, int line, const char *function, const char *text);
+
+void DebugLog(const char *format, ...) { (void)format; }
+
+int DebugVsnprintf(char *buffer, unsigned int capacity, const char *format, ...) {
+  (void)buffer;
+  (void)capacity;
+  (void)format;
+  return 0;
+}
+
+_Noreturn void abort(void) {
+  for (;;) {
+  }
+}
+
+/* Of newlib's assert. */
+_Noreturn void __assert_func(const char *file, int line, const char *function, const char *text) {
+  (void)file;
+  (void)line;
+  (void)function;
+  (void)text;
+  abort();
+}
