@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from edgecodec.device.build import plan_for
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.device.harness import LayerCosts
+from edgecodec.device.protocol import NATIVE
 from edgecodec.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from edgecodec.compile.plan import Plan
     from edgecodec.device.boards import Board
     from edgecodec.device.build import Firmware
+    from edgecodec.device.tflm import TflmEngine
     from edgecodec.host.stages import Frames
 
 
@@ -29,7 +31,7 @@ class Part:
     """``layer``, ``normaliser``, ``rvq`` or ``packet``."""
     op: str
     kernel: str
-    """The C function that runs it."""
+    """The C function that runs it; ``TFLM`` of a layer that TensorFlow Lite Micro runs."""
     macs: int
     """Multiply-accumulates of a frame as the model defines them, whatever the kernel spares; 0 for the others."""
     cost: float
@@ -43,6 +45,8 @@ class Profile:
     bundle_digest: str
     board: str
     core: str
+    engine: str
+    """``native`` or ``tflm``."""
     optimize: str
     unit: str
     """``"instructions"`` on emulated boards, ``"cycles"`` on real ones."""
@@ -62,6 +66,7 @@ class Profile:
             "bundle_digest": self.bundle_digest,
             "board": self.board,
             "core": self.core,
+            "engine": self.engine,
             "optimize": self.optimize,
             "unit": self.unit,
             "frames": self.frames,
@@ -84,40 +89,49 @@ def profile_board(
     *,
     attachment: Attachment = AUTO,
     optimize: str = "speed",
+    engine: TflmEngine | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
     """Measure what each part of a bundle's codec costs on a board, as the mean over ``frames`` int16 ``[N, T]``.
 
     The firmware's own timer measures. Builds (or takes from the cache) the firmware and starts the emulated
-    board, or finds and flashes the real one, as ``attachment`` says; firmware that runs there already must have been
-    built with the same ``optimize``. ``progress(done, total)`` counts frames. Raises EdgecodecError as
-    :func:`edgecodec.verify.run.verify_board` does, InputError without frames.
+    board, or finds and flashes the real one, as ``attachment`` says; with ``engine`` the encoder runs on TensorFlow
+    Lite Micro. Firmware that runs there already must have been built with the same ``optimize``.
+    ``progress(done, total)`` counts frames. Raises EdgecodecError as :func:`edgecodec.verify.run.verify_board` does,
+    InputError without frames.
     """
     if len(frames) == 0:
         raise InputError("no frames to profile with; expected at least one")
     check(board, attachment)
     plan = plan_for(bundle, board, optimize)
-    with connected(bundle, board, attachment, optimize=optimize) as (device, firmware):
+    with connected(bundle, board, attachment, optimize=optimize, engine=engine) as (device, firmware):
         device.stages(frames, want=("layers",), progress=progress)
-        costs = device.layer_costs
+        costs, running = device.layer_costs, device.hello.engine
     if costs is None or len(costs.layers) != len(plan.steps):
         found = "none" if costs is None else len(costs.layers)
         raise DeviceError(
             f"{board.name}: the firmware timed {found} layers; the bundle has {len(plan.steps)}; "
             "build and flash it again"
         )
-    parts = _parts(bundle, plan, costs)
-    return Profile(bundle.digest, board.name, board.core, optimize, costs.unit, len(frames), parts, firmware)
+    parts = _parts(bundle, plan, costs, running)
+    return Profile(bundle.digest, board.name, board.core, running, optimize, costs.unit, len(frames), parts, firmware)
 
 
-def _parts(bundle: Bundle, plan: Plan, costs: LayerCosts) -> tuple[Part, ...]:
+def _parts(bundle: Bundle, plan: Plan, costs: LayerCosts, engine: str) -> tuple[Part, ...]:
     sizes = bundle.rvq.codebook_sizes
     rvq_macs = bundle.positions * bundle.rvq.dimension * sum(sizes)
     search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
     return (
         Part("normaliser", "normaliser", "z-score", "edc_normalize", 0, costs.normalize),
         *(
-            Part(step.layer.name, "layer", str(step.layer.op), str(step.kernel), step.layer.macs, cost)
+            Part(
+                step.layer.name,
+                "layer",
+                str(step.layer.op),
+                str(step.kernel) if engine == NATIVE else "TFLM",
+                step.layer.macs,
+                cost,
+            )
             for step, cost in zip(plan.steps, costs.layers, strict=True)
         ),
         Part("rvq", "rvq", search, str(plan.search), rvq_macs, costs.rvq),

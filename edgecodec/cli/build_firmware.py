@@ -7,26 +7,23 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecodec.cli.engine import EngineChoice, engine_options
 from edgecodec.cli.options import (
     board_option,
     bundle_argument,
-    engine_options,
     force_option,
     json_option,
     optimize_option,
     output_option,
     subcommand,
-    tflm_source,
 )
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.bundle import Bundle
     from edgecodec.device.boards import Board
     from edgecodec.device.build import Firmware
-    from edgecodec.device.tflm import TflmEngine, TflmSource
 
 _SYMBOLS_SHOWN = 10
 
@@ -54,10 +51,7 @@ def command(
     board: str,
     output: Path,
     optimize: str,
-    engine: str,
-    tflm_dir: Path | None,
-    tflm_lib: Path | None,
-    tflm_arena: int | None,
+    engine: EngineChoice,
     codec_only: bool,
     flash_limit: int | None,
     ram_limit: int | None,
@@ -76,8 +70,7 @@ def command(
     from edgecodec.device.build import build_firmware
     from edgecodec.device.limits import Limits
 
-    source = tflm_source(engine, tflm_dir, tflm_lib, tflm_arena)
-    if source is not None and codec_only:
+    if codec_only and engine.source is not None:
         raise click.UsageError("--codec-only is for the native engine")
     loaded, target = Bundle.load(bundle), load_board(board)
     firmware = build_firmware(
@@ -86,27 +79,13 @@ def command(
         output,
         optimize=optimize,
         codec_only=codec_only,
-        engine=open_tflm(streams, source, loaded, target, optimize),
+        engine=engine.open(streams, loaded, target, optimize),
         limits=Limits(flash_limit, ram_limit),
         force=force,
     )
     return streams.finish(
         firmware.to_json() | {"output": str(output)}, lambda console: _show(console, firmware, target)
     )
-
-
-def open_tflm(
-    streams: Streams, source: TflmSource | None, bundle: Bundle, board: Board, optimize: str
-) -> TflmEngine | None:
-    """The engine of ``source``, with a warning on stderr for what makes it dearer than need be."""
-    if source is None:
-        return None
-    from edgecodec.device.arena import open_engine
-
-    engine = open_engine(source, bundle, board, optimize=optimize)
-    for warning in engine.library.warnings:
-        streams.say(f"warning: {warning}")
-    return engine
 
 
 def show_parts(console: Console, memory: dict[str, Any]) -> None:

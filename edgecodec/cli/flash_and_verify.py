@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecodec.cli.engine import EngineChoice, engine_options
 from edgecodec.cli.options import (
     attachment_options,
     board_option,
@@ -22,17 +23,20 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.device.boards import Board
     from edgecodec.device.connect import Attachment
+    from edgecodec.device.tflm import TflmEngine
 
 
 @subcommand(
     "flash-and-verify",
     example="edgecodec flash-and-verify bundle --board mps2-an386\n"
     "edgecodec flash-and-verify bundle --board nucleo-f446re --dry-run\n"
-    "edgecodec flash-and-verify bundle --board nucleo-f446re --no-flash --port /dev/ttyACM0 --json",
+    "edgecodec flash-and-verify bundle --board nucleo-f446re --no-flash --port /dev/ttyACM0 --json\n"
+    "edgecodec flash-and-verify bundle --board mps2-an386 --engine tflm --tflm-dir TREE --tflm-lib LIB",
 )
 @bundle_argument
 @board_option
 @attachment_options
+@engine_options
 @optimize_option
 @verify_options
 @json_option
@@ -43,6 +47,7 @@ def command(
     board: str,
     attachment: Attachment,
     dry_run: bool,
+    engine: EngineChoice,
     optimize: str,
     frames: Path | None,
     limit: int | None,
@@ -53,7 +58,9 @@ def command(
 
     Builds the firmware, starts the emulated board or flashes the real one, streams frames, reads indices,
     latents and inputs back and compares every byte with the C on this machine, the numpy reference and
-    TensorFlow Lite Micro.
+    TensorFlow Lite Micro. Where a board's latent is wrong, its layers are read back to name the one that is.
+
+    With --engine tflm firmware on your TensorFlow Lite Micro follows on the firmware of generated C.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.verify import finish, verification_frames, write_indices
@@ -61,22 +68,37 @@ def command(
     from edgecodec.verify.run import verify_board
 
     loaded, target = Bundle.load(bundle), load_board(board)
+    opened = engine.open(streams, loaded, target, optimize)
     if dry_run:
-        return show_commands(streams, loaded, target, attachment, optimize)
+        return show_commands(streams, loaded, target, attachment, optimize, opened)
     chosen = verification_frames(loaded, frames, limit)
     with streams.progress("verifying") as progress:
         result = verify_board(
-            loaded, target, chosen, attachment=attachment, optimize=optimize, keras=keras, progress=progress
+            loaded,
+            target,
+            chosen,
+            attachment=attachment,
+            optimize=optimize,
+            engine=opened,
+            keras=keras,
+            progress=progress,
         )
     write_indices(indices_out, result)
     return finish(streams, result)
 
 
-def show_commands(streams: Streams, bundle: Bundle, board: Board, attachment: Attachment, optimize: str) -> int:
+def show_commands(
+    streams: Streams,
+    bundle: Bundle,
+    board: Board,
+    attachment: Attachment,
+    optimize: str,
+    engine: TflmEngine | None = None,
+) -> int:
     """Print what reaching the board would run."""
     from edgecodec.device.connect import describe
 
-    lines = describe(bundle, board, attachment, optimize=optimize)
+    lines = describe(bundle, board, attachment, optimize=optimize, engine=engine)
     return streams.finish(
         {"commands": lines}, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False)
     )

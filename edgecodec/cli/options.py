@@ -6,12 +6,9 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
-
-if TYPE_CHECKING:
-    from edgecodec.device.tflm import TflmSource
 
 DEBUG_VARIABLE = "EDGECODEC_DEBUG"
 DEFAULT_BOARD = "mps2-an386"
@@ -143,46 +140,6 @@ def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
-
-
-def engine_options(function: F) -> F:
-    """``--engine`` and what TensorFlow Lite Micro needs; :func:`tflm_source` reads them."""
-    for option in (
-        click.option(
-            "--tflm-arena",
-            type=click.IntRange(min=1),
-            metavar="BYTES",
-            help="RAM for its interpreter; measured on an emulated board by default.",
-        ),
-        click.option(
-            "--tflm-lib", type=path, metavar="FILE", help="Its static library, built by you for the board's core."
-        ),
-        click.option(
-            "--tflm-dir", type=path, metavar="DIR", help="Its header tree: the folder with tensorflow/lite/micro."
-        ),
-        click.option(
-            "--engine",
-            type=click.Choice(["native", "tflm"]),
-            default="native",
-            show_default=True,
-            help="What runs the encoder: generated C, or your TensorFlow Lite Micro.",
-        ),
-    ):
-        function = option(function)
-    return function
-
-
-def tflm_source(engine: str, tflm_dir: Path | None, tflm_lib: Path | None, tflm_arena: int | None) -> TflmSource | None:
-    """The TensorFlow Lite Micro of :func:`engine_options`; None for the native engine."""
-    if engine == "native":
-        if tflm_dir or tflm_lib or tflm_arena:
-            raise click.UsageError("--tflm-dir, --tflm-lib and --tflm-arena need --engine tflm")
-        return None
-    if tflm_dir is None or tflm_lib is None:
-        raise click.UsageError("--engine tflm needs --tflm-dir and --tflm-lib")
-    from edgecodec.device.tflm import TflmSource
-
-    return TflmSource(tflm_dir, tflm_lib, tflm_arena)
 
 
 def verify_options(function: F) -> F:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgecodec.cli.engine import EngineChoice, engine_options
 from edgecodec.cli.options import (
     attachment_options,
     board_option,
@@ -36,6 +37,7 @@ _GAP_CELLS = 2
 @bundle_argument
 @board_option
 @attachment_options
+@engine_options
 @optimize_option
 @click.option(
     "--frames",
@@ -54,6 +56,7 @@ def command(
     board: str,
     attachment: Attachment,
     dry_run: bool,
+    engine: EngineChoice,
     optimize: str,
     frames: Path | None,
     limit: int,
@@ -72,11 +75,14 @@ def command(
 
     loaded = Bundle.load(bundle)
     target = load_board(board)
+    opened = engine.open(streams, loaded, target, optimize)
     if dry_run:
-        return show_commands(streams, loaded, target, attachment, optimize)
+        return show_commands(streams, loaded, target, attachment, optimize, opened)
     chosen = verification_frames(loaded, frames, limit)
     with streams.progress("profiling") as progress:
-        result = profile_board(loaded, target, chosen, attachment=attachment, optimize=optimize, progress=progress)
+        result = profile_board(
+            loaded, target, chosen, attachment=attachment, optimize=optimize, engine=opened, progress=progress
+        )
     document = result.to_json()
     return streams.finish(document, lambda console: _show(console, document, target))
 
@@ -111,6 +117,7 @@ def _show(console: Console, document: dict[str, Any], board: Board) -> None:
         console,
         {
             "board": f"{document['board']} ({document['core']}), optimised for {document['optimize']}",
+            "engine": document["engine"],
             "frame": f"{document[f'{unit}_per_frame']:,.0f} {unit}, mean of {document['frames']}",
         }
         | ({} if memory is None else memory_facts(memory, board)),

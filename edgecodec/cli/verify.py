@@ -44,6 +44,7 @@ def finish(streams: Streams, result: VerifyResult) -> int:
 
 def _show(console: Console, document: dict[str, Any]) -> None:
     from edgecodec.cli.tables import facts, table
+    from edgecodec.verify.layers import LayerDivergence
 
     table(
         console,
@@ -60,14 +61,22 @@ def _show(console: Console, document: dict[str, Any]) -> None:
         "cycles_per_frame": "cycles/frame",
         "flash_bytes": "flash bytes",
         "ram_bytes": "RAM bytes",
+        "arena_bytes": "arena bytes",
     }
     values = {
         label: f"{document[key]:,.0f}" if isinstance(document[key], (int, float)) else document[key]
         for key, label in names.items()
         if document.get(key) is not None
     }
+    for run in document["runs"][:-1]:
+        cost = run["instructions_per_frame"] or run["cycles_per_frame"]
+        values[f"beside, {run['engine']}"] = (
+            f"{cost:,.0f} a frame, flash {run['flash_bytes']:,}, RAM {run['ram_bytes']:,}, arena {run['arena_bytes']:,}"
+        )
     first = document.get("first_divergence")
     if first is not None:
         values["first divergence"] = ", ".join(f"{key} {value}" for key, value in first.items() if value is not None)
+    for each in document["layer_divergences"]:
+        values[f"wrong in {each['executor']}"] = LayerDivergence(**each).describe()
     console.print()
     facts(console, values | {"verdict": document["verdict"]})

@@ -69,7 +69,7 @@ def _measuring_board(library: TflmLibrary, board: Board, arena_bytes: int) -> Bo
     roomy = [
         each
         for each in [board, *list_boards()]
-        if each.emulator is not None and each.memory.ram.length >= arena_bytes + _OTHER_RAM_BYTES
+        if each.emulator is not None and not each.is_real and each.memory.ram.length >= arena_bytes + _OTHER_RAM_BYTES
     ]
     for each in sorted(roomy, key=lambda each: (each.name != board.name, each.core != board.core)):
         if library_runs_on(library, core_attributes(each, toolchain)):

@@ -24,6 +24,7 @@ from edgecodec.compile.render import render_template
 from edgecodec.compile.tflm import ops_of, state_bytes, tflm_codec_files
 from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
+from edgecodec.device.protocol import NATIVE, TFLM
 from edgecodec.device.sizes import PartSize, parts_of_map
 from edgecodec.device.stack import StackUse, measure_stack
 from edgecodec.device.tflm import TflmEngine
@@ -497,7 +498,7 @@ def _measure(
         elf_sha256=_sha256(elf),
         board=board.name,
         bundle_digest=bundle.digest,
-        engine="native" if engine is None else "tflm",
+        engine=NATIVE if engine is None else TFLM,
         optimize=optimize,
         compiler=toolchain.compiler_version,
         text=text,

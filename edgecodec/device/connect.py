@@ -14,12 +14,14 @@ from edgecodec.device.build import Firmware, cached_firmware
 from edgecodec.device.emulator import Emulator
 from edgecodec.device.flash import FlashPlan, flash, plan_flash
 from edgecodec.device.harness import BoardExecutor
+from edgecodec.device.protocol import TFLM
 from edgecodec.device.transport import PortInfo, list_ports
 from edgecodec.errors import DeviceError, InputError, LinkError
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.device.boards import Board
+    from edgecodec.device.tflm import TflmEngine
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,10 @@ class Attachment:
         """Whether the emulator is started: asked for, or all there is and no port was named."""
         return self.emulate or (not board.is_real and self.port is None and self.flash)
 
+    def builds(self, board: Board) -> bool:
+        """Whether firmware is built and put on the board; otherwise it runs there already."""
+        return self.emulates(board) or (board.is_real and self.flash)
+
     def checked(self, board: Board) -> Board:
         """The board as it is reached, with its rate and counter. Raises InputError for wishes that contradict."""
         if self.probe == "":
@@ -64,35 +70,53 @@ AUTO = Attachment()
 
 @contextmanager
 def connected(
-    bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, optimize: str = "speed"
+    bundle: Bundle,
+    board: Board,
+    attachment: Attachment = AUTO,
+    *,
+    optimize: str = "speed",
+    engine: TflmEngine | None = None,
 ) -> Iterator[tuple[BoardExecutor, Firmware | None]]:
     """A board that runs ``bundle``, and its firmware (None when it ran there already).
 
-    Raises BuildError, DeviceError and LinkError, and InputError for wishes that contradict each other.
+    With ``engine`` the encoder runs on TensorFlow Lite Micro, otherwise it is generated C. Raises BuildError,
+    DeviceError and LinkError, and InputError for wishes that contradict each other.
     """
     target = attachment.checked(board)
     if attachment.emulates(board):
-        firmware = cached_firmware(bundle, target, optimize=optimize)
+        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
         with Emulator(target, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
             yield executor, firmware
         return
     port, serial_number = _port(target, attachment)
     built = None
     if target.is_real and attachment.flash:
-        built = cached_firmware(bundle, target, optimize=optimize)
+        built = cached_firmware(bundle, target, optimize=optimize, engine=engine)
         flash(_flash_plan(target, built.elf.parent, attachment, serial_number))
     with BoardExecutor(bundle, port, baud=target.uart.baud) as executor:
+        if engine is not None and executor.hello.engine != TFLM:
+            raise DeviceError(
+                f"port {port}: the firmware's engine is {executor.hello.engine}; expected {TFLM}; build and flash it "
+                f"again, or leave out --engine {TFLM}"
+            )
         yield executor, built
 
 
-def describe(bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, optimize: str = "speed") -> list[str]:
+def describe(
+    bundle: Bundle,
+    board: Board,
+    attachment: Attachment = AUTO,
+    *,
+    optimize: str = "speed",
+    engine: TflmEngine | None = None,
+) -> list[str]:
     """What :func:`connected` would do, as lines for a shell; builds the firmware and touches no board.
 
     Raises as :func:`connected`, except that a board that is not plugged in is no error.
     """
     target = attachment.checked(board)
     if attachment.emulates(board):
-        firmware = cached_firmware(bundle, target, optimize=optimize)
+        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
         return [shlex.join(Emulator(target, firmware.elf).command("host=127.0.0.1,port=PORT"))]
     lines = []
     serial_number = None
@@ -101,7 +125,7 @@ def describe(bundle: Bundle, board: Board, attachment: Attachment = AUTO, *, opt
     except (DeviceError, LinkError) as error:
         port = f"({error})"
     if target.is_real and attachment.flash:
-        firmware = cached_firmware(bundle, target, optimize=optimize)
+        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
         lines += _flash_plan(target, firmware.elf.parent, attachment, serial_number).lines()
     return [*lines, f"# then frames at {target.uart.baud} baud over port {port}"]
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from edgecodec.device.protocol import (
     FLUSH,
+    NATIVE,
     NO_SEQ,
     BadMessage,
     EncodeReply,
@@ -108,16 +109,19 @@ class _Exchange(Generic[R]):
     """Of a reply's payload. Raises DeviceError."""
 
 
+def executor_name(engine: str) -> str:
+    """The name of the executor that is a board with ``engine``."""
+    return "board" if engine == NATIVE else f"board-{engine}"
+
+
 class BoardExecutor:
-    """The executor ``board``: firmware of ``bundle`` behind a serial port.
+    """The executor ``board`` (``board-tflm``): firmware of ``bundle`` behind a serial port.
 
     A context manager. Opening it says HELLO and checks that the firmware holds this bundle: LinkError when the
     port is missing or nothing that speaks the protocol answers within ``hello_timeout_s``, DeviceError when the
     firmware is of another bundle, protocol or shape. A frame whose answer is damaged or late is sent again:
     it may be late (``reply_timeout_s``) four times, and sent 16 times in all.
     """
-
-    name = "board"
 
     def __init__(
         self,
@@ -162,6 +166,11 @@ class BoardExecutor:
         link, self._link = self._link, None
         if link is not None:
             link.close()
+
+    @property
+    def name(self) -> str:
+        """``board``, or ``board-tflm`` when TensorFlow Lite Micro runs the encoder there."""
+        return executor_name(self.hello.engine)
 
     @property
     def hello(self) -> HelloReply:

@@ -17,6 +17,10 @@ from cobs import cobs
 from edgecodec.errors import DeviceError
 
 PROTOCOL = 1
+NATIVE = "native"
+TFLM = "tflm"
+ENGINES = (NATIVE, TFLM)
+"""What runs the encoder, by the number that HELLO gives it."""
 REPLY = 0x80
 NO_SEQ = 0xFFFF
 """``seq`` of ERROR: the device could not read the request's."""
@@ -97,8 +101,8 @@ class Shape:
 class HelloReply:
     """What a device says of itself."""
 
-    engine: int
-    """0 native, 1 TFLM."""
+    engine: str
+    """One of :data:`ENGINES`."""
     window: int
     """Requests it takes in flight."""
     digest: str
@@ -245,7 +249,7 @@ def layer_request(seq: int, layer: int, first: int, frame: npt.NDArray[np.int16]
 
 
 def parse_hello(payload: bytes) -> HelloReply:
-    """Read a HELLO reply. Raises DeviceError for a refusal, another protocol or a wrong length."""
+    """Read a HELLO reply. Raises DeviceError for a refusal, another protocol, a strange engine or a wrong length."""
     _check_status(payload)
     if len(payload) > 1 and payload[1] != PROTOCOL:
         raise DeviceError(
@@ -258,11 +262,19 @@ def parse_hello(payload: bytes) -> HelloReply:
         version, rest = _take_text(rest)
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
-    _, _, engine, window, digest, samples, positions, levels, channels, state, arena, hz, instructions, ticks = fields
-    if rest or window == 0 or (instructions and not ticks):
+    _, _, engine, window, digest, samples, positions, levels, channels, *numbers = fields
+    if rest or window == 0 or (numbers[-2] and not numbers[-1]):
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
+    if engine >= len(ENGINES):
+        raise DeviceError(
+            f"the firmware's engine is number {engine}; this edgecodec knows {', '.join(ENGINES)}; "
+            "build the firmware again"
+        )
     shape = Shape(samples, positions, levels, channels)
-    return HelloReply(engine, window, digest.hex(), shape, state, arena, hz, instructions, ticks, board, version)
+    state, arena, hz, instructions, ticks = numbers
+    return HelloReply(
+        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, board, version
+    )
 
 
 def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:

@@ -33,7 +33,7 @@ class Executor(Protocol):
     """Runs a bundle's codec over frames of ADC counts."""
 
     name: str
-    """One of ``keras``, ``tflm``, ``tflite``, ``reference``, ``host``, ``board``."""
+    """One of ``keras``, ``tflm``, ``tflite``, ``reference``, ``host``, ``board``, ``board-tflm``."""
 
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` and keep every stage that this executor computes."""

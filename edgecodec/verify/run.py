@@ -11,26 +11,27 @@ import numpy as np
 
 from edgecodec.device.build import plan_for
 from edgecodec.device.connect import AUTO, Attachment, check, connected
-from edgecodec.device.harness import BoardExecutor
+from edgecodec.device.harness import BoardExecutor, executor_name
+from edgecodec.device.protocol import NATIVE
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
 from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
 from edgecodec.host.stages import Executor, Frames, Stages
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
+from edgecodec.verify.layers import LayerDivergence, locate
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.compile.plan import Plan
     from edgecodec.device.boards import Board
     from edgecodec.device.build import Firmware
+    from edgecodec.device.tflm import TflmEngine
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, detail)``, frames over all executors."""
 
 EXIT_CODES = {Verdict.EQUAL: 0, Verdict.DIFFERENT: 1, Verdict.UNDECIDED: 2}
-_ENGINES = {0: "native", 1: "tflm"}
-"""SPEC.md 2, HELLO."""
 _PART = 50
 """Frames between two signs of progress."""
 
@@ -41,6 +42,9 @@ class BoardRun:
 
     board: str
     engine: str
+    """What runs the encoder: ``native`` or ``tflm``."""
+    arena_bytes: int
+    """RAM of the encoder's tensors (``tflm``: of the interpreter), as the device says."""
     flash_bytes: int | None
     """Flash of the firmware; None when the firmware is not ours to measure (``--port``)."""
     ram_bytes: int | None
@@ -66,7 +70,15 @@ class VerifyResult:
     """The float Keras encoder against the integer ones: tells, never decides."""
     stages: dict[str, Stages]
     """What each executor made of the frames."""
-    run: BoardRun | None = None
+    runs: tuple[BoardRun, ...] = ()
+    """Of each board executor; the last is under test."""
+    layer_divergences: tuple[LayerDivergence, ...] = ()
+    """Where a board's encoder goes wrong, for each that does."""
+
+    @property
+    def run(self) -> BoardRun | None:
+        """The run under test; None without a board."""
+        return self.runs[-1] if self.runs else None
 
     @property
     def verdict(self) -> Verdict:
@@ -86,14 +98,16 @@ class VerifyResult:
     @property
     def executor(self) -> Stages:
         """The stages of the executor under test: the board, or the host shim without one."""
-        return self.stages["board" if self.run else "host"]
+        if self.run is None:
+            return self.stages["host"]
+        return self.stages[executor_name(self.run.engine)]
 
     def to_json(self) -> dict[str, Any]:
         """The document that ``--json`` prints."""
         exact = [pair.to_json() | {"exact": True} for pair in self.comparison.pairs]
         floats = [pair.to_json() | {"exact": False} for pair in self.float_pairs]
         divergence = self.comparison.first_divergence
-        run = asdict(self.run) if self.run else dict.fromkeys(BoardRun.__dataclass_fields__) | {"engine": _ENGINES[0]}
+        run = asdict(self.run) if self.run else dict.fromkeys(BoardRun.__dataclass_fields__) | {"engine": NATIVE}
         return {
             "verdict": str(self.verdict),
             "bundle_digest": self.bundle_digest,
@@ -102,7 +116,9 @@ class VerifyResult:
             "pairs": exact + floats,
             "statistics": [pair.to_json() for pair in self.comparison.statistics],
             "first_divergence": None if divergence is None else divergence.to_json(),
+            "layer_divergences": [each.to_json() for each in self.layer_divergences],
             **run,
+            "runs": [asdict(each) for each in self.runs],
         }
 
 
@@ -116,7 +132,7 @@ def verify_host(
     """
     executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
     stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))
-    return _result(bundle, frames, stages, None)
+    return _result(bundle, frames, stages)
 
 
 def verify_board(
@@ -126,24 +142,34 @@ def verify_board(
     *,
     attachment: Attachment = AUTO,
     optimize: str = "speed",
+    engine: TflmEngine | None = None,
     keras: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
     """Compare a board with host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
 
     Builds (or takes from the cache) the bundle's firmware, and starts the emulated board or finds and flashes the
-    real one, as ``attachment`` says. Raises EdgecodecError; LinkError and DeviceError when the board is missing,
+    real one, as ``attachment`` says. With ``engine``, firmware on TensorFlow Lite Micro follows on the firmware of
+    generated C, and each is compared with the other. Where a board's latent is wrong, its layers are read back to
+    find the one that is. Raises EdgecodecError; LinkError and DeviceError when the board is missing,
     silent, of another bundle or ends mid-run.
     """
     check(board, attachment)
     # The host runs the very kernels that the board does.
     executors = [*_exact_executors(bundle, plan_for(bundle, board, optimize)), *_float_executors(bundle, keras)]
-    count = _Count(progress, len(frames), len(executors) + 1)
+    # Firmware that runs there already is one.
+    engines = [None, engine] if engine is not None and attachment.builds(board) else [engine]
+    count = _Count(progress, len(frames), len(executors) + len(engines))
     stages = _run(executors, frames, count)
-    with connected(bundle, board, attachment, optimize=optimize) as (device, firmware):
-        stages[device.name] = device.stages(frames, progress=count.executor(device.name))
-        run = _board_run(device, firmware)
-    return _result(bundle, frames, stages, run)
+    runs, divergences = [], []
+    for each in engines:
+        with connected(bundle, board, attachment, optimize=optimize, engine=each) as (device, firmware):
+            found = device.stages(frames, progress=count.executor(device.name))
+            stages[device.name] = found
+            runs.append(_board_run(device, firmware))
+            divergences.append(locate(device, bundle.graph, frames, found, stages[ReferenceExecutor.name]))
+    wrong = tuple(each for each in divergences if each is not None)
+    return _result(bundle, frames, stages, tuple(runs), wrong)
 
 
 def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
@@ -153,7 +179,8 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
     instructions = costs.unit == "instructions"
     return BoardRun(
         board=device.hello.board,
-        engine=_ENGINES.get(device.hello.engine, f"unknown ({device.hello.engine})"),
+        engine=device.hello.engine,
+        arena_bytes=device.hello.arena_bytes,
         flash_bytes=firmware.flash_bytes if firmware else None,
         ram_bytes=firmware.ram_bytes if firmware else None,
         instructions_per_frame=costs.total if instructions else None,
@@ -218,11 +245,17 @@ def _join(parts: Sequence[Stages]) -> Stages:
     return Stages(joined("input"), joined("latent"), joined("indices"), joined("sum"), joined("variance"))
 
 
-def _result(bundle: Bundle, frames: Frames, stages: dict[str, Stages], run: BoardRun | None) -> VerifyResult:
+def _result(
+    bundle: Bundle,
+    frames: Frames,
+    stages: dict[str, Stages],
+    runs: tuple[BoardRun, ...] = (),
+    layer_divergences: tuple[LayerDivergence, ...] = (),
+) -> VerifyResult:
     exact = [NamedStages(name, found) for name, found in stages.items() if name != KerasExecutor.name]
     comparison = merge(compare(a, b, bundle.rvq) for a, b in combinations(exact, 2))
     floats: tuple[Pair, ...] = ()
     if KerasExecutor.name in stages:
         keras = NamedStages(KerasExecutor.name, stages[KerasExecutor.name])
         floats = merge(compare(keras, other) for other in exact).pairs
-    return VerifyResult(bundle.digest, len(frames), comparison, floats, stages, run)
+    return VerifyResult(bundle.digest, len(frames), comparison, floats, stages, runs, layer_divergences)

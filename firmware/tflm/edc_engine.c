@@ -9,7 +9,8 @@ const uint8_t edc_engine_id = EDC_ENGINE_TFLM;
 
 static edc_tflm_tensors tensors;
 
-/* Of static C++ objects in the library. The program has no other C++, so it is early enough here. */
+/* Of static C++ objects in the library. The program has no other C++, so it is early enough here.
+ */
 typedef void edc_constructor(void);
 extern edc_constructor *const edc_constructors_start[], *const edc_constructors_end[];
 

@@ -5,6 +5,9 @@ void DebugLog(const char *format, ...);
 int DebugVsnprintf(char *buffer, unsigned int capacity, const char *format, ...);
 _Noreturn void abort(void);
 _Noreturn void __assert_func(const char *file, int line, const char *function, const char *text);
+_Noreturn void __cxa_pure_virtual(void);
+int __aeabi_atexit(void *object, void (*destroy)(void *object), void *module);
+extern void *__dso_handle;
 
 void DebugLog(const char *format, ...) { (void)format; }
 
@@ -28,3 +31,15 @@ _Noreturn void __assert_func(const char *file, int line, const char *function, c
   (void)text;
   abort();
 }
+
+_Noreturn void __cxa_pure_virtual(void) { abort(); }
+
+/* The program does not end, so nothing is destroyed. */
+int __aeabi_atexit(void *object, void (*destroy)(void *object), void *module) {
+  (void)object;
+  (void)destroy;
+  (void)module;
+  return 0;
+}
+
+void *__dso_handle;

@@ -194,6 +194,7 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
+        (lambda p: p[:2] + b"\x02" + p[3:], "engine is number 2; this edgecodec knows native, tflm"),
         (lambda p: p[:64] + b"\xff" + p[65:], "malformed"),
         (lambda p: b"\x02", r"status 2 \(BAD_TYPE\)"),
         (lambda p: b"", "empty"),

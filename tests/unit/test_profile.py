@@ -13,12 +13,12 @@ def profile(unit: str, *costs: float) -> Profile:
     parts = tuple(
         Part(kind, kind, "op", "edc", count, cost) for kind, count, cost in zip(kinds, macs, costs, strict=True)
     )
-    return Profile("ab" * 32, "nucleo", "cortex-m4", "speed", unit, 3, parts, None)
+    return Profile("ab" * 32, "nucleo", "cortex-m4", "native", "speed", unit, 3, parts, None)
 
 
 def test_real_board_has_cycles() -> None:
     document = profile("cycles", 50.0, 250.0, 600.0, 100.0).to_json()
-    assert document["unit"] == "cycles"
+    assert (document["unit"], document["engine"]) == ("cycles", "native")
     assert document["cycles_per_frame"] == 1000.0
     assert document["memory"] is None
     assert [row["cycles"] for row in document["layers"]] == [50.0, 250.0, 600.0, 100.0]

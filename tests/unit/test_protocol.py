@@ -116,7 +116,7 @@ def hello_payload(board: bytes = b"b", version: bytes = b"1") -> bytes:
 def test_parse_hello() -> None:
     reply = parse_hello(hello_payload("Höhe".encode(), b"0.1"))
     assert (reply.board, reply.version, reply.window, reply.shape) == ("Höhe", "0.1", 4, SHAPE)
-    assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, 1, 1000)
+    assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, "tflm", 1000)
     assert (reply.state_bytes, reply.arena_bytes) == (99, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
 
