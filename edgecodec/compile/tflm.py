@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgecodec.compile.plan import Plan
 
 ARENA_ALIGNMENT_BYTES = 16
-"""``kBufferAlignment`` of TFLM: what the arena's start is aligned to."""
+"""Of arena and model: what TFLM asks of its buffers."""
 _POINTER_BYTES = 4
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 

@@ -21,7 +21,7 @@ from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.render import render_template
-from edgecodec.compile.tflm import ops_of, state_bytes, tflm_codec_files
+from edgecodec.compile.tflm import ARENA_ALIGNMENT_BYTES, ops_of, state_bytes, tflm_codec_files
 from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.device.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
 from edgecodec.device.protocol import NATIVE, TFLM
@@ -58,6 +58,7 @@ _TFLM_SERVER_FILES = (
 # What calls through pointers take is not known from the code: 1,152 bytes were enough for release builds of
 # TensorFlow Lite Micro, 1,576 for a default one.
 _TFLM_STACK_BYTES = 2048
+_ALIGNMENT_BYTES = 8
 _STACK_SECTION = ".stack"
 _ROOM_BYTES = 1 << 27
 # A user's flags would make another firmware of the same sources.
@@ -194,7 +195,12 @@ def _native_files(bundle: Bundle, board: Board, plan: Plan, codec_only: bool) ->
     """The sources of a firmware whose encoder is generated C, and what its templates are told of the engine."""
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
     files |= _bare_files(board) if codec_only else _copied(board, _SERVER_FILES)
-    return files, {"tflm": False, "state_bytes": plan.state_bytes, "stack_bytes": board.stack_bytes}
+    return files, {
+        "tflm": False,
+        "alignment": _ALIGNMENT_BYTES,
+        "state_bytes": plan.state_bytes,
+        "stack_bytes": board.stack_bytes,
+    }
 
 
 def _tflm_files(bundle: Bundle, board: Board, plan: Plan, arena_bytes: int) -> tuple[dict[str, str], dict[str, Any]]:
@@ -202,6 +208,7 @@ def _tflm_files(bundle: Bundle, board: Board, plan: Plan, arena_bytes: int) -> t
     files = tflm_codec_files(bundle, plan, arena_bytes) | _copied(board, _TFLM_SERVER_FILES)
     return files, {
         "tflm": True,
+        "alignment": ARENA_ALIGNMENT_BYTES,
         "ops": ops_of(bundle.graph),
         "arena_bytes": arena_bytes,
         "state_bytes": state_bytes(plan, arena_bytes),

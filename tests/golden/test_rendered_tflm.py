@@ -1,0 +1,88 @@
+"""The firmware project on TensorFlow Lite Micro for a fixed bundle, byte for byte where it is not the native one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.tflm import ops_of, state_bytes
+from edgecodec.device.boards import load_board
+from edgecodec.device.build import plan_for, project_files
+from edgecodec.errors import InputError
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of
+
+GOLDEN = Path(__file__).parent / "tflm"
+ARENA_BYTES = 4096
+COMPARED = (
+    "CMakeLists.txt",
+    "README.md",
+    "board.ld",
+    "codec/edc_model.c",
+    "codec/edc_model.h",
+    "tflm/edc_tflm.cc",
+    "tflm/edc_tflm_model.h",
+    "toolchain.cmake",
+)
+
+
+@pytest.fixture(scope="module")
+def files(bundle: Bundle) -> dict[str, str]:
+    return project_files(bundle, load_board("mps2-an386"), tflm_arena_bytes=ARENA_BYTES)
+
+
+@pytest.mark.parametrize("name", COMPARED)
+def test_rendered_as_before(files: dict[str, str], name: str) -> None:
+    golden = GOLDEN / name.replace("/", "_")
+    if os.environ.get("EDGECODEC_UPDATE_GOLDEN"):
+        golden.parent.mkdir(exist_ok=True)
+        golden.write_text(files[name])
+    assert files[name] == golden.read_text()
+
+
+def test_model_is_the_bundles_byte_for_byte(bundle: Bundle, files: dict[str, str]) -> None:
+    text = files["tflm/edc_tflm_model.c"]
+    assert "_Alignas(16) const uint8_t edc_tflm_model" in text
+    numbers = [int(digits, 16) for digits in re.findall(r"0x([0-9a-f]{2})\b", text)]
+    assert bytes(numbers) == (bundle.path / "encoder.tflite").read_bytes()
+
+
+def test_nothing_of_the_native_encoder_is_there(files: dict[str, str]) -> None:
+    assert {name for name in files if name.startswith("codec/")} == {
+        "codec/edc.c",
+        "codec/edc.h",
+        "codec/edc_model.c",
+        "codec/edc_model.h",
+        "codec/edc_model_codebooks.h",
+        "codec/edc_normalize.c",
+        "codec/edc_normalize.h",
+        "codec/edc_rvq.c",
+        "codec/edc_rvq.h",
+    }
+    assert "link/edc_engine.c" not in files
+    assert "port/cortex_m/memory.c" not in files
+    assert [name for name in files if name.endswith(".cc")] == ["tflm/edc_tflm.cc"]
+
+
+def test_resolver_has_exactly_the_ops_used(bundle: Bundle, files: dict[str, str], tmp_path: Path) -> None:
+    assert [op.name for op in ops_of(bundle.graph)] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
+    assert "MicroMutableOpResolver<2>" in files["tflm/edc_tflm.cc"]
+    encoder = build_encoder((LayerSpec(CONV, 4, 3, 2),), 16, seed=1)
+    plain = bundle_of(tmp_path / "plain", encoder, sizes=(4,))
+    source = project_files(plain, load_board("microbit"), tflm_arena_bytes=ARENA_BYTES)["tflm/edc_tflm.cc"]
+    assert "MicroMutableOpResolver<1>" in source
+    assert "epthwise" not in source
+
+
+def test_state_is_arena_pointers_and_residual(bundle: Bundle) -> None:
+    # Six channels: 4096 + 2 * 4 + 6 * 2 = 4116, rounded up to 16.
+    assert bundle.rvq.dimension == 6
+    assert state_bytes(plan_for(bundle, load_board("mps2-an386")), ARENA_BYTES) == 4128
+
+
+def test_codec_alone_is_native(bundle: Bundle) -> None:
+    with pytest.raises(InputError, match="--codec-only"):
+        project_files(bundle, load_board("mps2-an386"), codec_only=True, tflm_arena_bytes=ARENA_BYTES)

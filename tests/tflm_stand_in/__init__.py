@@ -1,0 +1,73 @@
+"""A stand-in for the TensorFlow Lite Micro that a user brings, with the generated C behind its names."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.compile.graph import Op
+from edgecodec.compile.project import codec_files
+from edgecodec.device.boards import Board
+from edgecodec.device.build import OPTIMIZE_FLAGS, plan_for
+from edgecodec.device.tflm import TflmLibrary, TflmSource
+from edgecodec.resources import firmware_dir
+
+TREE = Path(__file__).resolve().parent
+LIBRARY = "libtensorflow-microlite.a"
+_CXX_FLAGS = ("-std=c++17", "-fno-exceptions", "-fno-rtti", "-fno-threadsafe-statics")
+
+
+def build(
+    bundle: Bundle, board: Board, folder: Path, *defines: str, start_bytes: int = 0, cpu: tuple[str, ...] = ()
+) -> TflmSource:
+    """Compile the stand-in for ``board`` into ``folder``, with macros of ``stand_in.cc`` and other ``cpu`` flags."""
+    flags = [
+        *(cpu or board.cpu.flags),
+        OPTIMIZE_FLAGS["speed"],
+        "-ffunction-sections",
+        "-fdata-sections",
+        f"-I{folder}",
+        f"-I{TREE}",
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    files = codec_files(bundle, plan_for(bundle, board))
+    for name, text in files.items():
+        (folder / name).write_text(text)
+    layers = ", ".join(
+        f"{{{int(layer.op is Op.DEPTHWISE)}, {layer.output.width}, {layer.output.channels}}}"
+        for layer in bundle.graph.layers
+    )
+    _gcc(folder, *flags, f"-DSTAND_IN_LAYERS={layers}", "-c", TREE / "codec.c", "-o", "glue.o")
+    sources = sorted(name for name in files if name.endswith(".c"))
+    for name in sources:
+        _gcc(folder, *flags, "-std=c11", "-c", name, "-o", f"{name}.o")
+    # The firmware has functions of the same names.
+    _run(folder, "arm-none-eabi-ld", "-r", "glue.o", *(f"{name}.o" for name in sources), "-o", "codec.o")
+    _run(folder, "arm-none-eabi-objcopy", "--wildcard", "--keep-global-symbol=stand_in_*", "codec.o")
+    macros = [f"-D{define}" for define in (*defines, f"STAND_IN_START_BYTES={start_bytes}")]
+    _gcc(folder, *flags, *_CXX_FLAGS, *macros, "-c", TREE / "stand_in.cc", "-o", "interpreter.o")
+    memory = firmware_dir() / "port" / "cortex_m" / "memory.c"
+    _gcc(folder, *flags, "-ffreestanding", "-fno-tree-loop-distribute-patterns", "-c", memory, "-o", "memory.o")
+    (folder / LIBRARY).unlink(missing_ok=True)
+    _run(folder, "arm-none-eabi-ar", "rcs", LIBRARY, "interpreter.o", "codec.o", "memory.o")
+    return TflmSource(TREE, folder / LIBRARY)
+
+
+def without_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Link firmware without newlib, which the stand-in does not need and a machine may lack."""
+    arguments = TflmLibrary.cmake_arguments.fget
+    assert arguments is not None
+    monkeypatch.setattr(
+        TflmLibrary, "cmake_arguments", property(lambda self: (*arguments(self), "-DEDC_C_LIBRARY=-nostdlib"))
+    )
+
+
+def _gcc(folder: Path, *arguments: str | Path) -> None:
+    _run(folder, "arm-none-eabi-gcc", *arguments)
+
+
+def _run(folder: Path, *command: str | Path) -> None:
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)

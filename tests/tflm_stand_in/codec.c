@@ -1,0 +1,17 @@
+#include "codec.h"
+
+#include "edc_model.h"
+
+const StandInLayer stand_in_layers[] = {STAND_IN_LAYERS};
+const uint32_t stand_in_layer_count = EDC_MODEL_LAYERS;
+const uint32_t stand_in_state_bytes = EDC_MODEL_STATE_BYTES;
+
+void stand_in_run(void *state, uint32_t layer) { edc_model_layer(state, layer); }
+
+int8_t *stand_in_output(void *state, uint32_t layer) {
+  uint32_t bytes;
+  return (int8_t *)(uintptr_t)edc_model_layer_output(state, layer, &bytes);
+}
+
+int8_t *stand_in_input(void *state) { return (int8_t *)(uintptr_t)edc_model_input(state); }
+int8_t *stand_in_latent(void *state) { return (int8_t *)(uintptr_t)edc_model_latent(state); }
