@@ -80,7 +80,10 @@ def read_archive(path: Path) -> Archive:
         for offset, (name, content) in raw.items()
         if name not in (_SYMBOLS, _NAMES)
     }
-    return Archive(path, members, _symbols(path, tables[_SYMBOLS]))
+    symbols = _symbols(path, tables[_SYMBOLS])
+    if not members.keys() >= set(symbols.values()):
+        raise InputError(f"{path}: a damaged archive (members are missing from its end); build the library again")
+    return Archive(path, members, symbols)
 
 
 def undefined_symbols(member: Member) -> frozenset[str]:
