@@ -56,6 +56,8 @@ class ArmAttributes:
     """Tag_ABI_VFP_args: floats are passed in registers of the FPU."""
     vectors: int
     """Tag_MVE_arch; 0 without the M-profile Vector Extension."""
+    enums: int
+    """Tag_ABI_enum_size: 1 for as few bytes as the values need, 2 for four; 0 without any."""
     dsp: bool
     """Tag_DSP_extension, which counts from Armv8-M on."""
 
@@ -118,6 +120,7 @@ def arm_attributes(data: bytes) -> ArmAttributes | None:
         fp_use=int(found.get("TAG_ABI_HARDFP_USE", 0)),
         hard_float_arguments=found.get("TAG_ABI_VFP_ARGS", 0) == 1,
         vectors=int(found.get("TAG_MVE_ARCH", 0)),
+        enums=int(found.get("TAG_ABI_ENUM_SIZE", 0)),
         dsp=found.get("TAG_DSP_EXTENSION", 0) == 1,
     )
 

@@ -50,6 +50,7 @@ _ARCHITECTURES = {
     _V8_M_MAIN: "Armv8-M Mainline",
     _V8_1_M_MAIN: "Armv8.1-M Mainline",
 }
+_ENUM_SIZES = {1: "as few bytes as they need", 2: "four bytes"}
 _SMALL = {_V6_M, _V6S_M}
 _RUNS = {
     _V6_M: _SMALL,
@@ -143,6 +144,8 @@ def runs_on(code: ArmAttributes, core: ArmAttributes) -> str | None:
         return f"it is {_name_of(code)}, which the core does not run"
     if code.hard_float_arguments != core.hard_float_arguments:
         return f"it passes floats {_passing(code)}, the board's firmware {_passing(core)}"
+    if code.enums and core.enums and code.enums != core.enums:
+        return f"its enumerations take {_ENUM_SIZES.get(code.enums)}, the firmware's {_ENUM_SIZES.get(core.enums)}"
     if code.vectors > core.vectors:
         return "it uses the M-profile Vector Extension (MVE), which the core lacks"
     if code.fp > core.fp:

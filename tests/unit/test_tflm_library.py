@@ -95,21 +95,22 @@ def test_what_is_no_object_has_no_attributes(library: Path) -> None:
 
 
 # Tag_CPU_arch: 12 Armv6S-M, 10 Armv7-M, 13 Armv7E-M, 16 and 17 Armv8-M, 21 Armv8.1-M (Arm IHI 0045).
-M0 = ArmAttributes(12, 0, 0, False, 0, False)
-M3 = ArmAttributes(10, 0, 0, False, 0, False)
-M4 = ArmAttributes(13, 0, 0, False, 0, False)
-M4F = ArmAttributes(13, 6, 1, True, 0, False)
-M7D = ArmAttributes(13, 8, 0, True, 0, False)
-M23 = ArmAttributes(16, 0, 0, False, 0, False)
-M33 = ArmAttributes(17, 0, 0, False, 0, False)
-M33F = ArmAttributes(17, 8, 1, True, 0, True)
-M55 = ArmAttributes(21, 8, 0, True, 2, True)
+M0 = ArmAttributes(12, 0, 0, False, 0, 1, False)
+M3 = ArmAttributes(10, 0, 0, False, 0, 1, False)
+M4 = ArmAttributes(13, 0, 0, False, 0, 1, False)
+M4F = ArmAttributes(13, 6, 1, True, 0, 1, False)
+M7D = ArmAttributes(13, 8, 0, True, 0, 1, False)
+M23 = ArmAttributes(16, 0, 0, False, 0, 1, False)
+M33 = ArmAttributes(17, 0, 0, False, 0, 1, False)
+M33F = ArmAttributes(17, 8, 1, True, 0, 1, True)
+M55 = ArmAttributes(21, 8, 0, True, 2, 1, True)
 M55_WITHOUT_VECTORS = replace(M55, vectors=0)
 
 
 @pytest.mark.parametrize("core", [M0, M3, M4, M4F, M7D, M23, M33, M33F, M55])
 def test_a_core_runs_its_own_code(core: ArmAttributes) -> None:
     assert runs_on(core, core) is None
+    assert runs_on(replace(core, enums=0), core) is None
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,7 @@ def test_a_core_runs_a_smaller_ones_code(code: ArmAttributes, core: ArmAttribute
         (M4, M4F, "passes floats in core registers (soft), the board's firmware in FPU registers (hard)"),
         (replace(M4F, fp=8), M4F, "floating-point instructions that the core lacks"),
         (replace(M4F, fp_use=0), M4F, "double-precision instructions"),
+        (replace(M4, enums=2), M4, "enumerations take four bytes, the firmware's as few bytes as they need"),
         (M55, M55_WITHOUT_VECTORS, "M-profile Vector Extension (MVE), which the core lacks"),
     ],
 )
