@@ -17,7 +17,14 @@ from tests.cli.run import edgecodec
 from tools.qemu_counts import Counts, count
 
 pytestmark = pytest.mark.emulated
-MEASURING = {"edc_server_poll", "edc_port_ticks", "(looking at the counter)"}
+MEASURING = {
+    "edc_server_poll",
+    "edc_engine_infer_watched",
+    "edc_watch_layer_starts",
+    "edc_watch_layer_ends",
+    "edc_port_ticks",
+    "(looking at the counter)",
+}
 """Functions of a counted interval that are no part of the codec."""
 
 
