@@ -103,7 +103,7 @@ class Kernel(StrEnum):
     @property
     def wants_scratch(self) -> bool:
         """Whether it takes working memory as its last argument."""
-        return self not in (Kernel.CONV, Kernel.DEPTHWISE, Kernel.DEPTHWISE_PAIRED)
+        return self not in (Kernel.CONV, Kernel.DEPTHWISE)
 
     @property
     def is_vector(self) -> bool:
@@ -456,7 +456,7 @@ def fold_channels(layer: Layer, kernel: Kernel, folded_bias: npt.NDArray[np.int3
 
 
 def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
-    """Working memory of a kernel beside its input and output, a multiple of 4."""
+    """Working memory of a kernel beside its input and output."""
     if kernel is Kernel.CONV_TWIN:
         return 4 * twin_weights(layer).columns
     if kernel.is_vector:
@@ -464,7 +464,9 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     channels = layer.output.channels
     if kernel is Kernel.POINTWISE:
         return 4 * layer.input.channels + channels
-    if not kernel.is_paired or not kernel.wants_scratch:
+    if kernel is Kernel.DEPTHWISE_PAIRED:
+        return (4 * (5 - layer.stride) + 1 + 2 * layer.stride) * channels
+    if not kernel.is_paired:
         return 0
     columns = pair_weights(layer, kernel).columns
     filters = _filters(kernel)

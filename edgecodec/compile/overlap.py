@@ -32,8 +32,7 @@ def align(size_bytes: int) -> int:
 def lead_bytes(layer: Layer, kernel: Kernel) -> int:
     """The least number of bytes, a multiple of 4, that a kernel's input must start behind its output.
 
-    As many as the output has where the kernel (as ``edc_depthwise_paired``, which takes channel after channel)
-    reads its input to the end.
+    At most as many as the output has.
     """
     whole = align(layer.output.size_bytes)
     rows_done = 0
@@ -59,7 +58,11 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
         written = np.minimum(4 * quad + 2, layer.output.width)
         first_read = 4 * (quad + pair_weights(layer, kernel).tap_pairs) * layer.stride - layer.pad_left
     else:
-        return whole
+        # Pair after pair, channel by channel: an output is written when its channel's samples are read.
+        pair = np.arange(layer.output.width // 2 + 1)
+        written = np.minimum(2 * pair + 1, layer.output.width)
+        first_read = 2 * (pair + pair_weights(layer, kernel).tap_pairs - 1) * layer.stride - layer.pad_left
+        rows_done = 1
     reads = first_read < layer.input.width
     ahead = written * layer.output.channels - (np.maximum(first_read, 0) + rows_done) * layer.input.channels
     return align(min(max(int(ahead[reads].max(initial=0)), 0), whole))

@@ -196,7 +196,8 @@ NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t *win
   } while (now.channel != end);
 }
 
-NEVER_INLINE void run_any(const edc_paired_layer *layer, const int32_t *window, const block *first) {
+NEVER_INLINE void run_any(const edc_paired_layer *layer, const int32_t *window,
+                          const block *first) {
   block now = *first;
   const edc_folded_channel *const end = layer->channels + layer->out_channels;
   const int32_t *weights = layer->weights;
@@ -345,74 +346,74 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
   }
 }
 
-/* The samples that one word of the window holds, of one channel. */
-static int32_t pair_at(const edc_paired_layer *layer, const int8_t *in, int32_t first) {
-  return pack(sample(layer, in, first, 0), sample(layer, in, first + layer->stride, 0));
+/* Row `at` on of the padded input, `count` rows, in a patch where some are outside. */
+static const int8_t *rows_at(const edc_paired_layer *layer, const int8_t *in, int32_t at,
+                             int32_t count, int8_t *patch) {
+  const int32_t channels = layer->in_channels;
+  if (at >= 0 && at + count <= layer->in_width) {
+    return in + at * channels;
+  }
+  int8_t *end = patch;
+  for (int32_t row = at; row < at + count; row++) {
+    for (int32_t channel = 0; channel < channels; channel++) {
+      *end++ = (int8_t)sample(layer, in, row, channel);
+    }
+  }
+  return patch;
 }
 
-/* One channel, whose window is EDC_PAIRED_BLOCK words: `stride` phases of each pair of samples. */
-static inline void depthwise_channel(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
-                                     const int32_t *weights, const edc_folded_channel *constants,
-                                     int32_t stride, int rectified) {
+/* A window is EDC_PAIRED_BLOCK words: `stride` phases of each pair of samples. */
+ALWAYS_INLINE void depthwise(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
+                             int32_t *scratch, int32_t stride, int rectified) {
   const int32_t channels = layer->in_channels;
+  const int32_t kept = EDC_PAIRED_BLOCK - stride; /* words of a window that stay */
   const int32_t bias = 2 * layer->out_zero_point + 1;
-  const int32_t inside = layer->in_width - 2 * stride; /* last position whose samples all exist */
-  const int32_t kept = EDC_PAIRED_BLOCK - stride;      /* words of the window that stay */
-  int8_t nowhere;
-  int8_t *odd = &nowhere;
-  int32_t window[EDC_PAIRED_BLOCK];
-  uint32_t carry = 0;
-  int32_t first = -layer->pad_left;
-  for (int32_t word = 0; word < kept; word += stride) {
-    for (int32_t phase = 0; phase < stride; phase++) {
-      window[word + phase] = pair_at(layer, in, first + phase);
-    }
-    first += 2 * stride;
+  int8_t *const nowhere = (int8_t *)(scratch + (kept + 1) * channels); /* outputs outside */
+  int8_t *const patch = nowhere + channels;
+  for (int32_t word = 0; word < (kept + 1) * channels; word++) {
+    scratch[word] = 0;
   }
-  for (int32_t left = layer->out_width; left >= 0; left -= 2) {
-    if (first >= 0 && first <= inside) {
-      const int8_t *x = in + first * channels;
+  /* The windows fill while positions are before the first. */
+  for (int32_t position = 2 - 2 * layer->tap_pairs; position <= layer->out_width; position += 2) {
+    const int32_t fresh = (position + 2 * layer->tap_pairs - 2) * stride - layer->pad_left;
+    const int8_t *x = rows_at(layer, in, fresh, 2 * stride, patch);
+    int8_t *odd = position > 0 ? out + (position - 1) * channels : nowhere;
+    int8_t *even =
+        position >= 0 && position < layer->out_width ? out + position * channels : nowhere;
+    const int32_t *weights = layer->weights;
+    const edc_folded_channel *constants = layer->channels;
+    int32_t *state = scratch; /* [channels]: `after` of the pair before, words that stay */
+    for (const int8_t *const end = x + channels; x != end; x++) {
+      int32_t window[EDC_PAIRED_BLOCK];
+      for (int32_t word = 0; word < kept; word++) {
+        window[word] = state[1 + word];
+      }
       for (int32_t phase = 0; phase < stride; phase++) {
         window[kept + phase] = pack(x[phase * channels], x[(stride + phase) * channels]);
       }
-    } else {
-      for (int32_t phase = 0; phase < stride; phase++) {
-        window[kept + phase] = pair_at(layer, in, first + phase);
+      uint64_t sum = START;
+      for (int32_t word = 0; word < EDC_PAIRED_BLOCK; word++) {
+        sum += (uint64_t)((int64_t)window[word] * *weights++);
+      }
+      const lanes found = split(sum);
+      const uint32_t between = (uint32_t)state[0] + found.before;
+      *odd++ = edc_requantize_folded(constants, between, rectified, bias);
+      *even++ = edc_requantize_folded(constants++, found.even, rectified, bias);
+      *state++ = (int32_t)found.after;
+      for (int32_t word = 0; word < kept; word++) {
+        *state++ = window[stride + word];
       }
     }
-    first += 2 * stride;
-    uint64_t sum = START + (uint64_t)((int64_t)window[0] * weights[0]);
-    sum += (uint64_t)((int64_t)window[1] * weights[1]);
-    sum += (uint64_t)((int64_t)window[2] * weights[2]);
-    sum += (uint64_t)((int64_t)window[3] * weights[3]);
-    const lanes found = split(sum);
-    const int8_t before = edc_requantize_folded(constants, carry + found.before, rectified, bias);
-    const int8_t even = edc_requantize_folded(constants, found.even, rectified, bias);
-    carry = found.after;
-    window[0] = window[stride];
-    window[1] = window[stride + 1];
-    window[2] = window[3]; /* of stride 1 alone */
-    *odd = before;
-    if (left > 0) {
-      *out = even;
-    }
-    odd = out + channels;
-    out += 2 * channels;
   }
 }
 
-void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out) {
-  const int32_t *weights = layer->weights;
-  for (int32_t channel = 0; channel < layer->out_channels; channel++) {
-    const edc_folded_channel *const constants = layer->channels + channel;
-    /* With the stride a constant, the window stays in registers. */
-    if (layer->stride == 1) {
-      depthwise_channel(layer, in + channel, out + channel, weights, constants, 1,
-                        layer->rectified);
-    } else {
-      depthwise_channel(layer, in + channel, out + channel, weights, constants, 2,
-                        layer->rectified);
-    }
-    weights += EDC_PAIRED_BLOCK;
+void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
+                          int32_t *scratch) {
+  if (layer->stride == 1) {
+    depthwise(layer, in, out, scratch, 1, layer->rectified);
+  } else if (layer->rectified) {
+    depthwise(layer, in, out, scratch, 2, 1);
+  } else {
+    depthwise(layer, in, out, scratch, 2, 0);
   }
 }

@@ -58,8 +58,10 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
                        int32_t *scratch);
 
 /* The same as edc_conv_paired for a depthwise layer of stride 1 or 2, with stride * tap_pairs = 4
- * and as many output channels as input channels. Channels go one by one, so in and out must not
- * overlap. */
-void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
+ * and as many output channels as input channels. A pair of positions is written channel by channel
+ * as its last samples are read. scratch: 5 - stride words, then 1 + 2 stride bytes, for each
+ * channel. */
+void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
+                          int32_t *scratch);
 
 #endif

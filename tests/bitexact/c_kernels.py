@@ -76,7 +76,7 @@ typedef struct {
 void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out);
+void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 typedef struct { int32_t sum; uint64_t variance; ...; } edc_frame_stats;
@@ -238,10 +238,10 @@ def run_paired(
     )
     size = scratch_bytes(layer, kernel)
     scratch = np.full(size + 8, 0x5A, np.uint8)
-    extra = [ffi.cast("int32_t *", ffi.from_buffer(scratch))] if layer.op is Op.CONV else []
+    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
     function = getattr(module.lib, kernel)
     lead = lead_bytes(layer, kernel) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, *extra))
+    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, memory))
     assert np.all(scratch[size:] == 0x5A)
     return target
 

@@ -34,6 +34,7 @@ SHAPES = [
     (1, 1, 48, 16),
     (3, 1, 8, 12),
     (5, 3, 4, 16),
+    (7, 1, 8, 12),
 ]
 
 
@@ -66,6 +67,8 @@ def test_lead_is_enough_and_no_more(kernel: int, stride: int, channels: int, out
     depthwise = layer_of(DEPTHWISE, kernel, stride, channels, 0)
     check(depthwise, Kernel.DEPTHWISE, c_kernels.run_plain)
     check(depthwise, Kernel.DEPTHWISE_MVE, c_kernels.run_mve)
+    if stride * -(-kernel // (2 * stride)) == 4:
+        check(depthwise, Kernel.DEPTHWISE_PAIRED, c_kernels.run_paired)
 
 
 def test_leads_by_hand() -> None:
@@ -81,9 +84,11 @@ def test_leads_by_hand() -> None:
     # Rows grow by 8 bytes: the last of 40 positions is 39 rows of 8 ahead and one of 48.
     wider = layer_of(CONV, 1, 1, 40, 48)
     assert lead_bytes(wider, Kernel.CONV) == 39 * 8 + 48
-    # Channel after channel reads to the end.
     depthwise = layer_of(DEPTHWISE, 7, 2, 40, 0)
-    assert lead_bytes(depthwise, Kernel.DEPTHWISE_PAIRED) == 20 * 40
+    # Pair p, rows up to 2p, is written while input rows from 4p + 2 on are read.
+    assert lead_bytes(depthwise, Kernel.DEPTHWISE_PAIRED) == 0
+    # With stride 1 row 2p while rows from 2p + 3 on are read.
+    assert lead_bytes(layer_of(DEPTHWISE, 7, 1, 40, 0), Kernel.DEPTHWISE_PAIRED) == 0
     # Written and read channel by channel: row 1 of the output is one row ahead of row 0 of the input.
     assert lead_bytes(depthwise, Kernel.DEPTHWISE) == 40
     # Three rows at a time: the next ones start from row 4.

@@ -149,35 +149,35 @@ static const edc_rvq rvq = {
 };
 
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats) {
-  edc_normalize(&normalizer, frame, state->arena + 224, stats);
+  edc_normalize(&normalizer, frame, state->arena + 192, stats);
 }
 
 void edc_model_infer(edc_model_state *state) {
   int8_t *const arena = state->arena;
-  edc_conv_paired(&layer0, arena + 224, arena + 32, state->scratch);
-  edc_conv_winograd(&layer1, arena + 32, arena + 0, state->scratch);
-  edc_depthwise_paired(&layer2, arena + 0, arena + 192);
-  edc_conv(&layer3, arena + 192, arena + 180);
-  edc_conv(&layer4, arena + 180, arena + 0);
+  edc_conv_paired(&layer0, arena + 192, arena + 0, state->scratch);
+  edc_conv_winograd(&layer1, arena + 0, arena + 0, state->scratch);
+  edc_depthwise_paired(&layer2, arena + 0, arena + 0, state->scratch);
+  edc_conv(&layer3, arena + 0, arena + 176);
+  edc_conv(&layer4, arena + 176, arena + 0);
 }
 
 void edc_model_layer(edc_model_state *state, uint32_t layer) {
   int8_t *const arena = state->arena;
   switch (layer) {
   case 0:
-    edc_conv_paired(&layer0, arena + 224, arena + 32, state->scratch);
+    edc_conv_paired(&layer0, arena + 192, arena + 0, state->scratch);
     break;
   case 1:
-    edc_conv_winograd(&layer1, arena + 32, arena + 0, state->scratch);
+    edc_conv_winograd(&layer1, arena + 0, arena + 0, state->scratch);
     break;
   case 2:
-    edc_depthwise_paired(&layer2, arena + 0, arena + 192);
+    edc_depthwise_paired(&layer2, arena + 0, arena + 0, state->scratch);
     break;
   case 3:
-    edc_conv(&layer3, arena + 192, arena + 180);
+    edc_conv(&layer3, arena + 0, arena + 176);
     break;
   case 4:
-    edc_conv(&layer4, arena + 180, arena + 0);
+    edc_conv(&layer4, arena + 176, arena + 0);
     break;
   default:
     break;
@@ -211,7 +211,7 @@ void edc_model_quantize(edc_model_state *state, uint16_t *indices) {
   edc_rvq_quantize(&rvq, state->arena + 0, state->residual, indices);
 }
 
-const int8_t *edc_model_input(const edc_model_state *state) { return state->arena + 224; }
+const int8_t *edc_model_input(const edc_model_state *state) { return state->arena + 192; }
 
 const int8_t *edc_model_latent(const edc_model_state *state) { return state->arena + 0; }
 

@@ -18,8 +18,8 @@
 #define EDC_MODEL_LATENT_CHANNELS 6 /* D, entries of a latent vector */
 #define EDC_MODEL_INDEX_COUNT 16     /* P L, indices of a frame */
 #define EDC_MODEL_LAYERS 5           /* of the encoder */
-#define EDC_MODEL_ARENA_BYTES 288
-#define EDC_MODEL_STATE_BYTES 600   /* all RAM the codec needs beside its stack */
+#define EDC_MODEL_ARENA_BYTES 256
+#define EDC_MODEL_STATE_BYTES 568   /* all RAM the codec needs beside its stack */
 
 /* SHA-256 of the bundle's manifest. */
 extern const uint8_t edc_model_digest[32];
