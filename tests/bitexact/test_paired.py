@@ -80,9 +80,15 @@ FIRST, SECOND = (1 << 14) - (1 << 12), (1 << 12) - 1
 
 
 def _at_the_limit(
-    sign: int, parts: int = 1, *, more_first: int = 0, more_second: int = 0, winograd: bool = False
+    sign: int,
+    parts: int = 1,
+    *,
+    more_first: int = 0,
+    less_first: int = 0,
+    more_second: int = 0,
+    winograd: bool = False,
 ) -> Layer:
-    """As much as is proven in each part, and some more in the first."""
+    """As much as is proven in each part, and some more or less in the first."""
     columns = 100
     taps = np.zeros((4 if winograd else 2, parts, columns), np.int64)
     for total, tap in ((FIRST, 0), (SECOND, 1)):
@@ -94,6 +100,7 @@ def _at_the_limit(
         else:
             taps[tap] = part
     taps[0, 0, -2] += more_first
+    taps[0, 0, 0] -= less_first
     taps[-2 if winograd else -1, 0, -2] += more_second
     taps[:, :, 1::3] *= -1
     weights = np.broadcast_to(sign * taps.reshape(len(taps), -1), (4, len(taps), parts * columns)).astype(np.int8)
@@ -119,7 +126,7 @@ def test_lanes_at_the_proven_limit(sign: int, winograd: bool, parts: int) -> Non
 
 
 @pytest.mark.parametrize("winograd", [False, True])
-@pytest.mark.parametrize("more", [{"more_first": 1}, {"more_second": 1}])
+@pytest.mark.parametrize("more", [{"more_first": 1}, {"less_first": 1, "more_second": 1}])
 def test_one_more_takes_another_part(more: dict[str, int], winograd: bool) -> None:
     require("cc", "Python.h")
     layer = _at_the_limit(1, **more, winograd=winograd)
