@@ -65,13 +65,16 @@ def command(
     from edgecodec.bundle import Bundle
     from edgecodec.cli.verify import finish, verification_frames, write_indices
     from edgecodec.device.boards import load_board
+    from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
     loaded, target = Bundle.load(bundle), load_board(board)
-    opened = engine.open(streams, loaded, target, optimize)
     if dry_run:
+        opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)
     chosen = verification_frames(loaded, frames, limit)
+    check(target, attachment)
+    opened = engine.open(streams, loaded, target, optimize)
     with streams.progress("verifying") as progress:
         result = verify_board(
             loaded,

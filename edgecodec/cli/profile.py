@@ -71,14 +71,17 @@ def command(
     from edgecodec.cli.flash_and_verify import show_commands
     from edgecodec.cli.verify import verification_frames
     from edgecodec.device.boards import load_board
+    from edgecodec.device.connect import check
     from edgecodec.profile import profile_board
 
     loaded = Bundle.load(bundle)
     target = load_board(board)
-    opened = engine.open(streams, loaded, target, optimize)
     if dry_run:
+        opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)
     chosen = verification_frames(loaded, frames, limit)
+    check(target, attachment)
+    opened = engine.open(streams, loaded, target, optimize)
     with streams.progress("profiling") as progress:
         result = profile_board(
             loaded, target, chosen, attachment=attachment, optimize=optimize, engine=opened, progress=progress

@@ -235,9 +235,8 @@ def build_firmware(
     """Write the firmware project, ELF, binary, map and report into the folder ``out``.
 
     Without ``engine`` the encoder is generated C. An earlier build there is replaced; nothing is left behind on
-    failure. Raises BuildError when a tool is
-    missing or the compiler fails, SizeLimitError when the codec does not fit the board or ``limits``, InputError
-    when ``out`` holds other files, and as :func:`project_files`.
+    failure. Raises BuildError when a tool is missing or the compiler fails, SizeLimitError when the codec does not fit
+    the board or ``limits``, InputError when ``out`` holds other files, and as :func:`project_files`.
     """
     files = project_files(
         bundle, board, optimize=optimize, codec_only=codec_only, tflm_arena_bytes=_arena_bytes(engine)

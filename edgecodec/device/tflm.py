@@ -116,6 +116,9 @@ def open_library(source: TflmSource, board: Board, ops: Sequence[TflmOp], toolch
     Raises InputError when headers, the library or kernels are missing or the library is for another core, BuildError
     when the compiler cannot tell what the board's core is.
     """
+    for path in (source.tree, source.library):
+        if ";" in str(path.absolute()):
+            raise InputError(f"{path}: CMake takes the semicolon in this path for its end; move or link it elsewhere")
     folders = _include_folders(source.tree, ops)
     archive = read_archive(source.library)
     _check_symbols(archive, ops)

@@ -264,6 +264,19 @@ def test_a_library_that_is_missing_or_damaged(bundle: Bundle, source: TflmSource
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("_stand_in")
+def test_paths_may_hold_anything_but_a_semicolon(
+    bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path
+) -> None:
+    odd = tmp_path / "a folder (with) 'odd' \"name\" $HOME, & more"
+    shutil.copytree(source.tree, odd / "tree")
+    library = Path(shutil.copy(source.library, odd / "lib tflm.a"))
+    engine = open_engine(TflmSource(odd / "tree", library, arena_bytes=4096), bundle, board)
+    assert build_firmware(bundle, board, tmp_path / "out", engine=engine).engine == "tflm"
+    with pytest.raises(InputError, match="CMake takes the semicolon in this path for its end"):
+        open_engine(TflmSource(source.tree, tmp_path / "a;b" / "lib.a"), bundle, board)
+
+
 def test_headers_that_are_missing(bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path) -> None:
     ops, toolchain = ops_of(bundle.graph), find_toolchain()
     with pytest.raises(InputError, match="no such folder"):
