@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 
 
 class PartName(StrEnum):
@@ -37,7 +38,8 @@ class PartSize:
     """Variables; of the part ``stack`` the reserved stack."""
 
 
-_INPUT_SECTION = re.compile(r"^ (\.[\w.$-]+)\n? +0x[0-9a-f]+ +(0x[0-9a-f]+) (\S.*)$", re.MULTILINE)
+_INPUT_SECTION = re.compile(r"^ (\.[\w.$-]+)\n? +(0x[0-9a-f]+) +(0x[0-9a-f]+) (\S.*)$", re.MULTILINE)
+_NOWHERE = 1 << 32
 _MAP_STARTS = "Linker script and memory map"
 _KINDS = {".text": "text", ".vectors": "text", ".rodata": "rodata", ".data": "ram", ".bss": "ram"}
 # The generated tables, and the server's or the bare program's state, by the names of their sections.
@@ -71,10 +73,15 @@ def parts_of_map(
     """
     found = {name: {"text": 0, "rodata": 0, "ram": 0} for name in PartName}
     _, _, linked = text.partition(_MAP_STARTS)
-    for section, size, place in _INPUT_SECTION.findall(linked):
-        kind = _KINDS.get("." + section.split(".")[1])
-        if kind is not None:
-            found[_part_of(section, place, tflm_library)][kind] += int(size, 16)
+    placed = sorted(
+        (int(address, 16), int(size, 16), section, place)
+        for section, address, size, place in _INPUT_SECTION.findall(linked)
+        if "." + section.split(".")[1] in _KINDS
+    )
+    for (address, size, section, place), (following, *_) in pairwise([*placed, (_NOWHERE, 0, "", "")]):
+        # Merged strings are listed at one address with the size of all.
+        used = min(size, following - address)
+        found[_part_of(section, place, tflm_library)][_KINDS["." + section.split(".")[1]]] += used
     found[PartName.STACK]["ram"] = stack
     totals = {"text": text_bytes, "rodata": rodata_bytes, "ram": ram_bytes + stack}
     for kind, total in totals.items():
