@@ -8,6 +8,7 @@ import click
 
 from edgecodec.cli.options import (
     bundle_argument,
+    core_option,
     force_option,
     json_option,
     optimize_option,
@@ -15,7 +16,6 @@ from edgecodec.cli.options import (
     subcommand,
 )
 from edgecodec.cli.output import Streams
-from edgecodec.cores import CORES
 
 
 @subcommand(
@@ -29,11 +29,7 @@ from edgecodec.cores import CORES
     is_flag=True,
     help="For a vendor's SDK or an RTOS: with serial link, port header, example, CMake package and Zephyr module.",
 )
-@click.option(
-    "--core",
-    type=click.Choice(CORES),
-    help="Core to choose kernels for; by default such that run on Cortex-M3 and up.",
-)
+@core_option
 @optimize_option
 @force_option
 @json_option
@@ -47,7 +43,7 @@ def command(
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
-    from edgecodec.compile.kernels import Optimize, Target
+    from edgecodec.compile.kernels import Target
     from edgecodec.compile.project import DEFAULT_CORE, write_library, write_package
 
     loaded = Bundle.load(bundle)
@@ -55,7 +51,7 @@ def command(
     if library:
         files = write_package(loaded, output, core=chosen, optimize=optimize, force=force)
     else:
-        target = Target(Optimize(optimize)) if core is None else Target.of_core(core, optimize)
+        target = Target.of_core(core, optimize)
         files = write_library(loaded, output, target=target, force=force)
     names = [path.relative_to(output).as_posix() for path in files]
     document = {

@@ -7,25 +7,29 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, optimize_option, subcommand
+from edgecodec.cli.options import bundle_argument, core_option, json_option, optimize_option, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-@subcommand("inspect", example="edgecodec inspect bundle\nedgecodec inspect bundle --json")
+@subcommand("inspect", example="edgecodec inspect bundle --core cortex-m55\nedgecodec inspect bundle --json")
 @bundle_argument
+@core_option
 @optimize_option
 @json_option
 @click.pass_obj
-def command(streams: Streams, bundle: Path, optimize: str) -> int:
-    """Show layers, sizes, rates and memory of a bundle."""
+def command(streams: Streams, bundle: Path, core: str | None, optimize: str) -> int:
+    """Show layers, sizes, rates and memory of a bundle.
+
+    Below the layers stand their kernels on that core, under that wish, and why.
+    """
     from edgecodec.bundle import Bundle
-    from edgecodec.compile.kernels import Optimize, Target
+    from edgecodec.compile.kernels import Target
     from edgecodec.summary import summarize
 
-    document = summarize(Bundle.load(bundle), Target(Optimize(optimize)))
+    document = summarize(Bundle.load(bundle), Target.of_core(core, optimize))
     return streams.finish(document, lambda console: show_summary(console, document))
 
 
@@ -57,7 +61,7 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
     console.print()
     table(
         console,
-        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters", "C"),
+        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters"),
         (
             (
                 layer["name"],
@@ -70,10 +74,15 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
                 layer["activation"],
                 layer["macs"],
                 layer["parameters"],
-                layer["c_kernel"],
             )
             for layer in document["layers"]
         ),
+    )
+    console.print()
+    table(
+        console,
+        ("layer", "runs", "because"),
+        ((layer["name"], layer["c_kernel"], layer["c_kernel_reason"]) for layer in document["layers"]),
     )
     console.print()
     table(

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from edgecodec.cores import CORES
+
 DEBUG_VARIABLE = "EDGECODEC_DEBUG"
 DEFAULT_BOARD = "mps2-an386"
 
@@ -90,6 +92,15 @@ def optimize_option(function: F) -> F:
         default="speed",
         show_default=True,
         help="Choose kernels and compiler flags for fewest instructions, least flash, or between.",
+    )(function)
+
+
+def core_option(function: F) -> F:
+    """``--core``"""
+    return click.option(
+        "--core",
+        type=click.Choice(CORES),
+        help="Core to choose kernels for; by default such that run on Cortex-M3 and up.",
     )(function)
 
 

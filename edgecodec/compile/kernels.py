@@ -64,8 +64,13 @@ class Target:
     """Whether the core has the M-profile Vector Extension (Helium)."""
 
     @classmethod
-    def of_core(cls, core: str, optimize: str = "speed", mcpu: str = "") -> Target:
-        """The target of one of :data:`edgecodec.cores.CORES`, less what the compiler's option ``mcpu`` takes away."""
+    def of_core(cls, core: str | None, optimize: str = "speed", mcpu: str = "") -> Target:
+        """The target of one of :data:`edgecodec.cores.CORES`, less what the compiler's option ``mcpu`` takes away.
+
+        None is any core that multiplies to 64 bits: Cortex-M3 and up.
+        """
+        if core is None:
+            return cls(Optimize(optimize))
         return cls(
             Optimize(optimize),
             long_multiply=cores.has_long_multiply(core),
