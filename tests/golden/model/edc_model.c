@@ -188,16 +188,16 @@ const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t laye
   switch (layer) {
   case 0:
     *bytes = 256;
-    return state->arena + 32;
+    return state->arena + 0;
   case 1:
     *bytes = 192;
     return state->arena + 0;
   case 2:
     *bytes = 96;
-    return state->arena + 192;
+    return state->arena + 0;
   case 3:
     *bytes = 80;
-    return state->arena + 180;
+    return state->arena + 176;
   case 4:
     *bytes = 48;
     return state->arena + 0;
