@@ -86,6 +86,7 @@ def _layer(step: Step) -> dict[str, Any]:
         "parameters": int(layer.weights.size + layer.bias.size),
         "c_kernel": str(step.kernel),
         "c_kernel_reason": step.choice.reason,
+        "chunk": step.chunk,
         "table_bytes": step.table_bytes,
     }
 
@@ -103,6 +104,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "optimize": str(plan.target.optimize),
         "arena_bytes": plan.arena_bytes,
         "scratch_bytes": plan.scratch_bytes,
+        "chain": None if plan.chain is None else list(plan.chain.layers),
         "residual_bytes": plan.residual_bytes,
         "state_bytes": plan.state_bytes,
         "buffers": [
@@ -110,6 +112,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
                 "tensor": buffer.tensor,
                 "offset_bytes": buffer.offset_bytes,
                 "size_bytes": buffer.size_bytes,
+                "rows": buffer.rows,
                 "first_step": buffer.first_step,
                 "last_step": buffer.last_step,
             }

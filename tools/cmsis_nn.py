@@ -37,7 +37,7 @@ target_compile_options(cmsis_nn PRIVATE -std=gnu11 -O3 -fno-common -ffunction-se
 target_link_libraries(firmware.elf PRIVATE cmsis_nn gcc)
 # The generated encoder steps aside for the one that calls CMSIS-NN.
 set_source_files_properties(codec/edc_model.c PROPERTIES COMPILE_DEFINITIONS
-  "edc_model_infer=edc_model_infer_own;edc_model_layer=edc_model_layer_own")
+  "edc_model_infer=edc_model_infer_own;edc_model_next=edc_model_next_own")
 """
 
 
@@ -70,35 +70,30 @@ def with_cmsis_nn(files: dict[str, str], bundle: Bundle, *, mve: bool) -> dict[s
 
 
 def _layers_source(bundle: Bundle, mve: bool) -> str:
-    """C of ``edc_model_infer`` and ``edc_model_layer`` by CMSIS-NN."""
+    """C of ``edc_model_infer`` and ``edc_model_next`` by CMSIS-NN."""
     layers = bundle.graph.layers
-    # Tensors between layers are by turns in the state's arena, at its end, and in memory of their own.
-    own = max((layer.output.size_bytes for layer in layers[:-1:2]), default=4)
+    # Tensors between layers are by turns in two places; the state's arena may hold none of them whole.
+    places = [max((layer.output.size_bytes for layer in layers[turn:-1:2]), default=4) for turn in (0, 1)]
     parts = [
         '#include "arm_nnfunctions.h"\n#include "edc_model.h"\n',
-        f"static int8_t own[{own}] __attribute__((aligned(4)));",
+        *(f"static int8_t place{turn}[{size}] __attribute__((aligned(4)));" for turn, size in enumerate(places)),
         f"static int8_t scratch[{max(_scratch_bytes(layer, mve) for layer in layers)}] __attribute__((aligned(4)));",
         *(_tables(index, layer) for index, layer in enumerate(layers)),
         *(_function(index, layer) for index, layer in enumerate(layers)),
-        "void edc_model_layer(edc_model_state *state, uint32_t layer) {\n  switch (layer) {",
+        "uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress) {\n  switch (progress->layer) {",
     ]
-    for index, layer in enumerate(layers):
-        source = "edc_model_input(state)" if index == 0 else _place(index, layer.input.size_bytes)
+    for index in range(len(layers)):
+        source = "edc_model_input(state)" if index == 0 else f"place{(index - 1) % 2}"
         last = index == len(layers) - 1
-        target = "(int8_t *)edc_model_latent(state)" if last else _place(index + 1, layer.output.size_bytes)
+        target = "(int8_t *)edc_model_latent(state)" if last else f"place{index % 2}"
         parts.append(f"  case {index}: layer{index}({source}, {target}); break;")
     parts += [
-        "  }\n}",
+        "  }\n  return progress->layer++;\n}",
         "void edc_model_infer(edc_model_state *state) {",
-        f"  for (uint32_t layer = 0; layer < {len(layers)}; layer++) edc_model_layer(state, layer);\n}}\n",
+        "  edc_model_progress progress = {0};",
+        f"  while (progress.layer < {len(layers)}) edc_model_next(state, &progress);\n}}\n",
     ]
     return "\n".join(parts)
-
-
-def _place(tensor: int, size_bytes: int) -> str:
-    if tensor % 2:
-        return "own"
-    return f"state->arena + ((EDC_MODEL_ARENA_BYTES - {size_bytes}) & ~3)"
 
 
 def _scratch_bytes(layer: Layer, mve: bool) -> int:

@@ -68,7 +68,7 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed
             timed = executor.layer_costs
         blocks = read_blocks(folder / "counts", functions)
     assert timed is not None
-    return Counts(parts_of(blocks, len(timed.layers)), timed)
+    return Counts(parts_of(blocks, plan_for(bundle, board, optimize).calls), timed)
 
 
 def read_functions(elf: Path) -> list[tuple[int, str]]:
@@ -93,22 +93,23 @@ def read_blocks(path: Path, functions: list[tuple[int, str]]) -> list[Counter[st
     return blocks
 
 
-def parts_of(blocks: list[Counter[str]], layers: int) -> list[Counter[str]]:
-    """The blocks that lie within a part, of the last frame.
+def parts_of(blocks: list[Counter[str]], calls: tuple[int, ...]) -> list[Counter[str]]:
+    """The blocks that lie within a part, of the last frame; ``calls`` are the layers in the order in which they run.
 
-    It looks at the counter before and after normaliser, encoder, each layer within the encoder, rvq, packet and
-    nothing; what the look costs is taken off as the firmware's own figures have it.
+    It looks at the counter before and after normaliser, encoder, nothing and each call within the encoder, rvq, packet
+    and nothing; what the look costs is taken off as the firmware's own figures have it.
     """
-    looks = ["normaliser", None, *([None, "layer"] * layers), None, None, "rvq", None, "packet", None, "nothing"]
+    within = [None, None, *(look for layer in calls for look in (None, layer))]
+    looks = ["normaliser", None, *within, None, None, "rvq", None, "packet", None, "nothing"]
     last = blocks[-len(looks) :]
     empty = last[-1].total()
-    found = []
+    found: dict[str | int, Counter[str]] = {part: Counter() for part in ["normaliser", *sorted(set(calls))]}
     for name, block in zip(looks, last, strict=True):
         if name is not None and name != "nothing":
-            part = Counter(block)
+            part = found.setdefault(name, Counter())
+            part.update(block)
             part["(looking at the counter)"] -= empty
-            found.append(part)
-    return found
+    return list(found.values())
 
 
 def main() -> None:

@@ -81,18 +81,22 @@ def show_summary(console: Console, document: dict[str, Any]) -> None:
     console.print()
     table(
         console,
-        ("layer", "runs", "because"),
-        ((layer["name"], layer["c_kernel"], layer["c_kernel_reason"]) for layer in document["layers"]),
+        ("layer", "runs", "positions at a time", "because"),
+        (
+            (layer["name"], layer["c_kernel"], layer["chunk"] or "all", layer["c_kernel_reason"])
+            for layer in document["layers"]
+        ),
     )
     console.print()
     table(
         console,
-        ("buffer", "offset", "bytes", "alive"),
+        ("buffer", "offset", "bytes", "rows", "alive"),
         (
             (
                 buffer["tensor"],
                 buffer["offset_bytes"],
                 buffer["size_bytes"],
+                buffer["rows"],
                 f"{buffer['first_step']}..{buffer['last_step']}",
             )
             for buffer in plan["buffers"]

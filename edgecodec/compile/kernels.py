@@ -97,7 +97,10 @@ class Kernel(StrEnum):
 
     @property
     def is_paired(self) -> bool:
-        """Whether its weights are pairs of taps."""
+        """Whether its weights are pairs of taps, so that outputs lag behind samples.
+
+        What is begun of the next outputs is in scratch, from one chunk of a layer to the next.
+        """
         return self in (Kernel.CONV_PAIRED, Kernel.CONV_WINOGRAD, Kernel.DEPTHWISE_PAIRED)
 
     @property
@@ -109,6 +112,21 @@ class Kernel(StrEnum):
     def wants_scratch(self) -> bool:
         """Whether it takes working memory as its last argument."""
         return self not in (Kernel.CONV, Kernel.DEPTHWISE)
+
+    @property
+    def struct(self) -> str:
+        """The C type of its layers."""
+        if self is Kernel.POINTWISE:
+            return "edc_pointwise_layer"
+        names = {self.is_paired: "paired", self is Kernel.CONV_TWIN: "twin", self.is_vector: "mve"}
+        return f"edc_{names.get(True, 'conv')}_layer"
+
+    @property
+    def chunked(self) -> tuple[str, ...]:
+        """Fields of a layer that a chunk of it has others of: a 1x1 kernel looks at no row but its own."""
+        if self is Kernel.POINTWISE:
+            return ("out_width",)
+        return ("in_width", "out_width", "pad_left", *(("resumes", "pauses") if self.is_paired else ()))
 
     @property
     def is_vector(self) -> bool:
@@ -469,10 +487,37 @@ def scratch_bytes(layer: Layer, kernel: Kernel) -> int:
     channels = layer.output.channels
     if kernel is Kernel.POINTWISE:
         return 4 * layer.input.channels + channels
-    if kernel is Kernel.DEPTHWISE_PAIRED:
-        return (4 * (5 - layer.stride) + 1 + 2 * layer.stride) * channels
     if not kernel.is_paired:
         return 0
-    columns = pair_weights(layer, kernel).columns
+    if kernel is Kernel.DEPTHWISE_PAIRED:
+        return (4 * (5 - layer.stride) + 1 + 2 * layer.stride) * channels
+    return window_bytes(layer, kernel) + 4 * _filters(kernel) * channels + channels
+
+
+def window_bytes(layer: Layer, kernel: Kernel) -> int:
+    """The start of a paired kernel's scratch memory that each chunk of a layer fills anew."""
+    if kernel is Kernel.DEPTHWISE_PAIRED:
+        return 0
+    return 4 * (2 * _filters(kernel) - 1) * pair_weights(layer, kernel).columns
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a kernel goes through positions, for the schedule of a chain (``edc_chain.h``)."""
+
+    group: int
+    """Positions that a chunk is a multiple of, unless it is the last."""
+    lag: int
+    """Positions by which outputs are behind until the last chunk."""
+    tail: int
+    """``n`` positions look at ``n stride + tail`` rows."""
+
+
+def pace(layer: Layer, kernel: Kernel) -> Pace:
+    """The pace of ``kernel`` in ``layer``."""
+    if not kernel.is_paired:
+        return Pace(POINTWISE_POSITIONS if kernel is Kernel.POINTWISE else 1, 0, layer.kernel - layer.stride)
+    # Two positions, or four and the first sample after, of each filter's last pair of taps.
     filters = _filters(kernel)
-    return 4 * (2 * filters - 1) * columns + 4 * filters * channels + channels
+    rows = 2 * filters * (pair_weights(layer, kernel).tap_pairs - 1) + filters - 1
+    return Pace(2 * filters, filters, rows * layer.stride)

@@ -68,35 +68,38 @@ def lead_bytes(layer: Layer, kernel: Kernel) -> int:
     return align(min(max(int(ahead[reads].max(initial=0)), 0), whole))
 
 
-def place(sizes: Sequence[int], leads: Sequence[int]) -> tuple[list[int], int]:
-    """Offsets of a chain's tensors in the smallest arena, and its size; everything in bytes, multiples of 4.
+def place(sizes: Sequence[int], leads: Sequence[int], works: Sequence[int]) -> tuple[list[int], int]:
+    """Offsets of a line of tensors in the smallest arena, and its size; everything in bytes, multiples of 4.
 
     Args:
         sizes: of each tensor.
         leads: of each step from one tensor to the next, :func:`lead_bytes`.
+        works: what each step wants for itself at the arena's end.
     """
-    low = max(sizes)
-    high = max(sizes[0], *(before + after for before, after in pairwise(sizes)))
+    # Behind a tensor lies what the steps on either side of it want.
+    rooms = [size + max(pair) for size, pair in zip(sizes, pairwise([0, *works, 0]), strict=True)]
+    low = max(rooms)
+    high = max(sum(pair) for pair in pairwise(rooms))
     while low < high:
         middle = align((low + high) // 2 - ALIGNMENT_BYTES + 1)
-        if _offsets(middle, sizes, leads) is None:
+        if _offsets(middle, sizes, leads, rooms) is None:
             low = middle + ALIGNMENT_BYTES
         else:
             high = middle
-    offsets = _offsets(high, sizes, leads)
+    offsets = _offsets(high, sizes, leads, rooms)
     assert offsets is not None, "tensors at alternating ends fit the sum of the largest neighbours"
     return offsets, high
 
 
-def _offsets(arena: int, sizes: Sequence[int], leads: Sequence[int]) -> list[int] | None:
-    """Places in an arena of that size, or None.
+def _offsets(arena: int, sizes: Sequence[int], leads: Sequence[int], rooms: Sequence[int]) -> list[int] | None:
+    """Places in an arena of that size, or None; a tensor takes ``rooms`` bytes before the arena's end.
 
     A tensor either starts at least ``lead`` below the one that it is made from, or behind its end. So of all
     places that a tensor may have, the lowest and the highest are enough to know those of the next.
     """
-    lowest, highest = [0], [arena - sizes[0]]
-    for (before, after), lead in zip(pairwise(sizes), leads, strict=True):
-        top = arena - after
+    lowest, highest = [0], [arena - rooms[0]]
+    for before, room, lead in zip(sizes, rooms[1:], leads, strict=False):
+        top = arena - room
         below, behind = min(highest[-1] - lead, top), lowest[-1] + before
         if below < 0 and behind > top:
             return None

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec import __version__
+from edgecodec.compile.chain import Chain
 from edgecodec.compile.graph import Op
 from edgecodec.compile.kernels import (
     BLOCK_CHANNELS,
@@ -86,6 +87,7 @@ def render_tflm(
         "input": "state->input",
         "latent": "state->latent",
         "layers": [],
+        "chain": None,
         "kernel_headers": [],
         "ops": ops,
         "model": {"size": len(bundle.encoder_bytes), "rows": model},
@@ -115,6 +117,7 @@ def _environment() -> jinja2.Environment:
 def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
     manifest = bundle.manifest
     major, minor, _patch = __version__.split(".")
+    layers = [_layer(index, step) for index, step in enumerate(plan.steps)]
     return {
         "version": __version__,
         "version_major": major,
@@ -135,7 +138,8 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "normalizer": bundle.normalizer,
         "rvq": bundle.rvq,
         "layer_count": len(plan.steps),
-        "layers": [_layer(index, step) for index, step in enumerate(plan.steps)],
+        "layers": layers,
+        "chain": None if plan.chain is None else _chain(plan.chain, layers),
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
         "search": plan.search,
         "vector_search": plan.search is Search.MVE,
@@ -143,6 +147,11 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "kernel_headers": sorted({_header(step.kernel) for step in plan.steps}),
         "scratch_words": plan.scratch_bytes // 4,
     }
+
+
+def _chain(chain: Chain, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    members = [layers[index] | {"pace": pace} for index, pace in zip(chain.layers, chain.paces, strict=True)]
+    return {"first": chain.first, "last": chain.last, "members": members}
 
 
 def _layer(index: int, step: Step) -> dict[str, Any]:
@@ -162,8 +171,10 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         tables = _layer_tables(index, step)
     return {
         "id": f"layer{index}",
+        "index": index,
         "layer": layer,
         "step": step,
+        "scratch": f" + {step.scratch_offset_bytes // 4}" if step.scratch_offset_bytes else "",
         "paired": paired,
         "folded": folded,
         "twin": twin,

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _AMPLE_BYTES = 1 << 16
 _AMPLE_FACTOR = 4
-"""Of the native engine's arena: TFLM holds a layer's input and output side by side, and scratch."""
+"""Of the native engine's arena without a chain: TFLM holds a layer's input and output side by side, and scratch."""
 _OTHER_RAM_BYTES = 1 << 13
 """Roughly what the rest of a firmware takes."""
 _STEPS_BYTES = (0, 64, 256, 1024, 4096)
@@ -42,7 +42,7 @@ def open_engine(source: TflmSource, bundle: Bundle, board: Board, *, optimize: s
 
 
 def _measure(library: TflmLibrary, bundle: Bundle, board: Board, optimize: str) -> int:
-    ample = aligned(_AMPLE_FACTOR * make_plan(bundle).arena_bytes + _AMPLE_BYTES)
+    ample = aligned(_AMPLE_FACTOR * make_plan(bundle, chain=None).arena_bytes + _AMPLE_BYTES)
     try:
         measuring = _measuring_board(library, board, ample)
         used = _used_bytes(TflmEngine(library, ample), bundle, measuring, optimize)

@@ -232,15 +232,17 @@ void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *ou
   for (int32_t pair = 1; pair < layer->tap_pairs; pair++) {
     build_row(layer, in, pair - 1, window + pair * row);
   }
-  for (int32_t column = used; column < layer->columns + channels; column++) {
+  const int32_t kept = layer->resumes ? 0 : channels;
+  for (int32_t column = used; column < layer->columns + kept; column++) {
     window[column] = 0;
   }
   int one_part = layer->rectified;
   for (int32_t i = 0; i < channels / EDC_PAIRED_BLOCK; i++) {
     one_part &= layer->parts[i] == 1;
   }
-  int8_t *odd = nowhere;
-  for (int32_t position = 0; position <= layer->out_width; position += 2) {
+  int8_t *odd = layer->resumes ? out - channels : nowhere;
+  const int32_t end = layer->out_width + (layer->pauses ? 0 : 1);
+  for (int32_t position = 0; position < end; position += 2) {
     for (int32_t column = 0; column < used - row; column++) {
       window[column] = window[column + row];
     }
@@ -303,13 +305,16 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
   uint32_t *const carry = (uint32_t *)(window + 3 * layer->columns);
   int8_t *const nowhere = (int8_t *)(carry + 2 * channels); /* [out_channels], outputs outside */
 
-  for (int32_t column = 0; column < 3 * layer->columns + 2 * channels; column++) {
+  const int32_t zeros = 3 * layer->columns + (layer->resumes ? 0 : 2 * channels);
+  for (int32_t column = 0; column < zeros; column++) {
     window[column] = 0;
   }
   for (int32_t quad = 1; quad < layer->tap_pairs; quad++) {
     build_rows(layer, in, quad - 1, window + quad * row);
   }
-  for (int32_t position = 0; position < layer->out_width + 2; position += 4) {
+  const int32_t begin = layer->resumes ? -2 : 0;
+  const int32_t end = layer->out_width + (layer->pauses ? 0 : 2);
+  for (int32_t position = 0; position < end; position += 4) {
     for (int32_t column = 0; column < 3 * layer->columns; column += layer->columns) {
       for (int32_t word = column; word < column + used - row; word++) {
         window[word] = window[word + row];
@@ -319,7 +324,7 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
     int8_t *rows[4]; /* position - 2 to position + 1 */
     for (int32_t i = 0; i < 4; i++) {
       const int32_t at = position - 2 + i;
-      rows[i] = at >= 0 && at < layer->out_width ? out + at * channels : nowhere;
+      rows[i] = at >= begin && at < layer->out_width ? out + at * channels : nowhere;
     }
     const int32_t *weights = layer->weights;
     for (int32_t channel = 0; channel < channels; channel += EDC_PAIRED_BLOCK) {
@@ -370,14 +375,16 @@ ALWAYS_INLINE void depthwise(const edc_paired_layer *layer, const int8_t *in, in
   const int32_t bias = 2 * layer->out_zero_point + 1;
   int8_t *const nowhere = (int8_t *)(scratch + (kept + 1) * channels); /* outputs outside */
   int8_t *const patch = nowhere + channels;
-  for (int32_t word = 0; word < (kept + 1) * channels; word++) {
+  for (int32_t word = 0; !layer->resumes && word < (kept + 1) * channels; word++) {
     scratch[word] = 0;
   }
   /* The windows fill while positions are before the first. */
-  for (int32_t position = 2 - 2 * layer->tap_pairs; position <= layer->out_width; position += 2) {
+  const int32_t begin = layer->resumes ? 0 : 2 - 2 * layer->tap_pairs;
+  const int32_t last = layer->out_width - layer->pauses;
+  for (int32_t position = begin; position <= last; position += 2) {
     const int32_t fresh = (position + 2 * layer->tap_pairs - 2) * stride - layer->pad_left;
     const int8_t *x = rows_at(layer, in, fresh, 2 * stride, patch);
-    int8_t *odd = position > 0 ? out + (position - 1) * channels : nowhere;
+    int8_t *odd = position > 0 || layer->resumes ? out + (position - 1) * channels : nowhere;
     int8_t *even =
         position >= 0 && position < layer->out_width ? out + position * channels : nowhere;
     const int32_t *weights = layer->weights;

@@ -38,6 +38,11 @@ typedef struct {
   int8_t in_zero_point;
   int8_t out_zero_point;
   uint8_t rectified; /* as of the channels */
+  /* Of a part of a layer (edc_chain.h), which ends with a whole group of positions unless it is the
+   * last. Outputs lag behind samples by 1 position (edc_conv_winograd: 2): what is begun of them is
+   * in scratch until the next part writes them, before `out`. */
+  uint8_t resumes;
+  uint8_t pauses;
 } edc_paired_layer;
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Two positions at a time, whose

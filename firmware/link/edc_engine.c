@@ -18,12 +18,14 @@ int edc_engine_infer(edc_model_state *state) {
 }
 
 int edc_engine_infer_watched(edc_model_state *state) {
-  for (uint32_t layer = 0; layer < EDC_MODEL_LAYERS; ++layer) {
+  edc_model_progress progress = {0};
+  while (progress.layer < EDC_MODEL_LAYERS) {
+    edc_watch_layer_starts();
+    const uint32_t layer = edc_model_next(state, &progress);
+    edc_watch_layer_ends(layer);
     uint32_t bytes;
     const int8_t *output = edc_model_layer_output(state, layer, &bytes);
-    edc_watch_layer_starts();
-    edc_model_layer(state, layer);
-    edc_watch_layer_ends(layer, output, bytes);
+    edc_watch_layer_output(layer, output, bytes);
   }
   return EDC_OK;
 }

@@ -34,6 +34,7 @@ _Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte
  * for. */
 #define HELLO_BYTES_MAX (64u + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_MODEL_LAYERS)
+#define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
 #define ENCODE_BYTES_MAX                                                                           \
   (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
@@ -63,6 +64,8 @@ static uint32_t answered_crc;
 static const edc_server_config *server_config;
 static int engine_status;
 static uint32_t layer_start; /* ticks */
+static uint32_t ticks_empty; /* between two looks at the counter */
+static size_t layer_place;   /* of the first layer's ticks in the reply */
 
 static void put_bytes(const void *bytes, size_t count) {
   const uint8_t *from = bytes;
@@ -112,6 +115,7 @@ static uint32_t u32_at(const uint8_t *bytes) {
 /* Bytes of a layer's output, from the one on that the request asks for, until the reply is full. */
 static void put_output(const int8_t *output, uint32_t bytes) {
   uint32_t first = u32_at(request.encode.first);
+  reply_count = OUTPUT_PLACE;
   put_u32(bytes);
   if (first < bytes) {
     size_t room = sizeof reply - EDC_LINK_CRC_BYTES - reply_count;
@@ -122,20 +126,32 @@ static void put_output(const int8_t *output, uint32_t bytes) {
 
 void edc_watch_layer_starts(void) { layer_start = edc_port_ticks(); }
 
-void edc_watch_layer_ends(uint32_t layer, const int8_t *output, uint32_t bytes) {
+void edc_watch_layer_ends(uint32_t layer) {
   uint32_t ticks = edc_port_ticks() - layer_start;
   if (request.bytes[0] == ENCODE) {
-    put_u32(ticks);
-  } else if (layer == request.encode.flags) {
+    reply_count = layer_place + 4u * layer;
+    put_u32(u32_at(reply + reply_count) + ticks - ticks_empty);
+  }
+}
+
+void edc_watch_layer_output(uint32_t layer, const int8_t *output, uint32_t bytes) {
+  if (request.bytes[0] == LAYER && layer == request.encode.flags) {
     put_output(output, bytes);
   }
 }
 
-/* The encoder layer by layer; its count and ticks come at `place` of the reply. */
+/* The encoder call by call; its count of layers and their ticks come at `place` of the reply, each
+ * with one look at the counter on top. */
 static int time_layers(size_t place) {
   const size_t end = reply_count;
+  uint32_t start = edc_port_ticks();
+  ticks_empty = edc_port_ticks() - start;
   reply_count = place;
   put_u8(EDC_MODEL_LAYERS);
+  layer_place = reply_count;
+  for (uint32_t layer = 0; layer < EDC_MODEL_LAYERS; ++layer) {
+    put_u32(ticks_empty);
+  }
   int status = edc_engine_infer_watched(&model);
   reply_count = end;
   return status;
@@ -202,8 +218,8 @@ static void answer_encode(void) {
 static void answer_layer(void) {
   put_u8(STATUS_OK);
   put_u8(request.encode.flags);
+  put_u32(0);
   if (request.encode.flags >= EDC_MODEL_LAYERS) {
-    put_u32(0);
     return;
   }
   edc_frame_stats stats;

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.compile.chain import Chain
 from edgecodec.compile.graph import Graph, Layer, Op
 from edgecodec.compile.kernels import (
     FoldedChannels,
@@ -23,7 +24,7 @@ from edgecodec.compile.kernels import (
     twin_bias,
     twin_weights,
 )
-from edgecodec.compile.overlap import lead_bytes
+from edgecodec.compile.overlap import align, lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
 from edgecodec.compile.search import mve_codebook, mve_entries, sort_codebook
@@ -45,7 +46,7 @@ typedef struct {
   const int32_t *weights; const uint8_t *parts; const edc_folded_channel *channels;
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t stride; uint16_t pad_left; uint16_t tap_pairs; uint16_t columns;
-  int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified;
+  int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified; uint8_t resumes; uint8_t pauses;
   ...;
 } edc_paired_layer;
 typedef struct { int32_t bias; int32_t multiplier; int32_t down; ...; } edc_twin_channel;
@@ -79,6 +80,20 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
+typedef struct {
+  uint32_t in; uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; int16_t tail; uint16_t chunk; uint8_t mask; uint8_t lag;
+  ...;
+} edc_chain_layer;
+typedef struct { const edc_chain_layer *layers; uint32_t count; uint32_t out; ...; } edc_chain;
+typedef struct { uint16_t position; uint16_t first; ...; } edc_chain_rows;
+typedef struct {
+  const int8_t *in; int8_t *out; uint32_t layer; uint16_t in_width; uint16_t out_width; uint16_t pad_left;
+  uint8_t resumes; uint8_t pauses;
+  ...;
+} edc_chunk;
+void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena, edc_chunk *chunk);
+int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena, const edc_chunk *chunk);
 typedef struct { int32_t sum; uint64_t variance; ...; } edc_frame_stats;
 typedef struct {
   uint64_t epsilon; uint32_t inverse_scale; uint16_t samples; uint8_t variance_shift; uint8_t inverse_shift;
@@ -108,11 +123,12 @@ void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t 
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
     for name in (
-        *("edc", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
+        *("edc", "edc_chain", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
         *("edc_normalize", "edc_pointwise", "edc_rvq", "edc_rvq_mve"),
     )
 )
-
+_GUARD_BYTES = 32
+_GUARD = 0x5A
 
 _ACLE = """
 #include <stdint.h>
@@ -169,21 +185,12 @@ def _in_arena(
     return target
 
 
-def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_conv`` or ``edc_depthwise``: ``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it."""
-    module = _module()
-    ffi = module.ffi
-    tables = {
-        "weights": ("int8_t[]", np.ascontiguousarray(layer.weights)),
-        "bias": ("int32_t[]", fold_bias(layer)[0]),
-        "multiplier": ("int32_t[]", layer.multiplier),
-        "shift": ("int8_t[]", _shifts(layer).astype(np.int8)),
-    }
-    kept = {name: ffi.from_buffer(ctype, array) for name, (ctype, array) in tables.items()}
-    struct = ffi.new(
-        "edc_conv_layer *",
-        kept
-        | {
+class Bound:
+    """A kernel with a layer's constants in C and scratch memory of its own, with guard words behind it."""
+
+    def __init__(self, layer: Layer, kernel: Kernel, constants: dict[str, Any]) -> None:
+        ffi = _module().ffi
+        fields = {
             "in_width": layer.input.width,
             "in_channels": layer.input.channels,
             "out_width": layer.output.width,
@@ -193,86 +200,166 @@ def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = Non
             "pad_left": layer.pad_left,
             "in_zero_point": layer.input.zero_point,
             "out_zero_point": layer.output.zero_point,
-            "activation_min": layer.activation_min,
-            "activation_max": layer.activation_max,
-            "narrow": is_narrow(layer, fold_bias(layer)[1]),
-        },
+        }
+        known = {name for name, _ in ffi.typeof(kernel.struct).fields}
+        self._constants = constants
+        self.struct = ffi.new(
+            f"{kernel.struct} *", {name: value for name, value in fields.items() if name in known} | constants
+        )
+        self._size = scratch_bytes(layer, kernel)
+        self._scratch = np.full(self._size + 8, 0x5A, np.uint8)
+        self._function = getattr(_module().lib, kernel)
+        self._extra = [ffi.cast("int32_t *", ffi.from_buffer(self._scratch))] if kernel.wants_scratch else []
+
+    def __call__(self, source: Any, target: Any) -> None:
+        self._function(self.struct, source, target, *self._extra)
+        assert np.all(self._scratch[self._size :] == 0x5A)
+
+
+def bind(layer: Layer, kernel: Kernel) -> Bound:
+    """The C kernel for ``layer``, which must be one that it can run."""
+    if kernel.is_paired:
+        return Bound(layer, kernel, _paired_constants(layer, kernel))
+    if kernel.is_vector:
+        return Bound(layer, kernel, _mve_constants(layer))
+    constants = {Kernel.POINTWISE: _pointwise_constants, Kernel.CONV_TWIN: _twin_constants}.get(
+        kernel, _plain_constants
     )
-    kernel = Kernel.CONV if layer.op is Op.CONV else Kernel.DEPTHWISE
-    function = getattr(module.lib, kernel)
-    lead = lead_bytes(layer, kernel) if lead is None else lead
-    return _in_arena(layer, source, lead, lambda x, y: function(struct, x, y))
+    return Bound(layer, kernel, constants(layer))
+
+
+def run(layer: Layer, kernel: Kernel, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it or ``lead`` bytes apart."""
+    return _in_arena(layer, source, lead_bytes(layer, kernel) if lead is None else lead, bind(layer, kernel))
+
+
+def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv`` or ``edc_depthwise``."""
+    return run(layer, Kernel.CONV if layer.op is Op.CONV else Kernel.DEPTHWISE, source, lead)
 
 
 def run_paired(
     layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None, *, winograd: bool = False
 ) -> npt.NDArray[np.int8]:
-    """``edc_conv_paired``, ``edc_conv_winograd`` or ``edc_depthwise_paired``, guard words behind the scratch memory."""
+    """``edc_conv_paired``, ``edc_conv_winograd`` or ``edc_depthwise_paired``."""
+    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
+    return run(layer, Kernel.CONV_WINOGRAD if winograd else kernel, source, lead)
+
+
+def run_pointwise(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_pointwise`` without SIMD."""
+    return run(layer, Kernel.POINTWISE, source, lead)
+
+
+def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv_twin``."""
+    return run(layer, Kernel.CONV_TWIN, source, lead)
+
+
+def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+    """``edc_conv_mve`` or ``edc_depthwise_mve`` without vectors."""
+    return run(layer, Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE, source, lead)
+
+
+def run_chain(
+    layers: Sequence[Layer],
+    kernels: Sequence[Kernel],
+    chain: Chain,
+    frame: npt.NDArray[np.int8],
+    *,
+    lead: int | None = None,
+    spoil: Callable[[npt.NDArray[np.int8], int], None] | None = None,
+) -> npt.NDArray[np.int8]:
+    """The last layer's output ``[W', C']`` for one input ``[W, C]``, by ``edc_chain`` and the C kernels.
+
+    Every buffer is as large as ``chain`` has it, with guard bytes around; the input starts ``lead`` bytes behind the
+    output. ``spoil`` may change a buffer, whose layer it is told, after each chunk.
+    """
     module = _module()
     ffi = module.ffi
-    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
-    if winograd:
-        kernel = Kernel.CONV_WINOGRAD
-    paired = pair_weights(layer, kernel)
-    folded = fold_channels(layer, kernel, fold_bias(layer)[0])
-    weights, parts = ffi.from_buffer("int32_t[]", paired.words), ffi.from_buffer("uint8_t[]", paired.parts)
-    constants = _folded_channels(folded)
-    struct = ffi.new(
-        "edc_paired_layer *",
+    members = [layers[index] for index in chain.layers]
+    bound = [bind(layers[index], kernels[index]) for index in chain.layers]
+    lead = chain.lead_bytes if lead is None else lead
+    sizes = [max(lead + frame.size, members[-1].output.size_bytes)]
+    sizes += [rows * layer.input.channels for rows, layer in zip(chain.rows, members[1:], strict=True)]
+    starts = np.cumsum([_GUARD_BYTES] + [align(size) + _GUARD_BYTES for size in sizes]).tolist()
+    arena = np.full(starts[-1], _GUARD, np.int8)
+    regions = [arena[start : start + size] for start, size in zip(starts, sizes, strict=False)]
+    regions[0][lead : lead + frame.size] = frame.reshape(-1)
+    entries = [
         {
-            "weights": weights,
-            "parts": parts,
-            "channels": constants,
-            "rectified": folded.rectified,
+            "in": starts[index] + (0 if index else lead),
             "in_width": layer.input.width,
             "in_channels": layer.input.channels,
             "out_width": layer.output.width,
             "out_channels": layer.output.channels,
             "stride": layer.stride,
             "pad_left": layer.pad_left,
-            "tap_pairs": paired.tap_pairs,
-            "columns": paired.columns,
-            "in_zero_point": layer.input.zero_point,
-            "out_zero_point": layer.output.zero_point,
-        },
-    )
-    size = scratch_bytes(layer, kernel)
-    scratch = np.full(size + 8, 0x5A, np.uint8)
-    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
-    function = getattr(module.lib, kernel)
-    lead = lead_bytes(layer, kernel) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, memory))
-    assert np.all(scratch[size:] == 0x5A)
-    return target
+            "tail": each.tail,
+            "chunk": chain.chunks[index],
+            "mask": each.group - 1,
+            "lag": each.lag,
+        }
+        for index, (layer, each) in enumerate(zip(members, chain.paces, strict=True))
+    ]
+    table = ffi.new("edc_chain_layer[]", entries)
+    whole = ffi.new("edc_chain *", {"layers": table, "count": len(members), "out": starts[0]})
+    rows, chunk = ffi.new("edc_chain_rows[]", len(members)), ffi.new("edc_chunk *")
+    memory = ffi.from_buffer("int8_t[]", arena)
+    for number, call in enumerate(chain.calls):
+        module.lib.edc_chain_next(whole, rows, memory, chunk)
+        assert (chunk.layer, chunk.out_width, bool(chunk.pauses)) == (call.layer, call.positions, call.pauses)
+        kernel = bound[chunk.layer]
+        for field in kernels[chain.first + chunk.layer].chunked:
+            setattr(kernel.struct, field, getattr(chunk, field))
+        kernel(getattr(chunk, "in"), chunk.out)
+        assert module.lib.edc_chain_done(whole, rows, memory, chunk) == (number == len(chain.calls) - 1)
+        if spoil is not None and chunk.layer:
+            spoil(regions[chunk.layer], chunk.layer)
+    inside = np.zeros(len(arena), bool)
+    for start, size in zip(starts, sizes, strict=False):
+        inside[start : start + size] = True
+    assert np.all(arena[~inside] == _GUARD)
+    last = members[-1].output
+    return regions[0][: last.size_bytes].reshape(last.width, last.channels).copy()
 
 
-def run_pointwise(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_pointwise`` without SIMD, with guard words around the scratch memory."""
-    module = _module()
-    ffi = module.ffi
+def _plain_constants(layer: Layer) -> dict[str, Any]:
+    ffi = _module().ffi
+    tables = {
+        "weights": ("int8_t[]", np.ascontiguousarray(layer.weights)),
+        "bias": ("int32_t[]", fold_bias(layer)[0]),
+        "multiplier": ("int32_t[]", layer.multiplier),
+        "shift": ("int8_t[]", _shifts(layer).astype(np.int8)),
+    }
+    return {name: ffi.from_buffer(ctype, array) for name, (ctype, array) in tables.items()} | {
+        "activation_min": layer.activation_min,
+        "activation_max": layer.activation_max,
+        "narrow": is_narrow(layer, fold_bias(layer)[1]),
+    }
+
+
+def _paired_constants(layer: Layer, kernel: Kernel) -> dict[str, Any]:
+    ffi = _module().ffi
+    paired = pair_weights(layer, kernel)
+    folded = fold_channels(layer, kernel, fold_bias(layer)[0])
+    return {
+        "weights": ffi.from_buffer("int32_t[]", paired.words),
+        "parts": ffi.from_buffer("uint8_t[]", paired.parts),
+        "channels": _folded_channels(folded),
+        "rectified": folded.rectified,
+        "tap_pairs": paired.tap_pairs,
+        "columns": paired.columns,
+    }
+
+
+def _pointwise_constants(layer: Layer) -> dict[str, Any]:
     folded = fold_channels(layer, Kernel.POINTWISE, fold_bias(layer)[0])
-    packed = pointwise_weights(layer).view(np.uint32)
-    weights, constants = ffi.from_buffer("uint32_t[]", packed), _folded_channels(folded)
-    struct = ffi.new(
-        "edc_pointwise_layer *",
-        {
-            "weights": weights,
-            "channels": constants,
-            "in_channels": layer.input.channels,
-            "out_width": layer.output.width,
-            "out_channels": layer.output.channels,
-            "stride": layer.stride,
-            "out_zero_point": layer.output.zero_point,
-            "rectified": folded.rectified,
-        },
-    )
-    size = scratch_bytes(layer, Kernel.POINTWISE)
-    scratch = np.full(size + 8, 0x5A, np.uint8)
-    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
-    lead = lead_bytes(layer, Kernel.POINTWISE) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: module.lib.edc_pointwise(struct, x, y, memory))
-    assert np.all(scratch[size:] == 0x5A)
-    return target
+    return {
+        "weights": _module().ffi.from_buffer("uint32_t[]", pointwise_weights(layer).view(np.uint32)),
+        "channels": _folded_channels(folded),
+        "rectified": folded.rectified,
+    }
 
 
 def _folded_channels(folded: FoldedChannels) -> Any:
@@ -281,77 +368,29 @@ def _folded_channels(folded: FoldedChannels) -> Any:
     return _module().ffi.new("edc_folded_channel[]", list(rows))
 
 
-def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_conv_twin``, with guard words around the scratch memory."""
-    module = _module()
-    ffi = module.ffi
+def _twin_constants(layer: Layer) -> dict[str, Any]:
+    ffi = _module().ffi
     twin = twin_weights(layer)
     bias = twin_bias(fold_bias(layer)[0], twin)
-    channels = np.stack([bias, layer.multiplier, -1 - _shifts(layer)], axis=1).astype(np.int32)
+    channels = np.stack([bias, layer.multiplier, -1 - _shifts(layer)], axis=1)
     lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
-    weights, parts = ffi.from_buffer("int32_t[]", twin.words), ffi.from_buffer("uint8_t[]", lengths)
-    constants = ffi.from_buffer(channels)
-    struct = ffi.new(
-        "edc_twin_layer *",
-        {
-            "weights": weights,
-            "parts": parts,
-            "channels": ffi.cast("const edc_twin_channel *", constants),
-            "in_width": layer.input.width,
-            "in_channels": layer.input.channels,
-            "out_width": layer.output.width,
-            "out_channels": layer.output.channels,
-            "stride": layer.stride,
-            "pad_left": layer.pad_left,
-            "kernel": layer.kernel,
-            "columns": twin.columns,
-            "in_zero_point": layer.input.zero_point,
-            "out_zero_point": layer.output.zero_point,
-        },
-    )
-    size = scratch_bytes(layer, Kernel.CONV_TWIN)
-    scratch = np.full(size + 8, 0x5A, np.uint8)
-    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
-    lead = lead_bytes(layer, Kernel.CONV_TWIN) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: module.lib.edc_conv_twin(struct, x, y, memory))
-    assert np.all(scratch[size:] == 0x5A)
-    return target
+    return {
+        "weights": ffi.from_buffer("int32_t[]", twin.words),
+        "parts": ffi.from_buffer("uint8_t[]", lengths),
+        "channels": ffi.new("edc_twin_channel[]", [tuple(row) for row in channels.tolist()]),
+        "columns": twin.columns,
+    }
 
 
-def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_conv_mve`` or ``edc_depthwise_mve`` without vectors, with guard words around the scratch memory."""
-    module = _module()
-    ffi = module.ffi
-    packed = np.ascontiguousarray(mve_weights(layer))
-    rows = [fold_bias(layer)[0], layer.multiplier, _shifts(layer)]
-    channels = np.ascontiguousarray(np.stack(rows).astype(np.int32).reshape(3, -1, 4).transpose(1, 0, 2))
-    weights, constants = ffi.from_buffer("int8_t[]", packed), ffi.from_buffer(channels)
-    struct = ffi.new(
-        "edc_mve_layer *",
-        {
-            "weights": weights,
-            "channels": ffi.cast("const edc_mve_channels *", constants),
-            "in_width": layer.input.width,
-            "in_channels": layer.input.channels,
-            "out_width": layer.output.width,
-            "out_channels": layer.output.channels,
-            "stride": layer.stride,
-            "pad_left": layer.pad_left,
-            "kernel": layer.kernel,
-            "row": mve_row(layer),
-            "in_zero_point": layer.input.zero_point,
-            "out_zero_point": layer.output.zero_point,
-        },
-    )
-    kernel = Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE
-    size = scratch_bytes(layer, kernel)
-    scratch = np.full(size + 8, 0x5A, np.uint8)
-    memory = ffi.cast("int32_t *", ffi.from_buffer(scratch))
-    function = getattr(module.lib, kernel)
-    lead = lead_bytes(layer, kernel) if lead is None else lead
-    target = _in_arena(layer, source, lead, lambda x, y: function(struct, x, y, memory))
-    assert np.all(scratch[size:] == 0x5A)
-    return target
+def _mve_constants(layer: Layer) -> dict[str, Any]:
+    ffi = _module().ffi
+    rows = np.stack([fold_bias(layer)[0], layer.multiplier, _shifts(layer)])
+    blocks = rows.reshape(3, -1, 4).transpose(1, 0, 2).tolist()
+    return {
+        "weights": ffi.from_buffer("int8_t[]", np.ascontiguousarray(mve_weights(layer))),
+        "channels": ffi.new("edc_mve_channels[]", [tuple(block) for block in blocks]),
+        "row": mve_row(layer),
+    }
 
 
 def _shifts(layer: Layer) -> npt.NDArray[np.int32]:

@@ -95,7 +95,7 @@ def test_leads_by_hand() -> None:
     assert lead_bytes(depthwise, Kernel.DEPTHWISE_MVE) == 0
 
 
-def least_arena(sizes: list[int], leads: list[int]) -> int:
+def least_arena(sizes: list[int], leads: list[int], works: list[int]) -> int:
     """By trying every place of every tensor."""
     places = range(0, sum(sizes) + 1, 4)
 
@@ -104,18 +104,25 @@ def least_arena(sizes: list[int], leads: list[int]) -> int:
         return a >= b + lead or b >= a + size_a
 
     return min(
-        max(o + s for o, s in zip(offsets, sizes, strict=True))
+        max(o + s + work for o, s, work in zip(offsets, sizes, behind(works), strict=True))
         for offsets in itertools.product(places, repeat=len(sizes))
         if all(fit((offsets[i], sizes[i]), (offsets[i + 1], sizes[i + 1]), leads[i]) for i in range(len(leads)))
     )
 
 
+def behind(works: list[int]) -> list[int]:
+    """What must be free behind each tensor: the work of the steps before and after it."""
+    return [max(before, after) for before, after in zip([0, *works], [*works, 0], strict=True)]
+
+
 @given(st.data(), st.lists(st.integers(1, 4).map(lambda n: 4 * n), min_size=2, max_size=4))
 def test_arena_is_the_least(data: st.DataObject, sizes: list[int]) -> None:
     leads = [4 * data.draw(st.integers(0, size // 4)) for size in sizes[1:]]
-    offsets, arena = place(sizes, leads)
-    assert arena == max(offset + size for offset, size in zip(offsets, sizes, strict=True))
+    works = [4 * data.draw(st.integers(0, 3)) for _ in leads]
+    offsets, arena = place(sizes, leads, works)
+    ends = [offset + size + work for offset, size, work in zip(offsets, sizes, behind(works), strict=True)]
+    assert arena == max(ends)
     for index, lead in enumerate(leads):
         before, after = offsets[index], offsets[index + 1]
         assert before >= after + lead or after >= before + sizes[index]
-    assert arena == least_arena(sizes, leads)
+    assert arena == least_arena(sizes, leads, works)

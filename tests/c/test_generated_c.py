@@ -5,14 +5,16 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.chain import make_chain
 from edgecodec.compile.kernels import DEFAULT_TARGET, Target
-from edgecodec.compile.plan import make_plan
+from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.host.reference import ReferenceExecutor
@@ -54,9 +56,20 @@ BUNDLES: dict[str, Callable[[Path], Bundle]] = {
 }
 
 
-def _write_sources(bundle: Bundle, folder: Path, target: Target = DEFAULT_TARGET) -> list[str]:
+CHUNKED = ["family", "kernel wider than frame", "random 11"]
+
+
+def _in_chunks(bundle: Bundle, target: Target) -> Plan:
+    """All layers of a bundle in a chain, a few positions at a time."""
+    kernels = [step.kernel for step in make_plan(bundle, target, None).steps]
+    layers = bundle.graph.layers
+    chunks = [2 + index % 3 for index in range(len(layers))]
+    return make_plan(bundle, target, make_chain(layers, kernels, 0, len(layers) - 1, chunks))
+
+
+def _write_sources(bundle: Bundle, folder: Path, plan: Plan | None = None) -> list[str]:
     """Write every C file of the codec and return the names of the sources."""
-    files = codec_files(bundle, make_plan(bundle, target))
+    files = codec_files(bundle, plan or make_plan(bundle))
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(name for name in files if name.endswith(".c"))
@@ -69,11 +82,13 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("target", [DEFAULT_TARGET, VECTORS], ids=["default", "vectors"])
-@pytest.mark.parametrize("kind", BUNDLES)
-def test_clean_under_sanitizers(kind: str, target: Target, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "plan"), [*((kind, make_plan) for kind in BUNDLES), *product(CHUNKED, [_in_chunks])])
+def test_clean_under_sanitizers(
+    kind: str, plan: Callable[[Bundle, Target], Plan], target: Target, tmp_path: Path
+) -> None:
     require("gcc", "Python.h")
     bundle = BUNDLES[kind](tmp_path / "bundle")
-    sources = _write_sources(bundle, tmp_path, target)
+    sources = _write_sources(bundle, tmp_path, plan(bundle, target))
     shutil.copy(GUARD, tmp_path)
     program = tmp_path / "guard"
     command = ["gcc", *STRICT_FLAGS, *SANITIZERS, *sources, GUARD.name, "-o", str(program)]
@@ -132,5 +147,6 @@ def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:
 )
 def test_no_warnings(kind: str, compiler: list[str], tmp_path: Path) -> None:
     require(compiler[0])
-    sources = _write_sources(BUNDLES[kind](tmp_path / "bundle"), tmp_path)
+    bundle = BUNDLES[kind](tmp_path / "bundle")
+    sources = _write_sources(bundle, tmp_path, _in_chunks(bundle, DEFAULT_TARGET) if kind in CHUNKED else None)
     _run([*compiler, *STRICT_FLAGS, "-pedantic", "-Wmissing-prototypes", "-c", *sources], tmp_path)

@@ -22,6 +22,8 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.chain import make_chain
+from edgecodec.compile.plan import make_plan
 from edgecodec.compile.search import Search
 from edgecodec.device import build
 from edgecodec.device.boards import Board, load_board
@@ -29,7 +31,7 @@ from edgecodec.device.build import cached_firmware, plan_for
 from edgecodec.device.emulator import Emulator
 from edgecodec.device.harness import BoardExecutor, Costs
 from edgecodec.errors import BuildError, DeviceError, LinkError
-from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.host.reference import ReferenceExecutor, run_every_layer
 from edgecodec.host.stages import Stages
 from edgecodec.verify.compare import Verdict
 from edgecodec.verify.run import verify_board
@@ -287,6 +289,37 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
         ):
             assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"width {width}")
     assert CORE_KERNELS[name] <= used
+
+
+@pytest.mark.parametrize("name", CORE_KERNELS)
+def test_chunks_on_the_core(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain of all kernels of the core, whose inner layers can be timed but not read back."""
+    board = load_board(name)
+    layers = [
+        LayerSpec(CONV, 8, 7, 2, "SAME", "RELU", zero_point=-128),
+        LayerSpec(CONV, 12, 7, 2, "SAME", "RELU", zero_point=-128),
+        *(LayerSpec(DEPTHWISE, 0, 7, 2, "SAME"), LayerSpec(CONV, 16, 1), LayerSpec(CONV, 4, 1)),
+    ]
+    made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4), sizes=(40, 5))
+    whole = plan_for(made, board)
+    chain = make_chain(made.graph.layers, [step.kernel for step in whole.steps], 0, 3, [8, 4, 3, 3])
+    plan = make_plan(made, whole.target, chain)
+    monkeypatch.setattr(build, "plan_for", lambda *_: plan)
+    x = frames_of(made, 8)
+    expected = ReferenceExecutor(made).stages(x)
+    with (
+        Emulator(board, cached_firmware(made, board).elf) as emulator,
+        BoardExecutor(made, emulator.url) as executor,
+    ):
+        assert_equal(executor.stages(x), expected, "in chunks")
+        assert_equal(executor.stages(x, want=("input", "latent", "layers")), expected, "layer by layer")
+        costs = executor.layer_costs
+        assert costs is not None
+        assert all(cost > layer.macs / 8 for cost, layer in zip(costs.layers, made.graph.layers, strict=True))
+        assert [executor.read_layer(x[0], layer) for layer in range(3)] == [None] * 3
+        wanted = run_every_layer(made.graph, expected.input[:1])
+        for layer in (3, 4):
+            np.testing.assert_array_equal(executor.read_layer(x[0], layer), wanted[layer].reshape(-1))
 
 
 @pytest.mark.parametrize("name", ["mps2-an386", "mps3-an547"])

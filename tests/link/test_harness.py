@@ -331,8 +331,9 @@ def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer)
         board.stages(frames(3), want=())
         assert board.layer_costs is None
         board.stages(frames(3, seed=1), want=("layers",))
-    # Every interval is one look at the counter: 100 ticks, of which nothing is left.
-    assert board.layer_costs == harness.LayerCosts("instructions", 0.0, (0.0, 0.0, 0.0), 0.0, 0.0)
+    # Every interval has one look at the counter, 100 ticks of three instructions, of which nothing is left. Layers 0
+    # and 1 look themselves, four times and twice.
+    assert board.layer_costs == harness.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
 
 
 def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:
@@ -367,4 +368,4 @@ def test_a_counter_of_cycles_gives_cycles(server: HostServer) -> None:
     assert board.layer_costs is not None
     assert board.layer_costs.unit == "cycles"
     assert board.costs is not None
-    assert (board.costs.unit, board.costs.normalize, board.costs.encoder) == ("cycles", 100.0, 700.0)
+    assert (board.costs.unit, board.costs.normalize, board.costs.encoder) == ("cycles", 100.0, 1900.0)

@@ -90,9 +90,11 @@ def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) ->
     want = expected(x)
     (message,) = read(server.exchange(encode_request(1, read_back, x[0])))
     reply = parse_encode(message.payload, SHAPE)
-    # Each look at the counter moves it by 100. The encoder's two have those of three layers between them.
-    assert reply.layers == LayerTicks(empty=100, packet=100, layers=(100, 100, 100))
-    assert reply.ticks == (100, 700, 100)
+    # Each look at the counter moves it by 100. Layers 0 and 1 run twice and look at it themselves, twice and once a
+    # time; one look is on top of each layer, however often it runs. The encoder's two have between them two with
+    # nothing between, ten around the calls, and six within.
+    assert reply.layers == LayerTicks(empty=100, packet=100, layers=(500, 300, 100))
+    assert reply.ticks == (100, 1900, 100)
     np.testing.assert_array_equal(reply.indices, want.indices[0])
     if read_back & BOTH:
         assert reply.input is not None

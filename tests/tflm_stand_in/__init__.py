@@ -9,6 +9,7 @@ import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.compile.graph import Op
+from edgecodec.compile.plan import make_plan
 from edgecodec.compile.project import codec_files
 from edgecodec.device.boards import Board
 from edgecodec.device.build import OPTIMIZE_FLAGS, plan_for
@@ -33,7 +34,7 @@ def build(
         f"-I{TREE}",
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    files = codec_files(bundle, plan_for(bundle, board))
+    files = codec_files(bundle, make_plan(bundle, plan_for(bundle, board).target, None))
     for name, text in files.items():
         (folder / name).write_text(text)
     layers = ", ".join(

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.chain import LAYER_BYTES, extra_share, make_chain
 from edgecodec.compile.graph import Layer, Op
-from edgecodec.compile.kernels import Kernel, Optimize, Target
+from edgecodec.compile.kernels import Kernel, Optimize, Target, scratch_bytes, window_bytes
 from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias, make_plan
 from edgecodec.compile.tflite_reader import read_graph
@@ -37,6 +38,77 @@ def test_arena_is_hardly_more_than_the_largest_tensor(bundle: Bundle) -> None:
     # The second layer has a pair of taps, 2 phases and 8 channels in, 12 out: 3 x 16 columns, 2 x 12 carries, 12 bytes.
     assert plan.scratch_bytes == 4 * 3 * 16 + 4 * 2 * 12 + 12
     assert plan.state_bytes == 256 + 300 + 2 * 6
+
+
+def deep(path: Path, channels: int = 32) -> Bundle:
+    """A bundle whose first tensor, half as wide as 256 samples, is by far the largest."""
+    specs = [LayerSpec(CONV, channels, 7, 2), LayerSpec(CONV, channels, 7, 2), LayerSpec(CONV, 4, 1)]
+    return bundle_of(path, build_encoder(specs, 256, seed=2), sizes=(5, 3))
+
+
+def test_layers_are_chained_where_that_saves_enough(tmp_path: Path) -> None:
+    made = deep(tmp_path / "b")
+    for target in (Target(Optimize.FLASH), Target(long_multiply=False), Target()):
+        whole, plan = make_plan(made, target, None), make_plan(made, target)
+        assert whole.arena_bytes >= 128 * 32
+        assert plan.chain is not None
+        assert plan.chain.layers[0] == 0
+        assert plan.state_bytes <= whole.state_bytes - LAYER_BYTES * len(plan.chain.layers)
+        assert plan.state_bytes <= whole.state_bytes - (whole.arena_bytes + whole.scratch_bytes) / 8
+        kernels = [step.kernel for step in plan.steps]
+        assert extra_share(made.graph.layers, kernels, plan.chain) <= 0.03
+        assert [step.chunk is not None for step in plan.steps] == [index in plan.chain.layers for index in range(3)]
+        # A kernel is called for every position of its layer, once.
+        for index in plan.chain.layers:
+            positions = [call.positions for call in plan.chain.calls if call.layer == index]
+            assert sum(positions) == made.graph.layers[index].output.width
+
+
+def test_chain_by_hand(tmp_path: Path) -> None:
+    made = deep(tmp_path / "b", 16)
+    kernels = [Kernel.CONV] * 3
+    chain = make_chain(made.graph.layers, kernels, 0, 2, [4, 2, 2])
+    # Two positions of the second layer look at 9 rows of the first's output; the third layer at its own.
+    assert chain.rows == (9, 2)
+    plan = make_plan(made, Target(Optimize.FLASH), chain)
+    assert [buffer.size_bytes for buffer in plan.buffers] == [256, 9 * 16, 2 * 16, 64 * 4]
+    assert [buffer.is_whole for buffer in plan.buffers] == [True, False, False, True]
+    assert [step.chunk for step in plan.steps] == [4, 2, 2]
+    # The buffers are at the end, behind input and output: 4 bytes a position of the output are as fast as the 4
+    # samples that it takes, so both lie in one place but for what is read again and what is read late.
+    assert plan.arena_bytes == 256 + chain.lead_bytes + 9 * 16 + 2 * 16
+    places = sorted((buffer.offset_bytes, buffer.size_bytes) for buffer in plan.buffers if not buffer.is_whole)
+    assert places[0][0] + places[0][1] == places[1][0]
+    assert places[1][0] + places[1][1] == plan.arena_bytes
+    assert plan.calls[:3] == (0, 0, 1)
+
+
+def test_what_is_begun_is_kept_apart(tmp_path: Path) -> None:
+    """Paired kernels of a chain share no scratch memory; what others use may be the window of one of them."""
+    made = deep(tmp_path / "b")
+    plan = make_plan(made, Target(simd=True))
+    assert plan.chain is not None
+    spans = {
+        step.scratch_offset_bytes: (step, step.scratch_offset_bytes + scratch_bytes(step.layer, step.kernel))
+        for step in plan.steps
+        if step.kernel.is_paired
+    }
+    assert len(spans) == sum(step.kernel.is_paired for step in plan.steps) > 1
+    ends = [0]
+    for offset in sorted(spans):
+        assert offset >= ends[-1]
+        ends.append(spans[offset][1])
+    assert ends[-1] <= plan.scratch_bytes
+    for step in plan.steps:
+        if not step.kernel.is_paired:
+            first = spans[min(spans)][0]
+            kept = first.scratch_offset_bytes + window_bytes(first.layer, first.kernel)
+            assert step.scratch_offset_bytes + scratch_bytes(step.layer, step.kernel) <= kept
+
+
+def test_no_chain_for_what_is_small_already(bundle: Bundle) -> None:
+    for optimize in Optimize:
+        assert make_plan(bundle, Target(optimize)).chain is None
 
 
 def test_least_flash_takes_no_scratch(bundle: Bundle) -> None:

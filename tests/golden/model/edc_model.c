@@ -152,35 +152,32 @@ void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame
   edc_normalize(&normalizer, frame, state->arena + 192, stats);
 }
 
-void edc_model_infer(edc_model_state *state) {
-  int8_t *const arena = state->arena;
-  edc_conv_paired(&layer0, arena + 192, arena + 0, state->scratch);
-  edc_conv_winograd(&layer1, arena + 0, arena + 0, state->scratch);
-  edc_depthwise_paired(&layer2, arena + 0, arena + 0, state->scratch);
-  edc_conv(&layer3, arena + 0, arena + 176);
-  edc_conv(&layer4, arena + 176, arena + 0);
+uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress) {
+  switch (progress->layer) {
+  case 0:
+    edc_conv_paired(&layer0, state->arena + 192, state->arena + 0, state->scratch);
+    return progress->layer++;
+  case 1:
+    edc_conv_winograd(&layer1, state->arena + 0, state->arena + 0, state->scratch);
+    return progress->layer++;
+  case 2:
+    edc_depthwise_paired(&layer2, state->arena + 0, state->arena + 0, state->scratch);
+    return progress->layer++;
+  case 3:
+    edc_conv(&layer3, state->arena + 0, state->arena + 176);
+    return progress->layer++;
+  case 4:
+    edc_conv(&layer4, state->arena + 176, state->arena + 0);
+    return progress->layer++;
+  default:
+    return EDC_MODEL_LAYERS;
+  }
 }
 
-void edc_model_layer(edc_model_state *state, uint32_t layer) {
-  int8_t *const arena = state->arena;
-  switch (layer) {
-  case 0:
-    edc_conv_paired(&layer0, arena + 192, arena + 0, state->scratch);
-    break;
-  case 1:
-    edc_conv_winograd(&layer1, arena + 0, arena + 0, state->scratch);
-    break;
-  case 2:
-    edc_depthwise_paired(&layer2, arena + 0, arena + 0, state->scratch);
-    break;
-  case 3:
-    edc_conv(&layer3, arena + 0, arena + 176);
-    break;
-  case 4:
-    edc_conv(&layer4, arena + 176, arena + 0);
-    break;
-  default:
-    break;
+void edc_model_infer(edc_model_state *state) {
+  edc_model_progress progress = {0};
+  while (progress.layer < EDC_MODEL_LAYERS) {
+    (void)edc_model_next(state, &progress);
   }
 }
 

@@ -43,9 +43,14 @@ void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame
 void edc_model_infer(edc_model_state *state);
 void edc_model_quantize(edc_model_state *state, uint16_t *indices);
 
-/* One layer of edc_model_infer, which runs 0 to EDC_MODEL_LAYERS - 1 in order: to time it or to look
- * at what lies between. Nothing happens for another number. */
-void edc_model_layer(edc_model_state *state, uint32_t layer);
+/* How far edc_model_infer is; {0} at the start. */
+typedef struct {
+  uint32_t layer; /* to run next, EDC_MODEL_LAYERS at the end */
+} edc_model_progress;
+
+/* One call of a kernel of edc_model_infer, which makes them until progress->layer is
+ * EDC_MODEL_LAYERS: to time layers or to look at what lies between. Returns the layer that ran. */
+uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress);
 
 /* Where a layer puts its int8 [positions][channels], and of how many bytes; overwritten by later layers.
  * NULL and 0 for another number. */

@@ -49,7 +49,8 @@ struct Watched {
     const TfLiteEvalTensor *output = tflite::micro::GetEvalOutput(context, node, 0);
     edc_watch_layer_starts();
     TfLiteStatus status = kernel.invoke(context, node);
-    edc_watch_layer_ends(layer++, output->data.int8, bytes_of(*output));
+    edc_watch_layer_ends(layer);
+    edc_watch_layer_output(layer++, output->data.int8, bytes_of(*output));
     return status;
   }
 };

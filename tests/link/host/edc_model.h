@@ -28,9 +28,14 @@ void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame
 void edc_model_infer(edc_model_state *state);
 #define STUB_WIDE_BYTES 300 /* more than a reply holds */
 
-/* The last of three does all: layer 0 only lets time pass, layer 1 fills wide[i] = i + input[0]
- * (wrapping). */
-void edc_model_layer(edc_model_state *state, uint32_t layer);
+typedef struct {
+  uint32_t layer;
+  uint32_t calls;
+} edc_model_progress;
+
+/* The last of three layers does all. Layers 0 and 1 take turns, twice: 0 only lets two ticks pass,
+ * 1 one, and fills wide[i] = i + input[0] (wrapping). */
+uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress);
 /* Layer 0 puts nothing out. */
 const int8_t *edc_model_layer_output(const edc_model_state *state, uint32_t layer, uint32_t *bytes);
 /* index[i] = 256 * (i + 1) + low byte of latent[i] */

@@ -1,0 +1,61 @@
+/* A chain: consecutive layers run in chunks of positions, so that of the tensors between them only
+ * the rows that the next chunks need exist at a time.
+ *
+ * Each of those tensors has a buffer. The last layer that has the rows of its next chunk runs; one
+ * before it runs for no more positions than that chunk lacks. What is done with is dropped: the
+ * rows that a layer needs again move to the front of its input's buffer. The plan runs the same
+ * schedule and so knows the most rows that each buffer ever holds (edgecodec/compile/chain.py).
+ */
+#ifndef EDC_CHAIN_H
+#define EDC_CHAIN_H
+
+#include <stdint.h>
+
+/* One layer. Sizes are elements; tensors are [width][channels]. */
+typedef struct {
+  uint32_t in; /* where its input is in the arena: whole for the first layer, else a buffer */
+  uint16_t in_width;
+  uint16_t in_channels;
+  uint16_t out_width;
+  uint16_t out_channels;
+  uint16_t stride;
+  uint16_t pad_left;
+  int16_t tail;   /* rows that n positions look at: n * stride + tail */
+  uint16_t chunk; /* positions at a time, at most */
+  uint8_t mask;   /* a chunk is a multiple of mask + 1, unless it is the last; 0, 1 or 3 */
+  uint8_t lag;    /* positions by which outputs are behind, unless it is the last; up to mask */
+} edc_chain_layer;
+
+typedef struct {
+  const edc_chain_layer *layers;
+  uint32_t count;
+  uint32_t out; /* where the last layer's output is in the arena, whole */
+} edc_chain;
+
+/* How far a layer is; zeros at the start. */
+typedef struct {
+  uint16_t position; /* to run next */
+  uint16_t first;    /* row that its input's buffer starts with */
+} edc_chain_rows;
+
+/* What a kernel is called with: its layer as if there were no more of it. */
+typedef struct {
+  const int8_t *in;
+  int8_t *out;
+  uint32_t layer; /* of the chain */
+  uint16_t in_width;
+  uint16_t out_width;
+  uint16_t pad_left;
+  uint8_t resumes; /* whether it is not the layer's first */
+  uint8_t pauses;  /* nor its last */
+} edc_chunk;
+
+/* The chunk to run next; rows [count]. The chain must not be at its end. */
+void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena,
+                    edc_chunk *chunk);
+
+/* To be called when it has run: drops what is done with. 1 when that was the last chunk. */
+int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
+                   const edc_chunk *chunk);
+
+#endif

@@ -1,0 +1,195 @@
+"""Layers in chunks: the same integers by every kernel, no byte outside the buffers, no buffer larger than needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from edgecodec.compile.chain import make_chain
+from edgecodec.compile.graph import Graph, Layer
+from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, pair_weights, paired_obstacle
+from edgecodec.compile.plan import fold_bias, make_plan
+from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.host.reference import ReferenceExecutor, run_every_layer
+from edgecodec.host.shim import HostShim
+from tests.bitexact import c_kernels
+from tests.random_encoders import random_encoder
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of
+from tests.tools import require
+
+TARGETS = {
+    "plain": Target(Optimize.FLASH),
+    "paired": Target(),
+    "pointwise": Target(simd=True),
+    "twin": Target(long_multiply=False),
+    "mve": Target(simd=True, vectors=True),
+}
+SEEDS = [seed for seed in range(90) if len(random_encoder(seed).layers) > 1]
+
+
+def kernels_of(layers: Sequence[Layer], target: Target) -> list[Kernel]:
+    return [choose_kernel(layer, fold_bias(layer)[1], target).kernel for layer in layers]
+
+
+def family(width: int, padding: str = "SAME", kernel: int = 7, stride: int = 2) -> Graph:
+    """Layers that every kind of kernel takes."""
+    specs = [
+        LayerSpec(CONV, 8, kernel, stride, padding),
+        LayerSpec(CONV, 12, kernel, stride, padding),
+        LayerSpec(DEPTHWISE, 0, kernel, stride, padding),
+        LayerSpec(CONV, 16, 1, 1, padding),
+        LayerSpec(CONV, 4, 1, 1, padding),
+    ]
+    return read_graph(build_encoder(specs, width, seed=width))
+
+
+def frame_of(graph: Graph, seed: int) -> npt.NDArray[np.int8]:
+    rng = np.random.default_rng([seed, 50])
+    return rng.integers(-128, 128, (graph.input.width, 1)).astype(np.int8)
+
+
+def check(graph: Graph, target: Target, first: int, last: int, chunks: Sequence[int], seed: int = 0) -> None:
+    layers = graph.layers
+    kernels = kernels_of(layers, target)
+    frame = frame_of(graph, seed)
+    outputs = [frame, *(output[0] for output in run_every_layer(graph, frame.reshape(1, -1)))]
+    chain = make_chain(layers, kernels, first, last, chunks)
+    found = c_kernels.run_chain(layers, kernels, chain, outputs[first])
+    np.testing.assert_array_equal(found, outputs[last + 1], f"{kernels} in {chain.chunks}")
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_random_encoders(seed: int, name: str) -> None:
+    require("cc", "Python.h")
+    graph = random_encoder(seed).graph
+    rng = np.random.default_rng([seed, 40])
+    first = int(rng.integers(len(graph.layers) - 1))
+    last = int(rng.integers(first + 1, len(graph.layers)))
+    count = last - first + 1
+    for chunks in ([1] * count, rng.integers(1, 12, count).tolist(), [graph.input.width] * count):
+        check(graph, TARGETS[name], first, last, chunks, seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("padding", ["SAME", "VALID"])
+@pytest.mark.parametrize("width", [64, 65, 66, 67, 101])
+def test_family(width: int, padding: str, name: str) -> None:
+    require("cc", "Python.h")
+    graph = family(width, padding)
+    assert (kernels_of(graph.layers, TARGETS[name])[0] is Kernel.CONV) == (name == "plain")
+    for chunks in ([1] * 5, [4, 2, 1, 1, 1], [16, 8, 4, 4, 4], [7, 5, 3, 2, 3], [3, 9, 2, 9, 2], [width] * 5):
+        check(graph, TARGETS[name], 0, 4, chunks)
+        check(graph, TARGETS[name], 1, 3, chunks[1:4])
+
+
+@pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7, 8])
+@pytest.mark.parametrize("stride", [1, 2, 3])
+def test_every_kernel_and_stride(kernel: int, stride: int) -> None:
+    require("cc", "Python.h")
+    for width in (61, 62):
+        graph = family(width, kernel=kernel, stride=stride)
+        for target in TARGETS.values():
+            check(graph, target, 0, 4, [4, 4, 2, 2, 2])
+            check(graph, target, 0, 4, [1, 2, 3, 1, 1])
+
+
+@pytest.mark.parametrize("kernel", [Kernel.CONV_PAIRED, Kernel.CONV_WINOGRAD])
+@pytest.mark.parametrize("taps", [3, 7, 9, 15])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_kernels_that_resume(kernel: Kernel, taps: int, stride: int) -> None:
+    """Whether or not it saves anything, and with more than one pair of taps in a window."""
+    require("cc", "Python.h")
+    specs = [LayerSpec(CONV, 8, 3), LayerSpec(CONV, 12, taps, stride, weight_limit=20)]
+    for width in range(36, 44):
+        graph = read_graph(build_encoder(specs, width, seed=taps))
+        layer = graph.layers[1]
+        assert paired_obstacle(layer, fold_bias(layer)[1]) is None
+        assert pair_weights(layer, kernel).tap_pairs > 1 or taps < 9
+        frame = frame_of(graph, width)
+        expected = run_every_layer(graph, frame.reshape(1, -1))[-1]
+        for chunk in (1, 4, 8, 13, width):
+            chain = make_chain(graph.layers, [Kernel.CONV, kernel], 0, 1, [chunk, chunk])
+            found = c_kernels.run_chain(graph.layers, [Kernel.CONV, kernel], chain, frame)
+            np.testing.assert_array_equal(found, expected[0])
+
+
+def test_a_wrong_row_that_is_kept_shows() -> None:
+    require("cc", "Python.h")
+    graph = family(64)
+    for target in TARGETS.values():
+        kernels = kernels_of(graph.layers, target)
+        chain = make_chain(graph.layers, kernels, 0, 4, [4, 4, 2, 2, 2])
+        frame = frame_of(graph, 3)
+        right = c_kernels.run_chain(graph.layers, kernels, chain, frame)
+        # edc_depthwise_paired keeps what it has read in its scratch memory.
+        for spoiled in (1, 2) if kernels[2] is not Kernel.DEPTHWISE_PAIRED else (1,):
+
+            def spoil(buffer: npt.NDArray[np.int8], layer: int, spoiled: int = spoiled) -> None:
+                if layer == spoiled:
+                    buffer[: graph.layers[layer].input.channels] ^= 0x40
+
+            assert not np.array_equal(right, c_kernels.run_chain(graph.layers, kernels, chain, frame, spoil=spoil))
+
+
+def test_output_may_come_no_nearer_to_the_input() -> None:
+    require("cc", "Python.h")
+    graph = family(64)
+    kernels = kernels_of(graph.layers, TARGETS["plain"])
+    chain = make_chain(graph.layers, kernels, 0, 2, [4, 2, 1])
+    frame = frame_of(graph, 1)
+    assert 0 < chain.lead_bytes < graph.layers[2].output.size_bytes
+    right = c_kernels.run_chain(graph.layers, kernels, chain, frame)
+    nearer = c_kernels.run_chain(graph.layers, kernels, chain, frame, lead=chain.lead_bytes - 4)
+    assert not np.array_equal(right, nearer)
+
+
+def test_schedule_by_hand() -> None:
+    """Two layers of kernel 3 and stride 2 on 16 samples, SAME: 8 and 4 positions, padding on the right alone."""
+    graph = read_graph(build_encoder([LayerSpec(CONV, 4, 3, 2), LayerSpec(CONV, 8, 3, 2)], 16))
+    assert [layer.pad_left for layer in graph.layers] == [0, 0]
+    chain = make_chain(graph.layers, [Kernel.CONV, Kernel.CONV], 0, 1, [8, 1])
+    # Position p of the second wants rows 2p to 2p + 2 of the first, which are made when they lack; the last has only 2.
+    assert [(call.layer, call.positions) for call in chain.calls] == [
+        *((0, 3), (1, 1), (0, 2), (1, 1), (0, 2), (1, 1), (0, 1), (1, 1))
+    ]
+    assert [call.pauses for call in chain.calls] == [True] * 6 + [False] * 2
+    # Of three rows of 4 bytes the last is kept.
+    assert [call.moved_bytes for call in chain.calls if call.layer == 1] == [4, 4, 4, 0]
+    assert chain.rows == (3,)
+    # 8 bytes are written when samples from 6 on, 16 when those from 10 on, 24 when those from 14 on are to be read.
+    assert chain.lead_bytes == 12
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_generated_code(name: str, tmp_path: Path) -> None:
+    """Through plan and templates: a chain of all layers, one in the middle, one at the end."""
+    require("cc", "Python.h")
+    specs = [
+        *(LayerSpec(CONV, 8, 7, 2), LayerSpec(CONV, 12, 7, 2)),
+        *(LayerSpec(DEPTHWISE, 0, 7, 2), LayerSpec(CONV, 16, 1)),
+        LayerSpec(CONV, 6, 1),
+    ]
+    bundle = bundle_of(tmp_path / "b", build_encoder(specs, 203, seed=1), sizes=(9, 4))
+    frames = bundle.frames()
+    assert frames is not None
+    layers = bundle.graph.layers
+    expected = ReferenceExecutor(bundle).stages(frames)
+    whole = make_plan(bundle, TARGETS[name], None)
+    kernels = [step.kernel for step in whole.steps]
+    for first, last, chunks in ((0, 4, [8, 4, 2, 2, 2]), (1, 2, [5, 3]), (3, 4, [2, 2])):
+        chain = make_chain(layers, kernels, first, last, chunks)
+        plan = make_plan(bundle, TARGETS[name], chain)
+        shim = HostShim(bundle, plan)
+        found = shim.stages(frames)
+        assert shim.state_bytes == plan.state_bytes
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.latent, expected.latent)
+        assert plan.calls.count(first) > 1
+        assert sorted(set(plan.calls)) == list(range(5))
+        if first == 0:
+            assert plan.arena_bytes < whole.arena_bytes
