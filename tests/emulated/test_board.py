@@ -104,11 +104,11 @@ def cpu_seconds(emulator: Emulator) -> float:
 
 
 def test_codec_of_full_size(codec: Bundle) -> None:
-    """On every board that it fits, at the same cost on boards of one core."""
+    """On every board, at the same cost on boards of one core."""
     x = codec.frames()[:4]
     want = ReferenceExecutor(codec).stages(x)
     totals: dict[str, list[float]] = {}
-    for board in map(load_board, sorted(BOARDS.keys() - {"stm32vldiscovery"})):
+    for board in map(load_board, sorted(BOARDS)):
         with (
             Emulator(board, cached_firmware(codec, board).elf) as emulator,
             BoardExecutor(codec, emulator.url) as executor,
@@ -117,9 +117,10 @@ def test_codec_of_full_size(codec: Bundle) -> None:
             assert executor.costs is not None
             totals.setdefault(board.core, []).append(executor.costs.total)
     for core in ("cortex-m3", "cortex-m4"):
-        first, second = totals[core]
+        first, *others = totals[core]
         assert first > 1_000_000
-        assert first == pytest.approx(second, abs=50)
+        assert others
+        assert others == pytest.approx([first] * len(others), abs=50)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="CPU time is read from /proc")

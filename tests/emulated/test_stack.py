@@ -107,12 +107,7 @@ def test_what_cannot_be_known_is_said(tmp_path: Path, source: str, unknown: str,
     assert (found.bytes, found.unknown) == (None, unknown)
 
 
-FIRMWARES = [
-    (board.name, optimize)
-    for board in list_boards()
-    for optimize in ("speed", "flash")
-    if board.emulator and (board.name, optimize) != ("stm32vldiscovery", "speed")  # which 8 KiB do not hold
-]
+FIRMWARES = [(board.name, optimize) for board in list_boards() for optimize in ("speed", "flash") if board.emulator]
 
 
 @pytest.mark.parametrize(("name", "optimize"), FIRMWARES)
