@@ -349,6 +349,13 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
     _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo"),
     _module("heartpy", ("heartpy",), "train, demo: real PPG"),
     _module("matplotlib", ("matplotlib",), "demo: the picture of the report"),
+    _program(
+        "arm-none-eabi-g++",
+        "build-firmware --engine tflm, with your TensorFlow Lite Micro",
+        "gcc-arm-none-eabi libstdc++-arm-none-eabi-newlib",
+        "brew install --cask gcc-arm-embedded",
+        essential=False,
+    ),
     _module("pyocd", ("pyocd",), "flash-and-verify: real boards", "pip install 'edgecodec[flash]'"),
     _program("openocd", "flash-and-verify: real boards", "openocd", "brew install open-ocd", essential=False),
     _jlink,

@@ -26,6 +26,7 @@ TOOLS = {
     "matplotlib",
     "cache folder",
     "serial ports",
+    "arm-none-eabi-g++",
     "pyocd",
     "openocd",
     "J-Link Commander",
