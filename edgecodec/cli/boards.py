@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def command(ctx: click.Context) -> int:
     """List the boards that firmware can be built for.
 
-    Real boards are flashed; emulated ones run in QEMU. `boards show` says all that a board's file holds.
+    They run as hardware that is flashed, in QEMU, or on a machine of QEMU's that stands in for the board.
+    `boards show` says all that a board's file holds.
     """
     from edgecodec.device.boards import list_boards
 
@@ -59,15 +60,14 @@ def _show_all(console: Console, boards: list[Board]) -> None:
 
     table(
         console,
-        ("board", "core", "flash", "RAM", "flashed by", "emulated", "description"),
+        ("board", "core", "flash", "RAM", "runs on", "description"),
         (
             (
                 board.name,
                 board.core,
                 _kibibytes(board.memory.flash.length),
                 _kibibytes(board.memory.ram.length),
-                " ".join(board.flash.methods) if board.flash else None,
-                _emulated(board),
+                _runs_on(board),
                 board.description,
             )
             for board in boards
@@ -97,10 +97,11 @@ def _show_one(console: Console, board: Board) -> None:
     )
 
 
-def _emulated(board: Board) -> str:
-    if board.emulator is None:
-        return "no"
-    return "stand-in" if board.emulator.stands_in else "yes"
+def _runs_on(board: Board) -> str:
+    ways = ["hardware"] if board.is_real else []
+    if board.emulator is not None:
+        ways.append("stand-in" if board.emulator.stands_in else "QEMU")
+    return ", ".join(ways)
 
 
 def _emulator(emulator: EmulatorInfo) -> str:

@@ -230,20 +230,22 @@ def span(board: Board, name: str) -> tuple[int, int]:
     return region.origin, region.origin + region.length - 1
 
 
-@pytest.mark.parametrize("name", REAL)
-def test_openocd_has_the_scripts(bundle: Bundle, name: str) -> None:
-    """The whole command line up to the probe, which is all that is missing."""
-    tools.require("openocd")
-    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method="openocd")
-    with pytest.raises(DeviceError, match=r"openocd could not .*(open failed|No J-Link device|matching CMSIS-DAP)"):
-        flash(plan)
+TOOLS = {"openocd": "openocd", "pyocd": "module:pyocd"}
+NO_PROBE = {
+    "openocd": "open failed|No J-Link device|matching CMSIS-DAP",
+    "pyocd": "No connected debug probes|No target device",
+}
+"""What the tools say when nothing but the probe is missing."""
 
 
-@pytest.mark.parametrize("name", ["nrf52840-dk", "pico", "microbit-v1"])
-def test_pyocd_looks_for_the_probe(bundle: Bundle, name: str) -> None:
-    tools.require("module:pyocd")
-    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method="pyocd")
-    with pytest.raises(DeviceError, match=r"pyocd could not .*(No connected debug probes|No target device)"):
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [*((name, "openocd") for name in REAL), ("nrf52840-dk", "pyocd"), ("pico", "pyocd"), ("microbit-v1", "pyocd")],
+)
+def test_whole_command_up_to_the_probe(bundle: Bundle, name: str, method: str) -> None:
+    tools.require(TOOLS[method])
+    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method=method)
+    with pytest.raises(DeviceError, match=rf"{method} could not .*({NO_PROBE[method]})"):
         flash(plan)
 
 
