@@ -131,7 +131,7 @@ Instructions are QEMU's count, which knows no wait states, caches or dual issue.
 {boards}
 ## What fits the smallest boards
 
-The first of `--optimize speed`, `balanced` and `flash` that fits.
+The first of `--optimize speed`, `balanced` and `flash` that fits; `make boards CODECS="NAME=BUNDLE ..."` names codecs.
 
 {fits}"""
 
