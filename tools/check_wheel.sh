@@ -33,7 +33,9 @@ unset PYTHONPATH
 edgecodec --version
 edgecodec inspect "$folder/bundle" >/dev/null
 edgecodec generate "$folder/bundle" -o codec >/dev/null
-edgecodec boards >/dev/null
+edgecodec generate "$folder/bundle" -o library --library >/dev/null
+test -f library/zephyr/module.yml
+edgecodec boards show pico >/dev/null
 
 lacking=
 for tool in arm-none-eabi-gcc qemu-system-arm; do
