@@ -17,14 +17,14 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgecodec.compile.graph import Graph
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.entropy.causal_prior import IndexPrior
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
-from edgecodec.normalizer import Normalizer
-from edgecodec.outputs import npz_bytes, replace_folder
-from edgecodec.rvq import IntegerRvq
-from edgecodec.stream.index_prior import IndexPrior
+from edgecodec.files.atomic import npz_bytes, replace_folder
 
 FORMAT = "edgecodec.bundle"
 VERSION = 1

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import load_board
 from edgecodec.errors import BundleError, InputError
-from edgecodec.outputs import write_file
+from edgecodec.files.atomic import write_file
 from edgecodec.verify.report import Row, plot_frames, write_report
 from edgecodec.verify.run import VerifyResult, verify_board
 
@@ -87,22 +87,22 @@ def _claim(out: Path) -> None:
 def _bundle(out: Path, step: Step) -> Bundle:
     """The trained and quantised codec, made again only when its sources or settings changed."""
     config = _PACKAGE / "presets" / "demo.yaml"
-    trained = _digest(_sources("nn"), _sources("signal", _TRAINING_SIGNAL), [config], _versions())
+    trained = _digest(_sources("nn"), _sources("training"), _sources("signal", _TRAINING_SIGNAL), [config], _versions())
     run = out / "run"
     if not _reusable(out, "run", trained, run):
-        from edgecodec.nn.training import train
+        from edgecodec.training.run import train
 
         with step("train") as progress:
             train(config, run, progress=progress)
         _stamp(out, "run", trained)
-    quantized = _digest(_sources("quantize"), _sources("compile"), [_PACKAGE / "bundle.py"], trained)
+    quantized = _digest(_sources("quantization"), _sources("codec"), [_PACKAGE / "bundle.py"], trained)
     folder = out / "bundle"
     if _reusable(out, "bundle", quantized, folder):
         try:
             return Bundle.load(folder)
         except BundleError:
             pass  # damaged since: make it again
-    from edgecodec.quantize import quantize_run
+    from edgecodec.quantization import quantize_run
 
     with step("quantize") as progress:
         quantize_run(run, folder, progress=lambda stage: progress(0, 1, stage))
@@ -122,8 +122,8 @@ def _decode(
     bundle: Bundle, frames: npt.NDArray[np.int16], result: VerifyResult
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
     """Decode the board's own indices; PPG in ADC counts ``[N, T]`` and PRDN ``[N]``."""
+    from edgecodec.decoding.decoder import FrameDecoder
     from edgecodec.signal.quality import prdn
-    from edgecodec.stream.decoder import FrameDecoder
 
     board = result.executor
     decoded = FrameDecoder(bundle).decode(board.indices, board.sum, board.variance)

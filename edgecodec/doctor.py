@@ -17,8 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from edgecodec.cache import cache_dir
 from edgecodec.device.flash import jlink_program
+from edgecodec.files.content_cache import cache_dir
 
 _VERSION_TIMEOUT_S = 10.0
 
@@ -59,7 +59,7 @@ class BoardsHere:
 
 def boards_here() -> BoardsHere:
     """What this machine can do with the boards that come with edgecodec."""
-    from edgecodec.device.boards import list_boards
+    from edgecodec.boards.load import list_boards
     from edgecodec.device.flash import available_methods
 
     boards = list_boards() if shutil.which("arm-none-eabi-gcc") else []
@@ -192,7 +192,7 @@ def _cache() -> Check:
 
 
 def _serial_ports() -> Check:
-    from edgecodec.device.transport import list_ports
+    from edgecodec.device.ports import list_ports
 
     ports = [port.device for port in list_ports()]
     denied = [port for port in ports if os.path.exists(port) and not os.access(port, os.R_OK | os.W_OK)]
@@ -263,7 +263,7 @@ class UsbProbe:
 
 def usb_probes(devices: Path = Path("/sys/bus/usb/devices"), nodes: Path = Path("/dev/bus/usb")) -> list[UsbProbe]:
     """Debug probes that Linux sees; none on other systems, whose drivers give every user the right."""
-    from edgecodec.device.boards import list_boards
+    from edgecodec.boards.load import list_boards
 
     known = {(usb.vid, usb.pid): usb.name for board in list_boards() for usb in board.usb}
     found = []

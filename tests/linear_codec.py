@@ -9,12 +9,12 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from edgecodec.bundle import DECODER, Bundle, write_bundle
-from edgecodec.compile.graph import Graph
-from edgecodec.compile.tflite_reader import read_graph
-from edgecodec.host import reference
-from edgecodec.host.reference import run_layers
-from edgecodec.normalizer import Normalizer
-from edgecodec.rvq import IntegerRvq
+from edgecodec.codec import reference
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.reference import run_layers
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.signal.normalize import normalize
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, serialize
 

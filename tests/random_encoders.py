@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgecodec.compile.graph import Graph
-from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.tflite_reader import read_graph
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 
 CHANNELS = (*range(1, 18), 32, 40, 48)

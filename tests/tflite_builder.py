@@ -17,12 +17,12 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from edgecodec.bundle import FRAMES, Bundle, write_bundle
-from edgecodec.compile.graph import Graph
-from edgecodec.compile.tflite_reader import read_graph
-from edgecodec.host.reference import normalize, run_layers
-from edgecodec.normalizer import Normalizer
-from edgecodec.outputs import npz_bytes
-from edgecodec.rvq import IntegerRvq
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.reference import normalize, run_layers
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.files.atomic import npz_bytes
 
 CONV = "CONV_2D"
 DEPTHWISE = "DEPTHWISE_CONV_2D"

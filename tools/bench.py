@@ -17,13 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import Firmware, build_project, project_files
+from edgecodec.codec.reference import ReferenceExecutor, normalize, quantize_latent
+from edgecodec.codec.stages import Stages
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor, LayerCosts
-from edgecodec.host.reference import ReferenceExecutor, normalize, quantize_latent
-from edgecodec.host.stages import Stages
+from edgecodec.firmware.build import Firmware, build_project, project_files
+from edgecodec.link.client import BoardExecutor
+from edgecodec.link.costs import LayerCosts
 from tools.cmsis_nn import with_cmsis_nn
 
 ROOT = Path(__file__).resolve().parent.parent

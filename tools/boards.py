@@ -11,11 +11,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecodec.boards.load import list_boards, load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import Board, list_boards, load_board
-from edgecodec.device.build import Firmware, cached_firmware
 from edgecodec.device.connect import Attachment
-from edgecodec.device.limits import SizeLimitError
+from edgecodec.firmware.build import Firmware, cached_firmware
+from edgecodec.firmware.limits import SizeLimitError
 from edgecodec.verify.run import VerifyResult, verify_board
 from tools.bench import table
 

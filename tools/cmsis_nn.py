@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.graph import Layer, Op
+from edgecodec.codec.graph import Layer, Op
 
 PACKAGE = "bakenn"
 _FOLDERS = ("ConvolutionFunctions", "NNSupportFunctions")

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 from edgecodec.bundle import Bundle
-from edgecodec.nn.config import load_config, preset_path
-from edgecodec.nn.training import train
-from edgecodec.quantize import FineTuning, Tuning, quantize_run
-from edgecodec.signal.dct_baseline import DctBaseline
+from edgecodec.evaluation.baselines import DctBaseline
+from edgecodec.evaluation.rate_distortion import evaluate
+from edgecodec.quantization import FineTuning, Tuning, quantize_run
 from edgecodec.signal.frames import load_frames
-from edgecodec.verify.evaluate import evaluate
+from edgecodec.training.config import load_config, preset_path
+from edgecodec.training.run import train
 
 PRESETS = ("04x_ds4_l2", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
 SPLIT = ("data.split.test=last 8", "data.split.validation=last 3")

@@ -18,12 +18,14 @@ from pathlib import Path
 
 from elftools.elf.elffile import ELFFile
 
+from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import OPTIMIZE_FLAGS, cached_firmware, plan_for
+from edgecodec.codec.stages import Frames
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor, LayerCosts
-from edgecodec.host.stages import Frames
+from edgecodec.firmware.build import OPTIMIZE_FLAGS, cached_firmware, plan_for
+from edgecodec.link.client import BoardExecutor
+from edgecodec.link.costs import LayerCosts
 
 SOURCE = Path(__file__).with_suffix(".c")
 MARK = "edc_port_ticks"

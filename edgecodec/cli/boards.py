@@ -12,7 +12,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.device.boards import Board, EmulatorInfo
+    from edgecodec.boards.schema import Board, EmulatorInfo
 
 
 @click.group(
@@ -29,7 +29,7 @@ def command(ctx: click.Context) -> int:
     They run as hardware that is flashed, in QEMU, or on a machine of QEMU's that stands in for the board.
     `boards show` says all that a board's file holds.
     """
-    from edgecodec.device.boards import list_boards
+    from edgecodec.boards.load import list_boards
 
     if ctx.invoked_subcommand is not None:
         return 0
@@ -45,7 +45,7 @@ def command(ctx: click.Context) -> int:
 @click.pass_obj
 def show(streams: Streams, board: str) -> int:
     """Show a board in full: a name of the list or the path of a board file."""
-    from edgecodec.device.boards import load_board
+    from edgecodec.boards.load import load_board
 
     chosen = load_board(board)
     return streams.finish(chosen.model_dump(mode="json"), lambda console: _show_one(console, chosen))

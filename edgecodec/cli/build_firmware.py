@@ -22,8 +22,8 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.device.boards import Board
-    from edgecodec.device.build import Firmware
+    from edgecodec.boards.schema import Board
+    from edgecodec.firmware.build import Firmware
 
 _SYMBOLS_SHOWN = 10
 
@@ -65,10 +65,10 @@ def command(
     With --engine tflm the encoder runs on TensorFlow Lite Micro, for those who must ship it: normaliser, codebook
     search and link stay ours. You bring its headers and library, which are checked against board and encoder.
     """
+    from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
-    from edgecodec.device.boards import load_board
-    from edgecodec.device.build import build_firmware
-    from edgecodec.device.limits import Limits
+    from edgecodec.firmware.build import build_firmware
+    from edgecodec.firmware.limits import Limits
 
     if codec_only and engine.source is not None:
         raise click.UsageError("--codec-only is for the native engine")
@@ -89,7 +89,7 @@ def command(
 
 
 def show_parts(console: Console, memory: dict[str, Any]) -> None:
-    """Print whose bytes a firmware's are, of :meth:`edgecodec.device.build.Firmware.memory`."""
+    """Print whose bytes a firmware's are, of :meth:`edgecodec.firmware.build.Firmware.memory`."""
     from edgecodec.cli.tables import table
 
     parts = memory["parts"]
@@ -100,7 +100,7 @@ def show_parts(console: Console, memory: dict[str, Any]) -> None:
 
 
 def memory_facts(memory: dict[str, Any], board: Board) -> dict[str, str]:
-    """Lines about a firmware's flash and RAM, of :meth:`edgecodec.device.build.Firmware.memory`."""
+    """Lines about a firmware's flash and RAM, of :meth:`edgecodec.firmware.build.Firmware.memory`."""
     variables = memory["data"] + memory["bss"]
     return {
         "flash": f"{memory['flash_bytes']:,} of {board.memory.flash.length:,} bytes (code {memory['text']:,}, "

@@ -26,8 +26,9 @@ def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:
 
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
-    from edgecodec.outputs import npz_bytes, write_file
-    from edgecodec.stream.decoder import FrameDecoder, load_indices
+    from edgecodec.decoding.decoder import FrameDecoder
+    from edgecodec.decoding.index_file import load_indices
+    from edgecodec.files.atomic import npz_bytes, write_file
 
     content = load_indices(indices)
     ppg = FrameDecoder(Bundle.load(bundle)).decode_file(content)

@@ -14,9 +14,9 @@ from edgecodec.cli.options import path
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
+    from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
-    from edgecodec.device.boards import Board
-    from edgecodec.device.tflm import TflmEngine, TflmSource
+    from edgecodec.engines.tflm.library import TflmEngine, TflmSource
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class EngineChoice:
         """The engine, checked and its arena found; None for generated C. Warns of what makes it dearer than need be."""
         if self.source is None:
             return None
-        from edgecodec.device.arena import open_engine
+        from edgecodec.device.tflm_arena import open_engine
 
         engine = open_engine(self.source, bundle, board, optimize=optimize)
         for warning in engine.library.warnings:
@@ -86,6 +86,6 @@ def _choice(engine: str, tflm_dir: Path | None, tflm_lib: Path | None, tflm_aren
         return EngineChoice(None)
     if tflm_dir is None or tflm_lib is None:
         raise click.UsageError("--engine tflm needs --tflm-dir and --tflm-lib")
-    from edgecodec.device.tflm import TflmSource
+    from edgecodec.engines.tflm.library import TflmSource
 
     return EngineChoice(TflmSource(tflm_dir, tflm_lib, tflm_arena))

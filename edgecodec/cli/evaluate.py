@@ -13,7 +13,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.verify.evaluate import Evaluation
+    from edgecodec.evaluation.rate_distortion import Evaluation
 
 
 @subcommand("evaluate", example="edgecodec evaluate bundle --frames test.npz --train-frames train.npz --plot rate.png")
@@ -36,9 +36,9 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
     and at the same bits. Both codecs' entropy models come from the training frames alone.
     """
     from edgecodec.bundle import Bundle
-    from edgecodec.outputs import write_file
+    from edgecodec.evaluation.rate_distortion import evaluate, need_matplotlib, plot_rate_distortion
+    from edgecodec.files.atomic import write_file
     from edgecodec.signal.frames import load_frames
-    from edgecodec.verify.evaluate import evaluate, need_matplotlib, plot_rate_distortion
 
     if plot is not None:
         if plot.suffix.lower() != ".png":
@@ -57,7 +57,7 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
 
 def _show(console: Console, result: Evaluation, plot: str | None) -> None:
     from edgecodec.cli.tables import facts, table
-    from edgecodec.verify.evaluate import MODELS
+    from edgecodec.evaluation.rate_distortion import MODELS
 
     raw = result.raw_bits_per_frame
     rows = [
@@ -92,7 +92,7 @@ def _show(console: Console, result: Evaluation, plot: str | None) -> None:
 
 
 def _facts(result: Evaluation) -> dict[str, object]:
-    from edgecodec.verify.evaluate import SIDE_INFORMATION_BITS
+    from edgecodec.evaluation.rate_distortion import SIDE_INFORMATION_BITS
 
     quality = result.prdn
     left_out = f", {result.constant_frames} constant ones left out" if result.constant_frames else ""

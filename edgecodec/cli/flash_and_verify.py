@@ -20,10 +20,10 @@ from edgecodec.cli.options import (
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
+    from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
-    from edgecodec.device.boards import Board
     from edgecodec.device.connect import Attachment
-    from edgecodec.device.tflm import TflmEngine
+    from edgecodec.engines.tflm.library import TflmEngine
 
 
 @subcommand(
@@ -62,9 +62,9 @@ def command(
 
     With --engine tflm firmware on your TensorFlow Lite Micro follows on the firmware of generated C.
     """
+    from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
     from edgecodec.cli.verify import finish, verification_frames, write_indices
-    from edgecodec.device.boards import load_board
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 

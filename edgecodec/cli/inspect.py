@@ -26,15 +26,15 @@ def command(streams: Streams, bundle: Path, core: str | None, optimize: str) -> 
     Below the layers stand their kernels on that core, under that wish, and why.
     """
     from edgecodec.bundle import Bundle
+    from edgecodec.compile.inspect import summarize
     from edgecodec.compile.kernels import Target
-    from edgecodec.summary import summarize
 
     document = summarize(Bundle.load(bundle), Target.of_core(core, optimize))
     return streams.finish(document, lambda console: show_summary(console, document))
 
 
 def show_summary(console: Console, document: dict[str, Any]) -> None:
-    """Print what :func:`edgecodec.summary.summarize` returns."""
+    """Print what :func:`edgecodec.compile.inspect.summarize` returns."""
     from edgecodec.cli.tables import facts, table
 
     frame, latent, rvq, rate, plan = (document[key] for key in ("frame", "latent", "rvq", "rate", "plan"))

@@ -101,7 +101,7 @@ def _fail(error: BaseException, streams: Streams) -> int:
 
 def _show_size(error: BaseException, streams: Streams) -> None:
     """Of a firmware that is too large, what takes the space."""
-    from edgecodec.device.limits import SizeLimitError
+    from edgecodec.firmware.limits import SizeLimitError
 
     if isinstance(error, SizeLimitError) and error.memory is not None:
         from edgecodec.cli.build_firmware import show_parts

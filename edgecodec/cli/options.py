@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgecodec.cores import CORES
+from edgecodec.boards.cores import CORES
 
 DEBUG_VARIABLE = "EDGECODEC_DEBUG"
 DEFAULT_BOARD = "mps2-an386"

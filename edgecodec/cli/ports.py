@@ -13,8 +13,8 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.device.boards import Board
-    from edgecodec.device.transport import PortInfo
+    from edgecodec.boards.schema import Board
+    from edgecodec.device.ports import PortInfo
 
 
 @subcommand("ports", example="edgecodec ports --json")
@@ -25,8 +25,8 @@ def command(streams: Streams) -> int:
 
     A port of a USB device that a board's file names is listed with the boards that it may be.
     """
-    from edgecodec.device.boards import list_boards
-    from edgecodec.device.transport import list_ports
+    from edgecodec.boards.load import list_boards
+    from edgecodec.device.ports import list_ports
 
     ports = list_ports()
     names = {port.device: _boards_of(port, list_boards()) for port in ports}

@@ -22,7 +22,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.device.boards import Board
+    from edgecodec.boards.schema import Board
     from edgecodec.device.connect import Attachment
 
 _BAR_CELLS = 24
@@ -67,12 +67,12 @@ def command(
     instructions on an emulated board, CPU cycles on a real one. Beside them stand multiply-accumulates,
     flash, RAM and worst-case stack.
     """
+    from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
     from edgecodec.cli.flash_and_verify import show_commands
     from edgecodec.cli.verify import verification_frames
-    from edgecodec.device.boards import load_board
     from edgecodec.device.connect import check
-    from edgecodec.profile import profile_board
+    from edgecodec.verify.profile import profile_board
 
     loaded = Bundle.load(bundle)
     target = load_board(board)

@@ -104,7 +104,7 @@ def command(
     roundings are tried; the one that does best on validation frames is kept and all are reported. The index prior
     is what `edgecodec evaluate` takes for the bits that an entropy coder would need.
     """
-    from edgecodec.quantize import FineTuning, Tuning, quantize_files, quantize_folder, quantize_run
+    from edgecodec.quantization import FineTuning, Tuning, quantize_files, quantize_folder, quantize_run
 
     files = encoder or codebooks or decoder
     ways = sum(bool(way) for way in (run, folder, files))
@@ -128,7 +128,7 @@ def command(
     else:
         result = quantize_files(encoder, codebooks, decoder, calibration, output, **own, **shared)
     from edgecodec.cli.inspect import show_summary
-    from edgecodec.summary import summarize
+    from edgecodec.compile.inspect import summarize
 
     document = summarize(result.bundle) | {"figures": result.figures, "quantization": result.report}
 

@@ -51,8 +51,8 @@ def command(
     --resume, to the result that it would have had.
     """
     from edgecodec.cli.tables import facts
-    from edgecodec.nn.config import load_config, preset_names, preset_path
-    from edgecodec.nn.training import train
+    from edgecodec.training.config import load_config, preset_names, preset_path
+    from edgecodec.training.run import train
 
     if (config is None) == (preset is None):
         raise click.UsageError(f"give CONFIG or --preset NAME ({', '.join(preset_names())})")

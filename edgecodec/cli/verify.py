@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.bundle import Bundle
-    from edgecodec.host.stages import Frames
+    from edgecodec.codec.stages import Frames
     from edgecodec.verify.run import VerifyResult
 
 
@@ -30,7 +30,7 @@ def write_indices(path: Path | None, result: VerifyResult) -> None:
     """Write the indices of the executor under test, as SPEC.md 4 has them."""
     if path is None:
         return
-    from edgecodec.stream.decoder import IndexFile, save_indices
+    from edgecodec.decoding.index_file import IndexFile, save_indices
 
     stages = result.executor
     save_indices(path, IndexFile(stages.indices, stages.sum, stages.variance, result.bundle_digest))
@@ -44,7 +44,7 @@ def finish(streams: Streams, result: VerifyResult) -> int:
 
 def _show(console: Console, document: dict[str, Any]) -> None:
     from edgecodec.cli.tables import facts, table
-    from edgecodec.verify.layers import LayerDivergence
+    from edgecodec.verify.attribution import LayerDivergence
 
     table(
         console,

@@ -8,8 +8,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec import cores
-from edgecodec.compile.graph import Layer, Op
+from edgecodec.boards import cores
+from edgecodec.codec.graph import Layer, Op
 from edgecodec.errors import PlanError
 
 LANE_BITS = 22
@@ -65,9 +65,10 @@ class Target:
 
     @classmethod
     def of_core(cls, core: str | None, optimize: str = "speed", mcpu: str = "") -> Target:
-        """The target of one of :data:`edgecodec.cores.CORES`, less what the compiler's option ``mcpu`` takes away.
+        """The target of a core, less what the compiler's option ``mcpu`` takes away.
 
-        None is any core that multiplies to 64 bits: Cortex-M3 and up.
+        ``core`` is one of :data:`edgecodec.boards.cores.CORES`, or None for any that multiplies to 64 bits: Cortex-M3
+        and up.
         """
         if core is None:
             return cls(Optimize(optimize))

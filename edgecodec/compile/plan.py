@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.compile.chain import LAYER_BYTES, LEAST_SHARE, Chain, candidates
-from edgecodec.compile.graph import Graph, Layer, Op, Tensor
+from edgecodec.codec.graph import Graph, Layer, Op, Tensor
+from edgecodec.compile.arena import align, lead_bytes, place
+from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Chain, candidates
+from edgecodec.compile.codebook_search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
 from edgecodec.compile.kernels import (
     DEFAULT_TARGET,
     Choice,
@@ -24,8 +26,6 @@ from edgecodec.compile.kernels import (
     table_bytes,
     window_bytes,
 )
-from edgecodec.compile.overlap import align, lead_bytes, place
-from edgecodec.compile.search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
 from edgecodec.errors import PlanError
 
 if TYPE_CHECKING:

@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec import __version__
-from edgecodec.compile.chain import Chain
-from edgecodec.compile.graph import Op
+from edgecodec.codec.graph import Op
+from edgecodec.compile.cascade import Chain
+from edgecodec.compile.codebook_search import Search, SortedCodebook, mve_codebook
 from edgecodec.compile.kernels import (
     BLOCK_CHANNELS,
     FoldedChannels,
@@ -30,8 +31,7 @@ from edgecodec.compile.kernels import (
     twin_weights,
 )
 from edgecodec.compile.plan import Plan, Step
-from edgecodec.compile.search import Search, SortedCodebook, mve_codebook
-from edgecodec.resources import firmware_dir, templates_dir
+from edgecodec.files.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -77,7 +77,7 @@ def render_tflm(
 ) -> dict[str, str]:
     """The generated C and C++ of a bundle whose encoder TensorFlow Lite Micro runs: file name to text.
 
-    ``ops`` are those of :func:`edgecodec.compile.tflm.ops_of`.
+    ``ops`` are those of :func:`edgecodec.engines.tflm.codec_files.ops_of`.
     """
     model = _rows((f"0x{byte:02x}" for byte in bundle.encoder_bytes), indent=4)
     context = _context(bundle, plan) | {

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecodec.device.build import Firmware, cached_firmware
 from edgecodec.device.emulator import Emulator
 from edgecodec.device.flash import FlashPlan, flash, plan_flash
-from edgecodec.device.harness import BoardExecutor
-from edgecodec.device.protocol import TFLM
-from edgecodec.device.transport import PortInfo, list_ports
+from edgecodec.device.ports import PortInfo, list_ports
 from edgecodec.errors import DeviceError, InputError, LinkError
+from edgecodec.firmware.build import Firmware, cached_firmware
+from edgecodec.link.client import BoardExecutor
+from edgecodec.link.protocol import TFLM
 
 if TYPE_CHECKING:
+    from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
-    from edgecodec.device.boards import Board
-    from edgecodec.device.tflm import TflmEngine
+    from edgecodec.engines.tflm.library import TflmEngine
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from edgecodec.device.boards import Board
-from edgecodec.device.protocol import FLUSH, Message, MessageReader, MessageType, hello_request
+from edgecodec.boards.schema import Board
 from edgecodec.errors import BuildError, DeviceError
+from edgecodec.link.protocol import FLUSH, Message, MessageReader, MessageType, hello_request
 
 QEMU = "qemu-system-arm"
 _INSTRUCTION_NS_SHIFT = 6

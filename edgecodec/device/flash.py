@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecodec.device.uf2 import find_volumes
 from edgecodec.errors import DeviceError, InputError
+from edgecodec.firmware.uf2 import find_volumes
 
 if TYPE_CHECKING:
-    from edgecodec.device.boards import Board
+    from edgecodec.boards.schema import Board
 
 ELF_NAME, BINARY_NAME, UF2_NAME = "firmware.elf", "firmware.bin", "firmware.uf2"
 _JLINK_SCRIPT = "flash.jlink"
@@ -58,7 +58,9 @@ class FlashPlan:
 
 
 def plan_flash(board: Board, folder: Path, *, method: str | None = None, probe: str | None = None) -> FlashPlan:
-    """How to put the firmware in ``folder`` (as :func:`edgecodec.device.build.build_firmware` writes it) onto a board.
+    """How to put the firmware in ``folder`` onto a board.
+
+    ``folder`` is one that :func:`edgecodec.firmware.build.build_firmware` wrote.
 
     ``method`` is the first of the board's that this machine has the tool for by default; ``probe`` is the serial
     number of the debug probe, for ``uf2`` the drive's path. Raises DeviceError when the board cannot be flashed or a

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.compile.graph import Layer, Op
+from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.stages import Frames, Stages, as_frames
 from edgecodec.compile.plan import fold_bias
 from edgecodec.errors import InputError, PlanError
+from edgecodec.files.resources import firmware_dir
 from edgecodec.host.extension import load_extension
-from edgecodec.host.stages import Frames, Stages, as_frames
-from edgecodec.resources import firmware_dir
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle

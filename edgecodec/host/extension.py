@@ -25,8 +25,8 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
-from edgecodec.cache import cache_dir
 from edgecodec.errors import BuildError
+from edgecodec.files.content_cache import cache_dir
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")

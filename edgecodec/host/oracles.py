@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.reference import normalize, quantize_latent
+from edgecodec.codec.stages import Frames, Stages, as_frames
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
-from edgecodec.host.reference import normalize, quantize_latent
-from edgecodec.host.stages import Frames, Stages, as_frames
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
-    from edgecodec.compile.graph import Graph
+    from edgecodec.codec.graph import Graph
 
 Int8Array = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]
@@ -167,7 +167,7 @@ class KerasExecutor:
     def __init__(self, bundle: Bundle) -> None:
         from edgecodec.bundle import KERAS_ENCODER
         from edgecodec.nn.backend import import_keras, import_tensorflow
-        from edgecodec.quantize.keras_files import load_encoder
+        from edgecodec.quantization.keras_files import load_encoder
 
         path = bundle.file(KERAS_ENCODER)
         if path is None:
@@ -191,8 +191,8 @@ class KerasExecutor:
 
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` in float. Raises InputError for frames of another shape or type."""
-        from edgecodec.quantize.codebooks import quantize_float
-        from edgecodec.quantize.convert import predict
+        from edgecodec.quantization.codebooks import quantize_float
+        from edgecodec.quantization.convert import predict
         from edgecodec.signal.normalize import normalize as normalize_float
 
         bundle, rvq = self._bundle, self._bundle.rvq

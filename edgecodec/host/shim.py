@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.stages import Frames, Stages, as_frames
 from edgecodec.errors import BuildError, EdgecodecError, PlanError
 from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.extension import load_extension
-from edgecodec.host.stages import Frames, Stages, as_frames
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -33,8 +33,8 @@ class HostShim:
 
     def __init__(self, bundle: Bundle, plan: Plan | None = None, *, threads: int | None = 1) -> None:
         from edgecodec import __version__
+        from edgecodec.compile.library import codec_files
         from edgecodec.compile.plan import make_plan
-        from edgecodec.compile.project import codec_files
         from edgecodec.compile.render import render_template
 
         files = codec_files(bundle, plan or make_plan(bundle))

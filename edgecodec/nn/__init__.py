@@ -1,12 +1,13 @@
-"""The codec's Keras side: quantiser layers, autoencoder builders and training.
+"""The codec's Keras side: quantiser layers, autoencoder builders, rate loss.
 
-Names are loaded on first use, so that ``import edgecodec.nn`` does not import TensorFlow.
+Names are imported when they are first used, so that importing the package imports no TensorFlow.
 """
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edgecodec._lazy import lazy
 
 if TYPE_CHECKING:
     from edgecodec.nn.autoencoder import (
@@ -17,55 +18,33 @@ if TYPE_CHECKING:
         compute_compression_stats,
         make_divisible,
     )
-    from edgecodec.nn.config import TrainConfig, load_config
     from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
-    from edgecodec.nn.index_prior import PriorFitting, fit_index_prior
     from edgecodec.nn.rate_loss import RateLoss
     from edgecodec.nn.rvq import ResidualVectorQuantizer
-    from edgecodec.nn.training import TrainingSummary, train
-
-_MODULES = {
-    "EmaResidualVectorQuantizer": "ema_rvq",
-    "PriorFitting": "index_prior",
-    "RateLoss": "rate_loss",
-    "ResidualVectorQuantizer": "rvq",
-    "TrainConfig": "config",
-    "TrainingSummary": "training",
-    "VQAutoencoder": "autoencoder",
-    "build_decoder_2d": "autoencoder",
-    "build_encoder_2d": "autoencoder",
-    "build_rvq_autoencoder": "autoencoder",
-    "compute_compression_stats": "autoencoder",
-    "fit_index_prior": "index_prior",
-    "load_config": "config",
-    "make_divisible": "autoencoder",
-    "train": "training",
-}
 
 __all__ = [
     "EmaResidualVectorQuantizer",
-    "PriorFitting",
     "RateLoss",
     "ResidualVectorQuantizer",
-    "TrainConfig",
-    "TrainingSummary",
     "VQAutoencoder",
     "build_decoder_2d",
     "build_encoder_2d",
     "build_rvq_autoencoder",
     "compute_compression_stats",
-    "fit_index_prior",
-    "load_config",
     "make_divisible",
-    "train",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "EmaResidualVectorQuantizer": "edgecodec.nn.ema_rvq",
+        "RateLoss": "edgecodec.nn.rate_loss",
+        "ResidualVectorQuantizer": "edgecodec.nn.rvq",
+        "VQAutoencoder": "edgecodec.nn.autoencoder",
+        "build_decoder_2d": "edgecodec.nn.autoencoder",
+        "build_encoder_2d": "edgecodec.nn.autoencoder",
+        "build_rvq_autoencoder": "edgecodec.nn.autoencoder",
+        "compute_compression_stats": "edgecodec.nn.autoencoder",
+        "make_divisible": "edgecodec.nn.autoencoder",
+    },
+)

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
-from edgecodec.host.stages import Stages
-from edgecodec.rvq import IntegerRvq
 
 STAGES = ("input", "latent", "indices")
 """In the order in which a codec computes them, which is the order in which a divergence is attributed."""

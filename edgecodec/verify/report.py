@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from edgecodec import __version__
 from edgecodec.compile.render import render_template
-from edgecodec.outputs import write_file
+from edgecodec.files.atomic import write_file
 
 
 @dataclass(frozen=True)

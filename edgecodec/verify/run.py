@@ -9,24 +9,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edgecodec.device.build import plan_for
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.codec.stages import Executor, Frames, Stages
 from edgecodec.device.connect import AUTO, Attachment, check, connected
-from edgecodec.device.harness import BoardExecutor, executor_name
-from edgecodec.device.protocol import NATIVE
 from edgecodec.errors import DeviceError, InputError
+from edgecodec.firmware.build import plan_for
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
-from edgecodec.host.stages import Executor, Frames, Stages
+from edgecodec.link.client import BoardExecutor, executor_name
+from edgecodec.link.protocol import NATIVE
+from edgecodec.verify.attribution import LayerDivergence, locate
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
-from edgecodec.verify.layers import LayerDivergence, locate
 
 if TYPE_CHECKING:
+    from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
     from edgecodec.compile.plan import Plan
-    from edgecodec.device.boards import Board
-    from edgecodec.device.build import Firmware
-    from edgecodec.device.tflm import TflmEngine
+    from edgecodec.engines.tflm.library import TflmEngine
+    from edgecodec.firmware.build import Firmware
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, detail)``, frames over all executors."""

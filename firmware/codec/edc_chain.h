@@ -4,7 +4,7 @@
  * Each of those tensors has a buffer. The last layer that has the rows of its next chunk runs; one
  * before it runs for no more positions than that chunk lacks. What is done with is dropped: the
  * rows that a layer needs again move to the front of its input's buffer. The plan runs the same
- * schedule and so knows the most rows that each buffer ever holds (edgecodec/compile/chain.py).
+ * schedule and so knows the most rows that each buffer ever holds (edgecodec/compile/cascade.py).
  */
 #ifndef EDC_CHAIN_H
 #define EDC_CHAIN_H

@@ -27,7 +27,7 @@ typedef struct {
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Positions go in order, a row being
  * written while the samples under its taps are read: out may lie before in and run over what has
- * been read, as far as the plan has proven (edgecodec/compile/overlap.py). */
+ * been read, as far as the plan has proven (edgecodec/compile/arena.py). */
 void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 
 /* The same for a depthwise layer: weights are [kernel][out_channels] and output channel o reads

@@ -37,7 +37,7 @@ typedef struct {
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Three positions at a time, whose
  * outputs are written when all their samples have been read: out may lie before in and run over
- * what has been read, as far as the plan has proven (edgecodec/compile/overlap.py). scratch:
+ * what has been read, as far as the plan has proven (edgecodec/compile/arena.py). scratch:
  * 3 * `out_channels` words, then 3 * `row` bytes. */
 void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 

@@ -38,7 +38,7 @@ typedef struct {
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. The samples under a position's taps
  * are in scratch (`columns` words) before its outputs are written: out may lie before in and run
- * over what has been read, as far as the plan has proven (edgecodec/compile/overlap.py). */
+ * over what has been read, as far as the plan has proven (edgecodec/compile/arena.py). */
 void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
 
 #endif

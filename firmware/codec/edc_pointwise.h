@@ -28,7 +28,7 @@ typedef struct {
 
 /* in [in_width][in_channels] -> out [out_width][out_channels]. Two positions at a time, whose
  * samples are in scratch before their outputs are written: out may lie before in and run over what
- * has been read, as far as the plan has proven (edgecodec/compile/overlap.py). scratch:
+ * has been read, as far as the plan has proven (edgecodec/compile/arena.py). scratch:
  * `in_channels` words, then `out_channels` bytes. */
 void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out,
                    int32_t *scratch);

@@ -9,8 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.compile.chain import Chain
-from edgecodec.compile.graph import Graph, Layer, Op
+from edgecodec.codec.graph import Graph, Layer, Op
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.compile.arena import align, lead_bytes
+from edgecodec.compile.cascade import Chain
+from edgecodec.compile.codebook_search import mve_codebook, mve_entries, sort_codebook
 from edgecodec.compile.kernels import (
     FoldedChannels,
     Kernel,
@@ -24,13 +28,9 @@ from edgecodec.compile.kernels import (
     twin_bias,
     twin_weights,
 )
-from edgecodec.compile.overlap import align, lead_bytes
 from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
-from edgecodec.compile.search import mve_codebook, mve_entries, sort_codebook
 from edgecodec.host.extension import load_extension
-from edgecodec.normalizer import Normalizer
-from edgecodec.rvq import IntegerRvq
 
 _CDEF = """
 typedef struct {

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import BuildError, InputError, PlanError
 from edgecodec.host import extension
 from edgecodec.host.batch import BatchEncoder
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import bundle_of, ppg_frames

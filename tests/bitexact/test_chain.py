@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.chain import make_chain
-from edgecodec.compile.graph import Graph, Layer
+from edgecodec.codec.graph import Graph, Layer
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.compile.cascade import make_chain
 from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, pair_weights, paired_obstacle
 from edgecodec.compile.plan import fold_bias, make_plan
-from edgecodec.compile.tflite_reader import read_graph
-from edgecodec.host.reference import ReferenceExecutor, run_every_layer
 from edgecodec.host.shim import HostShim
 from tests.bitexact import c_kernels
 from tests.random_encoders import random_encoder

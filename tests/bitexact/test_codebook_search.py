@@ -6,9 +6,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.search import Search, choose_search, mve_codebook, sort_codebook
-from edgecodec.host.reference import quantize_latent
-from edgecodec.rvq import IntegerRvq
+from edgecodec.codec.reference import quantize_latent
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.compile.codebook_search import Search, choose_search, mve_codebook, sort_codebook
 from tests.bitexact import c_kernels
 from tests.tools import require
 

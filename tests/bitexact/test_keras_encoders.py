@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import KERAS_ENCODER, Bundle, write_bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.host.oracles import (
     KerasExecutor,
     OracleError,
@@ -16,10 +17,9 @@ from edgecodec.host.oracles import (
     TfliteReferenceExecutor,
     TflmExecutor,
 )
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
 from edgecodec.nn.backend import import_keras
-from edgecodec.quantize.convert import convert_encoder
+from edgecodec.quantization.convert import convert_encoder
 from edgecodec.verify.compare import NamedStages, Verdict, compare
 from tests.tflite_builder import fitted_rvq, ppg_frames
 from tests.tools import require

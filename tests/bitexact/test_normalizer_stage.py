@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.host.reference import normalize
-from edgecodec.normalizer import Normalizer
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.reference import normalize
 from tests.bitexact import c_kernels
 from tests.tflite_builder import ppg_frames
 from tests.tools import require

@@ -16,11 +16,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecodec.compile.graph import Graph, Layer
+from edgecodec.codec.graph import Graph, Layer
+from edgecodec.codec.reference import run_every_layer
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.compile.arena import align, lead_bytes, place
 from edgecodec.compile.kernels import Kernel
-from edgecodec.compile.overlap import align, lead_bytes, place
-from edgecodec.compile.tflite_reader import read_graph
-from edgecodec.host.reference import run_every_layer
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 from tests.tools import require

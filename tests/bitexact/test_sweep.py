@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.graph import Graph, Op
+from edgecodec.codec.graph import Graph, Op
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.compile.kernels import paired_obstacle, winograd_obstacle
 from edgecodec.compile.plan import fold_bias
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
-from edgecodec.host.reference import ReferenceExecutor, run_every_layer
 from edgecodec.host.shim import HostShim
 from edgecodec.verify.compare import NamedStages, Verdict, compare
 from tests.bitexact import c_kernels
@@ -63,7 +63,7 @@ def test_random_encoder(seed: int) -> None:
 
 @pytest.mark.parametrize("data", [small_encoder(), per_tensor_encoder()], ids=["family", "per-tensor weights"])
 def test_family_encoder(data: bytes) -> None:
-    from edgecodec.compile.tflite_reader import read_graph
+    from edgecodec.codec.tflite_reader import read_graph
 
     require("cc", "Python.h", "module:tflite_micro")
     _assert_every_executor_agrees(data, read_graph(data), 0)

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from edgecodec.compile.graph import Graph, Layer
+from edgecodec.codec.graph import Graph, Layer
+from edgecodec.codec.reference import run_every_layer
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.kernels import is_narrow, twin_bias, twin_obstacle, twin_weights
 from edgecodec.compile.plan import fold_bias
-from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import PlanError
-from edgecodec.host.reference import run_every_layer
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 from tests.tools import require

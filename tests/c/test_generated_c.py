@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.chain import make_chain
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.compile.cascade import make_chain
 from edgecodec.compile.kernels import DEFAULT_TARGET, Target
+from edgecodec.compile.library import codec_files
 from edgecodec.compile.plan import Plan, make_plan
-from edgecodec.compile.project import codec_files
 from edgecodec.host.extension import STRICT_FLAGS
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, ppg_frames, small_bundle

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 import yaml
 
+from edgecodec.boards.toolchain import _cmake as cmake_program
 from edgecodec.bundle import Bundle
-from edgecodec.compile.project import write_package
-from edgecodec.device.protocol import (
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.compile.library import write_package
+from edgecodec.errors import InputError
+from edgecodec.host.extension import STRICT_FLAGS
+from edgecodec.link.protocol import (
     FLUSH,
     Message,
     MessageReader,
@@ -21,10 +25,6 @@ from edgecodec.device.protocol import (
     parse_encode,
     parse_hello,
 )
-from edgecodec.device.toolchain import _cmake as cmake_program
-from edgecodec.errors import InputError
-from edgecodec.host.extension import STRICT_FLAGS
-from edgecodec.host.reference import ReferenceExecutor
 from tests.cli.run import assert_one_error, edgecodec
 from tests.tools import require
 

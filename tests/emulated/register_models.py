@@ -23,7 +23,7 @@ from unicorn.arm_const import (
     UC_CPU_ARM_CORTEX_M4,
 )
 
-from edgecodec.device.boards import Board
+from edgecodec.boards.schema import Board
 
 _CPUS = {
     "cortex-m0": UC_CPU_ARM_CORTEX_M0,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import load_board
-from edgecodec.host.reference import ReferenceExecutor
+from edgecodec.codec.reference import ReferenceExecutor
 from tests import tools
 from tools import bench
 

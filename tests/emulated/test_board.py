@@ -21,18 +21,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.compile.chain import make_chain
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
+from edgecodec.codec.stages import Stages
+from edgecodec.compile.cascade import make_chain
+from edgecodec.compile.codebook_search import Search
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.search import Search
-from edgecodec.device import build
-from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import cached_firmware, plan_for
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor, Costs
 from edgecodec.errors import BuildError, DeviceError, LinkError
-from edgecodec.host.reference import ReferenceExecutor, run_every_layer
-from edgecodec.host.stages import Stages
+from edgecodec.firmware import build
+from edgecodec.firmware.build import cached_firmware, plan_for
+from edgecodec.link.client import BoardExecutor
+from edgecodec.link.costs import Costs
 from edgecodec.verify.compare import Verdict
 from edgecodec.verify.run import verify_board
 from tests import tools
@@ -504,7 +506,7 @@ def test_emulator_ends_with_a_killed_parent(bundle: Bundle) -> None:
     elf = cached_firmware(bundle, load_board("mps2-an386")).elf
     program = (
         "import os, signal, sys\n"
-        "from edgecodec.device.boards import load_board\n"
+        "from edgecodec.boards.schema import load_board\n"
         "from edgecodec.device.emulator import Emulator\n"
         "with Emulator(load_board('mps2-an386'), sys.argv[1]) as emulator:\n"
         "    print(emulator.url, flush=True)\n"

@@ -15,10 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecodec.boards import toolchain
+from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
+from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.bundle import Bundle
-from edgecodec.device import build, toolchain
-from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import (
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.compile.inspect import summarize
+from edgecodec.errors import BuildError, InputError
+from edgecodec.files.resources import firmware_dir
+from edgecodec.firmware import build
+from edgecodec.firmware.build import (
     build_firmware,
     cached_firmware,
     plan_for,
@@ -26,12 +33,7 @@ from edgecodec.device.build import (
     read_firmware,
     write_project,
 )
-from edgecodec.device.limits import Limits, SizeLimitError
-from edgecodec.device.toolchain import find_toolchain
-from edgecodec.errors import BuildError, InputError
-from edgecodec.host.reference import ReferenceExecutor
-from edgecodec.resources import firmware_dir
-from edgecodec.summary import summarize
+from edgecodec.firmware.limits import Limits, SizeLimitError
 from tests.cli.run import assert_one_error, edgecodec
 
 compiled = pytest.mark.emulated

@@ -7,11 +7,11 @@ import subprocess
 
 import pytest
 
+from edgecodec.boards.load import list_boards, load_board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import list_boards, load_board
-from edgecodec.device.build import plan_for
 from edgecodec.device.emulator import QEMU
-from edgecodec.profile import profile_board
+from edgecodec.firmware.build import plan_for
+from edgecodec.verify.profile import profile_board
 from tests import tools
 from tests.cli.run import edgecodec
 from tools.qemu_counts import Counts, count

@@ -12,13 +12,16 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
+from edgecodec.boards.load import list_boards, load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import Board, list_boards, load_board
-from edgecodec.device.build import cached_firmware
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.device.connect import Attachment, connected
 from edgecodec.device.flash import flash, plan_flash
-from edgecodec.device.limits import SizeLimitError
-from edgecodec.device.protocol import (
+from edgecodec.errors import DeviceError
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.limits import SizeLimitError
+from edgecodec.link.protocol import (
     FLUSH,
     HelloReply,
     Message,
@@ -29,8 +32,6 @@ from edgecodec.device.protocol import (
     parse_encode,
     parse_hello,
 )
-from edgecodec.errors import DeviceError
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.verify.run import verify_board
 from tests import tools
 from tests.emulated.register_models import Chip, Machine, Nrf52, Rp2040, Stm32, Stm32F1, Stm32F4

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import load_board
 from edgecodec.verify.run import verify_board
 from tests import tools
 

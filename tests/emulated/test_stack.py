@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from edgecodec.boards.load import list_boards, load_board
 from edgecodec.bundle import Bundle
-from edgecodec.device.boards import list_boards, load_board
-from edgecodec.device.build import cached_firmware
-from edgecodec.device.stack import StackUse, measure_stack
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.stack import StackUse, measure_stack
 
 pytestmark = pytest.mark.emulated
 

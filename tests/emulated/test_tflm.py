@@ -15,24 +15,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
+from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.bundle import Bundle
 from edgecodec.cli.build_firmware import command as build_firmware_command
 from edgecodec.cli.flash_and_verify import command as flash_and_verify_command
 from edgecodec.cli.output import Streams
-from edgecodec.compile.tflm import ops_of
-from edgecodec.device import arena
-from edgecodec.device.arena import open_engine
-from edgecodec.device.boards import Board, load_board
-from edgecodec.device.build import build_firmware, cached_firmware
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
+from edgecodec.device import tflm_arena as arena
 from edgecodec.device.connect import Attachment
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.harness import BoardExecutor
-from edgecodec.device.limits import Limits, SizeLimitError
-from edgecodec.device.tflm import TflmEngine, TflmSource, open_library
-from edgecodec.device.toolchain import find_toolchain
+from edgecodec.device.tflm_arena import open_engine
+from edgecodec.engines.tflm.codec_files import ops_of
+from edgecodec.engines.tflm.library import TflmEngine, TflmSource, open_library
 from edgecodec.errors import BuildError, DeviceError, InputError
-from edgecodec.host.reference import ReferenceExecutor, run_every_layer
-from edgecodec.profile import profile_board
+from edgecodec.firmware.build import build_firmware, cached_firmware
+from edgecodec.firmware.limits import Limits, SizeLimitError
+from edgecodec.link.client import BoardExecutor
+from edgecodec.verify.profile import profile_board
 from edgecodec.verify.run import VerifyResult, verify_board
 from tests import tflm_stand_in as stand_in
 from tests import tools

@@ -9,8 +9,8 @@ import jinja2
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.compile.library import codec_files, write_library
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.project import codec_files, write_library
 from edgecodec.compile.render import GENERATED, render_codec, render_template
 from edgecodec.errors import InputError
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.compile.tflm import ops_of, state_bytes
-from edgecodec.device.boards import load_board
-from edgecodec.device.build import plan_for, project_files
+from edgecodec.engines.tflm.codec_files import ops_of, state_bytes
 from edgecodec.errors import InputError
+from edgecodec.firmware.build import plan_for, project_files
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of
 
 GOLDEN = Path(__file__).parent / "tflm"

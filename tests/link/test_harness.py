@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from edgecodec.device import harness
-from edgecodec.device.harness import BoardExecutor
-from edgecodec.device.protocol import Message, MessageReader, MessageType, encode_message
 from edgecodec.errors import DeviceError, InputError, LinkError
+from edgecodec.link import client
+from edgecodec.link.client import BoardExecutor
+from edgecodec.link.protocol import Message, MessageReader, MessageType, encode_message
 from tests.link.device import DIGEST, HostServer, expected, frames, pty_device, socket_device, stub_bundle
 
 QUICK = {"hello_timeout_s": 1.0, "reply_timeout_s": 0.3}
@@ -293,7 +293,7 @@ def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatc
         def close(self) -> None:
             pass
 
-    monkeypatch.setattr(harness, "SerialLink", Chatterbox)
+    monkeypatch.setattr(client, "SerialLink", Chatterbox)
     start = time.monotonic()
     with (
         BoardExecutor(stub_bundle(), "chatterbox", **QUICK) as board,
@@ -333,7 +333,7 @@ def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer)
         board.stages(frames(3, seed=1), want=("layers",))
     # Every interval has one look at the counter, 100 ticks of three instructions, of which nothing is left. Layers 0
     # and 1 look themselves, four times and twice.
-    assert board.layer_costs == harness.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
+    assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
 
 
 def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:

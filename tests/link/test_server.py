@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cobs import cobs
 
-from edgecodec.device.protocol import (
+from edgecodec.link.protocol import (
     BadMessage,
     EncodeReply,
     LayerTicks,

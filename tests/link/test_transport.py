@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 import serial
 
-from edgecodec.device.transport import SerialLink, list_ports
+from edgecodec.device.ports import list_ports
 from edgecodec.errors import LinkError
+from edgecodec.link.transport import SerialLink
 from tests.link.device import pty_device, socket_device
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.compile.graph import Op
+from edgecodec.codec.graph import Op
+from edgecodec.compile.library import codec_files
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.project import codec_files
-from edgecodec.device.boards import Board
-from edgecodec.device.build import OPTIMIZE_FLAGS, plan_for
-from edgecodec.device.tflm import TflmLibrary, TflmSource
-from edgecodec.resources import firmware_dir
+from edgecodec.engines.tflm.library import TflmLibrary, TflmSource
+from edgecodec.files.resources import firmware_dir
+from edgecodec.firmware.build import OPTIMIZE_FLAGS, plan_for
 
 TREE = Path(__file__).resolve().parent
 LIBRARY = "libtensorflow-microlite.a"

@@ -58,8 +58,8 @@ def smoke_config(recordings: Path) -> dict[str, object]:
 def trained_run(smoke_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of ``edgecodec train``."""
     require("module:tensorflow", "module:scipy")
-    from edgecodec.nn.config import parse_config
-    from edgecodec.nn.training import train
+    from edgecodec.training.config import parse_config
+    from edgecodec.training.run import train
 
     folder = tmp_path_factory.mktemp("run") / "run"
     train(parse_config(smoke_config, "smoke"), folder)
@@ -69,6 +69,6 @@ def trained_run(smoke_config: dict[str, object], tmp_path_factory: pytest.TempPa
 @pytest.fixture(scope="session")
 def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """The bundle of :func:`trained_run`, with decoder, Keras encoder and frames."""
-    from edgecodec.quantize import quantize_run
+    from edgecodec.quantization import quantize_run
 
     return quantize_run(trained_run, tmp_path_factory.mktemp("quantized") / "bundle").bundle

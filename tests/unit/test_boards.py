@@ -11,9 +11,10 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
-from edgecodec.device.boards import Board, Region, list_boards, load_board
+from edgecodec.boards.load import list_boards, load_board
+from edgecodec.boards.schema import Board, Region
 from edgecodec.errors import InputError
-from edgecodec.resources import firmware_dir
+from edgecodec.files.resources import firmware_dir
 
 GOOD: dict[str, Any] = {
     "name": "my-board",

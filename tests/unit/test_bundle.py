@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import CODEBOOKS, ENCODER, FRAMES, MANIFEST, Bundle, manifest_digest, write_bundle
+from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.errors import BundleError, EdgecodecError, PlanError, UnsupportedOpError
-from edgecodec.outputs import npz_bytes
-from edgecodec.rvq import IntegerRvq
+from edgecodec.files.atomic import npz_bytes
 from tests.tflite_builder import (
     CONV,
     FAMILY,

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
-from edgecodec.host.stages import Stages
-from edgecodec.rvq import IntegerRvq
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge, verdict_of
 
 FRAMES, SAMPLES, POSITIONS, CHANNELS, LEVELS = 5, 8, 2, 3, 2

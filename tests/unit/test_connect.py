@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
 from edgecodec.device import connect
-from edgecodec.device.boards import load_board
 from edgecodec.device.connect import Attachment, find_port
-from edgecodec.device.transport import PortInfo
+from edgecodec.device.ports import PortInfo
 from edgecodec.errors import DeviceError, EdgecodecError, InputError, LinkError
 from tests import tools
 

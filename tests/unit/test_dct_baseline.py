@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.signal.dct_baseline import DctBaseline, code_lengths
+from edgecodec.evaluation.baselines import DctBaseline, code_lengths
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 from tests.tflite_builder import ppg_frames

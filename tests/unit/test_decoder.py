@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.decoding.decoder import FloatDecoder, FrameDecoder
+from edgecodec.decoding.index_file import IndexFile, load_indices, save_indices
 from edgecodec.errors import BundleError, InputError
-from edgecodec.quantize.codebooks import quantize_float
-from edgecodec.quantize.pipeline import int8_latents
+from edgecodec.quantization.codebooks import quantize_float
+from edgecodec.quantization.pipeline import int8_latents
 from edgecodec.signal.normalize import normalize
-from edgecodec.stream.decoder import FloatDecoder, FrameDecoder, IndexFile, load_indices, save_indices
 
 
 def _encode(bundle: Bundle, frames):
@@ -161,7 +162,7 @@ def test_decoding_needs_no_tensorflow(trained_bundle):
     code = (
         "import sys, numpy as np\n"
         "from edgecodec.bundle import Bundle\n"
-        "from edgecodec.stream.decoder import FrameDecoder\n"
+        "from edgecodec.decoding.decoder import FrameDecoder\n"
         "FrameDecoder(Bundle.load(sys.argv[1])).decode(np.zeros((1, 8, 2), np.uint16))\n"
         "assert not {'tensorflow', 'keras'} & set(sys.modules)\n"
     )

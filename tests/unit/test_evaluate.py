@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import DECODER, write_bundle
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import BuildError, BundleError, InputError
-from edgecodec.host.reference import ReferenceExecutor
-from edgecodec.signal.dct_baseline import DctBaseline
-from edgecodec.signal.heart_rate import heart_rate_error
+from edgecodec.evaluation.baselines import DctBaseline
+from edgecodec.evaluation.heart_rate import heart_rate_error
+from edgecodec.evaluation.rate_distortion import evaluate, plot_rate_distortion
 from edgecodec.signal.normalize import normalize
-from edgecodec.stream.rate import measure_rate
-from edgecodec.verify.evaluate import evaluate, plot_rate_distortion
 from tests.linear_codec import RATE_HZ, linear_codec, pulse_frames
 from tests.tools import require
 
@@ -27,7 +27,7 @@ def _reference():
     """The C is compared with the reference elsewhere; building it for every test would only take time."""
     require("module:scipy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgecodec.verify.evaluate.HostShim", ReferenceExecutor)
+        patch.setattr("edgecodec.evaluation.rate_distortion.HostShim", ReferenceExecutor)
         yield
 
 
@@ -119,7 +119,7 @@ def test_host_and_its_absence(codec, evaluation, monkeypatch):
     def no_compiler(bundle):
         raise BuildError("no compiler")
 
-    monkeypatch.setattr("edgecodec.verify.evaluate.HostShim", no_compiler)
+    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.HostShim", no_compiler)
     assert evaluate(codec[0], TEST, TRAIN) == evaluation
 
 
@@ -127,7 +127,7 @@ def test_the_c_gives_the_same(codec, evaluation, monkeypatch):
     require("cc", "Python.h")
     from edgecodec.host.shim import HostShim
 
-    monkeypatch.setattr("edgecodec.verify.evaluate.HostShim", HostShim)
+    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.HostShim", HostShim)
     found = evaluate(codec[0], TEST, TRAIN)
     assert found.executor == "host"
     assert (found.prdn, found.rate) == (evaluation.prdn, evaluation.rate)
@@ -182,7 +182,8 @@ def test_bundle_without_decoder(bundle):
 
 def test_decoder_that_returns_nan(codec, monkeypatch):
     monkeypatch.setattr(
-        "edgecodec.verify.evaluate.FrameDecoder.decode", lambda self, i: np.full((len(i), 64), np.nan, np.float32)
+        "edgecodec.evaluation.rate_distortion.FrameDecoder.decode",
+        lambda self, i: np.full((len(i), 64), np.nan, np.float32),
     )
     with pytest.raises(BundleError, match="NaN"):
         evaluate(codec[0], TEST, TRAIN)

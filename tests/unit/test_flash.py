@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from edgecodec.boards.load import list_boards, load_board
+from edgecodec.boards.schema import Board
 from edgecodec.device import flash as flash_module
-from edgecodec.device.boards import Board, list_boards, load_board
 from edgecodec.device.flash import FlashPlan, available_methods, flash, plan_flash
-from edgecodec.device.uf2 import find_volumes, uf2_blocks
 from edgecodec.errors import DeviceError, InputError
+from edgecodec.firmware.uf2 import find_volumes, uf2_blocks
 
 FOLDER = Path("/build")
 

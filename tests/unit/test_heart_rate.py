@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.signal.heart_rate import beat_times, heart_rate_bpm, heart_rate_error
+from edgecodec.evaluation.heart_rate import beat_times, heart_rate_bpm, heart_rate_error
 from tests.tools import require
 
 

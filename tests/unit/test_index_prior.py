@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
 
+from edgecodec.entropy.causal_prior import IndexPrior, array_shapes, blocks_for
+from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import InputError
-from edgecodec.nn.index_prior import IndexPriorNetwork, PriorFitting, fit_index_prior
-from edgecodec.outputs import npz_bytes
-from edgecodec.stream.index_prior import IndexPrior, array_shapes, blocks_for
-from edgecodec.stream.rate import measure_rate
+from edgecodec.files.atomic import npz_bytes
+from edgecodec.nn.causal_prior import IndexPriorNetwork
+from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
 
 FAST = PriorFitting(channels=8, steps=150, batch_size=32, learning_rate=2e-2)
 

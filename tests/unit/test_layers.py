@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
+from edgecodec.codec.stages import Frames, Stages
 from edgecodec.errors import DeviceError
-from edgecodec.host.reference import ReferenceExecutor, run_every_layer
-from edgecodec.host.stages import Frames, Stages
-from edgecodec.verify.layers import LayerDivergence, locate
+from edgecodec.verify.attribution import LayerDivergence, locate
 
 
 class Device:

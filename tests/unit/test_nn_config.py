@@ -4,7 +4,7 @@ import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.nn import compute_compression_stats
-from edgecodec.nn.config import load_config, parse_config, preset_names, preset_path
+from edgecodec.training.config import load_config, parse_config, preset_names, preset_path
 
 
 def _write(tmp_path, text):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.nn.config import parse_config
-from edgecodec.nn.data import load_data, make_sampler
-from edgecodec.nn.record_cache import RecordCache
 from edgecodec.signal.collection import find_files
 from edgecodec.signal.sources import file_owners, file_recordings
+from edgecodec.training.config import parse_config
+from edgecodec.training.data import load_data, make_sampler
+from edgecodec.training.record_cache import RecordCache
 from tests.tflite_builder import ppg_frames
 from tests.tools import require
 

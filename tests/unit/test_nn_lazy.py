@@ -10,10 +10,10 @@ _PROBE = "import sys; {}; print(sorted(m for m in ('tensorflow', 'keras', 'scipy
     "statement",
     [
         "import edgecodec.nn",
-        "from edgecodec.nn import load_config",
-        "import edgecodec.nn.training",
-        "import edgecodec.quantize",
-        "import edgecodec.stream.decoder",
+        "from edgecodec.training import load_config",
+        "import edgecodec.training.run",
+        "import edgecodec.quantization",
+        "import edgecodec.decoding.decoder",
         "import edgecodec.signal.sources",
     ],
 )

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.nn.config import DataConfig, parse_config
-from edgecodec.nn.data import CropSampler, load_data
-from edgecodec.nn.trainer import learning_rate
-from edgecodec.nn.training import train
 from edgecodec.signal.sources import Recording
+from edgecodec.training.config import DataConfig, parse_config
+from edgecodec.training.data import CropSampler, load_data
+from edgecodec.training.run import train
+from edgecodec.training.trainer import learning_rate
 from tests.tools import require
 
 FILES = {
@@ -121,7 +121,7 @@ def test_killed_process_resumes_to_the_same_result(smoke_config, tmp_path):
     train(config, tmp_path / "whole")
     program = (
         "import os, signal, sys\n"
-        "from edgecodec.nn.training import train\n"
+        "from edgecodec.training.run import train\n"
         "def kill(done, total, metrics):\n"
         "    if done == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
         "train(sys.argv[1], sys.argv[2], progress=kill)\n"

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from edgecodec.codec.normalizer import MAX_SAMPLES, Normalizer
 from edgecodec.errors import PlanError
-from edgecodec.normalizer import MAX_SAMPLES, Normalizer
 
 
 def test_constants_by_hand() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.outputs import npz_bytes, replace_folder, write_file
+from edgecodec.files.atomic import npz_bytes, replace_folder, write_file
 
 
 def test_folder_appears_only_on_success(tmp_path: Path) -> None:

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.chain import LAYER_BYTES, extra_share, make_chain
-from edgecodec.compile.graph import Layer, Op
+from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.compile.arena import lead_bytes
+from edgecodec.compile.cascade import LAYER_BYTES, extra_share, make_chain
 from edgecodec.compile.kernels import Kernel, Optimize, Target, scratch_bytes, window_bytes
-from edgecodec.compile.overlap import lead_bytes
 from edgecodec.compile.plan import fold_bias, make_plan
-from edgecodec.compile.tflite_reader import read_graph
 from edgecodec.errors import PlanError
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, overflowing_encoder
 

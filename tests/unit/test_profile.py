@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from edgecodec.profile import Part, Profile
+from edgecodec.verify.profile import Part, Profile
 
 
 def profile(unit: str, *costs: float) -> Profile:

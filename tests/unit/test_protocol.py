@@ -12,7 +12,8 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecodec.device.protocol import (
+from edgecodec.errors import DeviceError
+from edgecodec.link.protocol import (
     BadMessage,
     LayerReply,
     LayerTicks,
@@ -30,7 +31,6 @@ from edgecodec.device.protocol import (
     parse_hello,
     parse_layer,
 )
-from edgecodec.errors import DeviceError
 
 messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=700))
 SHAPE = Shape(samples=4, positions=2, levels=1, latent_channels=3)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError, UnsupportedOpError
-from edgecodec.host.reference import ReferenceExecutor
-from edgecodec.quantize import Tuning, quantize_files, quantize_run
-from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, quantize_float
-from edgecodec.verify.evaluate import evaluate
+from edgecodec.evaluation.rate_distortion import evaluate
+from edgecodec.quantization import Tuning, quantize_files, quantize_run
+from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, quantize_float
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -93,8 +93,8 @@ def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, c
 
 
 def test_int8_latents_follow_the_reference(trained_bundle):
-    from edgecodec.host.reference import run_layers
-    from edgecodec.quantize.measure import int8_inputs, run_int8
+    from edgecodec.codec.reference import run_layers
+    from edgecodec.quantization.measure import int8_inputs, run_int8
 
     graph = trained_bundle.graph
     inputs = int8_inputs(graph, trained_bundle.frames()[:8], 1e-3)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError, QuantizationError
-from edgecodec.quantize import FineTuning, Tuning, quantize_files, quantize_folder
-from edgecodec.quantize.codebooks import check_codebooks, load_codebooks, refit
+from edgecodec.quantization import FineTuning, Tuning, quantize_files, quantize_folder
+from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, refit
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -172,8 +172,8 @@ def _chain(keras):
 def test_rewrites_keep_the_function():
     require("module:tensorflow")
     from edgecodec.nn.backend import import_keras
-    from edgecodec.quantize.chain import equalize, fold, keras_model, rotate, spreading_rotation
-    from edgecodec.quantize.convert import predict
+    from edgecodec.quantization.convert import predict
+    from edgecodec.quantization.fold import equalize, fold, keras_model, rotate, spreading_rotation
 
     model = _chain(import_keras())
     x = np.random.default_rng(0).normal(0, 1, (5, 1, 64, 1)).astype(np.float32)
@@ -240,7 +240,7 @@ def test_folder_of_artefacts(tmp_path, frames):
 
 def test_fine_tuning(trained_run, tmp_path):
     from edgecodec.host.oracles import KerasExecutor
-    from edgecodec.quantize import quantize_run
+    from edgecodec.quantization import quantize_run
 
     np.save(tmp_path / "train.npy", ppg_frames(60, 64, 7))
     np.save(tmp_path / "val.npy", ppg_frames(20, 64, 8))

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.codec.reference import run_layers
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
 from edgecodec.host.oracles import tflite_reference_encoder, tflm_encoder
-from edgecodec.host.reference import run_layers
-from edgecodec.quantize.measure import saturation
-from edgecodec.quantize.ranges import fit_quantization, tensors, with_quantization
+from edgecodec.quantization.measure import saturation
+from edgecodec.quantization.ranges import fit_quantization, tensors, with_quantization
 from tests.tflite_builder import small_encoder
 from tests.tools import require
 

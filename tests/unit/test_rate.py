@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from edgecodec.entropy.context_models import code_lengths, measure_rate, perplexity_and_usage
 from edgecodec.errors import InputError
-from edgecodec.stream.rate import code_lengths, measure_rate, perplexity_and_usage
 
 
 def frames(*rows):

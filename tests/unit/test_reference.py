@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.graph import Graph, Layer, Op, Tensor, quantize_multiplier
+from edgecodec.codec import reference
+from edgecodec.codec.graph import Graph, Layer, Op, Tensor, quantize_multiplier
+from edgecodec.codec.reference import ReferenceExecutor, quantize_latent, requantize, run_every_layer, run_layers
 from edgecodec.errors import InputError
-from edgecodec.host import reference
-from edgecodec.host.reference import ReferenceExecutor, quantize_latent, requantize, run_every_layer, run_layers
 from tests.tflite_builder import ppg_frames
 
 

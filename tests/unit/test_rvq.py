@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.errors import PlanError, QuantizationError
-from edgecodec.rvq import IntegerRvq
 
 
 def test_rounding_by_hand() -> None:

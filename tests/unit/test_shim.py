@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.plan import make_plan
 from edgecodec.errors import BuildError, InputError
 from edgecodec.host import extension
 from edgecodec.host.extension import load_extension
-from edgecodec.host.reference import ReferenceExecutor
 from edgecodec.host.shim import HostShim
 from edgecodec.verify.compare import NamedStages, compare
 from tests.tflite_builder import ppg_frames

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgecodec.device.sizes import PartSize, parts_of_map
+from edgecodec.firmware.sizes import PartSize, parts_of_map
 
 MAP = """
 Discarded input sections

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgecodec.compile.graph import Op, quantize_multiplier, same_padding
-from edgecodec.compile.tflite_reader import read_graph
+from edgecodec.codec.graph import Op, quantize_multiplier, same_padding
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import EdgecodecError, InputError, UnsupportedOpError
 from tests.tflite_builder import (
     CONV,

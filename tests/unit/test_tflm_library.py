@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from edgecodec.device.archive import ArmAttributes, arm_attributes, read_archive, undefined_symbols
-from edgecodec.device.tflm import runs_on
+from edgecodec.engines.tflm.archive import ArmAttributes, arm_attributes, read_archive, undefined_symbols
+from edgecodec.engines.tflm.library import runs_on
 from edgecodec.errors import InputError
 
 

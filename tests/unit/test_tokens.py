@@ -5,8 +5,8 @@ import sys
 import numpy as np
 import pytest
 
+from edgecodec.decoding import RvqConfig, RvqEncoder, RvqTokens
 from edgecodec.errors import InputError
-from edgecodec.stream import RvqConfig, RvqEncoder, RvqTokens
 
 COARSE = np.array([[0.0, 0.0], [4.0, 0.0], [0.0, 4.0]])
 FINE = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, -1.0]])
@@ -183,7 +183,7 @@ def test_bad_indices(encoder, indices, message):
 
 def test_needs_numpy_only():
     code = (
-        "import sys; from edgecodec.stream import RvqEncoder; RvqEncoder.new().encode([0.1] * 6)\n"
+        "import sys; from edgecodec.decoding import RvqEncoder; RvqEncoder.new().encode([0.1] * 6)\n"
         "heavy = {'tensorflow', 'keras', 'scipy', 'ai_edge_litert', 'pydantic', 'cffi'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
@@ -191,8 +191,8 @@ def test_needs_numpy_only():
 
 
 def test_lazy_names():
-    import edgecodec.stream
+    import edgecodec.decoding
 
-    assert set(dir(edgecodec.stream)) >= {"RvqConfig", "RvqEncoder", "RvqTokens"}
+    assert set(dir(edgecodec.decoding)) >= {"RvqConfig", "RvqEncoder", "RvqTokens"}
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = edgecodec.stream.nonsense
+        _ = edgecodec.decoding.nonsense

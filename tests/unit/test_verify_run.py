@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.stages import Frames, Stages
 from edgecodec.errors import InputError
 from edgecodec.host import oracles
 from edgecodec.host.shim import HostShim
-from edgecodec.host.stages import Frames, Stages
 from edgecodec.verify import run
 from tests import tools
 

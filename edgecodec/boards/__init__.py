@@ -1,0 +1,1 @@
+"""Boards as data: their files, their cores, the compiler for them."""

@@ -1,0 +1,262 @@
+"""What a board file may say: one YAML file a board in ``firmware/boards``, or a file of the user's."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from edgecodec.boards import cores
+from edgecodec.errors import InputError
+from edgecodec.files.resources import firmware_dir
+
+_MAX_ADDRESS = 0xFFFFFFFF
+_FLAG = r"^[a-z0-9][a-z0-9.+-]*$"
+_KIND = r"^[a-z][a-z0-9_]*$"
+_SCRIPT = r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*\.cfg$"
+_DEVICE = r"^[A-Za-z0-9_-]+$"
+_PIN = r"^(P[A-K][0-9]{1,2}|P[0-3]\.[0-9]{2}|GP[0-9]{1,2})$"
+_PORT_PINS = 32
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Cpu(_Strict):
+    """What the compiler is told about the CPU."""
+
+    mcpu: str = Field(pattern=_FLAG)
+    """Value of ``-mcpu``."""
+    float_abi: Literal["soft", "softfp", "hard"]
+    fpu: str | None = Field(default=None, pattern=_FLAG)
+    """Value of ``-mfpu``; None when ``-mcpu`` says it."""
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Options of ``arm-none-eabi-gcc`` that choose the CPU."""
+        flags = (f"-mcpu={self.mcpu}", "-mthumb", f"-mfloat-abi={self.float_abi}")
+        return flags if self.fpu is None else (*flags, f"-mfpu={self.fpu}")
+
+
+class Region(_Strict):
+    """A piece of the memory map."""
+
+    origin: int = Field(ge=0, le=_MAX_ADDRESS)
+    length: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Bytes."""
+
+
+class Memory(_Strict):
+    """Where code and data go."""
+
+    flash: Region
+    """Starts with the vector table."""
+    ram: Region
+
+
+class Uart(_Strict):
+    """The UART that the link uses, 8N1."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``uart.c`` drives it."""
+    base: int = Field(ge=0, le=_MAX_ADDRESS)
+    clock_hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Clock that the baud rate is divided from."""
+    baud: int = Field(ge=1200, le=12_000_000)
+    rx_irq: int = Field(ge=0, le=479)
+    """Interrupt number of "a byte has come", which ends the CPU's sleep."""
+
+
+class Timer(_Strict):
+    """The free-running counter that measures the codec."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``timer.c`` reads it."""
+    base: int = Field(ge=0, le=_MAX_ADDRESS)
+    hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Nominal rate."""
+    clock_hz: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
+    """Clock that the rate is divided from; None when it is not divided."""
+    counts: Literal["instructions", "cycles"]
+    """What its ticks stand for: emulators know no cycles, and are calibrated at start-up."""
+
+
+class Setup(_Strict):
+    """What a chip needs before its UART works: clocks and pins."""
+
+    kind: str = Field(pattern=_KIND)
+    """Folder of ``firmware/port`` whose ``setup.c`` does it."""
+    core_hz: int = Field(ge=1, le=_MAX_ADDRESS)
+    """Clock of the core afterwards."""
+    tx: str = Field(pattern=_PIN)
+    """Pin that the UART sends on, as the manual names it: ``PA2``, ``P0.06``, ``GP0``."""
+    rx: str = Field(pattern=_PIN)
+    function: int | None = Field(default=None, ge=0, le=31)
+    """Number of the UART among the pins' functions; None where pins have none."""
+
+    @property
+    def pins(self) -> dict[str, tuple[int, int]]:
+        """Port and bit of each pin: ``{"tx": (0, 2), "rx": (0, 3)}`` for PA2 and PA3."""
+        return {"tx": _port_and_bit(self.tx), "rx": _port_and_bit(self.rx)}
+
+    @field_validator("tx", "rx", mode="after")
+    @classmethod
+    def _has_bit(cls, pin: str) -> str:
+        if _port_and_bit(pin)[1] >= (16 if pin[1].isalpha() and pin[0] == "P" else _PORT_PINS):
+            raise ValueError("no port has as many pins")
+        return pin
+
+
+def _port_and_bit(pin: str) -> tuple[int, int]:
+    if pin.startswith("GP"):
+        return 0, int(pin[2:])
+    if "." in pin:
+        return int(pin[1]), int(pin[3:])
+    return ord(pin[1]) - ord("A"), int(pin[2:])
+
+
+class PyocdTarget(_Strict):
+    """How pyOCD flashes the board."""
+
+    target: str = Field(pattern=_FLAG)
+    """Value of ``--target``."""
+    pack: bool = False
+    """Whether pyOCD knows the target only once ``pyocd pack install`` has fetched its vendor's pack."""
+
+
+class OpenocdScripts(_Strict):
+    """How OpenOCD flashes the board."""
+
+    scripts: tuple[Annotated[str, Field(pattern=_SCRIPT)], ...] = Field(min_length=1, strict=False)
+    """Values of ``-f``: scripts that come with OpenOCD, or a path."""
+
+
+class JlinkDevice(_Strict):
+    """How J-Link Commander flashes the board."""
+
+    device: str = Field(pattern=_DEVICE)
+    """Value of ``-Device``."""
+
+
+class Uf2Volume(_Strict):
+    """How the board flashes itself from a file copied to the drive it shows."""
+
+    family: int = Field(ge=0, le=_MAX_ADDRESS)
+    """Family ID in the file's blocks."""
+    board_id: str = Field(pattern=_DEVICE)
+    """``Board-ID`` in the drive's INFO_UF2.TXT."""
+
+
+class Flashing(_Strict):
+    """The ways of flashing the board."""
+
+    pyocd: PyocdTarget | None = None
+    openocd: OpenocdScripts | None = None
+    jlink: JlinkDevice | None = None
+    uf2: Uf2Volume | None = None
+
+    @model_validator(mode="after")
+    def _has_a_way(self) -> Flashing:
+        if not self.methods:
+            raise ValueError(f"expected one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """Names of the ways there are."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class UsbId(_Strict):
+    """A USB device that carries the board's serial port."""
+
+    vid: int = Field(ge=1, le=0xFFFF)
+    pid: int = Field(ge=0, le=0xFFFF)
+    name: str = Field(min_length=1, max_length=60)
+
+
+class EmulatorInfo(_Strict):
+    """How QEMU emulates the board."""
+
+    machine: str = Field(pattern=_FLAG)
+    """Value of ``-M``."""
+    args: tuple[str, ...] = Field(default=(), strict=False)
+    """Further options of ``qemu-system-arm``."""
+    serial: int = Field(default=0, ge=0, le=7)
+    """Which of the machine's serial ports is the board's UART."""
+    timer: Timer | None = None
+    """The counter to use instead of the board's, where QEMU has no such one."""
+    ram_bytes: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
+    """RAM of the machine when it has less than the board."""
+    stands_in: str | None = Field(default=None, min_length=1, max_length=200)
+    """What the machine shares with the board and what not; None when it is the board."""
+
+
+class Board(_Strict):
+    """A board. The file's keys are these fields."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    description: str = Field(min_length=1, max_length=200)
+    core: str
+    """One of :data:`edgecodec.boards.cores.CORES`."""
+    cpu: Cpu
+    memory: Memory
+    stack_bytes: int = Field(ge=256, multiple_of=8)
+    """RAM kept for the stack."""
+    uart: Uart
+    timer: Timer
+    setup: Setup | None = None
+    """None when the UART works after reset, as on emulated boards."""
+    window: int = Field(ge=1, le=64)
+    """Requests the host may have in flight; 1 where the UART would lose bytes while the CPU is busy."""
+    flash: Flashing | None = None
+    """None when only the emulated board exists."""
+    usb: tuple[UsbId, ...] = Field(default=(), strict=False)
+    """Whose serial ports are the board's."""
+    emulator: EmulatorInfo | None = None
+    """None when only the real board exists."""
+    sources: tuple[str, ...] = Field(min_length=1, strict=False)
+    """Where the figures come from."""
+
+    @property
+    def is_real(self) -> bool:
+        """Whether there is a board to flash."""
+        return self.flash is not None
+
+    def emulated(self) -> Board:
+        """The board as its emulator is: with the emulator's counter and RAM, where these are others."""
+        if self.emulator is None:
+            return self
+        ram = self.memory.ram.model_copy(update={"length": self.emulator.ram_bytes or self.memory.ram.length})
+        memory = self.memory.model_copy(update={"ram": ram})
+        return self.model_copy(update={"timer": self.emulator.timer or self.timer, "memory": memory})
+
+    def with_baud(self, baud: int | None) -> Board:
+        """The board with another rate of the link; None leaves it. Raises InputError for an impossible one."""
+        if baud is None:
+            return self
+        if not 1200 <= baud <= self.uart.clock_hz // 16:
+            raise InputError(
+                f"{baud} baud is not possible on {self.name}: expected 1200 to {self.uart.clock_hz // 16} "
+                f"(a sixteenth of the UART's clock)"
+            )
+        return self.model_copy(update={"uart": self.uart.model_copy(update={"baud": baud})})
+
+    @field_validator("core", mode="after")
+    @classmethod
+    def _is_known(cls, core: str) -> str:
+        if core not in cores.CORES:
+            raise ValueError(f"expected one of {', '.join(cores.CORES)}")
+        return core
+
+    @field_validator("uart", "timer", "setup", mode="after")
+    @classmethod
+    def _has_driver(cls, part: Uart | Timer | Setup | None) -> Uart | Timer | Setup | None:
+        if part is None:
+            return None
+        source = f"{type(part).__name__.lower()}.c"
+        families = sorted(path.parent.name for path in (firmware_dir() / "port").glob(f"*/{source}"))
+        if part.kind not in families:
+            raise ValueError(f"no port/{part.kind}/{source}; kind is one of {', '.join(families)}")
+        return part

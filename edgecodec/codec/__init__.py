@@ -1,0 +1,1 @@
+"""SPEC.md 1 and nothing else: the integer codec, how it is read, proven and executed in numpy."""

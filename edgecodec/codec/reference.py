@@ -1,0 +1,196 @@
+"""The numpy executor of SPEC.md 1: every stage in exact integers, written from the specification alone.
+
+It shares no code with the C. Constants come from :class:`~edgecodec.codec.graph.Graph`,
+:class:`~edgecodec.codec.normalizer.Normalizer` and :class:`~edgecodec.codec.rvq.IntegerRvq`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.graph import Graph, Layer, Op
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.errors import InputError
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+Int8Array = npt.NDArray[np.int8]
+Int64Array = npt.NDArray[np.int64]
+_CHUNK_ELEMENTS = 1 << 21
+"""Values of 8 bytes in the largest temporary array."""
+
+
+class ReferenceExecutor:
+    """Runs a bundle in numpy integers; the answer that every other executor is compared with."""
+
+    name = "reference"
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._samples = bundle.samples
+        self._normalizer = bundle.normalizer
+        self._graph = bundle.graph
+        self._rvq = bundle.rvq
+
+    def stages(self, frames: Frames) -> Stages:
+        """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for frames of another shape or type."""
+        frames = as_frames(frames, self._samples)
+        quantized, total, variance = normalize(self._normalizer, frames)
+        latent = run_layers(self._graph, quantized)
+        return Stages(quantized, latent, quantize_latent(self._rvq, latent), total, variance)
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError as :meth:`stages` does."""
+        return self.stages(frames).indices
+
+
+def normalize(
+    normalizer: Normalizer, frames: Frames
+) -> tuple[Int8Array, npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+    """Normalise and quantise frames int16 ``[N, T]`` (SPEC.md 1.1).
+
+    Returns:
+        The encoder's input int8 ``[N, T]``, S int32 ``[N]`` and V uint64 ``[N]``.
+
+    Raises:
+        InputError: ``frames`` are not int16 ``[N, T]`` of the normaliser's T.
+    """
+    frames = as_frames(frames, normalizer.samples)
+    quantized = np.empty(frames.shape, np.int8)
+    total = np.empty(len(frames), np.int32)
+    variance = np.empty(len(frames), np.uint64)
+    for chunk in _chunks(len(frames), normalizer.samples):
+        counts = frames[chunk].astype(np.int64)
+        sums = counts.sum(axis=1)
+        variances = normalizer.samples * (counts * counts).sum(axis=1) - sums * sums
+        deviation = normalizer.samples * counts - sums[:, None]
+        gains = [_gain(normalizer, int(v)) for v in variances]
+        multiplier = np.array([m for m, _ in gains], np.int64)[:, None]
+        shift = np.array([sh for _, sh in gains], np.int64)[:, None]
+        scaled = (deviation * multiplier + (np.int64(1) << (shift - 1))) >> shift
+        quantized[chunk] = np.clip(scaled + normalizer.zero_point, -128, 127)
+        total[chunk] = sums
+        variance[chunk] = variances
+    return quantized, total, variance
+
+
+def run_layers(graph: Graph, quantized: Int8Array) -> Int8Array:
+    """Run the encoder (SPEC.md 1.2): int8 ``[N, T]`` to the latent int8 ``[N, P, D]``."""
+    return _run(graph, quantized, keep=False)[-1]
+
+
+def run_every_layer(graph: Graph, quantized: Int8Array) -> list[Int8Array]:
+    """The output of each layer of :func:`run_layers`, int8 ``[N, width, channels]``, first layer first."""
+    return _run(graph, quantized, keep=True)
+
+
+def quantize_latent(rvq: IntegerRvq, latent: Int8Array) -> npt.NDArray[np.uint16]:
+    """Search the codebooks (SPEC.md 1.3): int8 ``[N, P, D]`` to indices uint16 ``[N, P, L]``.
+
+    Raises InputError when the last axis is not the codebooks' dimension.
+    """
+    if latent.ndim < 1 or latent.shape[-1] != rvq.dimension:
+        raise InputError(f"latents have shape {latent.shape}; expected [N, P, {rvq.dimension}]")
+    flat = latent.reshape(-1, rvq.dimension)
+    indices = np.empty((len(flat), rvq.levels), np.uint16)
+    # Products and sums stay below 2^53 (IntegerRvq proves int32), so BLAS in float64 is exact in any order.
+    books = [book.astype(np.float64) for book in rvq.codebooks]
+    norms = [(book * book).sum(axis=1) for book in books]
+    for chunk in _chunks(len(flat), max(rvq.codebook_sizes)):
+        residual = (flat[chunk].astype(np.float64) - rvq.latent_zero_point) * 2.0**rvq.fraction_bits
+        for level, (book, norm) in enumerate(zip(books, norms, strict=True)):
+            # argmin returns the first, so the lowest index, of equal distances.
+            chosen = np.argmin(norm - 2.0 * (residual @ book.T), axis=1)
+            indices[chunk, level] = chosen
+            residual -= book[chosen]
+    return indices.reshape(*latent.shape[:-1], rvq.levels)
+
+
+def requantize(acc: Int64Array, layer: Layer) -> Int8Array:
+    """Accumulators ``[..., out]`` to int8, TFLM's double rounding (SPEC.md 1.2).
+
+    Source: TFLite Micro ``common.cc: MultiplyByQuantizedMultiplier``; gemmlowp
+    ``SaturatingRoundingDoublingHighMul`` and ``RoundingDivideByPOT``.
+    """
+    multiplier = layer.multiplier.astype(np.int64)
+    exponent = layer.shift.astype(np.int64)
+    product = (acc << np.maximum(exponent, 0)) * multiplier
+    nudged = product + np.where(product >= 0, 1 << 30, 1 - (1 << 30))
+    high = np.where(nudged >= 0, nudged >> 31, -(-nudged >> 31))
+    right = np.maximum(-exponent, 0)
+    mask = (np.int64(1) << right) - 1
+    rounded = (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
+    clamped: Int64Array = np.clip(rounded + layer.output.zero_point, layer.activation_min, layer.activation_max)
+    return clamped.astype(np.int8)
+
+
+def _gain(normalizer: Normalizer, variance: int) -> tuple[int, int]:
+    """``(m, sh)`` of SPEC.md 1.1 for V of one frame; a flat frame has deviations of 0 and any gain."""
+    if variance == 0:
+        return 0, 1
+    wide = (variance << normalizer.variance_shift) + normalizer.epsilon_term
+    up = (64 - wide.bit_length()) & ~1
+    root = math.isqrt(wide << up)
+    multiplier = (normalizer.inverse_scale << 31) // root
+    return multiplier, 31 + normalizer.inverse_scale_shift - up // 2 - normalizer.variance_shift // 2
+
+
+def _run(graph: Graph, quantized: Int8Array, keep: bool) -> list[Int8Array]:
+    expected = graph.input.width * graph.input.channels
+    if quantized.dtype != np.int8 or quantized.ndim < 1 or quantized[:1].size != expected * len(quantized[:1]):
+        raise InputError(f"encoder inputs are {quantized.dtype} {quantized.shape}; expected int8 [N, {expected}]")
+    kept = graph.layers if keep else graph.layers[-1:]
+    outputs = [np.empty((len(quantized), layer.output.width, layer.output.channels), np.int8) for layer in kept]
+    for chunk in _chunks(len(quantized), max(_temporary_elements(layer) for layer in graph.layers)):
+        current = quantized[chunk].reshape(-1, graph.input.width, graph.input.channels)
+        for number, layer in enumerate(graph.layers):
+            current = requantize(_accumulate(current, layer), layer)
+            if keep or number == len(graph.layers) - 1:
+                outputs[number if keep else 0][chunk] = current
+    return outputs
+
+
+def _accumulate(source: Int8Array, layer: Layer) -> Int64Array:
+    """Convolve int8 ``[n, W, in]`` with bias: accumulators int64 ``[n, W', out]``."""
+    taps = _taps(source, layer)
+    if layer.op is Op.CONV:
+        # Sums of at most kernel * in products stay far below 2^53, so BLAS in float64 is exact in any order.
+        weights = layer.weights.reshape(layer.output.channels, -1).astype(np.float64)
+        columns = np.concatenate(taps, axis=2).astype(np.float64)
+        acc = (columns @ weights.T).astype(np.int64)
+    else:
+        acc = np.zeros((len(source), layer.output.width, layer.output.channels), np.int64)
+        for tap, weight in zip(taps, layer.weights.astype(np.int64), strict=True):
+            acc = acc + np.repeat(tap, layer.depth_multiplier, axis=2) * weight
+    return acc + layer.bias.astype(np.int64)
+
+
+def _taps(source: Int8Array, layer: Layer) -> list[Int64Array]:
+    """For each tap of the kernel, the centred inputs int64 ``[n, W', in]`` that it meets; 0 outside the tensor."""
+    count, width, channels = source.shape
+    reach = (layer.output.width - 1) * layer.stride + layer.kernel
+    padded = np.zeros((count, max(reach, layer.pad_left + width), channels), np.int64)
+    padded[:, layer.pad_left : layer.pad_left + width] = source
+    padded[:, layer.pad_left : layer.pad_left + width] -= layer.input.zero_point
+    span = (layer.output.width - 1) * layer.stride + 1
+    return [padded[:, tap : tap + span : layer.stride] for tap in range(layer.kernel)]
+
+
+def _temporary_elements(layer: Layer) -> int:
+    """Elements of the largest temporary of one frame."""
+    columns = layer.kernel * layer.input.channels if layer.op is Op.CONV else layer.output.channels
+    return max(layer.output.width * max(columns, layer.output.channels), layer.input.width * layer.input.channels)
+
+
+def _chunks(count: int, elements: int) -> Iterator[slice]:
+    """Slices of ``count`` rows that keep temporaries of ``elements`` a row within bounds."""
+    size = max(1, _CHUNK_ELEMENTS // elements)
+    for start in range(0, count, size):
+        yield slice(start, start + size)

@@ -1,0 +1,115 @@
+"""The codec as C for others to build: its sources alone, or a library for a vendor's SDK."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgecodec import __version__
+from edgecodec.boards import cores
+from edgecodec.compile.kernels import DEFAULT_TARGET, Target
+from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.render import codec_sources, render_codec, render_template
+from edgecodec.errors import InputError
+from edgecodec.files.atomic import replace_folder
+from edgecodec.files.resources import firmware_dir
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+MARKER = "edc_model.h"
+PACKAGE_MARKER = "codec/edc_model.h"
+OPTIMIZE_FLAGS = {"speed": "-O3", "balanced": "-O2", "flash": "-Os"}
+"""Of the compiler, for each :class:`edgecodec.compile.kernels.Optimize`."""
+DEFAULT_CORE = "cortex-m4"
+_PACKAGE_TEMPLATES = {
+    "CMakeLists.txt": "package_CMakeLists.txt",
+    "README.md": "package_README.md",
+    "cmake/edgecodec-config.cmake": "config.cmake",
+    "zephyr/CMakeLists.txt": "zephyr_CMakeLists.txt",
+}
+_BOARD_OF_CORE = {
+    "cortex-m0": "microbit",
+    "cortex-m0plus": "pico",
+    "cortex-m3": "mps2-an385",
+    "cortex-m4": "mps2-an386",
+    "cortex-m7": "mps2-an500",
+    "cortex-m33": "mps2-an505",
+    "cortex-m55": "mps3-an547",
+}
+"""For the command in the README."""
+
+
+def codec_files(bundle: Bundle, plan: Plan) -> dict[str, str]:
+    """Every C file of a bundle's codec, hand-written and generated: file name to text."""
+    files = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
+    return files | render_codec(bundle, plan)
+
+
+def write_library(
+    bundle: Bundle, out: str | os.PathLike[str], *, target: Target = DEFAULT_TARGET, force: bool = False
+) -> list[Path]:
+    """Write the C sources of ``bundle``, one flat folder, into ``out`` and return its files.
+
+    The same bundle and target give the same bytes. Raises InputError when ``out`` holds other files, PlanError when
+    the codec cannot be executed exactly.
+    """
+    plan = make_plan(bundle, target)
+    files = codec_files(bundle, plan)
+    sources = sorted(name for name in files if name.endswith(".c"))
+    context = {"bundle": bundle, "plan": plan, "sources": sources}
+    files["CMakeLists.txt"] = render_template("library_CMakeLists.txt.j2", **context)
+    files["README.md"] = render_template("library_README.md.j2", **context)
+    return _write(files, out, MARKER, force)
+
+
+def write_package(
+    bundle: Bundle,
+    out: str | os.PathLike[str],
+    *,
+    core: str = DEFAULT_CORE,
+    optimize: str = "speed",
+    force: bool = False,
+) -> list[Path]:
+    """Write the library for a vendor's SDK or an RTOS into ``out`` and return its files.
+
+    Codec, serial link and the header of the five port functions, an example, a CMake package (``edgecodec::codec``,
+    ``edgecodec::server``) and a Zephyr module; kernels for ``core``, of :data:`edgecodec.boards.cores.CORES`. Raises
+    InputError for an unknown core, and as :func:`write_library`.
+    """
+    if core not in cores.CORES:
+        raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
+    plan = make_plan(bundle, Target.of_core(core, optimize))
+    files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
+    files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_port.h"])
+    files |= _read_all(firmware_dir() / "library", ["example/*", "zephyr/*"])
+    context = {
+        "version": __version__,
+        "bundle": bundle,
+        "plan": plan,
+        "core": core,
+        "board": _BOARD_OF_CORE.get(core, "BOARD"),
+        "optimize": optimize,
+        "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "codec_sources": sorted(path for path in files if path.startswith("codec/") and path.endswith(".c")),
+        "server_sources": sorted(path for path in files if path.startswith("link/") and path.endswith(".c")),
+        "headers": sorted(path for path in files if path.endswith(".h")),
+    }
+    for path, template in _PACKAGE_TEMPLATES.items():
+        files[path] = render_template(f"library_{template}.j2", **context)
+    return _write(files, out, PACKAGE_MARKER, force)
+
+
+def _read_all(root: Path, patterns: list[str]) -> dict[str, str]:
+    paths = (path for pattern in patterns for path in root.glob(pattern))
+    return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
+
+
+def _write(files: dict[str, str], out: str | os.PathLike[str], marker: str, force: bool) -> list[Path]:
+    with replace_folder(out, marker=marker, force=force) as folder:
+        for name, text in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8", newline="\n")
+    return [Path(out) / name for name in sorted(files)]

@@ -1,0 +1,110 @@
+"""Decode codebook indices to PPG without TensorFlow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.bundle import DECODER, Bundle
+from edgecodec.decoding.index_file import IndexFile
+from edgecodec.errors import BundleError, InputError
+from edgecodec.signal.normalize import denormalize
+
+
+class FloatDecoder:
+    """The float32 TFLite decoder of a codec, run by LiteRT."""
+
+    def __init__(self, data: bytes, positions: int, channels: int, samples: int) -> None:
+        """Load the file and check that it maps ``(1, 1, P, D)`` to ``(1, 1, T, 1)``.
+
+        Raises BundleError.
+        """
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        try:
+            # Without delegates the result does not depend on the CPU's vector extensions.
+            self._interpreter: Any = Interpreter(
+                model_content=data,
+                num_threads=1,
+                experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            )
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError, TypeError) as error:
+            raise BundleError(f"{DECODER}: cannot be run ({' '.join(str(error).split())[:200]})") from error
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        found = [(tuple(int(n) for n in detail["shape"]), detail["dtype"]) for detail in [*inputs, *outputs]]
+        expected = [((1, 1, positions, channels), np.float32), ((1, 1, samples, 1), np.float32)]
+        if len(inputs) != 1 or found != expected:
+            shapes = ", ".join(f"{np.dtype(dtype)} {shape}" for shape, dtype in found)
+            raise BundleError(
+                f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]} "
+                "(encoder and decoder of one model)"
+            )
+        self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+
+    def run(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Decode latents ``[N, P, D]`` to normalised frames float32 ``[N, T]``."""
+        shape = self._interpreter.get_tensor(self._output).shape
+        frames = np.empty((len(latents), shape[2]), np.float32)
+        for frame, latent in zip(frames, latents, strict=True):
+            self._interpreter.set_tensor(self._input, latent[None, None])
+            self._interpreter.invoke()
+            frame[:] = self._interpreter.get_tensor(self._output)[0, 0, :, 0]
+        return frames
+
+
+class FrameDecoder:
+    """Turns the indices of a bundle's codec back into PPG frames."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raise BundleError when the bundle has no decoder or one that does not fit."""
+        path = bundle.file(DECODER)
+        if path is None:
+            raise BundleError(f"{bundle.path}: holds no {DECODER}; quantize again with --decoder dec.keras")
+        self._bundle = bundle
+        channels = bundle.manifest.latent.channels
+        self._decoder = FloatDecoder(path.read_bytes(), bundle.positions, channels, bundle.samples)
+
+    def decode(
+        self,
+        indices: npt.NDArray[np.integer[Any]],
+        sum: npt.NDArray[np.int32] | None = None,
+        variance: npt.NDArray[np.uint64] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Decode indices ``[N, P, L]`` to float32 ``[N, T]``.
+
+        With ``sum`` and ``variance`` (both ``[N]``, S and V of SPEC.md 1.1) the result is in ADC counts,
+        without them it is normalised. Raises InputError for wrong shapes and for indices outside their codebook.
+        """
+        bundle = self._bundle
+        expected = (bundle.positions, bundle.levels)
+        if indices.ndim != 3 or indices.shape[1:] != expected or indices.dtype.kind not in "iu":
+            raise InputError(
+                f"indices are {indices.dtype} {indices.shape}; "
+                f"this bundle's are uint16 [N, {expected[0]}, {expected[1]}]"
+            )
+        for level, size in enumerate(bundle.rvq.codebook_sizes):
+            chosen = indices[..., level]
+            if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < size:
+                raise InputError(
+                    f"index {int(chosen.max())} at level {level}; the codebook has {size} codes "
+                    "(indices of another bundle?)"
+                )
+        normalized = self._decoder.run(bundle.rvq.dequantize(indices.astype(np.uint16)))
+        if (sum is None) != (variance is None):
+            raise InputError("sum and variance come together; received only one of them")
+        if sum is None or variance is None:
+            return normalized
+        if sum.shape != (len(indices),) or variance.shape != (len(indices),):
+            raise InputError(f"sum has shape {sum.shape}, variance {variance.shape}; expected ({len(indices)},)")
+        return denormalize(normalized, sum, variance, bundle.normalizer.epsilon).astype(np.float32)
+
+    def decode_file(self, content: IndexFile) -> npt.NDArray[np.float32]:
+        """Decode as :meth:`decode` does. Raises InputError for indices made by another bundle."""
+        if content.digest is not None and content.digest != self._bundle.digest:
+            raise InputError(
+                f"the indices were made by bundle {content.digest[:12]}; this one is {self._bundle.digest[:12]}"
+            )
+        return self.decode(content.indices, content.sum, content.variance)

@@ -1,0 +1,81 @@
+"""Files that hold the indices of many frames (SPEC.md 4)."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import InputError
+from edgecodec.files.atomic import npz_bytes, write_file
+
+
+@dataclass(frozen=True)
+class IndexFile:
+    """Indices of N frames, as ``--indices-out`` writes and ``decode`` reads them."""
+
+    indices: npt.NDArray[np.uint16]
+    """``[N, P, L]``"""
+    sum: npt.NDArray[np.int32] | None = None
+    """``[N]``, S of SPEC.md 1.1."""
+    variance: npt.NDArray[np.uint64] | None = None
+    """``[N]``, V of SPEC.md 1.1."""
+    digest: str | None = None
+    """Digest of the bundle that made them."""
+
+
+def save_indices(path: str | os.PathLike[str], content: IndexFile) -> None:
+    """Write indices as ``.npz`` (SPEC.md 4). Raises InputError when the file cannot be written."""
+    arrays: dict[str, npt.NDArray[Any]] = {"indices": content.indices}
+    if content.sum is not None and content.variance is not None:
+        arrays |= {"sum": content.sum, "variance": content.variance}
+    if content.digest is not None:
+        arrays["digest"] = np.array(content.digest)
+    write_file(path, npz_bytes(arrays))
+
+
+def load_indices(path: str | os.PathLike[str]) -> IndexFile:
+    """Read indices from a ``.npz`` (SPEC.md 4). Raises InputError."""
+    source = Path(path)
+    if not source.is_file():
+        raise InputError(f"{source}: no such file; expected indices as .npz (flash-and-verify --indices-out)")
+    try:
+        loaded = np.load(source, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            raise InputError(f"{source}: holds a single array; expected a .npz with 'indices'")
+        with loaded:
+            arrays = {key: loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{source}: not a readable .npz of indices ({error})") from error
+    if "indices" not in arrays:
+        raise InputError(f"{source}: holds {', '.join(sorted(arrays)) or 'nothing'}; expected an array 'indices'")
+    indices = _whole(arrays["indices"], "indices", np.dtype(np.uint16), 3, source)
+    total = _optional(arrays, "sum", np.dtype(np.int32), source)
+    variance = _optional(arrays, "variance", np.dtype(np.uint64), source)
+    digest = _digest(arrays["digest"], source) if "digest" in arrays else None
+    return IndexFile(indices, total, variance, digest)
+
+
+def _digest(array: npt.NDArray[Any], source: Path) -> str:
+    if array.dtype.kind != "U" or array.size != 1:
+        raise InputError(f"{source}: digest is {array.dtype} {array.shape}; expected one text")
+    return str(array.reshape(-1)[0])
+
+
+def _optional(arrays: dict[str, Any], name: str, dtype: np.dtype[Any], source: Path) -> npt.NDArray[Any] | None:
+    return _whole(arrays[name], name, dtype, 1, source) if name in arrays else None
+
+
+def _whole(array: npt.NDArray[Any], name: str, dtype: np.dtype[Any], rank: int, source: Path) -> npt.NDArray[Any]:
+    """Check rank, kind and range and convert to ``dtype``."""
+    if array.ndim != rank or array.dtype.kind not in "iu":
+        raise InputError(f"{source}: {name} is {array.dtype} {array.shape}; expected {dtype} of rank {rank}")
+    limits = np.iinfo(dtype)
+    if array.size and not limits.min <= int(array.min()) <= int(array.max()) <= limits.max:
+        raise InputError(f"{source}: {name} holds {int(array.min())}..{int(array.max())}, outside {dtype}")
+    return array.astype(dtype)

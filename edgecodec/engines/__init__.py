@@ -1,0 +1,1 @@
+"""What runs the encoder on a board."""

@@ -1,0 +1,1 @@
+"""TensorFlow Lite Micro, in a library that the user brings, as the engine."""

@@ -1,0 +1,95 @@
+"""A bundle's codec whose encoder TensorFlow Lite Micro (TFLM) runs: normaliser, codebooks and search stay ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgecodec.codec.graph import Graph, Op
+from edgecodec.compile.render import codec_sources, render_tflm
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+    from edgecodec.compile.plan import Plan
+
+ARENA_ALIGNMENT_BYTES = 16
+"""Of arena and model: what TFLM asks of its buffers."""
+_POINTER_BYTES = 4
+_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class TflmOp:
+    """What TFLM calls an op."""
+
+    name: str
+    """As in the model file."""
+    method: str
+    """Of ``MicroMutableOpResolver``."""
+    registration: str
+    """Function that gives the kernel: the one for int8 alone, which headers without one call the general one."""
+    header: str
+    """Of ``tensorflow/lite/micro/kernels``."""
+
+    @property
+    def code(self) -> str:
+        """Enumerator of ``BuiltinOperator``."""
+        return f"BuiltinOperator_{self.name}"
+
+
+_OPS = {
+    Op.CONV: TflmOp("CONV_2D", "AddConv2D", "Register_CONV_2D_INT8", "conv.h"),
+    Op.DEPTHWISE: TflmOp(
+        "DEPTHWISE_CONV_2D", "AddDepthwiseConv2D", "Register_DEPTHWISE_CONV_2D_INT8", "depthwise_conv.h"
+    ),
+}
+
+
+def ops_of(graph: Graph) -> tuple[TflmOp, ...]:
+    """The ops that a graph uses, each once."""
+    used = {layer.op for layer in graph.layers}
+    return tuple(_OPS[op] for op in Op if op in used)
+
+
+def state_bytes(plan: Plan, arena_bytes: int) -> int:
+    """RAM of ``edc_model_state`` with an arena of ``arena_bytes``: arena, two pointers, residual, alignment."""
+    return aligned(arena_bytes + 2 * _POINTER_BYTES + plan.residual_bytes)
+
+
+def aligned(count: int) -> int:
+    """``count`` rounded up to TFLM's alignment."""
+    return -(-count // ARENA_ALIGNMENT_BYTES) * ARENA_ALIGNMENT_BYTES
+
+
+def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, str]:
+    """Every file of the codec, hand-written and generated: path to text.
+
+    ``plan`` is the native one, of which only the codebook search is used; ``arena_bytes`` a multiple of
+    :data:`ARENA_ALIGNMENT_BYTES`.
+    """
+    rendered = render_tflm(
+        bundle,
+        plan,
+        ops_of(bundle.graph),
+        arena_bytes=arena_bytes,
+        state_bytes=state_bytes(plan, arena_bytes),
+    )
+    generated = {f"{'tflm' if 'tflm' in name else 'codec'}/{name}": text for name, text in rendered.items()}
+    sources = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
+    codec = {name for name in rendered if "tflm" not in name}
+    kept = _included(codec, sources | rendered)
+    return generated | {f"codec/{name}": sources[name] for name in sorted(kept - codec)}
+
+
+def _included(roots: set[str], texts: Mapping[str, str]) -> set[str]:
+    """``roots``, all they include among ``texts``, and the sources of those headers."""
+    found: set[str] = set()
+    pending = set(roots)
+    while pending:
+        name = pending.pop()
+        found.add(name)
+        near = {*_INCLUDE.findall(texts[name]), name.replace(".h", ".c")}
+        pending |= (near & texts.keys()) - found
+    return found

@@ -1,0 +1,1 @@
+"""Probability models of codebook indices."""

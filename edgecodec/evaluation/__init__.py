@@ -1,0 +1,1 @@
+"""What a codec is worth: rate, distortion and heart rate beside classical codecs."""

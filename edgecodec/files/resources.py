@@ -1,0 +1,26 @@
+"""Where the C sources and templates are: beside the package in a checkout, inside it in a wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgecodec.errors import EdgecodecError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def firmware_dir() -> Path:
+    """The folder ``firmware/`` with codec, link, port and boards."""
+    return _find("firmware")
+
+
+def templates_dir() -> Path:
+    """The folder ``templates/`` with the Jinja templates."""
+    return _find("templates")
+
+
+def _find(name: str) -> Path:
+    for candidate in (_PACKAGE / "_resources" / name, _PACKAGE.parent / name):
+        if candidate.is_dir():
+            return candidate
+    raise EdgecodecError(f"the package's {name}/ folder is missing; install edgecodec again")

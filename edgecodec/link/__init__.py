@@ -1,0 +1,1 @@
+"""The serial link: messages, the port, and the client that has a board encode frames."""

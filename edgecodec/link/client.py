@@ -1,0 +1,419 @@
+"""Runs frames on a board over its serial port, several in flight, with bounded waits and retries."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.errors import DeviceError, LinkError
+from edgecodec.link.costs import Costs, LayerCosts, LinkStatistics
+from edgecodec.link.protocol import (
+    FLUSH,
+    NATIVE,
+    NO_SEQ,
+    BadMessage,
+    EncodeReply,
+    HelloReply,
+    Message,
+    MessageReader,
+    MessageType,
+    ReadBack,
+    Shape,
+    encode_request,
+    hello_request,
+    layer_request,
+    longest_reply_bytes,
+    parse_encode,
+    parse_hello,
+    parse_layer,
+)
+from edgecodec.link.transport import SerialLink
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
+
+R = TypeVar("R")
+
+_HELLO_INTERVAL_S = 0.25
+_MAX_TIMEOUTS = 4
+_MAX_ATTEMPTS = 16
+"""Of one frame. One burst of noise is often told as several damaged messages, each of which repeats a frame."""
+_READ_BACK = {"input": ReadBack.INPUT, "latent": ReadBack.LATENT, "layers": ReadBack.LAYERS}
+
+
+@dataclass
+class _Request:
+    frame: int
+    seq: int
+    data: bytes
+    attempts: int = 0
+    timeouts: int = 0
+
+
+@dataclass(frozen=True)
+class _Exchange(Generic[R]):
+    """A kind of request that is made for frames."""
+
+    reply_type: MessageType
+    request: Callable[[int, int], bytes]
+    """``request(frame, seq)``: the bytes on the wire."""
+    parse: Callable[[bytes], R]
+    """Of a reply's payload. Raises DeviceError."""
+
+
+def executor_name(engine: str) -> str:
+    """The name of the executor that is a board with ``engine``."""
+    return "board" if engine == NATIVE else f"board-{engine}"
+
+
+class BoardExecutor:
+    """The executor ``board`` (``board-tflm``): firmware of ``bundle`` behind a serial port.
+
+    A context manager. Opening it says HELLO and checks that the firmware holds this bundle: LinkError when the
+    port is missing or nothing that speaks the protocol answers within ``hello_timeout_s``, DeviceError when the
+    firmware is of another bundle, protocol or shape. A frame whose answer is damaged or late is sent again:
+    it may be late (``reply_timeout_s``) four times, and sent 16 times in all.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        port: str,
+        *,
+        baud: int = 115200,
+        hello_timeout_s: float = 5.0,
+        reply_timeout_s: float = 5.0,
+    ) -> None:
+        self._bundle = bundle
+        self._shape = Shape(bundle.samples, bundle.positions, bundle.levels, bundle.rvq.dimension)
+        self._port = port
+        self._baud = baud
+        self._hello_timeout_s = hello_timeout_s
+        self._reply_timeout_s = reply_timeout_s
+        self._link: SerialLink | None = None
+        self._hello: HelloReply | None = None
+        self._reader = MessageReader(longest_reply_bytes(self._shape))
+        self._seq = random.randrange(NO_SEQ)
+        self._tick_sums = np.zeros(3, np.uint64)
+        self._layer_ticks: list[tuple[int, ...]] = []
+        self.statistics = LinkStatistics()
+
+    def __enter__(self) -> BoardExecutor:
+        self._link = SerialLink(self._port, self._baud)
+        try:
+            self._hello = self._say_hello(self._link)
+            self._check(self._hello)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the port. May be called twice."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
+
+    @property
+    def name(self) -> str:
+        """``board``, or ``board-tflm`` when TensorFlow Lite Micro runs the encoder there."""
+        return executor_name(self.hello.engine)
+
+    @property
+    def hello(self) -> HelloReply:
+        """What the firmware said of itself. Raises LinkError before the port is opened."""
+        if self._hello is None:
+            raise LinkError(f"port {self._port}: not opened yet; use BoardExecutor in a with statement")
+        return self._hello
+
+    @property
+    def costs(self) -> Costs | None:
+        """Mean cost of the frames run so far; None before the first."""
+        frames = self.statistics.frames
+        if frames == 0:
+            return None
+        normalize, encoder, rvq = (float(ticks) * self.hello.per_tick / frames for ticks in self._tick_sums)
+        return Costs(self._unit, normalize, encoder, rvq)
+
+    @property
+    def layer_costs(self) -> LayerCosts | None:
+        """Mean cost of the frames run with ``"layers"`` wanted; None before the first."""
+        if not self._layer_ticks:
+            return None
+        means = np.mean(self._layer_ticks, axis=0) * self.hello.per_tick
+        normalize, *layers, rvq, packet = (float(mean) for mean in means)
+        return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet)
+
+    @property
+    def _unit(self) -> str:
+        return "cycles" if self.hello.counts_cycles else "instructions"
+
+    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages`."""
+        return self.stages(frames, want=()).indices
+
+    def stages(
+        self,
+        frames: Frames,
+        *,
+        want: Iterable[str] = ("input", "latent"),
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Stages:
+        """Encode int16 ``[N, T]`` and read back the stages ``want`` besides the indices.
+
+        With ``"layers"`` in ``want``, each layer is timed for :attr:`layer_costs`, which makes the encoder as a
+        whole a little dearer.
+
+        ``progress(done, total)`` is called after each frame. Raises InputError for frames that do not fit,
+        LinkError when the board goes away or stays silent (with the number of frames done), DeviceError when it
+        refuses a request.
+        """
+        frames = as_frames(frames, self._shape.samples)
+        read_back = ReadBack.NONE
+        for stage in want:
+            read_back |= _READ_BACK[stage]
+        result = self._empty(len(frames), read_back)
+
+        exchange = _Exchange(
+            MessageType.ENCODE_REPLY,
+            lambda index, seq: encode_request(seq, read_back, frames[index]),
+            lambda payload: parse_encode(payload, self._shape),
+        )
+        for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
+            _store(result, index, reply)
+            self._count(reply)
+            self.statistics.frames += 1
+            if progress:
+                progress(done, len(frames))
+        return result
+
+    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> npt.NDArray[np.int8] | None:
+        """Encode one int16 ``[T]`` frame and read back what a layer of the encoder (0, 1, ...) put out.
+
+        Returns int8 ``[bytes]``, or None when the firmware keeps that layer's output nowhere. The frame is encoded
+        again for every piece that a reply holds. Raises as :meth:`stages`.
+        """
+        frame = as_frames(frame[None], self._shape.samples)[0]
+        data = bytearray()
+        exchange = _Exchange(
+            MessageType.LAYER_REPLY,
+            lambda _, seq: layer_request(seq, layer, len(data), frame),
+            lambda payload: parse_layer(payload, layer, len(data)),
+        )
+        while True:
+            ((_, reply),) = self._run(1, exchange)
+            data += reply.data
+            if len(data) == reply.total_bytes:
+                return np.frombuffer(data, np.int8) if data else None
+
+    def _count(self, reply: EncodeReply) -> None:
+        self._tick_sums += np.array(reply.ticks, np.uint64)
+        if reply.layers is not None:
+            normalize, _, rvq = reply.ticks
+            parts = (normalize, *reply.layers.layers, rvq, reply.layers.packet)
+            if self._layer_ticks and len(self._layer_ticks[0]) != len(parts):
+                raise DeviceError(f"port {self._port}: the firmware has {len(parts) - 3} layers, and had others before")
+            self._layer_ticks.append(tuple(ticks - reply.layers.empty for ticks in parts))
+
+    def _empty(self, count: int, read_back: ReadBack) -> Stages:
+        shape = self._shape
+        return Stages(
+            np.empty((count, shape.samples), np.int8) if read_back & ReadBack.INPUT else None,
+            np.empty((count, shape.positions, shape.latent_channels), np.int8) if read_back & ReadBack.LATENT else None,
+            np.empty((count, shape.positions, shape.levels), np.uint16),
+            np.empty(count, np.int32),
+            np.empty(count, np.uint64),
+        )
+
+    def _run(self, count: int, exchange: _Exchange[R]) -> Iterator[tuple[int, R]]:
+        """Send the requests of every frame below ``count``; yield ``(frame, reply)`` of each once, in any order."""
+        link = self._open_link()
+        run = _Run(self._port, count, self.hello.window, self._reply_timeout_s, self.statistics, exchange.reply_type)
+        inbox: deque[Message | BadMessage] = deque()
+        try:
+            while not run.finished:
+                while run.may_send:
+                    index = run.next_frame
+                    seq = self._next_seq()
+                    link.write(run.start(_Request(index, seq, exchange.request(index, seq))))
+                if not inbox:
+                    inbox.extend(self._reader.feed(link.read(run.remaining_s)))
+                    if not inbox and run.remaining_s <= 0:
+                        link.write(FLUSH + run.repeat_late())
+                    continue
+                message = inbox.popleft()
+                if isinstance(message, BadMessage) or message.type == MessageType.ERROR:
+                    self.statistics.bad_messages += 1
+                    link.write(run.repeat_oldest("damaged messages"))
+                    continue
+                request, lost = run.match(message)
+                for data in lost:
+                    link.write(data)
+                if request is None:
+                    # Or a device that talks without end of other things would keep the run waiting.
+                    if run.remaining_s <= 0:
+                        link.write(FLUSH + run.repeat_late())
+                    continue
+                with self._naming_port():
+                    reply = exchange.parse(message.payload)
+                run.done += 1
+                yield request.frame, reply
+        except (LinkError, DeviceError) as error:
+            raise type(error)(f"{error} ({run.done} of {run.total} frames were done)") from error
+
+    def _say_hello(self, link: SerialLink) -> HelloReply:
+        deadline = time.monotonic() + self._hello_timeout_s
+        sent: set[int] = set()
+        received = 0
+        while time.monotonic() < deadline:
+            seq = self._next_seq()
+            sent.add(seq)
+            link.write(FLUSH + hello_request(seq))
+            again = min(deadline, time.monotonic() + _HELLO_INTERVAL_S)
+            while (remaining_s := again - time.monotonic()) > 0:
+                data = link.read(remaining_s)
+                received += len(data)
+                for message in self._reader.feed(data):
+                    if isinstance(message, Message) and message.type == MessageType.HELLO_REPLY and message.seq in sent:
+                        with self._naming_port():
+                            return parse_hello(message.payload)
+        if received:
+            raise LinkError(
+                f"port {self._port}: {received} bytes came, but no answer to HELLO; check the baud rate "
+                f"({self._baud}) and that edgecodec firmware runs there"
+            )
+        raise LinkError(
+            f"port {self._port}: no answer to HELLO within {self._hello_timeout_s:g} s; check that the board is "
+            "powered, runs edgecodec firmware and is on this port"
+        )
+
+    @contextmanager
+    def _naming_port(self) -> Iterator[None]:
+        try:
+            yield
+        except DeviceError as error:
+            raise DeviceError(f"port {self._port}: {error}") from error
+
+    def _check(self, hello: HelloReply) -> None:
+        if hello.digest != self._bundle.digest:
+            raise DeviceError(
+                f"port {self._port}: the firmware holds bundle {hello.digest[:12]}; expected "
+                f"{self._bundle.digest[:12]}; build and flash it again: "
+                f"edgecodec build-firmware {self._bundle.path} --board {hello.board} -o DIR"
+            )
+        if hello.shape != self._shape:
+            raise DeviceError(
+                f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}; build and flash it again"
+            )
+
+    def _open_link(self) -> SerialLink:
+        if self._link is None:
+            raise LinkError(f"port {self._port}: not open; use BoardExecutor in a with statement")
+        return self._link
+
+    def _next_seq(self) -> int:
+        self._seq = (self._seq + 1) % NO_SEQ
+        return self._seq
+
+
+class _Run:
+    """Which requests are in flight. The device answers in the order it received, which tells what got lost."""
+
+    def __init__(
+        self,
+        port: str,
+        total: int,
+        window: int,
+        reply_timeout_s: float,
+        statistics: LinkStatistics,
+        reply_type: MessageType,
+    ) -> None:
+        self._port = port
+        self._reply_type = reply_type
+        self.total = total
+        self.done = 0
+        self.next_frame = 0
+        self._window = window
+        self._reply_timeout_s = reply_timeout_s
+        self._statistics = statistics
+        self._in_flight: deque[_Request] = deque()
+        self._deadline = time.monotonic() + reply_timeout_s
+
+    @property
+    def finished(self) -> bool:
+        return self.done == self.total
+
+    @property
+    def may_send(self) -> bool:
+        return self.next_frame < self.total and len(self._in_flight) < self._window
+
+    @property
+    def remaining_s(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def start(self, request: _Request) -> bytes:
+        """Count the next frame as sent."""
+        if not self._in_flight:
+            self._deadline = time.monotonic() + self._reply_timeout_s
+        self.next_frame += 1
+        return self._send(request)
+
+    def repeat_oldest(self, reason: str) -> bytes:
+        """The oldest request again. Raises LinkError when it was sent often enough."""
+        request = self._in_flight.popleft()
+        if request.timeouts >= _MAX_TIMEOUTS or request.attempts >= _MAX_ATTEMPTS:
+            raise LinkError(
+                f"port {self._port}: {reason} in {request.attempts} attempts at frame {request.frame}; "
+                "check cable, power and baud rate"
+            )
+        self._statistics.retries += 1
+        self._deadline = time.monotonic() + self._reply_timeout_s
+        return self._send(request)
+
+    def repeat_late(self) -> bytes:
+        """The oldest request again, because its time is over. Raises LinkError as :meth:`repeat_oldest`."""
+        self._in_flight[0].timeouts += 1
+        return self.repeat_oldest("no answer")
+
+    def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
+        """The request that ``message`` answers, and older ones to send again because their answer is lost."""
+        position = next((i for i, request in enumerate(self._in_flight) if request.seq == message.seq), None)
+        if position is None or message.type != self._reply_type:
+            return None, []  # a second answer to a request that was repeated in vain
+        request = self._in_flight[position]
+        del self._in_flight[position]
+        # A repeated request has two places in the device's order, so its answer proves nothing of the others.
+        lost = [self.repeat_oldest("no answer") for _ in range(position if request.attempts == 1 else 0)]
+        self._deadline = time.monotonic() + self._reply_timeout_s
+        return request, lost
+
+    def _send(self, request: _Request) -> bytes:
+        request.attempts += 1
+        self._in_flight.append(request)
+        return request.data
+
+
+def _store(result: Stages, index: int, reply: EncodeReply) -> None:
+    result.indices[index] = reply.indices
+    if result.sum is not None and result.variance is not None:
+        result.sum[index] = reply.sum
+        result.variance[index] = reply.variance
+    if result.input is not None and reply.input is not None:
+        result.input[index] = reply.input
+    if result.latent is not None and reply.latent is not None:
+        result.latent[index] = reply.latent

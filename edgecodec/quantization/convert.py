@@ -1,0 +1,110 @@
+"""Keras models to TFLite: INT8 encoder, float32 decoder, batch fixed at 1."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.errors import QuantizationError
+from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
+from edgecodec.quantization.keras_files import SavedEncoder
+from edgecodec.signal.normalize import EPSILON, normalize
+
+
+def convert_encoder(model: Any, calibration: npt.NDArray[np.int16], epsilon: float = EPSILON) -> tuple[bytes, Graph]:
+    """Quantise an encoder to INT8 by the ranges it shows on frames ``calibration`` (ADC counts ``[N, T]``).
+
+    Returns the TFLite file and its graph. Raises QuantizationError when the frames cannot calibrate or
+    TensorFlow cannot convert, UnsupportedOpError when the result has an op, type or shape that the integer
+    engine does not run.
+    """
+    check_calibration(calibration, int(model.input_shape[2]))
+    inputs = normalize(calibration, epsilon).astype(np.float32)[:, None, None, :, None]
+    tf = import_tensorflow()
+    converter = _converter(tf, model)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    converter.inference_input_type = tf.int8
+    converter.inference_output_type = tf.int8
+
+    def dataset() -> Iterator[list[npt.NDArray[np.float32]]]:
+        for frame in inputs:
+            yield [frame]
+
+    converter.representative_dataset = dataset
+    data = _convert(converter, "encoder")
+    return data, read_graph(data)
+
+
+def convert_decoder(model: Any) -> bytes:
+    """Convert a decoder to float32 TFLite with built-in ops only. Raises QuantizationError."""
+    tf = import_tensorflow()
+    converter = _converter(tf, model)
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    return _convert(converter, "decoder")
+
+
+def predict(model: Any, inputs: npt.NDArray[np.float32], batch: int = 64) -> npt.NDArray[np.float32]:
+    """Run a Keras model or SavedModel in inference over ``inputs [N, ...]``.
+
+    Compiled by XLA, which also runs depthwise convolutions of unequal strides where TensorFlow's own
+    kernel refuses them.
+    """
+    tf = import_tensorflow()
+    run = tf.function(lambda x: model(x, training=False), jit_compile=True)
+    outputs = []
+    batch = model.input_shape[0] or batch
+    with quiet():
+        for start in range(0, len(inputs), batch):
+            part = inputs[start : start + batch]
+            padded = np.zeros((batch, *inputs.shape[1:]), np.float32)
+            padded[: len(part)] = part
+            outputs.append(run(padded).numpy()[: len(part)])
+    return np.concatenate(outputs)
+
+
+def check_calibration(frames: npt.NDArray[np.int16], samples: int) -> None:
+    """Raise QuantizationError unless ``frames`` are ``[N, samples]`` with at least one that is not constant."""
+    if frames.ndim != 2 or frames.shape[1] != samples:
+        raise QuantizationError(f"calibration frames have shape {frames.shape}; the encoder takes [N, {samples}]")
+    if len(frames) == 0:
+        raise QuantizationError("no calibration frames; give real frames of the sensor, some hundreds if you can")
+    if not np.any(frames != frames[:, :1]):
+        raise QuantizationError("every calibration frame is constant; give real frames of the sensor")
+
+
+def _converter(tf: Any, model: Any) -> Any:
+    """Converter of ``model`` at batch 1: a Keras model converted as it is keeps a dynamic batch."""
+    if isinstance(model, SavedEncoder):
+        function = tf.function(model).get_concrete_function(tf.TensorSpec((1, *model.input_shape[1:]), tf.float32))
+        with quiet():
+            return tf.lite.TFLiteConverter.from_concrete_functions([function], model.loaded)
+    keras = import_keras()
+    inputs = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="input")
+    # Cloned, not nested, so that tensors carry the layers' own names.
+    fixed = keras.models.clone_model(model, input_tensors=inputs)
+    fixed.set_weights(model.get_weights())
+    with quiet():
+        return tf.lite.TFLiteConverter.from_keras_model(fixed)
+
+
+def _convert(converter: Any, role: str) -> bytes:
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with quiet():
+            data: bytes = converter.convert()
+    # The converter raises anything from ValueError to its own ConverterError.
+    except Exception as error:
+        reason = " ".join(str(error).split())[:300]
+        raise QuantizationError(f"TensorFlow cannot convert the {role} to TFLite: {reason}") from error
+    finally:
+        logger.setLevel(level)
+    return data

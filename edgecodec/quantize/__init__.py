@@ -1,8 +1,0 @@
-"""From a trained codec to a bundle: INT8 encoder, integer codebooks, float decoder."""
-
-from __future__ import annotations
-
-from edgecodec.quantize.fine_tune import FineTuning
-from edgecodec.quantize.pipeline import QuantizationSummary, Tuning, quantize_files, quantize_folder, quantize_run
-
-__all__ = ["FineTuning", "QuantizationSummary", "Tuning", "quantize_files", "quantize_folder", "quantize_run"]

@@ -1,0 +1,36 @@
+"""From recordings to a trained codec: configuration, data, training loop, run folder.
+
+Names are imported when they are first used, so that importing the package imports no TensorFlow.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edgecodec._lazy import lazy
+
+if TYPE_CHECKING:
+    from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
+    from edgecodec.training.config import TrainConfig, load_config
+    from edgecodec.training.run import TrainingSummary, train
+
+__all__ = [
+    "PriorFitting",
+    "TrainConfig",
+    "TrainingSummary",
+    "fit_index_prior",
+    "load_config",
+    "train",
+]
+
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "PriorFitting": "edgecodec.training.causal_prior",
+        "TrainConfig": "edgecodec.training.config",
+        "TrainingSummary": "edgecodec.training.run",
+        "fit_index_prior": "edgecodec.training.causal_prior",
+        "load_config": "edgecodec.training.config",
+        "train": "edgecodec.training.run",
+    },
+)

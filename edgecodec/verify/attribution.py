@@ -1,0 +1,122 @@
+"""Which layer of the encoder goes wrong on a board: its outputs, read back one by one, against the reference's."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.reference import run_every_layer
+from edgecodec.codec.stages import Frames, Stages
+from edgecodec.errors import DeviceError
+
+if TYPE_CHECKING:
+    from edgecodec.codec.graph import Graph
+
+
+class LayerReader(Protocol):
+    """A board that tells what a layer put out."""
+
+    @property
+    def name(self) -> str:
+        """Of the executor."""
+        ...
+
+    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> npt.NDArray[np.int8] | None:
+        """int8 ``[bytes]`` of an int16 ``[T]`` frame; None when it is kept nowhere."""
+        ...
+
+
+@dataclass(frozen=True)
+class LayerDivergence:
+    """The first layer in which a board differs from the reference, and the first value of it."""
+
+    executor: str
+    frame: int
+    layer: int
+    """From 0."""
+    name: str
+    op: str
+    positions: int
+    """Of the layer's output."""
+    compared: int
+    mismatches: int
+    position: int
+    """Of the first mismatch."""
+    last_position: int
+    """Of the last one."""
+    channel: int
+    """Of the first mismatch, as the next two."""
+    expected: int
+    """Of the reference."""
+    received: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The divergence as a JSON object."""
+        return asdict(self)
+
+    def describe(self) -> str:
+        """One line of English."""
+        alone = self.position == self.last_position
+        place = f"position {self.position}" if alone else f"positions {self.position} to {self.last_position}"
+        return (
+            f"frame {self.frame}, layer {self.layer} ({self.op} {self.name}), {place} of 0..{self.positions - 1}: "
+            f"{self.mismatches:,} of {self.compared:,} values; the first, channel {self.channel} of position "
+            f"{self.position}, is {self.received} and should be {self.expected}"
+        )
+
+
+def locate(
+    device: LayerReader, graph: Graph, frames: Frames, received: Stages, reference: Stages
+) -> LayerDivergence | None:
+    """Find the first wrong layer, in the first of ``frames`` int16 ``[N, T]`` with a right input and a wrong latent.
+
+    ``received`` and ``reference`` are what the device and the reference made of ``frames``. None when there is no
+    such frame, or when the layers that the device keeps are right this time. Raises LinkError and DeviceError as the
+    device does, DeviceError when an output has another size than the layer.
+    """
+    frame = _first_frame(received, reference)
+    if frame is None or reference.input is None:
+        return None
+    expected = run_every_layer(graph, reference.input[frame : frame + 1])
+    for index, layer in enumerate(graph.layers):
+        found = device.read_layer(frames[frame], index)
+        if found is None:
+            continue
+        wanted = expected[index][0]
+        if found.size != wanted.size:
+            raise DeviceError(
+                f"layer {index} ({layer.name}) has {found.size} bytes on the board and {wanted.size} in the bundle; "
+                "build and flash the firmware again"
+            )
+        found = found.reshape(wanted.shape)
+        wrong = np.argwhere(found != wanted)
+        if len(wrong):
+            position, channel = (int(place) for place in wrong[0])
+            return LayerDivergence(
+                executor=device.name,
+                frame=frame,
+                layer=index,
+                name=layer.name,
+                op=str(layer.op),
+                positions=layer.output.width,
+                compared=wanted.size,
+                mismatches=len(wrong),
+                position=position,
+                last_position=int(wrong[-1][0]),
+                channel=channel,
+                expected=int(wanted[position, channel]),
+                received=int(found[position, channel]),
+            )
+    return None
+
+
+def _first_frame(received: Stages, reference: Stages) -> int | None:
+    if received.input is None or received.latent is None or reference.input is None or reference.latent is None:
+        return None
+    same_input = (received.input == reference.input).all(axis=1)
+    other_latent = (received.latent != reference.latent).any(axis=(1, 2))
+    frames = np.flatnonzero(same_input & other_latent)
+    return int(frames[0]) if len(frames) else None
