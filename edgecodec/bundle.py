@@ -9,7 +9,6 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +16,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgecodec.codec.graph import Graph
+from edgecodec.codec.codec import Codec
 from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.numerics import NUMERICS
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.plan import make_plan
 from edgecodec.entropy.causal_prior import IndexPrior
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
 
 FORMAT = "edgecodec.bundle"
 VERSION = 1
-NUMERICS = "edgecodec.int8.v1"
 MANIFEST = "manifest.json"
 ENCODER = "encoder.tflite"
 CODEBOOKS = "codebooks.npz"
@@ -108,9 +106,7 @@ class Bundle:
 
     path: Path
     manifest: Manifest
-    graph: Graph
-    rvq: IntegerRvq
-    normalizer: Normalizer
+    codec: Codec
     encoder_bytes: bytes
     """The INT8 TFLite file."""
 
@@ -120,24 +116,18 @@ class Bundle:
         return self.manifest.digest
 
     @property
-    def samples(self) -> int:
-        """T"""
-        return self.manifest.frame.samples
+    def name(self) -> str:
+        """Free text of the manifest."""
+        return self.manifest.name
 
     @property
-    def positions(self) -> int:
-        """P"""
-        return self.manifest.latent.positions
+    def rate_hz(self) -> float | None:
+        """Sampling rate of the frames in Hz; None when the manifest says none."""
+        return self.manifest.frame.rate_hz
 
-    @property
-    def levels(self) -> int:
-        """L"""
-        return self.rvq.levels
-
-    @cached_property
-    def bits_per_frame(self) -> int:
-        """Nominal bits of a frame: ``P sum ceil(log2 K)``."""
-        return self.positions * sum(max(1, (k - 1).bit_length()) for k in self.rvq.codebook_sizes)
+    def __repr__(self) -> str:
+        rate = "" if self.rate_hz is None else f" at {self.rate_hz:g} Hz"
+        return f"Bundle({self.name!r}, {self.codec}{rate}, digest {self.digest[:12]})"
 
     def file(self, name: str) -> Path | None:
         """Path of an optional file of the bundle, or None when it has none."""
@@ -152,8 +142,8 @@ class Bundle:
         if path is None:
             return None
         frames = _load_npz(path.read_bytes(), FRAMES).get("frames")
-        if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.samples:
-            raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.samples}]")
+        if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.codec.samples:
+            raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.codec.samples}]")
         return frames
 
     def index_prior(self) -> IndexPrior | None:
@@ -162,7 +152,7 @@ class Bundle:
         if path is None:
             return None
         try:
-            return IndexPrior.from_npz(path.read_bytes(), self.rvq.codebook_sizes)
+            return IndexPrior.from_npz(path.read_bytes(), self.codec.rvq.codebook_sizes)
         except InputError as error:
             raise BundleError(f"{path}: {error}") from error
 
@@ -206,7 +196,7 @@ def write_bundle(
     manifest: dict[str, Any] = {
         "format": FORMAT,
         "version": VERSION,
-        "numerics": NUMERICS,
+        "numerics": graph.input.numerics.name,
         "name": name,
         "frame": {"samples": graph.input.width, "rate_hz": rate_hz},
         "normalizer": {"kind": "zscore", "epsilon": epsilon},
@@ -229,7 +219,7 @@ def write_bundle(
         for key, data in content.items():
             (folder / key).write_bytes(data)
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        make_plan(Bundle.load(folder))
+        Bundle.load(folder)
     return Bundle.load(path)
 
 
@@ -264,8 +254,10 @@ def _read_manifest(folder: Path) -> Manifest:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         raise BundleError(f"{path}: {key}: {first['msg']}") from error
-    if manifest.numerics != NUMERICS:
-        raise BundleError(f"{path}: numerics {manifest.numerics!r}; this edgecodec executes {NUMERICS!r}")
+    if manifest.numerics not in NUMERICS:
+        raise BundleError(
+            f"{path}: numerics {manifest.numerics!r}; this edgecodec executes {', '.join(map(repr, NUMERICS))}"
+        )
     computed = manifest_digest(raw)
     if computed != manifest.digest:
         raise BundleError(
@@ -292,8 +284,6 @@ def _read_file(folder: Path, name: str, info: FileInfo) -> bytes:
 
 def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) -> Bundle:
     graph = read_graph(content[ENCODER])
-    if graph.input.channels != 1:
-        raise UnsupportedOpError(f"the encoder takes {graph.input.channels} channels; expected 1, frames (1, T, 1)")
     latent = manifest.latent
     found = {
         "frame.samples": (graph.input.width, manifest.frame.samples),
@@ -307,17 +297,25 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
     for key, (in_file, in_manifest) in found.items():
         if in_file != in_manifest:
             raise BundleError(f"{folder}: {key} is {in_manifest} in the manifest and {in_file} in {ENCODER}")
+    numerics = NUMERICS[manifest.numerics]
     arrays = _load_npz(content[CODEBOOKS], CODEBOOKS)
     names = [f"level_{level}" for level in range(len(manifest.rvq.codebook_sizes))]
     if sorted(arrays) != sorted(names):
         raise BundleError(f"{folder}/{CODEBOOKS}: holds {sorted(arrays)}; expected {names}")
     try:
         rvq = IntegerRvq(
-            tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point
+            tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point, numerics
         )
         normalizer = Normalizer(
-            manifest.frame.samples, manifest.normalizer.epsilon, manifest.input.scale, manifest.input.zero_point
+            manifest.frame.samples,
+            manifest.normalizer.epsilon,
+            manifest.input.scale,
+            manifest.input.zero_point,
+            numerics,
         )
+        codec = Codec(normalizer, graph, rvq)
+    except UnsupportedOpError:
+        raise
     except EdgecodecError as error:
         raise BundleError(f"{folder}: {error}") from error
     if list(rvq.codebook_sizes) != manifest.rvq.codebook_sizes:
@@ -325,9 +323,7 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
             f"{folder}: codebook sizes {list(rvq.codebook_sizes)} in {CODEBOOKS}, "
             f"{manifest.rvq.codebook_sizes} in the manifest"
         )
-    if rvq.dimension != latent.channels:
-        raise BundleError(f"{folder}: codes have {rvq.dimension} entries; the latent has {latent.channels} channels")
-    return Bundle(folder, manifest, graph, rvq, normalizer, content[ENCODER])
+    return Bundle(folder, manifest, codec, content[ENCODER])
 
 
 def _load_npz(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:

@@ -62,13 +62,13 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
     decoded, prdn = _decode(bundle, frames, result)
     rows = _rows(bundle, result, prdn)
     chosen = _typical(prdn)
-    rate_hz = bundle.manifest.frame.rate_hz or 1.0
+    codec, rate_hz = bundle.codec, bundle.rate_hz or 1.0
     picture = plot_frames(
         frames[chosen],
         decoded[chosen],
         prdn[chosen].tolist(),
         rate_hz,
-        f"{bundle.samples} samples in {bundle.bits_per_frame} bits, encoded on {board}: median, P75 and P90 frames",
+        f"{codec.samples} samples in {codec.bits_per_frame} bits, encoded on {board}: median, P75 and P90 frames",
     )
     write_file(out / "ppg.png", picture)
     report = out / "report.html"
@@ -137,14 +137,14 @@ def _typical(prdn: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
 
 
 def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -> tuple[Row, ...]:
-    raw_bits = 16 * bundle.samples
+    raw_bits, bits = 16 * bundle.codec.samples, bundle.codec.bits_per_frame
     return (
         Row("verdict", str(result.verdict)),
-        Row("frames", f"{result.frames:,}, each of {bundle.samples} samples, from a recording not trained on"),
+        Row("frames", f"{result.frames:,}, each of {bundle.codec.samples} samples, from a recording not trained on"),
         Row("indices compared", f"{result.indices_compared:,}"),
         *_mismatches(result),
         Row("PRDN", f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median"),
-        Row("bits per frame", f"{bundle.bits_per_frame:,} nominal, {raw_bits / bundle.bits_per_frame:.1f} : 1"),
+        Row("bits per frame", f"{bits:,} nominal, {raw_bits / bits:.1f} : 1"),
         *_costs(result),
     )
 

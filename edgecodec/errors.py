@@ -1,14 +1,36 @@
 """The errors edgecodec raises.
 
-Each message says where, what was expected, what was found and what to try; only :mod:`edgecodec.cli` turns
-them into exit codes.
+Each message says where, what was expected and what was found, and ``hint`` what to try; only :mod:`edgecodec.cli`
+turns them into exit codes.
 """
 
 from __future__ import annotations
 
 
 class EdgecodecError(Exception):
-    """Base of every error that edgecodec raises on purpose."""
+    """Base of every error that edgecodec raises on purpose.
+
+    ``str`` of an error is one line: the places it came through, the message, and the hint behind a semicolon.
+    """
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        """What is wrong, with the places that :meth:`within` added before it."""
+        self.hint = hint
+        """What to try, as a command or in the imperative; None when there is nothing."""
+
+    def within(self, where: str, *, hint: str | None = None) -> None:
+        """Say on the way up where the error came from, before it is raised again with a bare ``raise``.
+
+        ``where`` goes before the message; ``hint`` is taken when the error has none yet. The error stays itself, with
+        all that it knows, such as what a compiler printed.
+        """
+        self.message = f"{where}: {self.message}"
+        self.hint = self.hint or hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}; {self.hint}"
 
 
 class InputError(EdgecodecError):
@@ -34,8 +56,8 @@ class PlanError(EdgecodecError):
 class BuildError(EdgecodecError):
     """A compiler or build tool is missing or failed; ``stderr`` keeps what it printed."""
 
-    def __init__(self, message: str, stderr: str = "") -> None:
-        super().__init__(message)
+    def __init__(self, message: str, stderr: str = "", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
         self.stderr = stderr
 
 

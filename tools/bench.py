@@ -101,7 +101,7 @@ def host_rows(bundle: Bundle, frames: np.ndarray) -> list[tuple[str, float]]:
     from edgecodec.host.batch import BatchEncoder
     from edgecodec.host.shim import HostShim
 
-    batch, shim = BatchEncoder(bundle), HostShim(bundle)
+    batch, shim = BatchEncoder(bundle.codec), HostShim(bundle)
     stages = shim.stages(frames)
     inputs, latents = stages.input, stages.latent
     assert inputs is not None
@@ -118,9 +118,9 @@ def host_rows(bundle: Bundle, frames: np.ndarray) -> list[tuple[str, float]]:
             interpreter.get_tensor(target)
 
     def with_numpy() -> None:
-        normalize(bundle.normalizer, frames)
+        normalize(bundle.codec.normalizer, frames)
         frame_by_frame()
-        quantize_latent(bundle.rvq, latents)
+        quantize_latent(bundle.codec.rvq, latents)
 
     calls: dict[str, Callable[[], object]] = {
         "TFLite's default interpreter (XNNPACK), frame by frame: encoder alone": frame_by_frame,
@@ -182,7 +182,7 @@ def layer_table(runs: list[Run], bundle: Bundle, board: Board) -> str:
             f"{layer.macs:,}",
             *(f"{by[variant].costs.layers[index] / layer.macs:.2f}" for variant in VARIANTS),
         ]
-        for index, layer in enumerate(bundle.graph.layers)
+        for index, layer in enumerate(bundle.codec.graph.layers)
     ]
     return f"### {core_name(board.core)}\n\n" + table(["layer", "MAC", *VARIANTS], rows)
 
@@ -214,8 +214,10 @@ def write_chart(runs: list[Run], boards: list[Board], path: Path) -> None:
 
 
 def document(bundle: Bundle, runs: list[Run], boards: list[Board], frames: int, host: list[tuple[str, float]]) -> str:
-    graph, sizes = bundle.graph, bundle.rvq.codebook_sizes
-    shape = f"T {bundle.samples}, P {bundle.positions}, D {bundle.rvq.dimension}, codebooks {list(sizes)}"
+    graph, sizes = bundle.codec.graph, bundle.codec.rvq.codebook_sizes
+    shape = (
+        f"T {bundle.codec.samples}, P {bundle.codec.positions}, D {bundle.codec.rvq.dimension}, codebooks {list(sizes)}"
+    )
     layers = "\n".join(layer_table(runs, bundle, board) for board in boards)
     times = table(
         ["", "microseconds a frame", "against the first", "against the second"],
@@ -243,7 +245,7 @@ All are timed by the firmware's own timer, and their latents are compared with t
 ## Everything
 
 {whole_table(runs)}
-*Wrong latents*: of {frames * bundle.graph.latent.size_bytes:,}, how many differ from the reference's.
+*Wrong latents*: of {frames * bundle.codec.graph.latent.size_bytes:,}, how many differ from the reference's.
 
 ## Layers, instructions a MAC
 
@@ -267,10 +269,10 @@ def main() -> None:
     if frames is None:
         parser.error(f"{options.bundle} ships no frames")
     if options.host:
-        for name, value in host_rows(bundle, np.resize(frames, (512, bundle.samples))):
+        for name, value in host_rows(bundle, np.resize(frames, (512, bundle.codec.samples))):
             print(f"{value:10.2f} us  {name}")
         return
-    expected = ReferenceExecutor(bundle).stages(frames[: options.frames])
+    expected = ReferenceExecutor(bundle.codec).stages(frames[: options.frames])
     boards = [load_board(name) for name in BOARDS]
     runs = []
     for board in boards:
@@ -278,7 +280,7 @@ def main() -> None:
             runs.append(run(bundle, board, variant, frames[: options.frames], expected))
             each = runs[-1]
             print(f"{board.name:12} {variant:9} {each.encoder:14,.0f} {each.wrong:6,} wrong", file=sys.stderr)
-    host = host_rows(bundle, np.resize(frames, (512, bundle.samples)))
+    host = host_rows(bundle, np.resize(frames, (512, bundle.codec.samples)))
     for name, value in host:
         print(f"{value:10.2f} us  {name}", file=sys.stderr)
     write_chart(runs, boards, options.output / "bench.png")

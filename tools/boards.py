@@ -115,11 +115,12 @@ def document(bundle: Bundle, rows: list[Row], codecs: dict[str, Bundle]) -> str:
         ["codec", "board", "fits with `--optimize`", "takes"],
         [fit_cells(name, codec, board) for board in small for name, codec in codecs.items()],
     )
-    shape = f"T {bundle.samples}, P {bundle.positions}, D {bundle.rvq.dimension}"
+    codec = bundle.codec
+    shape = f"T {codec.samples}, P {codec.positions}, D {codec.rvq.dimension}"
     return f"""# Boards
 
 Written by `make boards`: the whole of `flash-and-verify` with one codec ({shape}, codebooks
-{list(bundle.rvq.codebook_sizes)}, {bundle.graph.macs:,} MAC in the encoder). Each board's inputs, latents and indices
+{list(codec.rvq.codebook_sizes)}, {codec.graph.macs:,} MAC in the encoder). Each board's inputs, latents and indices
 are compared with the C on the host, the numpy reference and TensorFlow Lite Micro; *mismatches* are over all pairs
 and stages, *indices* are those of one executor.
 

@@ -71,7 +71,7 @@ def with_cmsis_nn(files: dict[str, str], bundle: Bundle, *, mve: bool) -> dict[s
 
 def _layers_source(bundle: Bundle, mve: bool) -> str:
     """C of ``edc_model_infer`` and ``edc_model_next`` by CMSIS-NN."""
-    layers = bundle.graph.layers
+    layers = bundle.codec.graph.layers
     # Tensors between layers are by turns in two places; the state's arena may hold none of them whole.
     places = [max((layer.output.size_bytes for layer in layers[turn:-1:2]), default=4) for turn in (0, 1)]
     parts = [

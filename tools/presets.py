@@ -66,7 +66,7 @@ def measure(name: str, data: Path, out: Path) -> Measured:
         tuning = Tuning(train=run / "train.npz", settings=FineTuning(steps=FINE_TUNE_STEPS))
         quantize_run(run, bundle, tuning=tuning, progress=lambda stage: _say(f"{name}: {stage}"))
     loaded = Bundle.load(bundle)
-    frames, train_frames = (load_frames(run / f"{side}.npz", loaded.samples) for side in ("test", "train"))
+    frames, train_frames = (load_frames(run / f"{side}.npz", loaded.codec.samples) for side in ("test", "train"))
     result = evaluate(loaded, frames, train_frames).to_json()
     document = json.loads((run / "run.json").read_text(encoding="utf-8"))
     provenance = loaded.manifest.provenance

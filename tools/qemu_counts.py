@@ -21,7 +21,7 @@ from elftools.elf.elffile import ELFFile
 from edgecodec.boards.load import load_board
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.codec.stages import Frames
+from edgecodec.codec.arrays import Frames
 from edgecodec.device.emulator import Emulator
 from edgecodec.firmware.build import OPTIMIZE_FLAGS, cached_firmware, plan_for
 from edgecodec.link.client import BoardExecutor

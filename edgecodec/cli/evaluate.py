@@ -45,8 +45,8 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
             raise click.BadParameter(f"{plot.name!r} is no .png", param_hint="--plot")
         need_matplotlib()
     loaded = Bundle.load(bundle)
-    test = load_frames(frames, loaded.samples)
-    train = None if train_frames is None else load_frames(train_frames, loaded.samples)
+    test = load_frames(frames, loaded.codec.samples)
+    train = None if train_frames is None else load_frames(train_frames, loaded.codec.samples)
     with streams.progress("evaluating") as progress:
         result = evaluate(loaded, test, train, progress=progress)
     if plot is not None:

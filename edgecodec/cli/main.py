@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _fail(error: BaseException, streams: Streams) -> int:
-    message = _message(error)
+    message, hint = _message(error)
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error)
     if isinstance(error, BuildError) and error.stderr:
@@ -94,8 +94,10 @@ def _fail(error: BaseException, streams: Streams) -> int:
         else:
             message += " (--debug shows what the tool printed)"
     _show_size(error, streams)
-    print(f"{PROGRAM}: error: {message}", file=sys.stderr)
-    streams.fail({"verdict": "undecided", "error": message, "error_type": type(error).__name__})
+    print(f"{PROGRAM}: error: {message}{'' if hint is None else f'; {hint}'}", file=sys.stderr)
+    from edgecodec.cli.error_document import ErrorDocument
+
+    streams.fail(ErrorDocument("undecided", message, hint, type(error).__name__).to_json())
     return UNDECIDED
 
 
@@ -109,21 +111,23 @@ def _show_size(error: BaseException, streams: Streams) -> None:
         show_parts(streams.prose_console(), error.memory)
 
 
-def _message(error: BaseException) -> str:
+def _message(error: BaseException) -> tuple[str, str | None]:
+    """What is wrong, on one line, and what to try."""
+    if isinstance(error, EdgecodecError):
+        return plain_line(error.message), None if error.hint is None else plain_line(error.hint)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return plain_line(f"{error.format_message()} (see: {command} --help)")
+        return plain_line(error.format_message()), f"see: {command} --help"
     if isinstance(error, click.ClickException):
-        return plain_line(error.format_message())
-    if isinstance(error, EdgecodecError):
-        return plain_line(str(error))
+        return plain_line(error.format_message()), None
     if isinstance(error, (KeyboardInterrupt, click.Abort)):
-        return "interrupted"
+        return "interrupted", None
     if isinstance(error, MemoryError):
-        return "out of memory; try fewer frames (--limit)"
+        return "out of memory", "try fewer frames (--limit)"
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
-        return plain_line(f"{where}{error.strerror}")
-    return plain_line(
-        f"internal error, {type(error).__name__}: {error} ({DEBUG_VARIABLE}=1 shows where; please report it)"
+        return plain_line(f"{where}{error.strerror}"), None
+    return (
+        plain_line(f"internal error, {type(error).__name__}: {error}"),
+        f"{DEBUG_VARIABLE}=1 shows where; please report it",
     )

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.bundle import Bundle
-    from edgecodec.codec.stages import Frames
+    from edgecodec.codec.arrays import Frames
     from edgecodec.verify.run import VerifyResult
 
 
@@ -20,7 +20,7 @@ def verification_frames(bundle: Bundle, path: Path | None, limit: int | None) ->
     from edgecodec.errors import InputError
     from edgecodec.signal.frames import load_frames
 
-    frames = bundle.frames() if path is None else load_frames(path, bundle.samples)
+    frames = bundle.frames() if path is None else load_frames(path, bundle.codec.samples)
     if frames is None:
         raise InputError(f"{bundle.path}: ships no frames to verify with; pass --frames FILE")
     return frames[:limit]

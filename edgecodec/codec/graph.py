@@ -1,18 +1,16 @@
-"""The encoder as the integer engine sees it: a chain of one-dimensional convolutions."""
+"""The encoder as the integer engine sees it: one-dimensional convolutions, one after the other."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
-from edgecodec.errors import UnsupportedOpError
-
-Int8Array = npt.NDArray[np.int8]
-Int32Array = npt.NDArray[np.int32]
+from edgecodec.codec.arrays import Int8Array, Int32Array
+from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.errors import PlanError, UnsupportedOpError
 
 
 class Op(StrEnum):
@@ -24,7 +22,7 @@ class Op(StrEnum):
 
 @dataclass(frozen=True)
 class Tensor:
-    """An int8 activation ``[width, channels]``; real value = scale (q - zero_point)."""
+    """An activation ``[width, channels]``; real value = scale (q - zero_point)."""
 
     name: str
     width: int
@@ -32,16 +30,20 @@ class Tensor:
     scale: float
     """Exactly the float32 scale of the file."""
     zero_point: int
+    numerics: Numerics = INT8
 
     @property
     def size_bytes(self) -> int:
-        """Bytes of the tensor: one for each element."""
-        return self.width * self.channels
+        """Bytes of all elements."""
+        return self.width * self.channels * self.numerics.activation.itemsize
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with its requantisation constants (SPEC.md 1.2)."""
+    """One convolution with its requantisation constants (SPEC.md 1.2), proven not to overflow.
+
+    Raises PlanError when a sum, shifted left as the channel asks, may leave the accumulator.
+    """
 
     name: str
     op: Op
@@ -66,6 +68,40 @@ class Layer:
     """``"NONE"``, ``"RELU"`` or ``"RELU6"``."""
     activation_min: int
     activation_max: int
+    folded_bias: Int32Array = field(init=False)
+    """``[out]``: ``bias - z_x sum(w)``, the bias with the input's zero point folded in."""
+    accumulator_bound: int = field(init=False)
+    """No partial sum exceeds this magnitude."""
+
+    def __post_init__(self) -> None:
+        axes = (1, 2) if self.op is Op.CONV else (0,)
+        weights = self.weights.astype(np.int64)
+        folded = self.bias.astype(np.int64) - self.input.zero_point * weights.sum(axis=axes)
+        bound = np.abs(folded) + self.numerics.reach * np.abs(weights).sum(axis=axes)
+        # A channel of zeros keeps the bound 1, so that the shift itself stays below the word's width.
+        shifted = np.maximum(bound, 1) * (1 << np.clip(self.shift.astype(np.int64), 0, 31))
+        limit = self.numerics.accumulator_limit
+        if int(shifted.max()) >= limit:
+            channel = int(shifted.argmax())
+            raise PlanError(
+                f"{self.op} '{self.name}': the accumulator of channel {channel} may reach {int(shifted[channel])}; "
+                f"int{self.numerics.accumulator_bits} holds {limit - 1} "
+                "(retrain or quantise again with a larger output scale)"
+            )
+        object.__setattr__(self, "folded_bias", folded.astype(np.int32))
+        object.__setattr__(self, "accumulator_bound", int(bound.max()))
+
+    @property
+    def numerics(self) -> Numerics:
+        """Of its input and output."""
+        return self.input.numerics
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether the cheaper rounding ``edc_requantize_narrow`` and plain saturation are exact for every channel."""
+        shifts_right = bool(np.all((self.shift < 0) | (self.multiplier == 0)))
+        whole_range = (self.activation_min, self.activation_max) == (self.numerics.lowest, self.numerics.highest)
+        return shifts_right and self.accumulator_bound < 1 << 30 and whole_range
 
     @property
     def macs(self) -> int:
@@ -76,7 +112,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Graph:
-    """A chain of layers from the input frame to the latent."""
+    """A sequence of layers from the input frame to the latent."""
 
     layers: tuple[Layer, ...]
 

@@ -1,4 +1,4 @@
-"""Constants of the integer normaliser, ADC int16 to encoder int8 (SPEC.md 1.1)."""
+"""Constants of the integer normaliser, ADC counts to the encoder's input (SPEC.md 1.1)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 from fractions import Fraction
 
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.errors import PlanError
 
 MAX_SAMPLES = 16384
@@ -13,7 +14,7 @@ MAX_SAMPLES = 16384
 
 @dataclass(frozen=True)
 class Normalizer:
-    """z-score normaliser of frames of ``samples`` counts into int8 at ``scale``, ``zero_point``.
+    """z-score normaliser of frames of ``samples`` counts into activations at ``scale``, ``zero_point``.
 
     Derived fields are the constants f, E, I and i of SPEC.md 1.1. Raises PlanError for values
     outside the range in which the integer arithmetic is proven.
@@ -23,6 +24,7 @@ class Normalizer:
     epsilon: float
     scale: float
     zero_point: int
+    numerics: Numerics = INT8
     variance_shift: int = field(init=False)
     """f"""
     epsilon_term: int = field(init=False)
@@ -37,8 +39,9 @@ class Normalizer:
             raise PlanError(f"frame has {self.samples} samples; expected 1..{MAX_SAMPLES}")
         if not (math.isfinite(self.scale) and 2.0**-16 <= self.scale <= 1.0):
             raise PlanError(f"input scale is {self.scale}; expected 2^-16..1 (normalised PPG needs about 0.03)")
-        if not -128 <= self.zero_point <= 127:
-            raise PlanError(f"input zero point is {self.zero_point}; expected -128..127")
+        low, high = self.numerics.lowest, self.numerics.highest
+        if not low <= self.zero_point <= high:
+            raise PlanError(f"input zero point is {self.zero_point}; expected {low}..{high}")
         square = self.samples * self.samples
         shift = 0
         while shift < 32 and square << (30 + shift + 2) < 1 << 63:

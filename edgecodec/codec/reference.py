@@ -1,69 +1,64 @@
 """The numpy executor of SPEC.md 1: every stage in exact integers, written from the specification alone.
 
 It shares no code with the C. Constants come from :class:`~edgecodec.codec.graph.Graph`,
-:class:`~edgecodec.codec.normalizer.Normalizer` and :class:`~edgecodec.codec.rvq.IntegerRvq`.
+:class:`~edgecodec.codec.normalizer.Normalizer` and :class:`~edgecodec.codec.rvq.IntegerRvq`, types and ranges from
+their :class:`~edgecodec.codec.numerics.Numerics`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Activations, Frames, Indices, Int64Array, as_frames
+from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
 
-if TYPE_CHECKING:
-    from edgecodec.bundle import Bundle
-
-Int8Array = npt.NDArray[np.int8]
-Int64Array = npt.NDArray[np.int64]
 _CHUNK_ELEMENTS = 1 << 21
 """Values of 8 bytes in the largest temporary array."""
 
 
 class ReferenceExecutor:
-    """Runs a bundle in numpy integers; the answer that every other executor is compared with."""
+    """Runs a codec in numpy integers; the answer that every other executor is compared with."""
 
     name = "reference"
 
-    def __init__(self, bundle: Bundle) -> None:
-        self._samples = bundle.samples
-        self._normalizer = bundle.normalizer
-        self._graph = bundle.graph
-        self._rvq = bundle.rvq
+    def __init__(self, codec: Codec) -> None:
+        self._codec = codec
 
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for frames of another shape or type."""
-        frames = as_frames(frames, self._samples)
-        quantized, total, variance = normalize(self._normalizer, frames)
-        latent = run_layers(self._graph, quantized)
-        return Stages(quantized, latent, quantize_latent(self._rvq, latent), total, variance)
+        codec = self._codec
+        quantized, total, variance = normalize(codec.normalizer, frames)
+        latent = run_layers(codec.graph, quantized)
+        indices = quantize_latent(codec.rvq, latent)
+        return Stages(sum=total, variance=variance, input=quantized, latent=latent, indices=indices)
 
-    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
-        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError as :meth:`stages` does."""
+    def encode(self, frames: Frames) -> Indices:
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
         return self.stages(frames).indices
 
 
 def normalize(
     normalizer: Normalizer, frames: Frames
-) -> tuple[Int8Array, npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+) -> tuple[Activations, npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
     """Normalise and quantise frames int16 ``[N, T]`` (SPEC.md 1.1).
 
     Returns:
-        The encoder's input int8 ``[N, T]``, S int32 ``[N]`` and V uint64 ``[N]``.
+        The encoder's input ``[N, T]`` of the activation type, S int32 ``[N]`` and V uint64 ``[N]``.
 
     Raises:
         InputError: ``frames`` are not int16 ``[N, T]`` of the normaliser's T.
     """
     frames = as_frames(frames, normalizer.samples)
-    quantized = np.empty(frames.shape, np.int8)
+    quantized = np.empty(frames.shape, normalizer.numerics.activation)
     total = np.empty(len(frames), np.int32)
     variance = np.empty(len(frames), np.uint64)
     for chunk in _chunks(len(frames), normalizer.samples):
@@ -75,24 +70,24 @@ def normalize(
         multiplier = np.array([m for m, _ in gains], np.int64)[:, None]
         shift = np.array([sh for _, sh in gains], np.int64)[:, None]
         scaled = (deviation * multiplier + (np.int64(1) << (shift - 1))) >> shift
-        quantized[chunk] = np.clip(scaled + normalizer.zero_point, -128, 127)
+        quantized[chunk] = normalizer.numerics.clip(scaled + normalizer.zero_point)
         total[chunk] = sums
         variance[chunk] = variances
     return quantized, total, variance
 
 
-def run_layers(graph: Graph, quantized: Int8Array) -> Int8Array:
-    """Run the encoder (SPEC.md 1.2): int8 ``[N, T]`` to the latent int8 ``[N, P, D]``."""
+def run_layers(graph: Graph, quantized: Activations) -> Activations:
+    """Run the encoder (SPEC.md 1.2): its input ``[N, T]`` to the latent ``[N, P, D]``, both of the activation type."""
     return _run(graph, quantized, keep=False)[-1]
 
 
-def run_every_layer(graph: Graph, quantized: Int8Array) -> list[Int8Array]:
-    """The output of each layer of :func:`run_layers`, int8 ``[N, width, channels]``, first layer first."""
+def run_every_layer(graph: Graph, quantized: Activations) -> list[Activations]:
+    """Run the encoder on ``[N, T]`` and return each layer's output ``[N, width, channels]``, first layer first."""
     return _run(graph, quantized, keep=True)
 
 
-def quantize_latent(rvq: IntegerRvq, latent: Int8Array) -> npt.NDArray[np.uint16]:
-    """Search the codebooks (SPEC.md 1.3): int8 ``[N, P, D]`` to indices uint16 ``[N, P, L]``.
+def quantize_latent(rvq: IntegerRvq, latent: Activations) -> Indices:
+    """Search the codebooks (SPEC.md 1.3): latents ``[N, P, D]`` to indices uint16 ``[N, P, L]``.
 
     Raises InputError when the last axis is not the codebooks' dimension.
     """
@@ -113,8 +108,8 @@ def quantize_latent(rvq: IntegerRvq, latent: Int8Array) -> npt.NDArray[np.uint16
     return indices.reshape(*latent.shape[:-1], rvq.levels)
 
 
-def requantize(acc: Int64Array, layer: Layer) -> Int8Array:
-    """Accumulators ``[..., out]`` to int8, TFLM's double rounding (SPEC.md 1.2).
+def requantize(acc: Int64Array, layer: Layer) -> Activations:
+    """Accumulators int64 ``[..., out]`` to activations, TFLM's double rounding (SPEC.md 1.2).
 
     Source: TFLite Micro ``common.cc: MultiplyByQuantizedMultiplier``; gemmlowp
     ``SaturatingRoundingDoublingHighMul`` and ``RoundingDivideByPOT``.
@@ -128,7 +123,7 @@ def requantize(acc: Int64Array, layer: Layer) -> Int8Array:
     mask = (np.int64(1) << right) - 1
     rounded = (high >> right) + ((high & mask) > (mask >> 1) + (high < 0))
     clamped: Int64Array = np.clip(rounded + layer.output.zero_point, layer.activation_min, layer.activation_max)
-    return clamped.astype(np.int8)
+    return clamped.astype(layer.numerics.activation)
 
 
 def _gain(normalizer: Normalizer, variance: int) -> tuple[int, int]:
@@ -142,12 +137,13 @@ def _gain(normalizer: Normalizer, variance: int) -> tuple[int, int]:
     return multiplier, 31 + normalizer.inverse_scale_shift - up // 2 - normalizer.variance_shift // 2
 
 
-def _run(graph: Graph, quantized: Int8Array, keep: bool) -> list[Int8Array]:
+def _run(graph: Graph, quantized: Activations, keep: bool) -> list[Activations]:
     expected = graph.input.width * graph.input.channels
-    if quantized.dtype != np.int8 or quantized.ndim < 1 or quantized[:1].size != expected * len(quantized[:1]):
-        raise InputError(f"encoder inputs are {quantized.dtype} {quantized.shape}; expected int8 [N, {expected}]")
+    dtype = graph.input.numerics.activation
+    if quantized.dtype != dtype or quantized.ndim < 1 or quantized[:1].size != expected * len(quantized[:1]):
+        raise InputError(f"encoder inputs are {quantized.dtype} {quantized.shape}; expected {dtype} [N, {expected}]")
     kept = graph.layers if keep else graph.layers[-1:]
-    outputs = [np.empty((len(quantized), layer.output.width, layer.output.channels), np.int8) for layer in kept]
+    outputs = [np.empty((len(quantized), layer.output.width, layer.output.channels), dtype) for layer in kept]
     for chunk in _chunks(len(quantized), max(_temporary_elements(layer) for layer in graph.layers)):
         current = quantized[chunk].reshape(-1, graph.input.width, graph.input.channels)
         for number, layer in enumerate(graph.layers):
@@ -157,8 +153,8 @@ def _run(graph: Graph, quantized: Int8Array, keep: bool) -> list[Int8Array]:
     return outputs
 
 
-def _accumulate(source: Int8Array, layer: Layer) -> Int64Array:
-    """Convolve int8 ``[n, W, in]`` with bias: accumulators int64 ``[n, W', out]``."""
+def _accumulate(source: Activations, layer: Layer) -> Int64Array:
+    """Convolve ``[n, W, in]`` with bias: accumulators int64 ``[n, W', out]``."""
     taps = _taps(source, layer)
     if layer.op is Op.CONV:
         # Sums of at most kernel * in products stay far below 2^53, so BLAS in float64 is exact in any order.
@@ -172,7 +168,7 @@ def _accumulate(source: Int8Array, layer: Layer) -> Int64Array:
     return acc + layer.bias.astype(np.int64)
 
 
-def _taps(source: Int8Array, layer: Layer) -> list[Int64Array]:
+def _taps(source: Activations, layer: Layer) -> list[Int64Array]:
     """For each tap of the kernel, the centred inputs int64 ``[n, W', in]`` that it meets; 0 outside the tensor."""
     count, width, channels = source.shape
     reach = (layer.output.width - 1) * layer.stride + layer.kernel

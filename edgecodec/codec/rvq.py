@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Int16Array
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.errors import PlanError, QuantizationError
 
-Int16Array = npt.NDArray[np.int16]
 MAX_FRACTION_BITS = 4
 MAX_CODES = 65536
 
@@ -27,6 +28,7 @@ class IntegerRvq:
     fraction_bits: int
     latent_scale: float
     latent_zero_point: int
+    numerics: Numerics = INT8
 
     def __post_init__(self) -> None:
         check_codebook_shapes(self.codebooks)
@@ -78,7 +80,8 @@ class IntegerRvq:
     @property
     def residual_bounds(self) -> list[npt.NDArray[np.int64]]:
         """For each level, the largest absolute residual in each dimension, int64 ``[D]``."""
-        reach = max(127 - self.latent_zero_point, 128 + self.latent_zero_point) << self.fraction_bits
+        ends = (self.numerics.highest, self.numerics.lowest)
+        reach = max(abs(end - self.latent_zero_point) for end in ends) << self.fraction_bits
         bounds = [np.full(self.dimension, reach, np.int64)]
         for book in self.codebooks[:-1]:
             bounds.append(bounds[-1] + np.abs(book.astype(np.int64)).max(axis=0))
@@ -100,7 +103,11 @@ class IntegerRvq:
 
     @classmethod
     def from_float(
-        cls, codebooks: Sequence[npt.NDArray[np.floating]], latent_scale: float, latent_zero_point: int
+        cls,
+        codebooks: Sequence[npt.NDArray[np.floating]],
+        latent_scale: float,
+        latent_zero_point: int,
+        numerics: Numerics = INT8,
     ) -> IntegerRvq:
         """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 down to 0) that are proven safe.
 
@@ -120,7 +127,7 @@ class IntegerRvq:
                 reason = "a code leaves int16"
                 continue
             try:
-                return cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point)
+                return cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point, numerics)
             except PlanError as error:
                 reason = str(error)
         raise QuantizationError(

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from edgecodec.codec.graph import Graph, Layer, Op, Tensor, quantize_multiplier, same_padding
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.errors import InputError, UnsupportedOpError
 
 _IDENTIFIER = b"TFL3"
@@ -27,7 +28,8 @@ def read_graph(data: bytes) -> Graph:
     """Read the bytes of a ``.tflite`` file.
 
     Raises InputError when they are no readable TFLite file, UnsupportedOpError (naming op, tensor and
-    layer) when the model is anything but a chain of INT8 CONV_2D and DEPTHWISE_CONV_2D along one axis.
+    layer) when the model is anything but INT8 CONV_2D and DEPTHWISE_CONV_2D along one axis, one after the other,
+    PlanError when a layer's sums may overflow.
     """
     return _GraphReader(_unpack(data)).read()
 
@@ -192,7 +194,7 @@ class _GraphReader:
         if len(scales) != 1 or len(zero_points) != 1:
             raise UnsupportedOpError(f"tensor '{name}' has {len(scales)} scales; expected 1 scale and zero point")
         scale, zero_point = float(scales[0]), int(zero_points[0])
-        if not (math.isfinite(scale) and scale > 0) or not -128 <= zero_point <= 127:
+        if not (math.isfinite(scale) and scale > 0) or not INT8.lowest <= zero_point <= INT8.highest:
             raise UnsupportedOpError(f"tensor '{name}' has scale {scale} and zero point {zero_point}; expected INT8's")
         width, channels = shape[axis.long], shape[3]
         if width > _MAX_WIDTH or channels > _MAX_CHANNELS:
@@ -219,7 +221,7 @@ class _GraphReader:
         # TFLite computes this ratio in double from the float32 scales.
         ratios = [source.scale * float(scale) / target.scale for scale in weight_scales]
         constants = [quantize_multiplier(ratio) for ratio in ratios]
-        low, high = _activation_range(activation, target)
+        low, high = _activation_range(activation, target, INT8)
         return Layer(
             name=name,
             op=op,
@@ -355,9 +357,9 @@ def _options(op: Op, options: Any, axis: _Axis, where: str) -> tuple[int, str, s
     return stride, padding, activation
 
 
-def _activation_range(activation: str, target: Tensor) -> tuple[int, int]:
+def _activation_range(activation: str, target: Tensor, numerics: Numerics) -> tuple[int, int]:
     """Clamp of the output. Source: TFLite ``kernel_util.cc: CalculateActivationRangeQuantized`` (float32)."""
-    low, high = -128, 127
+    low, high = numerics.lowest, numerics.highest
     if activation != "NONE":
         low = max(low, target.zero_point)
     if activation == "RELU6":

@@ -23,13 +23,13 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> dict[str, Any]
     ``target`` chooses the kernels. The result is a JSON document. ``flash`` counts the constant tables only;
     ``build-firmware`` measures the whole. Raises PlanError when the codec cannot be executed exactly.
     """
-    manifest = bundle.manifest
-    plan = make_plan(bundle, target)
+    manifest, codec = bundle.manifest, bundle.codec
+    plan = make_plan(codec, target)
     layers = [_layer(step) for step in plan.steps]
-    raw_bits = RAW_BITS_PER_SAMPLE * bundle.samples
+    raw_bits = RAW_BITS_PER_SAMPLE * codec.samples
     flash = {
         "encoder_bytes": sum(step.table_bytes for step in plan.steps),
-        "codebook_bytes": _codebook_table_bytes(bundle.rvq, plan),
+        "codebook_bytes": _codebook_table_bytes(codec.rvq, plan),
     }
     return {
         "path": str(bundle.path),
@@ -37,27 +37,27 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> dict[str, Any]
         "bundle_digest": bundle.digest,
         "version": manifest.version,
         "numerics": manifest.numerics,
-        "frame": {"samples": bundle.samples, "rate_hz": manifest.frame.rate_hz, "seconds": _seconds(bundle)},
+        "frame": {"samples": codec.samples, "rate_hz": manifest.frame.rate_hz, "seconds": _seconds(bundle)},
         "normalizer": {"kind": manifest.normalizer.kind, "epsilon": manifest.normalizer.epsilon},
-        "input": {"shape": [bundle.samples], "scale": manifest.input.scale, "zero_point": manifest.input.zero_point},
+        "input": {"shape": [codec.samples], "scale": manifest.input.scale, "zero_point": manifest.input.zero_point},
         "latent": {
-            "shape": [bundle.positions, manifest.latent.channels],
+            "shape": [codec.positions, manifest.latent.channels],
             "scale": manifest.latent.scale,
             "zero_point": manifest.latent.zero_point,
         },
         "layers": layers,
         "parameters": sum(layer["parameters"] for layer in layers),
-        "macs": bundle.graph.macs,
+        "macs": codec.graph.macs,
         "rvq": {
-            "codebook_sizes": list(bundle.rvq.codebook_sizes),
-            "dimension": bundle.rvq.dimension,
-            "fraction_bits": bundle.rvq.fraction_bits,
-            "macs": bundle.positions * bundle.rvq.dimension * sum(bundle.rvq.codebook_sizes),
+            "codebook_sizes": list(codec.rvq.codebook_sizes),
+            "dimension": codec.rvq.dimension,
+            "fraction_bits": codec.rvq.fraction_bits,
+            "macs": codec.positions * codec.rvq.dimension * sum(codec.rvq.codebook_sizes),
         },
         "rate": {
-            "nominal_bits_per_frame": bundle.bits_per_frame,
+            "nominal_bits_per_frame": codec.bits_per_frame,
             "raw_bits_per_frame": raw_bits,
-            "compression_ratio": raw_bits / bundle.bits_per_frame,
+            "compression_ratio": raw_bits / codec.bits_per_frame,
         },
         "plan": _plan(plan),
         "flash": flash | {"table_bytes": sum(flash.values())},
@@ -68,7 +68,7 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> dict[str, Any]
 
 def _seconds(bundle: Bundle) -> float | None:
     rate_hz = bundle.manifest.frame.rate_hz
-    return None if rate_hz is None else bundle.samples / rate_hz
+    return None if rate_hz is None else bundle.codec.samples / rate_hz
 
 
 def _layer(step: Step) -> dict[str, Any]:

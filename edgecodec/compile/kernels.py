@@ -171,28 +171,28 @@ class TwinWeights:
         return int(self.words.shape[1])
 
 
-def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choice:
-    """The kernel of ``layer``, whose accumulators stay within ``accumulator_bound``."""
+def choose_kernel(layer: Layer, target: Target) -> Choice:
+    """The kernel of ``layer``."""
     plain, paired = {
         Op.CONV: (Kernel.CONV, Kernel.CONV_PAIRED),
         Op.DEPTHWISE: (Kernel.DEPTHWISE, Kernel.DEPTHWISE_PAIRED),
     }[layer.op]
-    if target.vectors and mve_obstacle(layer, accumulator_bound) is None:
+    if target.vectors and mve_obstacle(layer) is None:
         # Hardly larger than the plain kernel's tables, so for every wish.
         kernel = Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE
         return Choice(kernel, "sixteen products an instruction" if layer.op is Op.CONV else "all taps an instruction")
     if target.optimize is Optimize.FLASH:
         return Choice(plain, "least flash")
-    if target.simd and pointwise_obstacle(layer, accumulator_bound) is None:
+    if target.simd and pointwise_obstacle(layer) is None:
         fast, reason, obstacle = Kernel.POINTWISE, "two products an instruction", None
     elif target.long_multiply:
-        fast, reason, obstacle = paired, "four products a multiplication", paired_obstacle(layer, accumulator_bound)
-        faster = target.optimize is Optimize.SPEED and winograd_obstacle(layer, accumulator_bound) is None
+        fast, reason, obstacle = paired, "four products a multiplication", paired_obstacle(layer)
+        faster = target.optimize is Optimize.SPEED and winograd_obstacle(layer) is None
         if obstacle is None and faster and _winograd_saves(layer):
             fast, reason = Kernel.CONV_WINOGRAD, "sixteen products in three multiplications"
     else:
         fast, reason = Kernel.CONV_TWIN, "two products a multiplication, which keeps 32 bits on this core"
-        obstacle = twin_obstacle(layer, accumulator_bound)
+        obstacle = twin_obstacle(layer)
     if obstacle is not None:
         return Choice(plain, obstacle)
     extra_bytes = table_bytes(layer, fast) - table_bytes(layer, plain)
@@ -201,13 +201,7 @@ def choose_kernel(layer: Layer, accumulator_bound: int, target: Target) -> Choic
     return Choice(fast, reason)
 
 
-def is_narrow(layer: Layer, accumulator_bound: int) -> bool:
-    """Whether ``edc_requantize_narrow`` and plain saturation are exact for every channel."""
-    shifts_right = bool(np.all((layer.shift < 0) | (layer.multiplier == 0)))
-    return shifts_right and accumulator_bound < 1 << 30 and (layer.activation_min, layer.activation_max) == (-128, 127)
-
-
-def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+def paired_obstacle(layer: Layer) -> str | None:
     """Why ``edc_conv_paired`` (or ``edc_depthwise_paired``) cannot run a layer exactly, or None."""
     if layer.op is Op.DEPTHWISE:
         if layer.depth_multiplier != 1:
@@ -216,7 +210,7 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
             return f"kernel {layer.kernel} with stride {layer.stride} does not fill four words"
     elif layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
-    if not is_narrow(layer, accumulator_bound):
+    if not layer.is_narrow:
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     taps, kernel = ((1, 2), Kernel.CONV_PAIRED) if layer.op is Op.CONV else ((0,), Kernel.DEPTHWISE_PAIRED)
     if _parts(layer, kernel) is None:
@@ -225,26 +219,26 @@ def paired_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
     return None
 
 
-def winograd_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+def winograd_obstacle(layer: Layer) -> str | None:
     """Why ``edc_conv_winograd`` cannot run a layer exactly, or None."""
     if layer.op is not Op.CONV:
         return "a depthwise layer's channels share no samples"
     if layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
-    if not is_narrow(layer, accumulator_bound):
+    if not layer.is_narrow:
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     if _parts(layer, Kernel.CONV_WINOGRAD) is None:
         return "sums of products are too much for two lanes"
     return None
 
 
-def pointwise_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+def pointwise_obstacle(layer: Layer) -> str | None:
     """Why ``edc_pointwise`` cannot run a layer exactly, or None."""
     if layer.op is not Op.CONV or layer.kernel != 1 or layer.pad_left != 0:
         return "it looks at more than one position"
     if layer.input.channels % _POINTWISE_CHANNELS or layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.input.channels} to {layer.output.channels} channels are no multiples of {BLOCK_CHANNELS}"
-    if not is_narrow(layer, accumulator_bound):
+    if not layer.is_narrow:
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     reach = 128 * int(np.abs(layer.weights.astype(np.int64)).sum(axis=(1, 2)).max())
     if reach > _POINTWISE_START:
@@ -259,7 +253,7 @@ def pointwise_weights(layer: Layer) -> npt.NDArray[np.int32]:
     return np.ascontiguousarray(words.transpose(0, 2, 1).astype(np.int32))
 
 
-def mve_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+def mve_obstacle(layer: Layer) -> str | None:
     """Why ``edc_conv_mve`` (or ``edc_depthwise_mve``) cannot run a layer exactly, or None."""
     if layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
@@ -269,7 +263,7 @@ def mve_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
         return f"{layer.kernel} taps are more than {MVE_TAPS}"
     if mve_row(layer) > _MVE_LONGEST:
         return f"{mve_row(layer):,} samples under the taps are more than {_MVE_LONGEST:,}"
-    if not is_narrow(layer, accumulator_bound):
+    if not layer.is_narrow:
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     return None
 
@@ -287,13 +281,13 @@ def mve_weights(layer: Layer) -> npt.NDArray[np.int8]:
     return np.pad(rows, ((0, 0), (0, size - rows.shape[1])))
 
 
-def twin_obstacle(layer: Layer, accumulator_bound: int) -> str | None:
+def twin_obstacle(layer: Layer) -> str | None:
     """Why ``edc_conv_twin`` cannot run a layer exactly, or None."""
     if layer.op is Op.DEPTHWISE:
         return "a depthwise layer's channels share no samples"
     if layer.output.channels % BLOCK_CHANNELS:
         return f"{layer.output.channels} output channels are no multiple of {BLOCK_CHANNELS}"
-    if not is_narrow(layer, accumulator_bound):
+    if not layer.is_narrow:
         return "a left shift, a large accumulator or a tight activation wants the general rounding"
     if any(_twin_lengths(block) is None for block in _twin_blocks(layer)):
         return "two weights of -128 side by side are too much for a lane"
@@ -305,7 +299,7 @@ def twin_weights(layer: Layer) -> TwinWeights:
     blocks = _twin_blocks(layer)
     lengths = [_twin_lengths(block) for block in blocks]
     if any(found is None for found in lengths):
-        raise PlanError(f"{layer.op} '{layer.name}': {twin_obstacle(layer, 0)}")
+        raise PlanError(f"{layer.op} '{layer.name}': {twin_obstacle(layer)}")
     words = blocks[:, 0::2] + (blocks[:, 1::2] << TWIN_LANE_BITS)
     # A high lane of -128 above a negative low one wraps, as the sums do.
     wrapped = (words.transpose(0, 2, 1) & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
@@ -437,9 +431,9 @@ def _winograd_saves(layer: Layer) -> bool:
     return 3 * quads * columns[Kernel.CONV_WINOGRAD] < pairs * columns[Kernel.CONV_PAIRED]
 
 
-def twin_bias(folded_bias: npt.NDArray[np.int32], twin: TwinWeights) -> npt.NDArray[np.int32]:
+def twin_bias(layer: Layer, twin: TwinWeights) -> npt.NDArray[np.int32]:
     """The bias ``[out]`` that ``edc_conv_twin`` wants: each part gives an even channel half a lane on top."""
-    bias = folded_bias.reshape(-1, BLOCK_CHANNELS).copy()
+    bias = layer.folded_bias.reshape(-1, BLOCK_CHANNELS).copy()
     bias[:, 0::2] -= np.array([len(part) << (TWIN_LANE_BITS - 1) for part in twin.lengths], np.int32)[:, None]
     return bias.reshape(-1)
 
@@ -455,7 +449,7 @@ class FoldedChannels:
     """Whether what lies below the zero point saturates, so that both roundings and the zero point are one offset."""
 
 
-def fold_channels(layer: Layer, kernel: Kernel, folded_bias: npt.NDArray[np.int32]) -> FoldedChannels:
+def fold_channels(layer: Layer, kernel: Kernel) -> FoldedChannels:
     """Constants of the channels of a layer for ``edc_conv_paired``, ``edc_depthwise_paired`` or ``edc_pointwise``.
 
     An output is ``(sum multiplier + offset) 2^-32``, shifted and rounded once more. ``sum`` is the accumulator without
@@ -472,7 +466,7 @@ def fold_channels(layer: Layer, kernel: Kernel, folded_bias: npt.NDArray[np.int3
         start = np.repeat(parts << (LANE_BITS - 1), layer.output.channels // len(parts))
     multiplier = 2 * layer.multiplier.astype(np.int64)
     shift = np.where(multiplier == 0, 1, -layer.shift.astype(np.int64))
-    offset = (folded_bias.astype(np.int64) - start) * multiplier + (1 << 31)
+    offset = (layer.folded_bias.astype(np.int64) - start) * multiplier + (1 << 31)
     zero_point = layer.output.zero_point
     if zero_point == -128 and int(shift.max()) <= _RECTIFIED_SHIFT_MAX:
         return FoldedChannels(offset + (2 * zero_point + 1 << 31 + shift), multiplier, shift, rectified=True)

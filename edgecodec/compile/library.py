@@ -55,7 +55,7 @@ def write_library(
     The same bundle and target give the same bytes. Raises InputError when ``out`` holds other files, PlanError when
     the codec cannot be executed exactly.
     """
-    plan = make_plan(bundle, target)
+    plan = make_plan(bundle.codec, target)
     files = codec_files(bundle, plan)
     sources = sorted(name for name in files if name.endswith(".c"))
     context = {"bundle": bundle, "plan": plan, "sources": sources}
@@ -80,7 +80,7 @@ def write_package(
     """
     if core not in cores.CORES:
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
-    plan = make_plan(bundle, Target.of_core(core, optimize))
+    plan = make_plan(bundle.codec, Target.of_core(core, optimize))
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
     files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_port.h"])
     files |= _read_all(firmware_dir() / "library", ["example/*", "zephyr/*"])

@@ -1,16 +1,14 @@
-"""The plan: which kernel runs when, where every tensor lives, and the proof that nothing overflows."""
+"""The plan: which kernel runs when, and where every tensor lives."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from edgecodec.codec.graph import Graph, Layer, Op, Tensor
+from edgecodec.codec.codec import Codec
+from edgecodec.codec.graph import Graph, Layer, Tensor
 from edgecodec.compile.arena import align, lead_bytes, place
 from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Chain, candidates
 from edgecodec.compile.codebook_search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
@@ -21,15 +19,10 @@ from edgecodec.compile.kernels import (
     Optimize,
     Target,
     choose_kernel,
-    is_narrow,
     scratch_bytes,
     table_bytes,
     window_bytes,
 )
-from edgecodec.errors import PlanError
-
-if TYPE_CHECKING:
-    from edgecodec.bundle import Bundle
 
 
 @dataclass(frozen=True)
@@ -61,12 +54,6 @@ class Step:
     choice: Choice
     source: Buffer
     target: Buffer
-    folded_bias: npt.NDArray[np.int32]
-    """``[out]``: the bias with the input's zero point folded in."""
-    accumulator_bound: int
-    """No partial sum of the layer exceeds this."""
-    narrow: bool
-    """Whether the cheaper rounding is exact (``edc_requantize_narrow``)."""
     chunk: int | None
     """Positions at a time where it is part of a chain; None where it runs whole."""
     scratch_offset_bytes: int
@@ -85,7 +72,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """Execution order, kernels and memory of a bundle's codec."""
+    """Execution order, kernels and memory of a codec."""
 
     target: Target
     steps: tuple[Step, ...]
@@ -115,14 +102,13 @@ class Plan:
         return (*layers[:first], *(first + call.layer for call in self.chain.calls), *layers[last + 1 :])
 
 
-def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET, chain: Chain | Literal["auto"] | None = "auto") -> Plan:
-    """Plan a bundle's codec. Raises PlanError when a layer cannot be executed exactly.
+def make_plan(codec: Codec, target: Target = DEFAULT_TARGET, chain: Chain | Literal["auto"] | None = "auto") -> Plan:
+    """Plan a codec for ``target``.
 
     The layers of ``chain`` run in chunks, none do with None, and ``"auto"`` chains them where that saves enough.
     """
-    graph = bundle.graph
-    folded = [fold_bias(layer) for layer in graph.layers]
-    choices = [choose_kernel(layer, bound, target) for layer, (_, bound) in zip(graph.layers, folded, strict=True)]
+    graph, rvq = codec.graph, codec.rvq
+    choices = [choose_kernel(layer, target) for layer in graph.layers]
     kernels = [choice.kernel for choice in choices]
     if chain == "auto":
         chain = _choose_chain(graph, kernels)
@@ -130,14 +116,14 @@ def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET, chain: Chain | Li
     scratch, scratch_size = _place_scratch(graph, kernels, chain)
     chunks = {} if chain is None else dict(zip(chain.layers, chain.chunks, strict=True))
     steps = [
-        Step(layer, choice, source, written, bias, bound, is_narrow(layer, bound), chunks.get(index), scratch[index])
-        for index, (layer, choice, (bias, bound), (source, written)) in enumerate(
-            zip(graph.layers, choices, folded, pairwise(buffers), strict=True)
+        Step(layer, choice, source, written, chunks.get(index), scratch[index])
+        for index, (layer, choice, (source, written)) in enumerate(
+            zip(graph.layers, choices, pairwise(buffers), strict=True)
         )
     ]
     pruned = target.optimize is not Optimize.FLASH
-    search = choose_search(bundle.rvq, vectors=target.vectors)
-    dimension = bundle.rvq.dimension
+    search = choose_search(rvq, vectors=target.vectors)
+    dimension = rvq.dimension
     return Plan(
         target,
         tuple(steps),
@@ -147,28 +133,8 @@ def make_plan(bundle: Bundle, target: Target = DEFAULT_TARGET, chain: Chain | Li
         residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
         scratch_bytes=scratch_size,
         search=search,
-        codebooks=tuple(sort_codebook(bundle.rvq, level) if pruned else None for level in range(bundle.levels)),
+        codebooks=tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels)),
     )
-
-
-def fold_bias(layer: Layer) -> tuple[npt.NDArray[np.int32], int]:
-    """Return ``bias - z_x sum(w)`` (int32 ``[out]``) and the bound on the accumulator (SPEC.md 1.2).
-
-    Raises PlanError when a sum, shifted left as the channel asks, may leave int32.
-    """
-    axes = (1, 2) if layer.op is Op.CONV else (0,)
-    weights = layer.weights.astype(np.int64)
-    folded = layer.bias.astype(np.int64) - layer.input.zero_point * weights.sum(axis=axes)
-    bound = np.abs(folded) + 128 * np.abs(weights).sum(axis=axes)
-    # A channel of zeros keeps the bound 1, so that the shift itself stays below the word's width.
-    shifted = np.maximum(bound, 1) * (1 << np.clip(layer.shift.astype(np.int64), 0, 31))
-    if int(shifted.max()) >= 1 << 31:
-        channel = int(shifted.argmax())
-        raise PlanError(
-            f"{layer.op} '{layer.name}': the accumulator of channel {channel} may reach {int(shifted[channel])}; "
-            f"int32 holds {2**31 - 1} (retrain or quantise again with a larger output scale)"
-        )
-    return folded.astype(np.int32), int(bound.max())
 
 
 def _choose_chain(graph: Graph, kernels: Sequence[Kernel]) -> Chain | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,14 +40,6 @@ _LINE_WIDTH = 96
 _STRUCTS = ("edc_folded_channel", "edc_twin_channel", "edc_mve_channels")
 """Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
-GENERATED_FOR_TFLM = (
-    "edc_model.h",
-    "edc_model.c",
-    "edc_model_codebooks.h",
-    "edc_tflm.cc",
-    "edc_tflm_model.h",
-    "edc_tflm_model.c",
-)
 
 
 @dataclass(frozen=True)
@@ -68,31 +60,8 @@ def render_template(name: str, **context: object) -> str:
 
 def render_codec(bundle: Bundle, plan: Plan) -> dict[str, str]:
     """The generated C of a bundle: file name to text, the same bytes for the same bundle."""
-    context = _context(bundle, plan)
+    context = codec_context(bundle, plan)
     return {name: render_template(f"{name}.j2", **context) for name in GENERATED}
-
-
-def render_tflm(
-    bundle: Bundle, plan: Plan, ops: Sequence[object], *, arena_bytes: int, state_bytes: int
-) -> dict[str, str]:
-    """The generated C and C++ of a bundle whose encoder TensorFlow Lite Micro runs: file name to text.
-
-    ``ops`` are those of :func:`edgecodec.engines.tflm.codec_files.ops_of`.
-    """
-    model = _rows((f"0x{byte:02x}" for byte in bundle.encoder_bytes), indent=4)
-    context = _context(bundle, plan) | {
-        "tflm": True,
-        "arena_bytes": arena_bytes,
-        "state_bytes": state_bytes,
-        "input": "state->input",
-        "latent": "state->latent",
-        "layers": [],
-        "chain": None,
-        "kernel_headers": [],
-        "ops": ops,
-        "model": {"size": len(bundle.encoder_bytes), "rows": model},
-    }
-    return {name: render_template(f"{name}.j2", **context) for name in GENERATED_FOR_TFLM}
 
 
 def codec_sources() -> list[Path]:
@@ -114,7 +83,13 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
+def byte_rows(data: bytes) -> str:
+    """``data`` as the rows of a C array."""
+    return _rows((f"0x{byte:02x}" for byte in data), indent=4)
+
+
+def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
+    """What the templates of a codec are told."""
     manifest = bundle.manifest
     major, minor, _patch = __version__.split(".")
     layers = [_layer(index, step) for index, step in enumerate(plan.steps)]
@@ -123,24 +98,23 @@ def _context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "version_major": major,
         "version_minor": minor,
         "digest": bundle.digest,
-        "digest_rows": _rows((f"0x{byte:02x}" for byte in bytes.fromhex(bundle.digest)), indent=4),
+        "digest_rows": byte_rows(bytes.fromhex(bundle.digest)),
         "numerics": manifest.numerics,
-        "samples": bundle.samples,
-        "positions": bundle.positions,
-        "levels": bundle.levels,
-        "channels": bundle.graph.latent.channels,
-        "index_count": bundle.positions * bundle.levels,
+        "samples": bundle.codec.samples,
+        "positions": bundle.codec.positions,
+        "levels": bundle.codec.levels,
+        "channels": bundle.codec.graph.latent.channels,
+        "index_count": bundle.codec.positions * bundle.codec.levels,
         "arena_bytes": plan.arena_bytes,
         "state_bytes": plan.state_bytes,
-        "tflm": False,
         "input": f"state->arena + {plan.buffers[0].offset_bytes}",
         "latent": f"state->arena + {plan.buffers[-1].offset_bytes}",
-        "normalizer": bundle.normalizer,
-        "rvq": bundle.rvq,
+        "normalizer": bundle.codec.normalizer,
+        "rvq": bundle.codec.rvq,
         "layer_count": len(plan.steps),
         "layers": layers,
         "chain": None if plan.chain is None else _chain(plan.chain, layers),
-        "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.levels)],
+        "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
@@ -158,7 +132,7 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
     layer = step.layer
     paired = pair_weights(layer, step.kernel) if step.kernel.is_paired else None
     twin = twin_weights(layer) if step.kernel is Kernel.CONV_TWIN else None
-    folded = fold_channels(layer, step.kernel, step.folded_bias) if step.kernel.is_folded else None
+    folded = fold_channels(layer, step.kernel) if step.kernel.is_folded else None
     if paired is not None and folded is not None:
         tables = _paired_tables(index, step, paired, folded)
     elif folded is not None:
@@ -195,7 +169,7 @@ def _layer_tables(index: int, step: Step) -> list[Table]:
     order = "[out][kernel][in]" if layer.op is Op.CONV else "[kernel][out]"
     return [
         _table("int8_t", f"edc_layer{index}_weights", layer.weights, f"{order} {list(layer.weights.shape)}"),
-        _table("int32_t", f"edc_layer{index}_bias", step.folded_bias, "[out], input zero point folded in"),
+        _table("int32_t", f"edc_layer{index}_bias", step.layer.folded_bias, "[out], input zero point folded in"),
         _table("int32_t", f"edc_layer{index}_multiplier", layer.multiplier, "[out], Q31"),
         _table("int8_t", f"edc_layer{index}_shift", _shifts(step), "[out], positive left"),
     ]
@@ -223,7 +197,7 @@ def _folded_table(index: int, folded: FoldedChannels) -> Table:
 
 def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
     shape = f"[out / 4][columns][2] {list(twin.words.shape)}, two channels a word"
-    bias = twin_bias(step.folded_bias, twin)
+    bias = twin_bias(step.layer, twin)
     lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
     channels = np.stack([bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
     return [
@@ -236,7 +210,7 @@ def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
 def _mve_tables(index: int, step: Step) -> list[Table]:
     weights = mve_weights(step.layer)
     order = "[out][row]" if step.layer.op is Op.CONV else "[out][8]"
-    blocks = np.stack([step.folded_bias, step.layer.multiplier, _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
+    blocks = np.stack([step.layer.folded_bias, step.layer.multiplier, _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
     comment = "[out / 4]: bias, multiplier and shift of four"
     return [
         _table("int8_t", f"edc_layer{index}_weights", weights, f"{order} {list(weights.shape)}"),
@@ -250,13 +224,13 @@ def _shifts(step: Step) -> npt.NDArray[np.int32]:
 
 
 def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
-    book = bundle.rvq.codebooks[level]
+    book = bundle.codec.rvq.codebooks[level]
     found = plan.codebooks[level]
     if plan.search is Search.MVE:
         return _mve_codebook(bundle, level, found)
     name = f"edc_codebook{level}"
     shape = f"[code][dimension] {list(book.shape)}"
-    codes, norms = (book, bundle.rvq.norms(level)) if found is None else (found.codes, found.norms)
+    codes, norms = (book, bundle.codec.rvq.norms(level)) if found is None else (found.codes, found.norms)
     tables = {
         "codes": _table("int16_t", f"{name}_codes", codes, shape),
         "norms": _table("int32_t", f"{name}_norms", norms, "[code], squared length"),
@@ -271,7 +245,7 @@ def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
 
 
 def _mve_codebook(bundle: Bundle, level: int, found: SortedCodebook | None) -> dict[str, Any]:
-    book = mve_codebook(bundle.rvq, level, found)
+    book = mve_codebook(bundle.codec.rvq, level, found)
     name = f"edc_codebook{level}"
     tables = {"codes": _table("int16_t", f"{name}_codes", book.codes, f"[code][row] {list(book.codes.shape)}")}
     if book.order is not None and book.projection is not None and book.starts is not None:

@@ -65,7 +65,7 @@ class FrameDecoder:
             raise BundleError(f"{bundle.path}: holds no {DECODER}; quantize again with --decoder dec.keras")
         self._bundle = bundle
         channels = bundle.manifest.latent.channels
-        self._decoder = FloatDecoder(path.read_bytes(), bundle.positions, channels, bundle.samples)
+        self._decoder = FloatDecoder(path.read_bytes(), bundle.codec.positions, channels, bundle.codec.samples)
 
     def decode(
         self,
@@ -79,27 +79,27 @@ class FrameDecoder:
         without them it is normalised. Raises InputError for wrong shapes and for indices outside their codebook.
         """
         bundle = self._bundle
-        expected = (bundle.positions, bundle.levels)
+        expected = (bundle.codec.positions, bundle.codec.levels)
         if indices.ndim != 3 or indices.shape[1:] != expected or indices.dtype.kind not in "iu":
             raise InputError(
                 f"indices are {indices.dtype} {indices.shape}; "
                 f"this bundle's are uint16 [N, {expected[0]}, {expected[1]}]"
             )
-        for level, size in enumerate(bundle.rvq.codebook_sizes):
+        for level, size in enumerate(bundle.codec.rvq.codebook_sizes):
             chosen = indices[..., level]
             if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < size:
                 raise InputError(
                     f"index {int(chosen.max())} at level {level}; the codebook has {size} codes "
                     "(indices of another bundle?)"
                 )
-        normalized = self._decoder.run(bundle.rvq.dequantize(indices.astype(np.uint16)))
+        normalized = self._decoder.run(bundle.codec.rvq.dequantize(indices.astype(np.uint16)))
         if (sum is None) != (variance is None):
             raise InputError("sum and variance come together; received only one of them")
         if sum is None or variance is None:
             return normalized
         if sum.shape != (len(indices),) or variance.shape != (len(indices),):
             raise InputError(f"sum has shape {sum.shape}, variance {variance.shape}; expected ({len(indices)},)")
-        return denormalize(normalized, sum, variance, bundle.normalizer.epsilon).astype(np.float32)
+        return denormalize(normalized, sum, variance, bundle.codec.normalizer.epsilon).astype(np.float32)
 
     def decode_file(self, content: IndexFile) -> npt.NDArray[np.float32]:
         """Decode as :meth:`decode` does. Raises InputError for indices made by another bundle."""

@@ -41,7 +41,7 @@ def open_engine(source: TflmSource, bundle: Bundle, board: Board, *, optimize: s
     that runs the library. Raises InputError as :func:`edgecodec.engines.tflm.library.open_library` and for an arena
     that is no positive number of bytes, BuildError and DeviceError when it cannot be measured, with the way out.
     """
-    library = open_library(source, board, ops_of(bundle.graph), find_toolchain())
+    library = open_library(source, board, ops_of(bundle.codec.graph), find_toolchain())
     if source.arena_bytes is None:
         return TflmEngine(library, _measure(library, bundle, board, optimize))
     if source.arena_bytes <= 0:
@@ -50,7 +50,7 @@ def open_engine(source: TflmSource, bundle: Bundle, board: Board, *, optimize: s
 
 
 def _measure(library: TflmLibrary, bundle: Bundle, board: Board, optimize: str) -> int:
-    ample = aligned(_AMPLE_FACTOR * make_plan(bundle, chain=None).arena_bytes + _AMPLE_BYTES)
+    ample = aligned(_AMPLE_FACTOR * make_plan(bundle.codec, chain=None).arena_bytes + _AMPLE_BYTES)
     try:
         measuring = _measuring_board(library, board, ample)
         used = _used_bytes(TflmEngine(library, ample), bundle, measuring, optimize)

@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.reference import ReferenceExecutor
-from edgecodec.codec.stages import Executor, Frames, as_frames
+from edgecodec.codec.stages import Executor
 from edgecodec.compile.inspect import RAW_BITS_PER_SAMPLE
 from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.entropy.context_models import Rate, measure_rate
@@ -159,11 +160,11 @@ def evaluate(
     decoded = np.concatenate([_decode(decoder, part, count) for part in _parts(indices)])
     if not np.isfinite(decoded).all():
         raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity; train and quantize again")
-    original = normalize(test, bundle.normalizer.epsilon)
+    original = normalize(test, bundle.codec.normalizer.epsilon)
     distortion = prdn(original, decoded)
-    rate = measure_rate(train_indices, indices, bundle.rvq.codebook_sizes, bundle.index_prior())
+    rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, bundle.index_prior())
     count.say("classical codec")
-    baseline = DctBaseline(train, test, bundle.normalizer.epsilon)
+    baseline = DctBaseline(train, test, bundle.codec.normalizer.epsilon)
     at_prdn = baseline.at_prdn(float(distortion.mean()))
     at_bits = baseline.at_bits(rate.bits_per_frame[_best_model(rate)])
     middle = at_prdn or at_bits
@@ -171,7 +172,7 @@ def evaluate(
     return Evaluation(
         bundle_digest=bundle.digest,
         name=bundle.manifest.name,
-        samples=bundle.samples,
+        samples=bundle.codec.samples,
         executor=executor.name,
         frames=len(test),
         train_frames=len(train),
@@ -266,14 +267,14 @@ def _need(package: str) -> None:
 
 def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None) -> tuple[Frames, Frames, int]:
     """Training and test frames without constant ones, and how many those were."""
-    given = as_frames(frames, bundle.samples)
+    given = as_frames(frames, bundle.codec.samples)
     test = _moving(given)
     constant = len(given) - len(test)
     if train_frames is None:
         half = len(test) // 2
         train, test = test[:half], test[half:]
     else:
-        given = as_frames(train_frames, bundle.samples)
+        given = as_frames(train_frames, bundle.codec.samples)
         train = _moving(given)
         constant += len(given) - len(train)
         _refuse_shared(train, test)
@@ -302,7 +303,7 @@ def _executor(bundle: Bundle) -> Executor:
     try:
         return HostShim(bundle)
     except BuildError:
-        return ReferenceExecutor(bundle)
+        return ReferenceExecutor(bundle.codec)
 
 
 def _parts(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

@@ -147,7 +147,7 @@ class Firmware:
 
 def plan_for(bundle: Bundle, board: Board, optimize: str = "speed") -> Plan:
     """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
-    return make_plan(bundle, Target.of_core(board.core, optimize, board.cpu.mcpu))
+    return make_plan(bundle.codec, Target.of_core(board.core, optimize, board.cpu.mcpu))
 
 
 def project_files(
@@ -209,7 +209,7 @@ def _tflm_files(bundle: Bundle, board: Board, plan: Plan, arena_bytes: int) -> t
     return files, {
         "tflm": True,
         "alignment": ARENA_ALIGNMENT_BYTES,
-        "ops": ops_of(bundle.graph),
+        "ops": ops_of(bundle.codec.graph),
         "arena_bytes": arena_bytes,
         "state_bytes": state_bytes(plan, arena_bytes),
         "stack_bytes": max(board.stack_bytes, _TFLM_STACK_BYTES),

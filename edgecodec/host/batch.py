@@ -11,20 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Layer, Op
-from edgecodec.codec.stages import Frames, Stages, as_frames
-from edgecodec.compile.plan import fold_bias
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError, PlanError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.extension import load_extension
-
-if TYPE_CHECKING:
-    from edgecodec.bundle import Bundle
 
 _CDEF = """
 #define EDC_BATCH_LANES ...
@@ -70,16 +68,15 @@ class BatchEncoder:
 
     name = "batch"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = 1) -> None:
+    def __init__(self, codec: Codec, *, threads: int | None = 1) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
-        if bundle.rvq.dimension > _MAX_DIMENSION:
-            raise PlanError(f"codes have {bundle.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
+        if codec.rvq.dimension > _MAX_DIMENSION:
+            raise PlanError(f"codes have {codec.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
         self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
-        self._tables = _Tables(self._module, bundle)
+        self._tables = _Tables(self._module, codec)
         self._threads = threads or os.cpu_count() or 1
-        self._index_shape = (bundle.positions, bundle.levels)
-        self._samples = bundle.samples
+        self._shape = codec.shape
         self._idle: SimpleQueue[_Workspace] = SimpleQueue()
 
     @property
@@ -93,15 +90,9 @@ class BatchEncoder:
 
     def stages(self, frames: Frames) -> Stages:
         """The same with each frame's sum and variance. Inputs and latents are not kept."""
-        frames = as_frames(frames, self._samples)
+        frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        result = Stages(
-            None,
-            None,
-            np.empty((count, *self._index_shape), np.uint16),
-            np.empty(count, np.int32),
-            np.empty(count, np.uint64),
-        )
+        result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))
         starts = range(0, count, _FRAMES_A_TASK if self._threads > 1 else max(count, 1))
         parts = [slice(start, start + starts.step) for start in starts]
         if self._threads == 1 or len(parts) <= 1:
@@ -171,19 +162,19 @@ class _Source:
 class _Tables:
     """Constants of a codec as the C wants them, shared by all threads."""
 
-    def __init__(self, module: Any, bundle: Bundle) -> None:
+    def __init__(self, module: Any, codec: Codec) -> None:
         self.module = module
-        self.bundle = bundle
-        self.layers = bundle.graph.layers
+        self.codec = codec
+        self.layers = codec.graph.layers
         self.sources = [_Source.of(layer) for layer in self.layers]
         self.layer_tables = [
             self._layer(layer, source) for layer, source in zip(self.layers, self.sources, strict=True)
         ]
-        self.books = [self._book(level) for level in range(bundle.levels)]
+        self.books = [self._book(level) for level in range(codec.levels)]
 
     @cached_property
     def normalizer(self) -> Any:
-        constants = self.bundle.normalizer
+        constants = self.codec.normalizer
         return self.module.ffi.new(
             "edc_normalizer *",
             {
@@ -209,7 +200,7 @@ class _Tables:
                     weights[index, at, channel] = of_channel.get(place, 0)
         padding = len(groups) * block - len(quads)
         sums = layer.weights.astype(np.int64).sum(axis=(1, 2) if layer.op is Op.CONV else 0)
-        bias = (fold_bias(layer)[0] - _OFFSET * sums).astype(np.int32)
+        bias = (layer.folded_bias - _OFFSET * sums).astype(np.int32)
         shift = np.where(layer.multiplier == 0, 0, layer.shift)
         return {
             "weights": self._words(weights),
@@ -227,14 +218,14 @@ class _Tables:
         return np.ascontiguousarray(pairs).view(np.int32)
 
     def _book(self, level: int) -> dict[str, Int32Array]:
-        book = self.bundle.rvq.codebooks[level].astype(np.int64)
+        book = self.codec.rvq.codebooks[level].astype(np.int64)
         if np.abs(2 * book).max() > 32767:
             raise PlanError(f"codebook level_{level} has entries beyond 16383, which the batch encoder cannot double")
         even = np.pad(book, ((0, 0), (0, book.shape[1] % 2)))
         return {
             "codes": np.ascontiguousarray((-2 * even).astype(np.int16)).view(np.int32),
             "plain": np.ascontiguousarray(even.astype(np.int16)).view(np.int32),
-            "norms": self.bundle.rvq.norms(level),
+            "norms": self.codec.rvq.norms(level),
         }
 
 
@@ -262,9 +253,9 @@ class _Workspace:
         self._ffi: Any = tables.module.ffi
         self._lane_bytes = 4 * int(tables.module.lib.EDC_BATCH_LANES)
         self._kept: list[Any] = [tables]
-        bundle, sources = tables.bundle, tables.sources
+        codec, sources = tables.codec, tables.sources
         quads = [self._vectors(source.quads, 0x01010101 * source.pad_value) for source in sources]
-        latent = self._vectors(bundle.graph.latent.size_bytes, 0)
+        latent = self._vectors(codec.graph.latent.size_bytes, 0)
         layers = self._keep(self._ffi.new("edc_batch_layer[]", len(sources)))
         for index, layer in enumerate(tables.layers):
             fields = self._pointers(tables.layer_tables[index]) | _sizes(layer, sources[index])
@@ -276,7 +267,7 @@ class _Workspace:
             fields["quads"] = tables.layer_tables[index]["offsets"].shape[1]
             for name, value in fields.items():
                 setattr(layers[index], name, value)
-        books = self._keep(self._ffi.new("edc_batch_codebook[]", bundle.levels))
+        books = self._keep(self._ffi.new("edc_batch_codebook[]", codec.levels))
         for book, arrays in zip(books, tables.books, strict=True):
             for name, value in self._pointers(arrays).items():
                 setattr(book, name, value)
@@ -292,15 +283,15 @@ class _Workspace:
                 "input": self._keep(self._ffi.from_buffer("int8_t[]", padded)),
                 "latent": self._lanes_at(latent),
                 "layer_count": len(sources),
-                "level_count": bundle.levels,
-                "positions": bundle.positions,
-                "dimension": bundle.rvq.dimension + bundle.rvq.dimension % 2,
-                "latent_channels": bundle.rvq.dimension,
-                "samples": bundle.samples,
+                "level_count": codec.levels,
+                "positions": codec.positions,
+                "dimension": codec.rvq.dimension + codec.rvq.dimension % 2,
+                "latent_channels": codec.rvq.dimension,
+                "samples": codec.samples,
                 "input_bytes": padded.shape[1],
                 "input_pad": first.pad_left,
-                "fraction_bits": bundle.rvq.fraction_bits,
-                "zero_point": bundle.rvq.latent_zero_point,
+                "fraction_bits": codec.rvq.fraction_bits,
+                "zero_point": codec.rvq.latent_zero_point,
             },
         )
 

@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Activations, Frames, as_frames
 from edgecodec.codec.reference import normalize, quantize_latent
-from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
-    from edgecodec.codec.graph import Graph
+    from edgecodec.codec.graph import Graph, Tensor
 
-Int8Array = npt.NDArray[np.int8]
 FloatArray = npt.NDArray[np.float64]
 _TFLM_FIXED_ARENA_BYTES = 1 << 18
 """Room for TFLM's own structures, beside the tensors."""
@@ -40,12 +40,12 @@ class OracleMissingError(OracleError):
 class EncoderOracle:
     """An INT8 encoder run by someone else's kernels, one frame at a time."""
 
-    def __init__(self, name: str, graph: Graph, infer: Callable[[Int8Array], Int8Array]) -> None:
+    def __init__(self, name: str, graph: Graph, infer: Callable[[Activations], Activations]) -> None:
         self._name = name
         self._shape = (graph.latent.width, graph.latent.channels)
         self._infer = infer
 
-    def run(self, quantized: Int8Array) -> Int8Array:
+    def run(self, quantized: Activations) -> Activations:
         """Run the encoder: int8 ``[N, T]`` to int8 ``[N, P, D]``. Raises OracleError."""
         latent = np.empty((len(quantized), *self._shape), np.int8)
         try:
@@ -74,10 +74,10 @@ def tflm_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
         raise OracleError(f"tflm: TFLite Micro refuses the bundle's encoder ({_first_line(error)})") from error
     shape = tuple(interpreter.get_input_details(0)["shape"])
 
-    def infer(row: Int8Array) -> Int8Array:
+    def infer(row: Activations) -> Activations:
         interpreter.set_input(row.reshape(shape), 0)
         interpreter.invoke()
-        output: Int8Array = interpreter.get_output(0)
+        output: Activations = interpreter.get_output(0)
         return output
 
     return EncoderOracle("tflm", graph, infer)
@@ -103,10 +103,10 @@ def tflite_reference_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
     source = interpreter.get_input_details()[0]
     target = interpreter.get_output_details()[0]["index"]
 
-    def infer(row: Int8Array) -> Int8Array:
+    def infer(row: Activations) -> Activations:
         interpreter.set_tensor(source["index"], row.reshape(source["shape"]))
         interpreter.invoke()
-        output: Int8Array = interpreter.get_tensor(target)
+        output: Activations = interpreter.get_tensor(target)
         return output
 
     return EncoderOracle("tflite", graph, infer)
@@ -127,9 +127,9 @@ class _OracleExecutor:
         Raises InputError for frames of another shape or type, OracleError when the oracle fails.
         """
         bundle = self._bundle
-        quantized, _, _ = normalize(bundle.normalizer, as_frames(frames, bundle.samples))
+        quantized, _, _ = normalize(bundle.codec.normalizer, as_frames(frames, bundle.codec.samples))
         latent = self._encoder.run(quantized)
-        return Stages(None, latent, quantize_latent(bundle.rvq, latent))
+        return Stages(latent=latent, indices=quantize_latent(bundle.codec.rvq, latent))
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages` does."""
@@ -142,7 +142,7 @@ class TflmExecutor(_OracleExecutor):
     name = "tflm"
 
     def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle, tflm_encoder(bundle.encoder_bytes, bundle.graph))
+        super().__init__(bundle, tflm_encoder(bundle.encoder_bytes, bundle.codec.graph))
 
 
 class TfliteReferenceExecutor(_OracleExecutor):
@@ -151,7 +151,7 @@ class TfliteReferenceExecutor(_OracleExecutor):
     name = "tflite"
 
     def __init__(self, bundle: Bundle) -> None:
-        super().__init__(bundle, tflite_reference_encoder(bundle.encoder_bytes, bundle.graph))
+        super().__init__(bundle, tflite_reference_encoder(bundle.encoder_bytes, bundle.codec.graph))
 
 
 class KerasExecutor:
@@ -182,7 +182,7 @@ class KerasExecutor:
         except (InputError, QuantizationError) as error:
             raise OracleError(f"keras: {error}") from error
         found = (self._model.input_shape[1:], self._model.output_shape[1:])
-        expected = ((1, bundle.samples, 1), (1, bundle.positions, bundle.rvq.dimension))
+        expected = ((1, bundle.codec.samples, 1), (1, bundle.codec.positions, bundle.codec.rvq.dimension))
         if found != expected:
             raise OracleError(
                 f"keras: {path} maps {found[0]} to {found[1]}; the bundle's encoder {expected[0]} to {expected[1]}"
@@ -195,21 +195,21 @@ class KerasExecutor:
         from edgecodec.quantization.convert import predict
         from edgecodec.signal.normalize import normalize as normalize_float
 
-        bundle, rvq = self._bundle, self._bundle.rvq
-        frames = as_frames(frames, bundle.samples)
-        normalized = normalize_float(frames, bundle.normalizer.epsilon)
+        bundle, rvq = self._bundle, self._bundle.codec.rvq
+        frames = as_frames(frames, bundle.codec.samples)
+        normalized = normalize_float(frames, bundle.codec.normalizer.epsilon)
         latent = np.zeros((0, rvq.dimension))
         if len(frames):
             batch = normalized.astype(np.float32)[:, None, :, None]
             latent = predict(self._model, batch).reshape(-1, rvq.dimension).astype(np.float64)
         step = rvq.latent_scale / 2.0**rvq.fraction_bits
         indices, _ = quantize_float(latent, [book * step for book in rvq.codebooks])
-        shape = (len(frames), bundle.positions)
-        source, target = bundle.graph.input, bundle.graph.latent
+        shape = (len(frames), bundle.codec.positions)
+        source, target = bundle.codec.graph.input, bundle.codec.graph.latent
         return Stages(
-            _quantize(normalized, source.scale, source.zero_point),
-            _quantize(latent, target.scale, target.zero_point).reshape(*shape, rvq.dimension),
-            indices.reshape(*shape, rvq.levels),
+            input=_quantize(normalized, source),
+            latent=_quantize(latent, target).reshape(*shape, rvq.dimension),
+            indices=indices.reshape(*shape, rvq.levels),
         )
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
@@ -217,11 +217,10 @@ class KerasExecutor:
         return self.stages(frames).indices
 
 
-def _quantize(real: FloatArray, scale: float, zero_point: int) -> Int8Array:
-    steps = real / scale
-    rounded = np.copysign(np.floor(np.abs(steps) + 0.5), steps)
-    clipped: FloatArray = np.clip(rounded + zero_point, -128, 127)
-    return clipped.astype(np.int8)
+def _quantize(real: FloatArray, tensor: Tensor) -> Activations:
+    """Real values of any shape as the activations of ``tensor``, half away from zero."""
+    steps = real / tensor.scale
+    return tensor.numerics.clip(np.copysign(np.floor(np.abs(steps) + 0.5), steps) + tensor.zero_point)
 
 
 def _missing(executor: str, package: str) -> OracleMissingError:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.stages import Shape, Stages
 from edgecodec.errors import BuildError, EdgecodecError, PlanError
 from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.extension import load_extension
@@ -37,15 +38,13 @@ class HostShim:
         from edgecodec.compile.plan import make_plan
         from edgecodec.compile.render import render_template
 
-        files = codec_files(bundle, plan or make_plan(bundle))
+        files = codec_files(bundle, plan or make_plan(bundle.codec))
         files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
         files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
         module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
-        self._samples = bundle.samples
-        self._index_shape = (bundle.positions, bundle.levels)
-        self._latent_shape = (bundle.positions, bundle.rvq.dimension)
+        self._shape = bundle.codec.shape
         self._check(bundle)
         self._batch_of = None if plan is not None else (bundle, threads)
 
@@ -56,7 +55,7 @@ class HostShim:
             return None
         bundle, threads = self._batch_of
         try:
-            return BatchEncoder(bundle, threads=threads)
+            return BatchEncoder(bundle.codec, threads=threads)
         except (BuildError, PlanError):
             return None
 
@@ -69,33 +68,26 @@ class HostShim:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
         if self._batch is not None:
             return self._batch.encode(frames)
-        frames = as_frames(frames, self._samples)
+        frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        indices = np.empty((count, *self._index_shape), np.uint16)
-        total, variance = np.empty(count, np.int32), np.empty(count, np.uint64)
+        result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))
         status = self._lib.edc_shim_encode(
             self._ffi.new("edc_model_state *"),
             self._source(frames),
             count,
-            self._target("uint16_t[]", indices),
-            self._target("int32_t[]", total),
-            self._target("uint64_t[]", variance),
+            self._target("uint16_t[]", result.indices),
+            self._target("int32_t[]", result.sum),
+            self._target("uint64_t[]", result.variance),
         )
         if status:
             raise EdgecodecError(f"host shim: {self._ffi.string(self._lib.edc_strerror(status)).decode()}")
-        return indices
+        return result.indices
 
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for another shape or type."""
-        frames = as_frames(frames, self._samples)
+        frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        result = Stages(
-            np.empty((count, self._samples), np.int8),
-            np.empty((count, *self._latent_shape), np.int8),
-            np.empty((count, *self._index_shape), np.uint16),
-            np.empty(count, np.int32),
-            np.empty(count, np.uint64),
-        )
+        result = Stages.empty(count, self._shape)
         self._lib.edc_shim_stages(
             self._ffi.new("edc_model_state *"),
             self._source(frames),
@@ -117,13 +109,13 @@ class HostShim:
     def _check(self, bundle: Bundle) -> None:
         """The built C must say that it is this bundle's: the cache is on a disk that others write to."""
         lib = self._lib
-        found = (
-            bytes(self._ffi.buffer(lib.edc_model_digest)).hex(),
+        sizes = (
             lib.EDC_MODEL_FRAME_SAMPLES,
             lib.EDC_MODEL_POSITIONS,
             lib.EDC_MODEL_LEVELS,
             lib.EDC_MODEL_LATENT_CHANNELS,
         )
-        expected = (bundle.digest, bundle.samples, bundle.positions, bundle.levels, bundle.rvq.dimension)
+        found = (bytes(self._ffi.buffer(lib.edc_model_digest)).hex(), Shape(*sizes))
+        expected = (bundle.digest, bundle.codec.shape)
         if found != expected:
             raise BuildError(f"host shim: the built module is of {found}; expected {expected}; clear the cache")

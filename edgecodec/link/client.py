@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.stages import Frames, Stages, as_frames
+from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.stages import STAGES, Stages
 from edgecodec.errors import DeviceError, LinkError
 from edgecodec.link.costs import Costs, LayerCosts, LinkStatistics
 from edgecodec.link.protocol import (
@@ -28,7 +29,6 @@ from edgecodec.link.protocol import (
     MessageReader,
     MessageType,
     ReadBack,
-    Shape,
     encode_request,
     hello_request,
     layer_request,
@@ -48,7 +48,8 @@ _HELLO_INTERVAL_S = 0.25
 _MAX_TIMEOUTS = 4
 _MAX_ATTEMPTS = 16
 """Of one frame. One burst of noise is often told as several damaged messages, each of which repeats a frame."""
-_READ_BACK = {"input": ReadBack.INPUT, "latent": ReadBack.LATENT, "layers": ReadBack.LAYERS}
+_ALWAYS = ("sum", "variance", "indices")
+"""Stages that a board sends without being asked."""
 
 
 @dataclass
@@ -95,14 +96,15 @@ class BoardExecutor:
         reply_timeout_s: float = 5.0,
     ) -> None:
         self._bundle = bundle
-        self._shape = Shape(bundle.samples, bundle.positions, bundle.levels, bundle.rvq.dimension)
+        self._shape = bundle.codec.shape
+        self._numerics = bundle.codec.numerics
         self._port = port
         self._baud = baud
         self._hello_timeout_s = hello_timeout_s
         self._reply_timeout_s = reply_timeout_s
         self._link: SerialLink | None = None
         self._hello: HelloReply | None = None
-        self._reader = MessageReader(longest_reply_bytes(self._shape))
+        self._reader = MessageReader(longest_reply_bytes(self._shape, self._numerics))
         self._seq = random.randrange(NO_SEQ)
         self._tick_sums = np.zeros(3, np.uint64)
         self._layer_ticks: list[tuple[int, ...]] = []
@@ -184,15 +186,17 @@ class BoardExecutor:
         refuses a request.
         """
         frames = as_frames(frames, self._shape.samples)
+        wanted = tuple(want)
         read_back = ReadBack.NONE
-        for stage in want:
-            read_back |= _READ_BACK[stage]
-        result = self._empty(len(frames), read_back)
+        for part in wanted:
+            read_back |= ReadBack[part.upper()]
+        names = [stage.name for stage in STAGES if stage.name in (*_ALWAYS, *wanted)]
+        result = Stages.empty(len(frames), self._shape, names, self._numerics)
 
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, read_back, frames[index]),
-            lambda payload: parse_encode(payload, self._shape),
+            lambda payload: parse_encode(payload, self._shape, self._numerics),
         )
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
@@ -229,16 +233,6 @@ class BoardExecutor:
             if self._layer_ticks and len(self._layer_ticks[0]) != len(parts):
                 raise DeviceError(f"port {self._port}: the firmware has {len(parts) - 3} layers, and had others before")
             self._layer_ticks.append(tuple(ticks - reply.layers.empty for ticks in parts))
-
-    def _empty(self, count: int, read_back: ReadBack) -> Stages:
-        shape = self._shape
-        return Stages(
-            np.empty((count, shape.samples), np.int8) if read_back & ReadBack.INPUT else None,
-            np.empty((count, shape.positions, shape.latent_channels), np.int8) if read_back & ReadBack.LATENT else None,
-            np.empty((count, shape.positions, shape.levels), np.uint16),
-            np.empty(count, np.int32),
-            np.empty(count, np.uint64),
-        )
 
     def _run(self, count: int, exchange: _Exchange[R]) -> Iterator[tuple[int, R]]:
         """Send the requests of every frame below ``count``; yield ``(frame, reply)`` of each once, in any order."""
@@ -409,11 +403,5 @@ class _Run:
 
 
 def _store(result: Stages, index: int, reply: EncodeReply) -> None:
-    result.indices[index] = reply.indices
-    if result.sum is not None and result.variance is not None:
-        result.sum[index] = reply.sum
-        result.variance[index] = reply.variance
-    if result.input is not None and reply.input is not None:
-        result.input[index] = reply.input
-    if result.latent is not None and reply.latent is not None:
-        result.latent[index] = reply.latent
+    for name, value in {"sum": reply.sum, "variance": reply.variance, **reply.stages}.items():
+        result[name][index] = value

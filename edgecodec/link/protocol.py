@@ -5,15 +5,20 @@ A message is ``type u8 | seq u16 | payload | crc32 u32``, COBS-encoded and ended
 
 from __future__ import annotations
 
+import math
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from cobs import cobs
 
+from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
 PROTOCOL = 1
@@ -71,6 +76,13 @@ class ReadBack(IntFlag):
     """Ticks of each layer of the encoder."""
 
 
+_ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
+"""Stages that every reply to ENCODE carries, in its order; sum and variance stand before them."""
+_READ_BACK = tuple(stage for stage in STAGES if stage.name.upper() in ReadBack.__members__)
+"""Stages that it carries when they are asked for, in its order."""
+_LAYERS_PART = "layers"
+
+
 @dataclass(frozen=True)
 class Message:
     """A message whose CRC was right."""
@@ -85,16 +97,6 @@ class BadMessage:
     """Bytes between two delimiters that are no message."""
 
     reason: str
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a codec: T samples, P positions, L levels, D latent channels."""
-
-    samples: int
-    positions: int
-    levels: int
-    latent_channels: int
 
 
 @dataclass(frozen=True)
@@ -151,12 +153,9 @@ class EncodeReply:
     """V of SPEC.md 1.1."""
     ticks: tuple[int, int, int]
     """Of normaliser, encoder and RVQ."""
-    indices: npt.NDArray[np.uint16]
-    """``[P, L]``"""
-    input: npt.NDArray[np.int8] | None
-    """``[T]``"""
-    latent: npt.NDArray[np.int8] | None
-    """``[P, D]``"""
+    stages: Mapping[str, npt.NDArray[Any]]
+    """The stages of :data:`~edgecodec.codec.stages.STAGES` that came, each of one frame: ``indices`` ``[P, L]`` always,
+    ``input`` ``[T]`` and ``latent`` ``[P, D]`` where they were asked for."""
     layers: LayerTicks | None
 
 
@@ -222,11 +221,11 @@ class MessageReader:
             self._skipping = True
 
 
-def longest_reply_bytes(shape: Shape) -> int:
-    """Encoded bytes of the longest reply of a codec of that shape, delimiter excluded."""
+def longest_reply_bytes(shape: Shape, numerics: Numerics = INT8) -> int:
+    """Encoded bytes of the longest reply of a codec of that shape and numerics, delimiter excluded."""
     hello = _HELLO.size + 2 * 256
     layers = _LAYERS.size + _TICKS.size * _MAX_LAYERS
-    stages = 2 * shape.positions * shape.levels + shape.samples + shape.positions * shape.latent_channels
+    stages = sum(_stage_bytes(stage, shape, numerics) for stage in (*_ALWAYS, *_READ_BACK))
     encode = _ENCODE.size + stages + layers
     body = _SHORTEST + max(hello, encode)
     return int(cobs.max_encoded_length(body))
@@ -277,33 +276,28 @@ def parse_hello(payload: bytes) -> HelloReply:
     )
 
 
-def parse_encode(payload: bytes, shape: Shape) -> EncodeReply:
+def parse_encode(payload: bytes, shape: Shape, numerics: Numerics = INT8) -> EncodeReply:
     """Read an ENCODE reply. Raises DeviceError for a refusal or a wrong length."""
     _check_status(payload)
-    index_count = shape.positions * shape.levels
-    latent_count = shape.positions * shape.latent_channels
     read_back = ReadBack(payload[1]) if len(payload) > 1 else ReadBack.NONE
-    layers_at = _ENCODE.size + 2 * index_count
-    counts = (
-        _ENCODE.size,
-        2 * index_count,
-        _layers_bytes(payload[layers_at:]) if read_back & ReadBack.LAYERS else 0,
-        shape.samples if read_back & ReadBack.INPUT else 0,
-        latent_count if read_back & ReadBack.LATENT else 0,
-    )
-    if len(payload) != sum(counts):
-        raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {sum(counts)}")
+    asked = [stage for stage in _READ_BACK if ReadBack[stage.name.upper()] in read_back]
+    layers_at = _ENCODE.size + sum(_stage_bytes(stage, shape, numerics) for stage in _ALWAYS)
+    parts = {stage.name: _stage_bytes(stage, shape, numerics) for stage in _ALWAYS}
+    parts[_LAYERS_PART] = _layers_bytes(payload[layers_at:]) if ReadBack.LAYERS in read_back else 0
+    parts |= {stage.name: _stage_bytes(stage, shape, numerics) for stage in asked}
+    expected = _ENCODE.size + sum(parts.values())
+    if len(payload) != expected:
+        raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {expected}")
     _, _, total, variance, *ticks = _ENCODE.unpack_from(payload)
-    _, indices, layers, frame, latent = np.split(np.frombuffer(payload, np.uint8), np.cumsum(counts)[:-1])
-    return EncodeReply(
-        total,
-        variance,
-        (ticks[0], ticks[1], ticks[2]),
-        indices.view("<u2").astype(np.uint16).reshape(shape.positions, shape.levels),
-        frame.view(np.int8) if counts[3] else None,
-        latent.view(np.int8).reshape(shape.positions, shape.latent_channels) if counts[4] else None,
-        _layer_ticks(layers.tobytes()) if counts[2] else None,
-    )
+    ends = np.cumsum([_ENCODE.size, *parts.values()])[:-1]
+    _, *pieces = np.split(np.frombuffer(payload, np.uint8), ends)
+    found = dict(zip(parts, pieces, strict=True))
+    stages = {
+        stage.name: _values(found[stage.name], stage.type_in(numerics)).reshape(stage.shape(shape))
+        for stage in (*_ALWAYS, *asked)
+    }
+    layers = _layer_ticks(found[_LAYERS_PART].tobytes()) if parts[_LAYERS_PART] else None
+    return EncodeReply(total, variance, (ticks[0], ticks[1], ticks[2]), stages, layers)
 
 
 def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:
@@ -319,6 +313,16 @@ def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:
             f"{total} on"
         )
     return LayerReply(total, data)
+
+
+def _stage_bytes(stage: Stage, shape: Shape, numerics: Numerics) -> int:
+    """Bytes of one frame's stage in a reply."""
+    return math.prod(stage.shape(shape)) * stage.type_in(numerics).itemsize
+
+
+def _values(data: npt.NDArray[np.uint8], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+    """Little-endian values of ``dtype``."""
+    return data.view(dtype.newbyteorder("<")).astype(dtype)
 
 
 def _layers_bytes(data: bytes) -> int:

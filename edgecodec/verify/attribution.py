@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import run_every_layer
-from edgecodec.codec.stages import Frames, Stages
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import DeviceError
 
 if TYPE_CHECKING:

@@ -11,14 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.codec.stages import Stages
+from edgecodec.codec.stages import STAGES, Stages
 from edgecodec.errors import InputError
 
-STAGES = ("input", "latent", "indices")
-"""In the order in which a codec computes them, which is the order in which a divergence is attributed."""
+COMPARED = {stage.name: stage for stage in STAGES if not stage.is_statistic}
+"""Stages that are compared one by one, in the order in which a codec computes them and a divergence is attributed."""
 STATISTICS = "statistics"
-"""Sum and variance of the frame, which travel with the indices."""
-_ATTRIBUTION = (STATISTICS, *STAGES)
+"""All stages that are one number a frame, compared together."""
+_STATISTICS = tuple(stage.name for stage in STAGES if stage.is_statistic)
+_ATTRIBUTION = (STATISTICS, *COMPARED)
 
 
 class Verdict(StrEnum):
@@ -94,7 +95,7 @@ class Comparison:
     """The outcome for one or several pairs of executors."""
 
     pairs: tuple[Pair, ...]
-    """One for each pair of executors and each of :data:`STAGES` that both compute."""
+    """One for each pair of executors and each of :data:`COMPARED` that both compute."""
     statistics: tuple[Pair, ...] = ()
     """One for each pair of executors that both return sum and variance."""
     first_divergence: Divergence | None = None
@@ -170,7 +171,7 @@ def _arrays(a: NamedStages, b: NamedStages, stage: str) -> tuple[npt.NDArray[Any
     if stage == STATISTICS:
         expected, received = _statistics(a.stages), _statistics(b.stages)
     else:
-        expected, received = getattr(a.stages, stage), getattr(b.stages, stage)
+        expected, received = a.stages.get(stage), b.stages.get(stage)
     if expected is None or received is None:
         return None
     if expected.shape != received.shape:
@@ -182,10 +183,10 @@ def _arrays(a: NamedStages, b: NamedStages, stage: str) -> tuple[npt.NDArray[Any
 
 
 def _statistics(stages: Stages) -> npt.NDArray[np.object_] | None:
-    """Sum and variance ``[N, 2]`` as Python integers: no numpy type holds both int32 and uint64."""
-    if stages.sum is None or stages.variance is None:
-        return None
-    return np.stack([stages.sum.astype(np.object_), stages.variance.astype(np.object_)], axis=1)
+    """``[N, statistics]`` as Python integers: no numpy type holds both int32 and uint64."""
+    columns = [stages.get(name) for name in _STATISTICS]
+    found = [column.astype(np.object_) for column in columns if column is not None]
+    return np.stack(found, axis=1) if len(found) == len(columns) else None
 
 
 def _divergence(
@@ -196,10 +197,10 @@ def _divergence(
     values: tuple[int, int],
     rvq: IntegerRvq | None,
 ) -> Divergence:
-    position = place[1] if stage != STATISTICS else None
-    channel = place[2] if stage == "latent" else None
-    level = place[2] if stage == "indices" else None
+    axes = () if stage == STATISTICS else COMPARED[stage].axes
+    found = dict(zip(axes, place[1:], strict=False))
     margin = _margin(a.stages, place, values, rvq) if stage == "indices" and rvq is not None else None
+    position, channel, level = (found.get(axis) for axis in ("position", "channel", "level"))
     return Divergence(a.name, b.name, place[0], stage, position, channel, level, *values, margin)
 
 

@@ -15,7 +15,7 @@ from edgecodec.link.protocol import NATIVE
 if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
-    from edgecodec.codec.stages import Frames
+    from edgecodec.codec.arrays import Frames
     from edgecodec.compile.plan import Plan
     from edgecodec.engines.tflm.library import TflmEngine
     from edgecodec.firmware.build import Firmware
@@ -118,8 +118,8 @@ def profile_board(
 
 
 def _parts(bundle: Bundle, plan: Plan, costs: LayerCosts, engine: str) -> tuple[Part, ...]:
-    sizes = bundle.rvq.codebook_sizes
-    rvq_macs = bundle.positions * bundle.rvq.dimension * sum(sizes)
+    sizes = bundle.codec.rvq.codebook_sizes
+    rvq_macs = bundle.codec.positions * bundle.codec.rvq.dimension * sum(sizes)
     search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
     return (
         Part("normaliser", "normaliser", "z-score", "edc_normalize", 0, costs.normalize),

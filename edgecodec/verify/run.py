@@ -7,10 +7,9 @@ from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor
-from edgecodec.codec.stages import Executor, Frames, Stages
+from edgecodec.codec.stages import Executor, Stages
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.firmware.build import plan_for
@@ -167,7 +166,7 @@ def verify_board(
             found = device.stages(frames, progress=count.executor(device.name))
             stages[device.name] = found
             runs.append(_board_run(device, firmware))
-            divergences.append(locate(device, bundle.graph, frames, found, stages[ReferenceExecutor.name]))
+            divergences.append(locate(device, bundle.codec.graph, frames, found, stages[ReferenceExecutor.name]))
     wrong = tuple(each for each in divergences if each is not None)
     return _result(bundle, frames, stages, tuple(runs), wrong)
 
@@ -195,7 +194,7 @@ def _exact_executors(bundle: Bundle, plan: Plan | None = None) -> list[Executor]
         oracle: Executor = TflmExecutor(bundle)
     except OracleMissingError:
         oracle = TfliteReferenceExecutor(bundle)
-    return [oracle, ReferenceExecutor(bundle), HostShim(bundle, plan)]
+    return [oracle, ReferenceExecutor(bundle.codec), HostShim(bundle, plan)]
 
 
 def _float_executors(bundle: Bundle, keras: bool) -> list[Executor]:
@@ -234,15 +233,7 @@ def _run_in_parts(executor: Executor, frames: Frames, progress: Callable[[int, i
     for start in range(0, len(frames), _PART):
         parts.append(executor.stages(frames[start : start + _PART]))
         progress(min(start + _PART, len(frames)), len(frames))
-    return _join(parts)
-
-
-def _join(parts: Sequence[Stages]) -> Stages:
-    def joined(name: str) -> Any:
-        arrays = [getattr(part, name) for part in parts]
-        return None if arrays[0] is None else np.concatenate(arrays)
-
-    return Stages(joined("input"), joined("latent"), joined("indices"), joined("sum"), joined("variance"))
+    return Stages.join(parts)
 
 
 def _result(
@@ -253,7 +244,7 @@ def _result(
     layer_divergences: tuple[LayerDivergence, ...] = (),
 ) -> VerifyResult:
     exact = [NamedStages(name, found) for name, found in stages.items() if name != KerasExecutor.name]
-    comparison = merge(compare(a, b, bundle.rvq) for a, b in combinations(exact, 2))
+    comparison = merge(compare(a, b, bundle.codec.rvq) for a, b in combinations(exact, 2))
     floats: tuple[Pair, ...] = ()
     if KerasExecutor.name in stages:
         keras = NamedStages(KerasExecutor.name, stages[KerasExecutor.name])

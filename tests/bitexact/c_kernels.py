@@ -19,7 +19,6 @@ from edgecodec.compile.kernels import (
     FoldedChannels,
     Kernel,
     fold_channels,
-    is_narrow,
     mve_row,
     mve_weights,
     pair_weights,
@@ -28,7 +27,6 @@ from edgecodec.compile.kernels import (
     twin_bias,
     twin_weights,
 )
-from edgecodec.compile.plan import fold_bias
 from edgecodec.compile.render import codec_sources
 from edgecodec.host.extension import load_extension
 
@@ -328,21 +326,21 @@ def _plain_constants(layer: Layer) -> dict[str, Any]:
     ffi = _module().ffi
     tables = {
         "weights": ("int8_t[]", np.ascontiguousarray(layer.weights)),
-        "bias": ("int32_t[]", fold_bias(layer)[0]),
+        "bias": ("int32_t[]", layer.folded_bias),
         "multiplier": ("int32_t[]", layer.multiplier),
         "shift": ("int8_t[]", _shifts(layer).astype(np.int8)),
     }
     return {name: ffi.from_buffer(ctype, array) for name, (ctype, array) in tables.items()} | {
         "activation_min": layer.activation_min,
         "activation_max": layer.activation_max,
-        "narrow": is_narrow(layer, fold_bias(layer)[1]),
+        "narrow": layer.is_narrow,
     }
 
 
 def _paired_constants(layer: Layer, kernel: Kernel) -> dict[str, Any]:
     ffi = _module().ffi
     paired = pair_weights(layer, kernel)
-    folded = fold_channels(layer, kernel, fold_bias(layer)[0])
+    folded = fold_channels(layer, kernel)
     return {
         "weights": ffi.from_buffer("int32_t[]", paired.words),
         "parts": ffi.from_buffer("uint8_t[]", paired.parts),
@@ -354,7 +352,7 @@ def _paired_constants(layer: Layer, kernel: Kernel) -> dict[str, Any]:
 
 
 def _pointwise_constants(layer: Layer) -> dict[str, Any]:
-    folded = fold_channels(layer, Kernel.POINTWISE, fold_bias(layer)[0])
+    folded = fold_channels(layer, Kernel.POINTWISE)
     return {
         "weights": _module().ffi.from_buffer("uint32_t[]", pointwise_weights(layer).view(np.uint32)),
         "channels": _folded_channels(folded),
@@ -371,7 +369,7 @@ def _folded_channels(folded: FoldedChannels) -> Any:
 def _twin_constants(layer: Layer) -> dict[str, Any]:
     ffi = _module().ffi
     twin = twin_weights(layer)
-    bias = twin_bias(fold_bias(layer)[0], twin)
+    bias = twin_bias(layer, twin)
     channels = np.stack([bias, layer.multiplier, -1 - _shifts(layer)], axis=1)
     lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
     return {
@@ -384,7 +382,7 @@ def _twin_constants(layer: Layer) -> dict[str, Any]:
 
 def _mve_constants(layer: Layer) -> dict[str, Any]:
     ffi = _module().ffi
-    rows = np.stack([fold_bias(layer)[0], layer.multiplier, _shifts(layer)])
+    rows = np.stack([layer.folded_bias, layer.multiplier, _shifts(layer)])
     blocks = rows.reshape(3, -1, 4).transpose(1, 0, 2).tolist()
     return {
         "weights": ffi.from_buffer("int8_t[]", np.ascontiguousarray(mve_weights(layer))),

@@ -35,14 +35,14 @@ def _compiler() -> None:
 
 def frames_of(bundle: Bundle, count: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    wild = rng.integers(-32768, 32768, (count // 2, bundle.samples)).astype(np.int16)
+    wild = rng.integers(-32768, 32768, (count // 2, bundle.codec.samples)).astype(np.int16)
     wild[:1] = 9  # no variance
-    return np.concatenate([ppg_frames(count - len(wild), bundle.samples, seed), wild])
+    return np.concatenate([ppg_frames(count - len(wild), bundle.codec.samples, seed), wild])
 
 
 def assert_exact(bundle: Bundle, encoder: BatchEncoder, count: int, seed: int = 0) -> None:
     frames = frames_of(bundle, count, seed)
-    expected, found = ReferenceExecutor(bundle).stages(frames), encoder.stages(frames)
+    expected, found = ReferenceExecutor(bundle.codec).stages(frames), encoder.stages(frames)
     for name in ("indices", "sum", "variance"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     assert (found.input, found.latent) == (None, None)
@@ -53,7 +53,7 @@ def test_random_encoders(tmp_path: Path, seed: int) -> None:
     sizes = [(9, 5), (256,), (3, 40, 7), (1,)][seed % 4]
     bundle = bundle_of(tmp_path / "b", random_encoder(seed).data, sizes=sizes, seed=seed)
     # More than a vector and less than two, so that lanes are left over.
-    assert_exact(bundle, BatchEncoder(bundle), 19, seed)
+    assert_exact(bundle, BatchEncoder(bundle.codec), 19, seed)
 
 
 def supports(flags: tuple[str, ...]) -> bool:
@@ -70,7 +70,7 @@ def test_narrower_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags
     monkeypatch.setattr(extension, "_CPU_FLAGS", flags)
     for seed in range(24):
         bundle = bundle_of(tmp_path / str(seed), random_encoder(seed).data, sizes=(9, 5), seed=seed)
-        encoder = BatchEncoder(bundle)
+        encoder = BatchEncoder(bundle.codec)
         if "-march=native" not in flags:
             assert encoder.lanes == (8 if "-mavx2" in flags else 4)
         assert_exact(bundle, encoder, 19, seed)
@@ -79,26 +79,26 @@ def test_narrower_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 200])
 @pytest.mark.parametrize("threads", [1, 3, None])
 def test_any_number_of_frames_and_threads(bundle: Bundle, count: int, threads: int | None) -> None:
-    assert_exact(bundle, BatchEncoder(bundle, threads=threads), count)
+    assert_exact(bundle, BatchEncoder(bundle.codec, threads=threads), count)
 
 
 def test_no_frames(bundle: Bundle) -> None:
-    assert BatchEncoder(bundle).encode(np.zeros((0, bundle.samples), np.int16)).shape == (
-        *(0, bundle.positions, bundle.levels),
+    assert BatchEncoder(bundle.codec).encode(np.zeros((0, bundle.codec.samples), np.int16)).shape == (
+        *(0, bundle.codec.positions, bundle.codec.levels),
     )
 
 
 def test_ties_go_to_the_lowest_index(bundle: Bundle) -> None:
-    books = tuple(np.concatenate([book, book, book[::-1]]) for book in bundle.rvq.codebooks)
-    doubled = replace(bundle, rvq=replace(bundle.rvq, codebooks=books))
+    books = tuple(np.concatenate([book, book, book[::-1]]) for book in bundle.codec.rvq.codebooks)
+    doubled = replace(bundle.codec, rvq=replace(bundle.codec.rvq, codebooks=books))
     frames = frames_of(bundle, 40)
     found = BatchEncoder(doubled).encode(frames)
     np.testing.assert_array_equal(found, ReferenceExecutor(doubled).encode(frames))
-    assert all(found[..., level].max() < len(book) for level, book in enumerate(bundle.rvq.codebooks))
+    assert all(found[..., level].max() < len(book) for level, book in enumerate(bundle.codec.rvq.codebooks))
 
 
 def test_the_interpreter_is_free_meanwhile(bundle: Bundle) -> None:
-    encoder = BatchEncoder(bundle)
+    encoder = BatchEncoder(bundle.codec)
     frames = np.tile(frames_of(bundle, 64), (400, 1))
     encoder.encode(frames[:1])
     turns = 0
@@ -128,13 +128,13 @@ def test_shim_encodes_by_it_and_stages_by_the_firmware_s_c(bundle: Bundle) -> No
 def test_codec_that_is_none_for_it_is_refused_and_the_shim_takes_its_own_c(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = (np.full_like(bundle.rvq.codebooks[0], 0), *bundle.rvq.codebooks[1:])
+    books = (np.full_like(bundle.codec.rvq.codebooks[0], 0), *bundle.codec.rvq.codebooks[1:])
     books[0][0, 0] = 20000
-    large = replace(bundle, rvq=replace(bundle.rvq, codebooks=(books[0],)))
+    large = replace(bundle.codec, rvq=replace(bundle.codec.rvq, codebooks=(books[0],)))
     with pytest.raises(PlanError, match="level_0 has entries beyond 16383"):
         BatchEncoder(large)
     with pytest.raises(InputError, match="threads is 0"):
-        BatchEncoder(bundle, threads=0)
+        BatchEncoder(bundle.codec, threads=0)
 
     def fail(*_: object, **__: object) -> None:
         raise BuildError("no vectors")
@@ -142,5 +142,5 @@ def test_codec_that_is_none_for_it_is_refused_and_the_shim_takes_its_own_c(
     shim = HostShim(bundle)
     monkeypatch.setattr("edgecodec.host.shim.BatchEncoder", fail)
     frames = frames_of(bundle, 20)
-    np.testing.assert_array_equal(shim.encode(frames), ReferenceExecutor(bundle).encode(frames))
+    np.testing.assert_array_equal(shim.encode(frames), ReferenceExecutor(bundle.codec).encode(frames))
     assert shim._batch is None

@@ -14,7 +14,7 @@ from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.cascade import make_chain
 from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, pair_weights, paired_obstacle
-from edgecodec.compile.plan import fold_bias, make_plan
+from edgecodec.compile.plan import make_plan
 from edgecodec.host.shim import HostShim
 from tests.bitexact import c_kernels
 from tests.random_encoders import random_encoder
@@ -32,7 +32,7 @@ SEEDS = [seed for seed in range(90) if len(random_encoder(seed).layers) > 1]
 
 
 def kernels_of(layers: Sequence[Layer], target: Target) -> list[Kernel]:
-    return [choose_kernel(layer, fold_bias(layer)[1], target).kernel for layer in layers]
+    return [choose_kernel(layer, target).kernel for layer in layers]
 
 
 def family(width: int, padding: str = "SAME", kernel: int = 7, stride: int = 2) -> Graph:
@@ -108,7 +108,7 @@ def test_kernels_that_resume(kernel: Kernel, taps: int, stride: int) -> None:
     for width in range(36, 44):
         graph = read_graph(build_encoder(specs, width, seed=taps))
         layer = graph.layers[1]
-        assert paired_obstacle(layer, fold_bias(layer)[1]) is None
+        assert paired_obstacle(layer) is None
         assert pair_weights(layer, kernel).tap_pairs > 1 or taps < 9
         frame = frame_of(graph, width)
         expected = run_every_layer(graph, frame.reshape(1, -1))[-1]
@@ -177,13 +177,13 @@ def test_generated_code(name: str, tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "b", build_encoder(specs, 203, seed=1), sizes=(9, 4))
     frames = bundle.frames()
     assert frames is not None
-    layers = bundle.graph.layers
-    expected = ReferenceExecutor(bundle).stages(frames)
-    whole = make_plan(bundle, TARGETS[name], None)
+    layers = bundle.codec.graph.layers
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
+    whole = make_plan(bundle.codec, TARGETS[name], None)
     kernels = [step.kernel for step in whole.steps]
     for first, last, chunks in ((0, 4, [8, 4, 2, 2, 2]), (1, 2, [5, 3]), (3, 4, [2, 2])):
         chain = make_chain(layers, kernels, first, last, chunks)
-        plan = make_plan(bundle, TARGETS[name], chain)
+        plan = make_plan(bundle.codec, TARGETS[name], chain)
         shim = HostShim(bundle, plan)
         found = shim.stages(frames)
         assert shim.state_bytes == plan.state_bytes

@@ -81,17 +81,17 @@ def keras_bundle(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPa
 def test_every_integer_executor_agrees(keras_bundle: Bundle) -> None:
     require("cc", "Python.h", "module:tflite_micro")
     frames = ppg_frames(FRAMES, SAMPLES, 77)
-    reference = NamedStages("reference", ReferenceExecutor(keras_bundle).stages(frames))
+    reference = NamedStages("reference", ReferenceExecutor(keras_bundle.codec).stages(frames))
     assert len(np.unique(reference.stages.latent)) > 60
     for executor in (HostShim(keras_bundle), TflmExecutor(keras_bundle), TfliteReferenceExecutor(keras_bundle)):
-        result = compare(reference, NamedStages(executor.name, executor.stages(frames)), keras_bundle.rvq)
+        result = compare(reference, NamedStages(executor.name, executor.stages(frames)), keras_bundle.codec.rvq)
         assert result.first_divergence is None, result.first_divergence.describe()
         assert result.verdict is Verdict.EQUAL
 
 
 def test_the_float_executor_is_near(keras_bundle: Bundle) -> None:
     frames = ppg_frames(FRAMES, SAMPLES, 77)
-    exact = ReferenceExecutor(keras_bundle).stages(frames)
+    exact = ReferenceExecutor(keras_bundle.codec).stages(frames)
     real = KerasExecutor(keras_bundle).stages(frames)
     assert np.mean(real.input == exact.input) >= 0.999
     error = np.abs(real.latent.astype(int) - exact.latent)
@@ -110,7 +110,7 @@ def test_damaged_float_encoder(bundle: Bundle, tmp_path: Path) -> None:
     damaged = write_bundle(
         tmp_path / "bundle",
         encoder=bundle.encoder_bytes,
-        rvq=bundle.rvq,
+        rvq=bundle.codec.rvq,
         name="damaged",
         optional={KERAS_ENCODER: b"no archive"},
     )

@@ -16,13 +16,11 @@ from edgecodec.compile.kernels import (
     Optimize,
     Target,
     choose_kernel,
-    is_narrow,
     mve_obstacle,
     mve_row,
     mve_weights,
     scratch_bytes,
 )
-from edgecodec.compile.plan import fold_bias
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 from tests.tools import require
@@ -37,7 +35,7 @@ def _assert_exact(layer: Layer, seed: int) -> None:
     shape = (5, layer.input.width, layer.input.channels)
     source = np.random.default_rng(seed).integers(-128, 128, shape).astype(np.int8)
     source[0], source[1] = -128, 127
-    assert mve_obstacle(layer, fold_bias(layer)[1]) is None
+    assert mve_obstacle(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     np.testing.assert_array_equal(c_kernels.run_mve(layer, source), expected)
 
@@ -49,7 +47,7 @@ def test_conv(kernel: int, stride: int, padding: str) -> None:
     require("cc", "Python.h")
     for width in range(kernel if padding == "VALID" else 1, 22, 3):
         layer = _layer(LayerSpec(CONV, 8, kernel, stride, padding), width, 1 + width % 6, width)
-        if is_narrow(layer, fold_bias(layer)[1]):
+        if layer.is_narrow:
             _assert_exact(layer, width)
 
 
@@ -60,7 +58,7 @@ def test_depthwise(kernel: int, stride: int, padding: str) -> None:
     require("cc", "Python.h")
     for width in range(kernel if padding == "VALID" else 1, 22, 3):
         layer = _layer(LayerSpec(DEPTHWISE, 0, kernel, stride, padding), width, 12, width)
-        if is_narrow(layer, fold_bias(layer)[1]):
+        if layer.is_narrow:
             _assert_exact(layer, width)
 
 
@@ -82,20 +80,19 @@ def test_weights_by_hand() -> None:
 
 def test_choice_and_obstacles() -> None:
     good = _layer(LayerSpec(CONV, 4, 3), 9, 2, 0)
-    bound = fold_bias(good)[1]
     for optimize in Optimize:
-        assert choose_kernel(good, bound, Target(optimize, vectors=True)).kernel is Kernel.CONV_MVE
-    assert choose_kernel(good, bound, Target()).kernel is Kernel.CONV_PAIRED
+        assert choose_kernel(good, Target(optimize, vectors=True)).kernel is Kernel.CONV_MVE
+    assert choose_kernel(good, Target()).kernel is Kernel.CONV_PAIRED
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
-    assert "multiple of 4" in str(mve_obstacle(odd, fold_bias(odd)[1]))
-    assert not choose_kernel(odd, fold_bias(odd)[1], Target(vectors=True)).kernel.is_vector
+    assert "multiple of 4" in str(mve_obstacle(odd))
+    assert not choose_kernel(odd, Target(vectors=True)).kernel.is_vector
     double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 4, 0)
-    assert "depth multiplier 2" in str(mve_obstacle(double, fold_bias(double)[1]))
-    assert "rounding" in str(mve_obstacle(good, 1 << 30))
+    assert "depth multiplier 2" in str(mve_obstacle(double))
+    assert "rounding" in str(mve_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
     long = _layer(LayerSpec(DEPTHWISE, 0, 9, 2), 20, 4, 0)
-    assert "9 taps are more than 8" in str(mve_obstacle(long, fold_bias(long)[1]))
+    assert "9 taps are more than 8" in str(mve_obstacle(long))
     channels = 65536 // 7 // 4 * 4  # times 7 taps is 65,520, and with four more it is 65,548
     for more, fits in ((0, True), (4, False)):
         wide = replace(good, op=Op.DEPTHWISE, depth_multiplier=1, kernel=7)
         wide = replace(wide, input=replace(wide.input, channels=channels + more))
-        assert (mve_obstacle(wide, 1) is None) == fits
+        assert (mve_obstacle(wide) is None) == fits

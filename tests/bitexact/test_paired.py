@@ -17,12 +17,10 @@ from edgecodec.compile.kernels import (
     Target,
     choose_kernel,
     fold_channels,
-    is_narrow,
     pair_weights,
     paired_obstacle,
     winograd_obstacle,
 )
-from edgecodec.compile.plan import fold_bias
 from edgecodec.errors import PlanError
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
@@ -47,7 +45,7 @@ def _inputs(layer: Layer, seed: int) -> npt.NDArray[np.int8]:
 def _assert_exact(
     layer: Layer, source: npt.NDArray[np.int8], winograd: tuple[bool, ...] = (False, True)
 ) -> npt.NDArray[np.int8]:
-    assert False not in winograd or paired_obstacle(layer, fold_bias(layer)[1]) is None
+    assert False not in winograd or paired_obstacle(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     for each in winograd if layer.op is Op.CONV else (False,):
         np.testing.assert_array_equal(c_kernels.run_paired(layer, source, winograd=each), expected, f"winograd {each}")
@@ -71,7 +69,7 @@ def test_conv(kernel: int, stride: int, padding: str) -> None:
     require("cc", "Python.h")
     for width in range(kernel if padding == "VALID" else 1, 19, 3):
         layer = _layer(LayerSpec(CONV, 8, kernel, stride, padding), width, 1 + width % 5, width)
-        if is_narrow(layer, fold_bias(layer)[1]):
+        if layer.is_narrow:
             _assert_exact(layer, _inputs(layer, width))
 
 
@@ -150,34 +148,32 @@ def test_blocks_of_different_parts(winograd: bool, zero_point: int) -> None:
 def test_obstacles_are_named() -> None:
     layer = _at_the_limit(1, parts=4, more_first=1)
     # (4 (2^14 - 1) + 1) 128
-    assert "may reach 8388224, too much" in str(paired_obstacle(layer, fold_bias(layer)[1]))
+    assert "may reach 8388224, too much" in str(paired_obstacle(layer))
     with pytest.raises(PlanError, match="too much for a lane of edc_conv_paired"):
         pair_weights(layer, Kernel.CONV_PAIRED)
-    assert "two lanes" in str(winograd_obstacle(layer, fold_bias(layer)[1]))
+    assert "two lanes" in str(winograd_obstacle(layer))
     good = _at_the_limit(1)
-    bound = fold_bias(good)[1]
-    assert paired_obstacle(good, bound) is None
-    assert winograd_obstacle(good, bound) is None
-    assert "rounding" in str(paired_obstacle(good, 1 << 30))
-    assert "rounding" in str(winograd_obstacle(good, 1 << 30))
-    assert "rounding" in str(paired_obstacle(replace(good, shift=np.zeros(4, np.int32)), bound))
-    assert "rounding" in str(paired_obstacle(replace(good, activation_max=100), bound))
+    assert paired_obstacle(good) is None
+    assert winograd_obstacle(good) is None
+    assert "rounding" in str(paired_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
+    assert "rounding" in str(winograd_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
+    assert "rounding" in str(paired_obstacle(replace(good, shift=np.zeros(4, np.int32))))
+    assert "rounding" in str(paired_obstacle(replace(good, activation_max=100)))
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
-    assert "multiple of 4" in str(paired_obstacle(odd, fold_bias(odd)[1]))
-    assert "multiple of 4" in str(winograd_obstacle(odd, fold_bias(odd)[1]))
+    assert "multiple of 4" in str(paired_obstacle(odd))
+    assert "multiple of 4" in str(winograd_obstacle(odd))
     wide = _layer(LayerSpec(DEPTHWISE, 0, 3, 1), 9, 2, 0)
-    assert "share no samples" in str(winograd_obstacle(wide, fold_bias(wide)[1]))
-    assert "four words" in str(paired_obstacle(wide, fold_bias(wide)[1]))
+    assert "share no samples" in str(winograd_obstacle(wide))
+    assert "four words" in str(paired_obstacle(wide))
     double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 2, 0)
-    assert "depth multiplier 2" in str(paired_obstacle(double, fold_bias(double)[1]))
+    assert "depth multiplier 2" in str(paired_obstacle(double))
 
 
 def test_choice_follows_the_target() -> None:
     layer = _at_the_limit(1)
-    bound = fold_bias(layer)[1]
 
     def kernel(of: Layer = layer, **target: object) -> Kernel:
-        return choose_kernel(of, bound, Target(**target)).kernel  # type: ignore[arg-type]
+        return choose_kernel(of, Target(**target)).kernel  # type: ignore[arg-type]
 
     assert kernel() is Kernel.CONV_PAIRED
     assert kernel(optimize=Optimize.FLASH) is Kernel.CONV
@@ -263,7 +259,7 @@ def test_rounding_folded_into_the_offset(op: str, right: int, zero_point: int) -
         shift=np.full(8, -right, np.int32),
     )
     kernel = Kernel.CONV_PAIRED if op == CONV else Kernel.DEPTHWISE_PAIRED
-    assert fold_channels(layer, kernel, fold_bias(layer)[0]).rectified == (zero_point == -128 and right <= 22)
+    assert fold_channels(layer, kernel).rectified == (zero_point == -128 and right <= 22)
     outputs = _assert_exact(layer, _inputs(layer, right))
     assert right > 22 or len(np.unique(outputs)) > 1
 

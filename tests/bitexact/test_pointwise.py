@@ -20,7 +20,6 @@ from edgecodec.compile.kernels import (
     pointwise_obstacle,
     pointwise_weights,
 )
-from edgecodec.compile.plan import fold_bias
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 from tests.tools import require
@@ -31,7 +30,7 @@ def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
 
 
 def _assert_exact(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    assert pointwise_obstacle(layer, fold_bias(layer)[1]) is None
+    assert pointwise_obstacle(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     np.testing.assert_array_equal(c_kernels.run_pointwise(layer, source), expected)
     return expected
@@ -78,12 +77,11 @@ def test_weights_by_hand() -> None:
 
 def test_choice_and_obstacles() -> None:
     good = _layer(LayerSpec(CONV, 4, 1), 9, 8, 0)
-    bound = fold_bias(good)[1]
     simd = Target(simd=True)
-    assert choose_kernel(good, bound, simd).kernel is Kernel.POINTWISE
-    assert choose_kernel(good, bound, Target()).kernel is Kernel.CONV_PAIRED
-    assert choose_kernel(good, bound, Target(Optimize.FLASH, simd=True)).kernel is Kernel.CONV
-    assert choose_kernel(good, bound, Target(simd=True, vectors=True)).kernel is Kernel.CONV_MVE
+    assert choose_kernel(good, simd).kernel is Kernel.POINTWISE
+    assert choose_kernel(good, Target()).kernel is Kernel.CONV_PAIRED
+    assert choose_kernel(good, Target(Optimize.FLASH, simd=True)).kernel is Kernel.CONV
+    assert choose_kernel(good, Target(simd=True, vectors=True)).kernel is Kernel.CONV_MVE
     for spec, channels, reason in (
         (LayerSpec(CONV, 4, 2), 8, "one position"),
         (LayerSpec(DEPTHWISE, 0, 1), 8, "one position"),
@@ -91,10 +89,10 @@ def test_choice_and_obstacles() -> None:
         (LayerSpec(CONV, 6, 1), 8, "multiples of 4"),
     ):
         layer = _layer(spec, 9, channels, 0)
-        assert reason in str(pointwise_obstacle(layer, fold_bias(layer)[1]))
-        assert choose_kernel(layer, fold_bias(layer)[1], simd).kernel is not Kernel.POINTWISE
-    assert "rounding" in str(pointwise_obstacle(good, 1 << 30))
+        assert reason in str(pointwise_obstacle(layer))
+        assert choose_kernel(layer, simd).kernel is not Kernel.POINTWISE
+    assert "rounding" in str(pointwise_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
     wide = _layer(LayerSpec(CONV, 4, 1), 1, 1028, 0)
     wide = replace(wide, weights=np.full_like(wide.weights, -128))
-    assert "may reach 16842752" in str(pointwise_obstacle(wide, fold_bias(wide)[1]))
-    assert fold_channels(good, Kernel.POINTWISE, fold_bias(good)[0]).offset.dtype == np.int64
+    assert "may reach 16842752" in str(pointwise_obstacle(wide))
+    assert fold_channels(good, Kernel.POINTWISE).offset.dtype == np.int64

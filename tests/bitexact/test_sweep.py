@@ -11,7 +11,6 @@ import pytest
 from edgecodec.codec.graph import Graph, Op
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.compile.kernels import paired_obstacle, winograd_obstacle
-from edgecodec.compile.plan import fold_bias
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
 from edgecodec.host.shim import HostShim
 from edgecodec.verify.compare import NamedStages, Verdict, compare
@@ -42,9 +41,9 @@ def _assert_every_executor_agrees(data: bytes, graph: Graph, seed: int) -> npt.N
     for layer, source, expected in zip(graph.layers, sources, reference, strict=False):
         where = f"differs from the reference in {layer.op} {layer.name}"
         np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected, f"plain kernel {where}")
-        if paired_obstacle(layer, fold_bias(layer)[1]) is None:
+        if paired_obstacle(layer) is None:
             np.testing.assert_array_equal(c_kernels.run_paired(layer, source), expected, f"paired kernel {where}")
-        if winograd_obstacle(layer, fold_bias(layer)[1]) is None:
+        if winograd_obstacle(layer) is None:
             found = c_kernels.run_paired(layer, source, winograd=True)
             np.testing.assert_array_equal(found, expected, f"Winograd's kernel {where}")
     np.testing.assert_array_equal(tflm_encoder(data, graph).run(quantized), reference[-1], "TFLM and reference differ")
@@ -86,7 +85,7 @@ def test_the_sweep_covers_what_it_claims() -> None:
     assert shifts.max() >= 4
     assert shifts.min() <= -20
     assert any(layer.kernel > layer.input.width for layer in layers)
-    paired = [layer for layer in layers if paired_obstacle(layer, fold_bias(layer)[1]) is None]
+    paired = [layer for layer in layers if paired_obstacle(layer) is None]
     assert {layer.op for layer in paired} == set(Op)
     assert {layer.kernel for layer in paired} >= set(range(1, 10))
     assert {layer.stride for layer in paired} == {1, 2, 3}
@@ -108,10 +107,10 @@ def test_generated_codec(seed: int, tmp_path: Path) -> None:
     frames = ppg_frames(12, encoder.width, seed)
     frames[0] = rng.integers(-32768, 32768, encoder.width)
     frames[1] = 2048
-    reference = NamedStages("reference", ReferenceExecutor(bundle).stages(frames))
+    reference = NamedStages("reference", ReferenceExecutor(bundle.codec).stages(frames))
     for executor in (HostShim(bundle), TflmExecutor(bundle), TfliteReferenceExecutor(bundle)):
-        comparison = compare(reference, NamedStages(executor.name, executor.stages(frames)), bundle.rvq)
+        comparison = compare(reference, NamedStages(executor.name, executor.stages(frames)), bundle.codec.rvq)
         assert comparison.first_divergence is None, comparison.first_divergence.describe()
         assert comparison.verdict is Verdict.EQUAL
-        assert comparison.indices_compared == 12 * bundle.positions * bundle.levels
+        assert comparison.indices_compared == 12 * bundle.codec.positions * bundle.codec.levels
     np.testing.assert_array_equal(HostShim(bundle).encode(frames), reference.stages.indices)

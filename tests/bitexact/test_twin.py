@@ -11,8 +11,7 @@ import pytest
 from edgecodec.codec.graph import Graph, Layer
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.kernels import is_narrow, twin_bias, twin_obstacle, twin_weights
-from edgecodec.compile.plan import fold_bias
+from edgecodec.compile.kernels import twin_bias, twin_obstacle, twin_weights
 from edgecodec.errors import PlanError
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
@@ -24,7 +23,7 @@ def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
 
 
 def _assert_exact(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    assert twin_obstacle(layer, fold_bias(layer)[1]) is None
+    assert twin_obstacle(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     np.testing.assert_array_equal(c_kernels.run_twin(layer, source), expected)
     return expected
@@ -37,7 +36,7 @@ def test_shapes(kernel: int, stride: int, padding: str) -> None:
     require("cc", "Python.h")
     for width in range(kernel if padding == "VALID" else 1, 19, 3):
         layer = _layer(LayerSpec(CONV, 8, kernel, stride, padding), width, 1 + width % 5, width)
-        if not is_narrow(layer, fold_bias(layer)[1]):
+        if not layer.is_narrow:
             continue
         source = np.random.default_rng(width).integers(-128, 128, (5, width, layer.input.channels)).astype(np.int8)
         source[0], source[1] = -128, 127
@@ -102,15 +101,14 @@ def test_bias_is_less_half_a_lane_a_part() -> None:
 
 def test_obstacles_are_named() -> None:
     good = _with_weights(np.ones((4, 3), np.int64))
-    bound = fold_bias(good)[1]
-    assert twin_obstacle(good, bound) is None
-    assert "rounding" in str(twin_obstacle(good, 1 << 30))
-    assert "rounding" in str(twin_obstacle(replace(good, shift=np.zeros(4, np.int32)), bound))
+    assert twin_obstacle(good) is None
+    assert "rounding" in str(twin_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
+    assert "rounding" in str(twin_obstacle(replace(good, shift=np.zeros(4, np.int32))))
     lowest = _with_weights(np.full((4, 2), -128))
-    assert "-128 side by side" in str(twin_obstacle(lowest, fold_bias(lowest)[1]))
+    assert "-128 side by side" in str(twin_obstacle(lowest))
     with pytest.raises(PlanError, match="-128 side by side"):
         twin_weights(lowest)
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
-    assert "multiple of 4" in str(twin_obstacle(odd, fold_bias(odd)[1]))
+    assert "multiple of 4" in str(twin_obstacle(odd))
     depthwise = _layer(LayerSpec(DEPTHWISE, 0, 7, 2), 9, 2, 0)
-    assert "depthwise" in str(twin_obstacle(depthwise, fold_bias(depthwise)[1]))
+    assert "depthwise" in str(twin_obstacle(depthwise))

@@ -61,15 +61,15 @@ CHUNKED = ["family", "kernel wider than frame", "random 11"]
 
 def _in_chunks(bundle: Bundle, target: Target) -> Plan:
     """All layers of a bundle in a chain, a few positions at a time."""
-    kernels = [step.kernel for step in make_plan(bundle, target, None).steps]
-    layers = bundle.graph.layers
+    kernels = [step.kernel for step in make_plan(bundle.codec, target, None).steps]
+    layers = bundle.codec.graph.layers
     chunks = [2 + index % 3 for index in range(len(layers))]
-    return make_plan(bundle, target, make_chain(layers, kernels, 0, len(layers) - 1, chunks))
+    return make_plan(bundle.codec, target, make_chain(layers, kernels, 0, len(layers) - 1, chunks))
 
 
 def _write_sources(bundle: Bundle, folder: Path, plan: Plan | None = None) -> list[str]:
     """Write every C file of the codec and return the names of the sources."""
-    files = codec_files(bundle, plan or make_plan(bundle))
+    files = codec_files(bundle, plan or make_plan(bundle.codec))
     for name, text in files.items():
         (folder / name).write_text(text, encoding="utf-8")
     return sorted(name for name in files if name.endswith(".c"))
@@ -97,7 +97,7 @@ def test_clean_under_sanitizers(
         lack("gcc has no AddressSanitizer library (libasan)")
     assert built.returncode == 0, built.stderr
     rng = np.random.default_rng(0)
-    samples = bundle.samples
+    samples = bundle.codec.samples
     frames = np.concatenate(
         [
             ppg_frames(20, samples, 1),
@@ -108,9 +108,11 @@ def test_clean_under_sanitizers(
     ).astype(np.int16)
     (tmp_path / "frames.raw").write_bytes(frames.astype("<i2").tobytes())
     _run([str(program), "frames.raw", "indices.raw"], tmp_path)
-    indices = np.fromfile(tmp_path / "indices.raw", "<u2").reshape(len(frames), bundle.positions, bundle.levels)
+    indices = np.fromfile(tmp_path / "indices.raw", "<u2").reshape(
+        len(frames), bundle.codec.positions, bundle.codec.levels
+    )
     np.testing.assert_array_equal(indices, HostShim(bundle).encode(frames))
-    np.testing.assert_array_equal(indices, ReferenceExecutor(bundle).encode(frames))
+    np.testing.assert_array_equal(indices, ReferenceExecutor(bundle.codec).encode(frames))
 
 
 def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:

@@ -64,10 +64,10 @@ def test_example_answers_as_a_board_does(bundle: Bundle, example: Path) -> None:
     hello, *replies = [m for m in MessageReader(1 << 16).feed(done.stdout) if isinstance(m, Message)]
     said = parse_hello(hello.payload)
     assert (said.digest, said.board, said.counts_cycles) == (bundle.digest, "example", True)
-    want = ReferenceExecutor(bundle).stages(frames)
+    want = ReferenceExecutor(bundle.codec).stages(frames)
     got = [parse_encode(reply.payload, said.shape) for reply in replies]
-    np.testing.assert_array_equal([each.indices for each in got], want.indices)
-    np.testing.assert_array_equal([each.latent for each in got], want.latent)
+    np.testing.assert_array_equal([each.stages["indices"] for each in got], want.indices)
+    np.testing.assert_array_equal([each.stages["latent"] for each in got], want.latent)
 
 
 def test_package_of_another_version_is_refused(library: Path, example: Path, tmp_path: Path) -> None:

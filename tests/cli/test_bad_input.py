@@ -185,7 +185,7 @@ def test_port_that_is_none(port: str, bundle: Bundle) -> None:
 def test_bundle_without_frames(bundle: Bundle, tmp_path: Path) -> None:
     from edgecodec.bundle import write_bundle
 
-    write_bundle(tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.rvq, name="bare")
+    write_bundle(tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="bare")
     assert_one_error(edgecodec("verify-host", tmp_path / "bare"), "--frames")
 
 

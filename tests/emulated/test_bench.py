@@ -19,11 +19,11 @@ def test_cmsis_nn_computes_the_same_latents(codec: Bundle, name: str) -> None:
     tools.require("module:bakenn")
     frames = codec.frames()
     assert frames is not None
-    expected = ReferenceExecutor(codec).stages(frames[:2])
+    expected = ReferenceExecutor(codec.codec).stages(frames[:2])
     run = bench.run(codec, load_board(name), bench.CMSIS, frames[:2], expected)
     assert run.wrong == 0
     assert run.firmware.text > 10_000
-    assert all(cost > layer.macs / 8 for cost, layer in zip(run.costs.layers, codec.graph.layers, strict=True))
+    assert all(cost > layer.macs / 8 for cost, layer in zip(run.costs.layers, codec.codec.graph.layers, strict=True))
     other = bench.Run(run.board, "speed", run.firmware, run.costs, 0)
     text = bench.encoder_table(
         [bench.Run(run.board, v, run.firmware, run.costs, 0) for v in bench.VARIANTS], [run.board]
@@ -37,7 +37,7 @@ def test_cmsis_nn_computes_the_same_latents(codec: Bundle, name: str) -> None:
 def test_wrong_latents_are_counted(bundle: Bundle) -> None:
     frames = bundle.frames()
     assert frames is not None
-    expected = ReferenceExecutor(bundle).stages(frames[:1])
+    expected = ReferenceExecutor(bundle.codec).stages(frames[:1])
     assert expected.latent is not None
     expected.latent[0, 0, :3] = np.invert(expected.latent[0, 0, :3])
     assert bench.run(bundle, load_board("mps2-an386"), "flash", frames[:1], expected).wrong == 3

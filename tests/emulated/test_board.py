@@ -61,9 +61,9 @@ NS_PER_INSTRUCTION = 64
 
 def frames_of(bundle: Bundle, count: int) -> np.ndarray:
     rng = np.random.default_rng(5)
-    wild = rng.integers(-32768, 32768, (count // 2, bundle.samples)).astype(np.int16)
+    wild = rng.integers(-32768, 32768, (count // 2, bundle.codec.samples)).astype(np.int16)
     wild[0] = 7  # no variance
-    return np.concatenate([ppg_frames(count - len(wild), bundle.samples), wild])
+    return np.concatenate([ppg_frames(count - len(wild), bundle.codec.samples), wild])
 
 
 def assert_equal(got: Stages, want: Stages, where: str) -> None:
@@ -91,12 +91,12 @@ def test_every_byte_equals_the_reference(bundle: Bundle, name: str) -> None:
         costs = executor.costs
     assert (hello.board, hello.digest, hello.window) == (name, bundle.digest, board.window)
     assert hello.state_bytes == firmware.codec_state_bytes
-    assert_equal(got, ReferenceExecutor(bundle).stages(x), name)
+    assert_equal(got, ReferenceExecutor(bundle.codec).stages(x), name)
     assert (executor.statistics.retries, executor.statistics.bad_messages) == (0, 0)
     assert hello.per_tick == pytest.approx(1e9 / (board.timer.hz * NS_PER_INSTRUCTION), rel=2e-6)
     assert costs is not None
     assert costs.unit == "instructions"
-    assert bundle.graph.macs < costs.encoder < 100 * bundle.graph.macs
+    assert bundle.codec.graph.macs < costs.encoder < 100 * bundle.codec.graph.macs
 
 
 def cpu_seconds(emulator: Emulator) -> float:
@@ -108,7 +108,7 @@ def cpu_seconds(emulator: Emulator) -> float:
 def test_codec_of_full_size(codec: Bundle) -> None:
     """On every board, at the same cost on boards of one core."""
     x = codec.frames()[:4]
-    want = ReferenceExecutor(codec).stages(x)
+    want = ReferenceExecutor(codec.codec).stages(x)
     totals: dict[str, list[float]] = {}
     for board in map(load_board, sorted(BOARDS)):
         with (
@@ -290,7 +290,7 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
             Emulator(board, cached_firmware(made, board).elf) as emulator,
             BoardExecutor(made, emulator.url) as executor,
         ):
-            assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"width {width}")
+            assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"width {width}")
     assert CORE_KERNELS[name] <= used
 
 
@@ -305,11 +305,11 @@ def test_chunks_on_the_core(tmp_path: Path, name: str, monkeypatch: pytest.Monke
     ]
     made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4), sizes=(40, 5))
     whole = plan_for(made, board)
-    chain = make_chain(made.graph.layers, [step.kernel for step in whole.steps], 0, 3, [8, 4, 3, 3])
-    plan = make_plan(made, whole.target, chain)
+    chain = make_chain(made.codec.graph.layers, [step.kernel for step in whole.steps], 0, 3, [8, 4, 3, 3])
+    plan = make_plan(made.codec, whole.target, chain)
     monkeypatch.setattr(build, "plan_for", lambda *_: plan)
     x = frames_of(made, 8)
-    expected = ReferenceExecutor(made).stages(x)
+    expected = ReferenceExecutor(made.codec).stages(x)
     with (
         Emulator(board, cached_firmware(made, board).elf) as emulator,
         BoardExecutor(made, emulator.url) as executor,
@@ -318,9 +318,9 @@ def test_chunks_on_the_core(tmp_path: Path, name: str, monkeypatch: pytest.Monke
         assert_equal(executor.stages(x, want=("input", "latent", "layers")), expected, "layer by layer")
         costs = executor.layer_costs
         assert costs is not None
-        assert all(cost > layer.macs / 8 for cost, layer in zip(costs.layers, made.graph.layers, strict=True))
+        assert all(cost > layer.macs / 8 for cost, layer in zip(costs.layers, made.codec.graph.layers, strict=True))
         assert [executor.read_layer(x[0], layer) for layer in range(3)] == [None] * 3
-        wanted = run_every_layer(made.graph, expected.input[:1])
+        wanted = run_every_layer(made.codec.graph, expected.input[:1])
         for layer in (3, 4):
             np.testing.assert_array_equal(executor.read_layer(x[0], layer), wanted[layer].reshape(-1))
 
@@ -332,8 +332,8 @@ def test_search_of_the_core(tmp_path: Path, name: str) -> None:
     for seed, dimension in enumerate((3, 8, 20)):
         encoder = build_encoder([LayerSpec(CONV, dimension, 7, 2, "SAME")], 64, seed=seed)
         made = bundle_of(tmp_path / str(seed), encoder, sizes=(203, 45, 7), seed=seed)
-        books = [np.concatenate([book, book[::3]]) for book in made.rvq.codebooks]
-        made = replace(made, rvq=replace(made.rvq, codebooks=tuple(books)))
+        books = [np.concatenate([book, book[::3]]) for book in made.codec.rvq.codebooks]
+        made = replace(made, rvq=replace(made.codec.rvq, codebooks=tuple(books)))
         plan = plan_for(made, board)
         assert plan.search is (Search.MVE if name == "mps3-an547" else Search.PLAIN)
         assert [found is not None for found in plan.codebooks] == [True, True, False]
@@ -341,7 +341,7 @@ def test_search_of_the_core(tmp_path: Path, name: str) -> None:
         for optimize in ("speed", "flash"):
             firmware = cached_firmware(made, board, optimize=optimize)
             with Emulator(board, firmware.elf) as emulator, BoardExecutor(made, emulator.url) as executor:
-                assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"{dimension} for {optimize}")
+                assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"{dimension} for {optimize}")
 
 
 def test_random_encoders(tmp_path: Path) -> None:
@@ -353,22 +353,22 @@ def test_random_encoders(tmp_path: Path) -> None:
             Emulator(board, cached_firmware(made, board).elf) as emulator,
             BoardExecutor(made, emulator.url) as executor,
         ):
-            assert_equal(executor.stages(x), ReferenceExecutor(made).stages(x), f"seed {seed}")
+            assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"seed {seed}")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["mps2-an385", "mps2-an386"])
 def test_thousand_frames_of_every_executor(bundle: Bundle, name: str) -> None:
     tools.require("module:tflite_micro")
-    result = verify_board(bundle, load_board(name), ppg_frames(1000, bundle.samples, seed=11))
+    result = verify_board(bundle, load_board(name), ppg_frames(1000, bundle.codec.samples, seed=11))
     assert result.verdict is Verdict.EQUAL
     compared = {(pair.a, pair.stage): pair.compared for pair in result.comparison.pairs if pair.b == "board"}
-    positions = 1000 * bundle.positions
-    values = {"latent": positions * bundle.rvq.dimension, "indices": positions * bundle.levels}
+    positions = 1000 * bundle.codec.positions
+    values = {"latent": positions * bundle.codec.rvq.dimension, "indices": positions * bundle.codec.levels}
     assert compared == {
         **{("tflm", stage): count for stage, count in values.items()},
         **{(a, stage): count for a in ("reference", "host") for stage, count in values.items()},
-        **{(a, "input"): 1000 * bundle.samples for a in ("reference", "host")},
+        **{(a, "input"): 1000 * bundle.codec.samples for a in ("reference", "host")},
     }
     assert sum(pair.mismatches for pair in result.comparison.pairs) == 0
     assert result.run is not None
@@ -393,7 +393,7 @@ def test_pseudo_terminal(bundle: Bundle) -> None:
         finally:
             process.kill()
             process.wait()
-    assert_equal(got, ReferenceExecutor(bundle).stages(x), "pty")
+    assert_equal(got, ReferenceExecutor(bundle.codec).stages(x), "pty")
     assert executor.statistics.bad_messages == 0
 
 

@@ -232,7 +232,7 @@ def test_parts_are_the_symbols_by_whose_they_are(codec: Bundle, board: Board) ->
     assert parts["stack"].ram == board.stack_bytes
     assert abs(parts["other"].text) + abs(parts["other"].rodata) + abs(parts["other"].ram) < 64
     assert parts["link"].text > 500
-    assert parts["link"].ram > codec.samples * 2
+    assert parts["link"].ram > codec.codec.samples * 2
 
 
 @compiled
@@ -263,7 +263,7 @@ def test_codec_alone_encodes(bundle: Bundle, board: Board, tmp_path: Path) -> No
     firmware = build_firmware(bundle, board, tmp_path / "out", codec_only=True)
     symbols = subprocess.run(["arm-none-eabi-nm", firmware.elf], capture_output=True, text=True, check=True).stdout
     (address,) = (int(line.split()[0], 16) for line in symbols.splitlines() if line.endswith(" edc_indices"))
-    expected = ReferenceExecutor(bundle).encode(np.zeros((1, bundle.samples), np.int16))[0]
+    expected = ReferenceExecutor(bundle.codec).encode(np.zeros((1, bundle.codec.samples), np.int16))[0]
     assert expected.any(), "memory that was never written would not do"
     control, dump = tmp_path / "qmp", tmp_path / "indices"
     options = ["-display", "none", "-monitor", "none", "-nodefaults", "-qmp", f"unix:{control},server=on,wait=off"]

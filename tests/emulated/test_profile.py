@@ -97,11 +97,11 @@ def test_document(bundle: Bundle) -> None:
     assert frames is not None
     document = profile_board(bundle, board, frames[:4]).to_json()
     rows = document["layers"]
-    assert [row["kind"] for row in rows] == ["normaliser", *["layer"] * len(bundle.graph.layers), "rvq", "packet"]
+    assert [row["kind"] for row in rows] == ["normaliser", *["layer"] * len(bundle.codec.graph.layers), "rvq", "packet"]
     layers = rows[1:-2]
-    assert [row["name"] for row in layers] == [layer.name for layer in bundle.graph.layers]
-    assert [row["macs"] for row in layers] == [layer.macs for layer in bundle.graph.layers]
-    assert [row["op"] for row in layers] == [str(layer.op) for layer in bundle.graph.layers]
+    assert [row["name"] for row in layers] == [layer.name for layer in bundle.codec.graph.layers]
+    assert [row["macs"] for row in layers] == [layer.macs for layer in bundle.codec.graph.layers]
+    assert [row["op"] for row in layers] == [str(layer.op) for layer in bundle.codec.graph.layers]
     assert all(row["instructions"] == pytest.approx(row["per_mac"] * row["macs"]) for row in layers)
     assert sum(row["share"] for row in rows) == pytest.approx(1)
     assert document["instructions_per_frame"] == pytest.approx(sum(row["instructions"] for row in rows))

@@ -122,12 +122,12 @@ def test_from_reset_to_indices_on_modelled_registers(bundle: Bundle, name: str) 
     (hello,) = answers(machine, hello_request(0))
     said: HelloReply = parse_hello(hello.payload)
     assert (said.board, said.digest, said.counts_cycles, said.window) == (name, bundle.digest, True, 1)
-    want = ReferenceExecutor(bundle).stages(bundle.frames()[:3])
+    want = ReferenceExecutor(bundle.codec).stages(bundle.frames()[:3])
     for number, frame in enumerate(bundle.frames()[:3]):
         (reply,) = answers(machine, encode_request(number + 1, ReadBack.INPUT | ReadBack.LATENT, frame))
         got = parse_encode(reply.payload, said.shape)
-        np.testing.assert_array_equal(got.indices, want.indices[number])
-        np.testing.assert_array_equal(got.latent, want.latent[number])
+        np.testing.assert_array_equal(got.stages["indices"], want.indices[number])
+        np.testing.assert_array_equal(got.stages["latent"], want.latent[number])
         assert min(got.ticks) > 0
 
 
@@ -165,8 +165,8 @@ def test_stand_in_runs_the_firmware(bundle: Bundle, name: str) -> None:
     assert result.exit_code == 0
     assert result.run is not None
     assert result.run.board == name
-    assert (result.run.instructions_per_frame or 0) > bundle.graph.macs
-    assert result.indices_compared == x.shape[0] * bundle.positions * bundle.levels
+    assert (result.run.instructions_per_frame or 0) > bundle.codec.graph.macs
+    assert result.indices_compared == x.shape[0] * bundle.codec.positions * bundle.codec.levels
 
 
 def test_cycle_counter_that_stands_still_is_told(bundle: Bundle) -> None:
@@ -178,7 +178,7 @@ def test_cycle_counter_that_stands_still_is_told(bundle: Bundle) -> None:
         got = executor.stages(bundle.frames()[:2])
         assert executor.costs is not None
         assert (executor.costs.unit, executor.costs.total) == ("cycles", 0)
-    np.testing.assert_array_equal(got.indices, ReferenceExecutor(bundle).stages(bundle.frames()[:2]).indices)
+    np.testing.assert_array_equal(got.indices, ReferenceExecutor(bundle.codec).stages(bundle.frames()[:2]).indices)
 
 
 def test_other_rate_is_built_in(bundle: Bundle) -> None:

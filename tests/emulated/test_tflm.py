@@ -133,8 +133,10 @@ def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_pa
     assert {a for a, _ in mismatches(result)} == {"tflm", "reference", "host", "board"}
     # Only the encoder is another, so its first wrong output is where the fault was put: the last position, channel 1.
     (found,) = result.layer_divergences
-    layer = bundle.graph.layers[1]
-    outputs = run_every_layer(bundle.graph, ReferenceExecutor(bundle).stages(frames[found.frame][None]).input)
+    layer = bundle.codec.graph.layers[1]
+    outputs = run_every_layer(
+        bundle.codec.graph, ReferenceExecutor(bundle.codec).stages(frames[found.frame][None]).input
+    )
     expected = int(outputs[1][0, -1, 1])
     assert (found.executor, found.layer, found.name, found.op) == ("board-tflm", 1, layer.name, str(layer.op))
     assert (found.position, found.last_position, found.channel) == (layer.output.width - 1, layer.output.width - 1, 1)
@@ -147,7 +149,7 @@ def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_pa
 @pytest.mark.usefixtures("_stand_in")
 def test_every_layer_is_read_back_from_both_engines(bundle: Bundle, board: Board, source: TflmSource) -> None:
     frames = frames_of(bundle)
-    expected = run_every_layer(bundle.graph, ReferenceExecutor(bundle).stages(frames[3:4]).input)
+    expected = run_every_layer(bundle.codec.graph, ReferenceExecutor(bundle.codec).stages(frames[3:4]).input)
     for engine in (None, open_engine(source, bundle, board)):
         elf = cached_firmware(bundle, board, engine=engine).elf
         with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as device:
@@ -164,7 +166,7 @@ def test_layers_are_timed(bundle: Bundle, board: Board, source: TflmSource) -> N
     document = profile_board(bundle, board, frames_of(bundle)[:2], engine=engine).to_json()
     assert document["engine"] == "tflm"
     layers = [row for row in document["layers"] if row["kind"] == "layer"]
-    assert [row["name"] for row in layers] == [layer.name for layer in bundle.graph.layers]
+    assert [row["name"] for row in layers] == [layer.name for layer in bundle.codec.graph.layers]
     assert {row["kernel"] for row in layers} == {"TFLM"}
     native = profile_board(bundle, board, frames_of(bundle)[:2]).to_json()
     # The stand-in runs the same kernels, with a call or two around each.
@@ -279,7 +281,7 @@ def test_paths_may_hold_anything_but_a_semicolon(
 
 
 def test_headers_that_are_missing(bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path) -> None:
-    ops, toolchain = ops_of(bundle.graph), find_toolchain()
+    ops, toolchain = ops_of(bundle.codec.graph), find_toolchain()
     with pytest.raises(InputError, match="no such folder"):
         open_library(TflmSource(tmp_path / "none", source.library), board, ops, toolchain)
     with pytest.raises(InputError, match=r"micro/kernels/kernel_util\.h is missing \(and 5 more\)"):
@@ -305,10 +307,10 @@ def test_headers_that_are_missing(bundle: Bundle, board: Board, source: TflmSour
 def test_kernels_that_are_missing(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     without = stand_in.build(bundle, board, tmp_path, "STAND_IN_NO_DEPTHWISE")
     with pytest.raises(InputError, match=r"no kernel of DEPTHWISE_CONV_2D \(tflite::Register_DEPTHWISE_CONV_2D\)"):
-        open_library(without, board, ops_of(bundle.graph), find_toolchain())
+        open_library(without, board, ops_of(bundle.codec.graph), find_toolchain())
     subprocess.run(["arm-none-eabi-ar", "d", without.library, "interpreter.o"], check=True)
     with pytest.raises(InputError, match=r"no tflite::MicroInterpreter among its \d+ symbols"):
-        open_library(without, board, ops_of(bundle.graph), find_toolchain())
+        open_library(without, board, ops_of(bundle.codec.graph), find_toolchain())
 
 
 @pytest.mark.parametrize(
@@ -333,7 +335,7 @@ def test_a_library_of_another_core(
 ) -> None:
     # The state of the generated C is as large for every core that has no vectors.
     brought = stand_in.build(bundle, load_board("microbit"), tmp_path, cpu=built_for)
-    ops = ops_of(bundle.graph)
+    ops = ops_of(bundle.codec.graph)
     if problem is None:
         assert open_library(brought, load_board(board_name), ops, find_toolchain()).warnings == ()
         return
@@ -345,7 +347,7 @@ def test_a_library_of_another_core(
 
 
 def test_a_library_without_vectors_is_told(bundle: Bundle, source: TflmSource) -> None:
-    found = open_library(source, load_board("mps3-an547"), ops_of(bundle.graph), find_toolchain())
+    found = open_library(source, load_board("mps3-an547"), ops_of(bundle.codec.graph), find_toolchain())
     assert len(found.warnings) == 1
     assert "the vectors of cortex-m55 stay idle" in found.warnings[0]
 
@@ -382,7 +384,7 @@ def test_real_library(codec: Bundle, brought: TflmSource) -> None:
     tools.require("module:tflite_micro")
     target = load_board(os.environ.get("EDGECODEC_TFLM_BOARD", "mps2-an386"))
     engine = open_engine(brought, codec, target)
-    frames = np.random.default_rng(1).integers(-3000, 3000, (20, codec.samples)).astype(np.int16)
+    frames = np.random.default_rng(1).integers(-3000, 3000, (20, codec.codec.samples)).astype(np.int16)
     result = verify_board(codec, target, frames, engine=engine)
     tflm = result.runs[-1]
     assert (tflm.engine, tflm.arena_bytes > 0) == ("tflm", True)

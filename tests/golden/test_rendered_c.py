@@ -19,7 +19,7 @@ GOLDEN = Path(__file__).parent / "model"
 
 @pytest.mark.parametrize("name", GENERATED)
 def test_rendered_as_before(bundle: Bundle, name: str) -> None:
-    text = render_codec(bundle, make_plan(bundle))[name]
+    text = render_codec(bundle, make_plan(bundle.codec))[name]
     golden = GOLDEN / name
     if os.environ.get("EDGECODEC_UPDATE_GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
@@ -37,7 +37,7 @@ def test_twice_rendered_is_identical(bundle: Bundle, tmp_path: Path) -> None:
 
 
 def test_library_holds_what_its_sources_include(bundle: Bundle) -> None:
-    files = codec_files(bundle, make_plan(bundle))
+    files = codec_files(bundle, make_plan(bundle.codec))
     included = {line.split('"')[1] for text in files.values() for line in text.splitlines() if '#include "' in line}
     assert included <= set(files)
 

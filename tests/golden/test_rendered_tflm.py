@@ -68,7 +68,7 @@ def test_nothing_of_the_native_encoder_is_there(files: dict[str, str]) -> None:
 
 
 def test_resolver_has_exactly_the_ops_used(bundle: Bundle, files: dict[str, str], tmp_path: Path) -> None:
-    assert [op.name for op in ops_of(bundle.graph)] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
+    assert [op.name for op in ops_of(bundle.codec.graph)] == ["CONV_2D", "DEPTHWISE_CONV_2D"]
     assert "MicroMutableOpResolver<2>" in files["tflm/edc_tflm.cc"]
     encoder = build_encoder((LayerSpec(CONV, 4, 3, 2),), 16, seed=1)
     plain = bundle_of(tmp_path / "plain", encoder, sizes=(4,))
@@ -79,7 +79,7 @@ def test_resolver_has_exactly_the_ops_used(bundle: Bundle, files: dict[str, str]
 
 def test_state_is_arena_pointers_and_residual(bundle: Bundle) -> None:
     # Six channels: 4096 + 2 * 4 + 6 * 2 = 4116, rounded up to 16.
-    assert bundle.rvq.dimension == 6
+    assert bundle.codec.rvq.dimension == 6
     assert state_bytes(plan_for(bundle, load_board("mps2-an386")), ARENA_BYTES) == 4128
 
 

@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from edgecodec.codec.numerics import INT8
+from edgecodec.codec.stages import Shape
+
 ROOT = Path(__file__).resolve().parents[2]
 HOST = Path(__file__).resolve().parent / "host"
 SAMPLES, POSITIONS, LEVELS, CHANNELS = 16, 3, 2, 4
@@ -27,14 +30,9 @@ Damage = Callable[[bytes], bytes]
 
 def stub_bundle(**changes: Any) -> Any:
     """What the harness looks at of a bundle, for the stub codec."""
-    fields = {
-        "digest": DIGEST,
-        "samples": SAMPLES,
-        "positions": POSITIONS,
-        "levels": LEVELS,
-        "rvq": SimpleNamespace(dimension=CHANNELS),
-        "path": Path("stub"),
-    }
+    sizes = {"samples": SAMPLES, "positions": POSITIONS, "levels": LEVELS, "latent_channels": CHANNELS}
+    shape = Shape(**{name: changes.pop(name, size) for name, size in sizes.items()})
+    fields = {"digest": DIGEST, "codec": SimpleNamespace(shape=shape, numerics=INT8), "path": Path("stub")}
     return SimpleNamespace(**fields | changes)
 
 

@@ -34,12 +34,12 @@ def build(
         f"-I{TREE}",
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    files = codec_files(bundle, make_plan(bundle, plan_for(bundle, board).target, None))
+    files = codec_files(bundle, make_plan(bundle.codec, plan_for(bundle, board).target, None))
     for name, text in files.items():
         (folder / name).write_text(text)
     layers = ", ".join(
         f"{{{int(layer.op is Op.DEPTHWISE)}, {layer.output.width}, {layer.output.channels}}}"
-        for layer in bundle.graph.layers
+        for layer in bundle.codec.graph.layers
     )
     _gcc(folder, *flags, f"-DSTAND_IN_LAYERS={layers}", "-c", TREE / "codec.c", "-o", "glue.o")
     sources = sorted(name for name in files if name.endswith(".c"))

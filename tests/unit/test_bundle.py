@@ -44,12 +44,12 @@ def resign(folder: Path, edit: Callable[[dict], None]) -> None:
 def test_round_trip(bundle: Bundle) -> None:
     again = Bundle.load(bundle.path)
     assert again.manifest == bundle.manifest
-    assert (again.samples, again.positions, again.levels) == (64, 8, 2)
-    assert again.bits_per_frame == 8 * (5 + 4)  # 29 and 13 codes
+    assert (again.codec.samples, again.codec.positions, again.codec.levels) == (64, 8, 2)
+    assert again.codec.bits_per_frame == 8 * (5 + 4)  # 29 and 13 codes
     frames = again.frames()
     assert frames is not None
     assert frames.shape == (16, 64)
-    for left, right in zip(again.rvq.codebooks, bundle.rvq.codebooks, strict=True):
+    for left, right in zip(again.codec.rvq.codebooks, bundle.codec.rvq.codebooks, strict=True):
         np.testing.assert_array_equal(left, right)
 
 
@@ -68,7 +68,7 @@ def test_digest_is_the_documented_one(bundle: Bundle) -> None:
 
 
 def test_without_frames(bundle: Bundle, tmp_path: Path) -> None:
-    bare = write_bundle(tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.rvq, name="bare")
+    bare = write_bundle(tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="bare")
     assert bare.frames() is None
     assert bare.file(FRAMES) is None
 
@@ -161,7 +161,7 @@ def test_refused_encoders_leave_no_folder(bundle: Bundle, tmp_path: Path) -> Non
     ]
     for encoder, error, message in cases:
         with pytest.raises(error, match=message):
-            write_bundle(tmp_path / "out", encoder=encoder, rvq=bundle.rvq, name="x")
+            write_bundle(tmp_path / "out", encoder=encoder, rvq=bundle.codec.rvq, name="x")
         assert list(tmp_path.iterdir()) == []
 
 
@@ -169,7 +169,7 @@ def test_frames_of_another_length(tmp_path: Path, bundle: Bundle) -> None:
     wrong = write_bundle(
         tmp_path / "wrong",
         encoder=small_encoder(),
-        rvq=IntegerRvq(bundle.rvq.codebooks, 4, bundle.manifest.latent.scale, bundle.manifest.latent.zero_point),
+        rvq=IntegerRvq(bundle.codec.rvq.codebooks, 4, bundle.manifest.latent.scale, bundle.manifest.latent.zero_point),
         name="x",
         optional={FRAMES: npz_bytes({"frames": np.zeros((2, 63), np.int16)})},
     )
@@ -180,5 +180,5 @@ def test_frames_of_another_length(tmp_path: Path, bundle: Bundle) -> None:
 def test_unknown_optional_file(tmp_path: Path, bundle: Bundle) -> None:
     with pytest.raises(BundleError, match="no file of a bundle"):
         write_bundle(
-            tmp_path / "x", encoder=bundle.encoder_bytes, rvq=bundle.rvq, name="x", optional={"notes.txt": b""}
+            tmp_path / "x", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="x", optional={"notes.txt": b""}
         )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,18 +19,18 @@ FRAMES, SAMPLES, POSITIONS, CHANNELS, LEVELS = 5, 8, 2, 3, 2
 def _stages() -> Stages:
     rng = np.random.default_rng(7)
     return Stages(
-        rng.integers(-128, 128, (FRAMES, SAMPLES)).astype(np.int8),
-        rng.integers(-128, 128, (FRAMES, POSITIONS, CHANNELS)).astype(np.int8),
-        rng.integers(0, 50, (FRAMES, POSITIONS, LEVELS)).astype(np.uint16),
-        rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
-        np.full(FRAMES, 2**64 - 1, np.uint64),
+        input=rng.integers(-128, 128, (FRAMES, SAMPLES)).astype(np.int8),
+        latent=rng.integers(-128, 128, (FRAMES, POSITIONS, CHANNELS)).astype(np.int8),
+        indices=rng.integers(0, 50, (FRAMES, POSITIONS, LEVELS)).astype(np.uint16),
+        sum=rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
+        variance=np.full(FRAMES, 2**64 - 1, np.uint64),
     )
 
 
 def _changed(stages: Stages, stage: str, place: tuple[int, ...], value: int) -> Stages:
-    array = getattr(stages, stage).copy()
+    array = stages[stage].copy()
     array[place] = value
-    return replace(stages, **{stage: array})
+    return stages.changed(**{stage: array})
 
 
 def _compare(a: Stages, b: Stages, **arguments: Any) -> Comparison:
@@ -94,7 +93,7 @@ def test_earliest_frame_then_earliest_stage() -> None:
 
 
 def test_stage_that_one_side_lacks_is_left_out() -> None:
-    oracle = replace(_stages(), input=None, sum=None, variance=None)
+    oracle = _stages().changed(input=None, sum=None, variance=None)
     result = _compare(oracle, _stages())
     assert [pair.stage for pair in result.pairs] == ["latent", "indices"]
     assert result.statistics == ()
@@ -102,7 +101,7 @@ def test_stage_that_one_side_lacks_is_left_out() -> None:
 
 
 def test_nothing_compared_is_undecided() -> None:
-    empty = Stages(None, None, np.zeros((0, POSITIONS, LEVELS), np.uint16))
+    empty = Stages(indices=np.zeros((0, POSITIONS, LEVELS), np.uint16))
     assert _compare(empty, empty).verdict is Verdict.UNDECIDED
     assert verdict_of([]) is Verdict.UNDECIDED
     assert merge([]).verdict is Verdict.UNDECIDED
@@ -115,7 +114,7 @@ def test_different_wins_over_undecided() -> None:
 
 
 def test_lost_frames_are_refused() -> None:
-    fewer = replace(_stages(), input=None, latent=None, indices=_stages().indices[:-1], sum=None, variance=None)
+    fewer = _stages().changed(input=None, latent=None, indices=_stages().indices[:-1], sum=None, variance=None)
     with pytest.raises(InputError, match=r"host gives shape \(5, 2, 2\) and board \(4, 2, 2\)"):
         _compare(_stages(), fewer)
 
@@ -134,18 +133,18 @@ def test_margin_by_hand() -> None:
     # k = 1: the latent (3, 4) is the residual (6, 8) - 2 (1, 1) = (4, 6). Level 0 chooses (4, 4), leaving (0, 2).
     books = (np.array([[0, 0], [4, 4]], np.int16), np.array([[0, 1], [0, 5], [3, 2]], np.int16))
     rvq = IntegerRvq(books, 1, 0.1, 1)
-    a = Stages(None, np.array([[[3, 4]]], np.int8), np.array([[[1, 0]]], np.uint16))
+    a = Stages(latent=np.array([[[3, 4]]], np.int8), indices=np.array([[[1, 0]]], np.uint16))
     # Level 1: codes at squared distances 1, 9 and 9 from (0, 2).
-    result = _compare(a, replace(a, indices=np.array([[[1, 2]]], np.uint16)), rvq=rvq)
+    result = _compare(a, a.changed(indices=np.array([[[1, 2]]], np.uint16)), rvq=rvq)
     assert result.first_divergence is not None
     assert (result.first_divergence.level, result.first_divergence.margin) == (1, 8)
     # Level 0: (4, 6) is at 52 from (0, 0) and at 4 from (4, 4).
-    result = _compare(a, replace(a, indices=np.array([[[0, 0]]], np.uint16)), rvq=rvq)
+    result = _compare(a, a.changed(indices=np.array([[[0, 0]]], np.uint16)), rvq=rvq)
     assert result.first_divergence is not None
     assert (result.first_divergence.level, result.first_divergence.margin) == (0, 48)
     assert "decision margin 48" in result.first_divergence.describe()
     # An index outside the codebook, as a damaged reply may hold, has no margin.
-    result = _compare(a, replace(a, indices=np.array([[[1, 3]]], np.uint16)), rvq=rvq)
+    result = _compare(a, a.changed(indices=np.array([[[1, 3]]], np.uint16)), rvq=rvq)
     assert result.first_divergence is not None
     assert result.first_divergence.margin is None
 

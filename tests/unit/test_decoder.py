@@ -15,14 +15,14 @@ from edgecodec.signal.normalize import normalize
 
 def _encode(bundle: Bundle, frames):
     """Indices, sum and variance of frames, from the definitions of SPEC.md 1."""
-    latents = int8_latents(bundle.encoder_bytes, bundle.graph, frames, bundle.normalizer.epsilon)
-    step = bundle.rvq.latent_scale / 2.0**bundle.rvq.fraction_bits
-    books = [book * step for book in bundle.rvq.codebooks]
-    indices, _ = quantize_float(latents.reshape(-1, bundle.rvq.dimension), books)
+    latents = int8_latents(bundle.encoder_bytes, bundle.codec.graph, frames, bundle.codec.normalizer.epsilon)
+    step = bundle.codec.rvq.latent_scale / 2.0**bundle.codec.rvq.fraction_bits
+    books = [book * step for book in bundle.codec.rvq.codebooks]
+    indices, _ = quantize_float(latents.reshape(-1, bundle.codec.rvq.dimension), books)
     wide = frames.astype(np.int64)
     total = wide.sum(axis=1)
-    variance = bundle.samples * (wide**2).sum(axis=1) - total**2
-    shape = (len(frames), bundle.positions, bundle.levels)
+    variance = bundle.codec.samples * (wide**2).sum(axis=1) - total**2
+    shape = (len(frames), bundle.codec.positions, bundle.codec.levels)
     return indices.reshape(shape), total.astype(np.int32), variance.astype(np.uint64)
 
 
@@ -36,7 +36,7 @@ def test_decodes_as_the_keras_decoder(trained_bundle, trained_run, encoded):
 
     indices = encoded[0]
     decoder = import_keras().models.load_model(trained_run / "decoder.keras", compile=False)
-    latents = trained_bundle.rvq.dequantize(indices)[:, None]
+    latents = trained_bundle.codec.rvq.dequantize(indices)[:, None]
     expected = np.asarray(decoder(latents))[:, 0, :, 0]
     found = FrameDecoder(trained_bundle).decode(indices)
     assert found.shape == (5, 64)

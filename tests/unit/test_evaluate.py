@@ -35,8 +35,8 @@ def _reference():
 def expected(codec):
     """Indices, decoded frames and PRDN from the definitions."""
     bundle, weights = codec
-    indices = ReferenceExecutor(bundle).encode(TEST)
-    decoded = bundle.rvq.dequantize(indices).reshape(len(TEST), -1) @ weights.T
+    indices = ReferenceExecutor(bundle.codec).encode(TEST)
+    decoded = bundle.codec.rvq.dequantize(indices).reshape(len(TEST), -1) @ weights.T
     original = normalize(TEST)
     distortion = 100 * np.sqrt(((original - decoded) ** 2).sum(axis=1) / (original**2).sum(axis=1))
     return indices, decoded, distortion
@@ -62,10 +62,10 @@ def test_quality(evaluation, expected):
 
 def test_rate(evaluation, codec, expected):
     bundle, _ = codec
-    rate = measure_rate(ReferenceExecutor(bundle).encode(TRAIN), expected[0], (64, 32))
+    rate = measure_rate(ReferenceExecutor(bundle.codec).encode(TRAIN), expected[0], (64, 32))
     assert evaluation.rate == rate
     bits = rate.bits_per_frame
-    assert bits["nominal"] == bundle.bits_per_frame == 88
+    assert bits["nominal"] == bundle.codec.bits_per_frame == 88
     assert bits["conditional"] < bits["order_0"] < 88
 
 
@@ -144,7 +144,7 @@ def test_bundle_without_rate(codec, tmp_path):
     bundle = codec[0]
     decoder = (bundle.path / DECODER).read_bytes()
     bare = write_bundle(
-        tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.rvq, name="bare", optional={DECODER: decoder}
+        tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="bare", optional={DECODER: decoder}
     )
     found = evaluate(bare, TEST, TRAIN)
     assert found.heart_rate is None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
-from edgecodec.codec.stages import Frames, Stages
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import DeviceError
 from edgecodec.verify.attribution import LayerDivergence, locate
 
@@ -28,7 +27,9 @@ class Device:
     def read_layer(self, frame: np.ndarray, layer: int) -> np.ndarray | None:
         if layer in self.hidden:
             return None
-        output = run_every_layer(self.bundle.graph, ReferenceExecutor(self.bundle).stages(frame[None]).input)[layer][0]
+        output = run_every_layer(
+            self.bundle.codec.graph, ReferenceExecutor(self.bundle.codec).stages(frame[None]).input
+        )[layer][0]
         for wrong, position, channel in self.changes:
             if wrong == layer:
                 output[position, channel] ^= 1
@@ -44,18 +45,18 @@ def frames(bundle: Bundle) -> Frames:
 
 @pytest.fixture
 def reference(bundle: Bundle, frames: Frames) -> Stages:
-    return ReferenceExecutor(bundle).stages(frames)
+    return ReferenceExecutor(bundle.codec).stages(frames)
 
 
 def wrong_latent(stages: Stages, *frames: int) -> Stages:
     assert stages.latent is not None
     latent = stages.latent.copy()
     latent[list(frames), -1, 0] ^= 1
-    return replace(stages, latent=latent)
+    return stages.changed(latent=latent)
 
 
 def found_by(device: Device, frames: Frames, received: Stages, reference: Stages) -> LayerDivergence | None:
-    return locate(device, device.bundle.graph, frames, received, reference)
+    return locate(device, device.bundle.codec.graph, frames, received, reference)
 
 
 def test_first_wrong_layer_of_the_first_wrong_frame(bundle: Bundle, frames: Frames, reference: Stages) -> None:
@@ -63,8 +64,8 @@ def test_first_wrong_layer_of_the_first_wrong_frame(bundle: Bundle, frames: Fram
     found = found_by(device, frames, wrong_latent(reference, 5, 7), reference)
     assert found is not None
     assert reference.input is not None
-    expected = int(run_every_layer(bundle.graph, reference.input[5:6])[1][0, 9, 2])
-    layer = bundle.graph.layers[1]
+    expected = int(run_every_layer(bundle.codec.graph, reference.input[5:6])[1][0, 9, 2])
+    layer = bundle.codec.graph.layers[1]
     assert found == LayerDivergence(
         executor="board",
         frame=5,
@@ -94,9 +95,9 @@ def test_nothing_to_find(bundle: Bundle, frames: Frames, reference: Stages) -> N
     assert reference.input is not None
     device = Device(bundle, ((0, 0, 0),))
     assert found_by(device, frames, reference, reference) is None
-    assert found_by(device, frames, replace(wrong_latent(reference, 0), input=None), reference) is None
+    assert found_by(device, frames, wrong_latent(reference, 0).changed(input=None), reference) is None
     # A wrong input explains a wrong latent, and the encoder is not to blame.
-    other_input = replace(wrong_latent(reference, 2), input=reference.input ^ 1)
+    other_input = wrong_latent(reference, 2).changed(input=reference.input ^ 1)
     assert found_by(device, frames, other_input, reference) is None
     # Wrong once, and right when it is looked at.
     assert found_by(Device(bundle), frames, wrong_latent(reference, 2), reference) is None

@@ -14,14 +14,14 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.arena import lead_bytes
 from edgecodec.compile.cascade import LAYER_BYTES, extra_share, make_chain
 from edgecodec.compile.kernels import Kernel, Optimize, Target, scratch_bytes, window_bytes
-from edgecodec.compile.plan import fold_bias, make_plan
+from edgecodec.compile.plan import make_plan
 from edgecodec.errors import PlanError
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, overflowing_encoder
 
 
 @pytest.mark.parametrize("optimize", Optimize)
 def test_tensors_overlap_only_where_the_kernel_has_read(bundle: Bundle, optimize: Optimize) -> None:
-    plan = make_plan(bundle, Target(optimize))
+    plan = make_plan(bundle.codec, Target(optimize))
     for step in plan.steps:
         a, b = step.source, step.target
         apart = a.offset_bytes + a.size_bytes <= b.offset_bytes or b.offset_bytes + b.size_bytes <= a.offset_bytes
@@ -33,7 +33,7 @@ def test_tensors_overlap_only_where_the_kernel_has_read(bundle: Bundle, optimize
 
 def test_arena_is_hardly_more_than_the_largest_tensor(bundle: Bundle) -> None:
     # 64, 32x8, 16x12, 8x12, 8x10, 8x6 bytes. All share with the second.
-    plan = make_plan(bundle)
+    plan = make_plan(bundle.codec)
     assert plan.arena_bytes == 256
     # The second layer has a pair of taps, 2 phases and 8 channels in, 12 out: 3 x 16 columns, 2 x 12 carries, 12 bytes.
     assert plan.scratch_bytes == 4 * 3 * 16 + 4 * 2 * 12 + 12
@@ -49,28 +49,28 @@ def deep(path: Path, channels: int = 32) -> Bundle:
 def test_layers_are_chained_where_that_saves_enough(tmp_path: Path) -> None:
     made = deep(tmp_path / "b")
     for target in (Target(Optimize.FLASH), Target(long_multiply=False), Target()):
-        whole, plan = make_plan(made, target, None), make_plan(made, target)
+        whole, plan = make_plan(made.codec, target, None), make_plan(made.codec, target)
         assert whole.arena_bytes >= 128 * 32
         assert plan.chain is not None
         assert plan.chain.layers[0] == 0
         assert plan.state_bytes <= whole.state_bytes - LAYER_BYTES * len(plan.chain.layers)
         assert plan.state_bytes <= whole.state_bytes - (whole.arena_bytes + whole.scratch_bytes) / 8
         kernels = [step.kernel for step in plan.steps]
-        assert extra_share(made.graph.layers, kernels, plan.chain) <= 0.03
+        assert extra_share(made.codec.graph.layers, kernels, plan.chain) <= 0.03
         assert [step.chunk is not None for step in plan.steps] == [index in plan.chain.layers for index in range(3)]
         # A kernel is called for every position of its layer, once.
         for index in plan.chain.layers:
             positions = [call.positions for call in plan.chain.calls if call.layer == index]
-            assert sum(positions) == made.graph.layers[index].output.width
+            assert sum(positions) == made.codec.graph.layers[index].output.width
 
 
 def test_chain_by_hand(tmp_path: Path) -> None:
     made = deep(tmp_path / "b", 16)
     kernels = [Kernel.CONV] * 3
-    chain = make_chain(made.graph.layers, kernels, 0, 2, [4, 2, 2])
+    chain = make_chain(made.codec.graph.layers, kernels, 0, 2, [4, 2, 2])
     # Two positions of the second layer look at 9 rows of the first's output; the third layer at its own.
     assert chain.rows == (9, 2)
-    plan = make_plan(made, Target(Optimize.FLASH), chain)
+    plan = make_plan(made.codec, Target(Optimize.FLASH), chain)
     assert [buffer.size_bytes for buffer in plan.buffers] == [256, 9 * 16, 2 * 16, 64 * 4]
     assert [buffer.is_whole for buffer in plan.buffers] == [True, False, False, True]
     assert [step.chunk for step in plan.steps] == [4, 2, 2]
@@ -86,7 +86,7 @@ def test_chain_by_hand(tmp_path: Path) -> None:
 def test_what_is_begun_is_kept_apart(tmp_path: Path) -> None:
     """Paired kernels of a chain share no scratch memory; what others use may be the window of one of them."""
     made = deep(tmp_path / "b")
-    plan = make_plan(made, Target(simd=True))
+    plan = make_plan(made.codec, Target(simd=True))
     assert plan.chain is not None
     spans = {
         step.scratch_offset_bytes: (step, step.scratch_offset_bytes + scratch_bytes(step.layer, step.kernel))
@@ -108,11 +108,11 @@ def test_what_is_begun_is_kept_apart(tmp_path: Path) -> None:
 
 def test_no_chain_for_what_is_small_already(bundle: Bundle) -> None:
     for optimize in Optimize:
-        assert make_plan(bundle, Target(optimize)).chain is None
+        assert make_plan(bundle.codec, Target(optimize)).chain is None
 
 
 def test_least_flash_takes_no_scratch(bundle: Bundle) -> None:
-    plan = make_plan(bundle, Target(Optimize.FLASH))
+    plan = make_plan(bundle.codec, Target(Optimize.FLASH))
     assert {step.kernel for step in plan.steps} == {Kernel.CONV, Kernel.DEPTHWISE}
     assert plan.scratch_bytes == 0
     assert plan.codebooks == (None, None)
@@ -122,7 +122,7 @@ def test_least_flash_takes_no_scratch(bundle: Bundle) -> None:
 @pytest.mark.parametrize("width", [1, 7, 63])
 def test_odd_sizes_stay_aligned(tmp_path: Path, width: int) -> None:
     made = bundle_of(tmp_path / "b", build_encoder([LayerSpec(CONV, 3, 3), LayerSpec(CONV, 5, 1)], width), sizes=(3,))
-    plan = make_plan(made)
+    plan = make_plan(made.codec)
     assert plan.state_bytes % 4 == 0
     assert all(buffer.offset_bytes % 4 == 0 for buffer in plan.buffers)
 
@@ -140,40 +140,37 @@ def layer_of(shift: int, bias: int, zero_point: int = -128) -> Layer:
 
 
 def test_fold_bias_by_hand() -> None:
-    folded, bound = fold_bias(layer_of(shift=0, bias=1000, zero_point=-5))
-    assert folded.tolist() == [1000 + 5 * 2]
-    assert bound == 1010 + 128 * 2
+    layer = layer_of(shift=0, bias=1000, zero_point=-5)
+    assert layer.folded_bias.tolist() == [1000 + 5 * 2]
+    assert layer.accumulator_bound == 1010 + 128 * 2
 
 
 def test_fold_bias_of_a_depthwise_layer_sums_taps() -> None:
     layer = read_graph(build_encoder([LayerSpec(CONV, 3, 1), LayerSpec("DEPTHWISE_CONV_2D", 0, 5)], 9)).layers[1]
     assert layer.op is Op.DEPTHWISE
-    folded, _ = fold_bias(layer)
     expected = layer.bias - layer.input.zero_point * layer.weights.astype(np.int32).sum(axis=0)
-    np.testing.assert_array_equal(folded, expected)
+    np.testing.assert_array_equal(layer.folded_bias, expected)
 
 
 def test_overflow_is_refused_exactly_at_the_limit() -> None:
     # bias' = bias + 256 and the products add up to 256: the sum reaches 2^31 - 1 and no further.
     largest = 2**31 - 1 - 512
-    assert fold_bias(layer_of(shift=0, bias=largest))[1] == 2**31 - 1
+    assert layer_of(shift=0, bias=largest).accumulator_bound == 2**31 - 1
     with pytest.raises(PlanError, match="may reach 2147483648"):
-        fold_bias(layer_of(shift=0, bias=largest + 1))
+        layer_of(shift=0, bias=largest + 1)
     with pytest.raises(PlanError, match="channel 0"):
-        fold_bias(layer_of(shift=1, bias=2**30))
-    assert fold_bias(layer_of(shift=1, bias=2**30 - 1 - 512))[1] == 2**30 - 1
+        layer_of(shift=1, bias=2**30)
+    assert layer_of(shift=1, bias=2**30 - 1 - 512).accumulator_bound == 2**30 - 1
 
 
 def test_huge_left_shift_is_refused_even_for_zeros() -> None:
-    layer = replace(layer_of(shift=31, bias=0), weights=np.zeros((1, 1, 1), np.int8))
     with pytest.raises(PlanError):
-        fold_bias(layer)
+        replace(layer_of(shift=31, bias=0), weights=np.zeros((1, 1, 1), np.int8))
 
 
 def test_overflowing_model_is_refused() -> None:
-    layer = read_graph(overflowing_encoder()).layers[0]
     with pytest.raises(PlanError, match="CONV_2D 'encoder/conv_0'"):
-        fold_bias(layer)
+        read_graph(overflowing_encoder())
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecodec.codec.stages import Shape
 from edgecodec.errors import DeviceError
 from edgecodec.link.protocol import (
     BadMessage,
@@ -20,7 +21,6 @@ from edgecodec.link.protocol import (
     Message,
     MessageReader,
     ReadBack,
-    Shape,
     decode_message,
     encode_message,
     encode_request,
@@ -135,16 +135,14 @@ def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes
 def test_parse_encode() -> None:
     reply = parse_encode(encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256))), SHAPE)
     assert (reply.sum, reply.variance, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
-    assert reply.indices.tolist() == [[1], [65535]]
-    assert reply.indices.dtype == np.uint16
-    assert reply.input is not None
-    assert reply.latent is not None
-    assert reply.input.tolist() == [-128, -1, 0, 127]
-    assert reply.latent.tolist() == [[-6, -5, -4], [-3, -2, -1]]
+    assert reply.stages["indices"].tolist() == [[1], [65535]]
+    assert reply.stages["indices"].dtype == np.uint16
+    assert reply.stages["input"].tolist() == [-128, -1, 0, 127]
+    assert reply.stages["latent"].tolist() == [[-6, -5, -4], [-3, -2, -1]]
     bare = parse_encode(encode_payload(0), SHAPE)
-    assert (bare.input, bare.latent) == (None, None)
+    assert bare.stages.keys() == {"indices"}
     assert bare.layers is None
-    assert parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE).input is None
+    assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE).stages
 
 
 def test_parse_layers() -> None:
@@ -152,7 +150,6 @@ def test_parse_layers() -> None:
     assert parse_encode(encode_payload(4, ticks), SHAPE).layers == LayerTicks(7, 300, (1000, 2**32 - 1))
     both = parse_encode(encode_payload(6, ticks, b"\1" * 6), SHAPE)
     assert both.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
-    assert both.latent is not None
     for wrong in (b"", ticks[:8], ticks[:-1], ticks + b"\0", struct.pack("<IIB", 7, 300, 2)):
         with pytest.raises(DeviceError, match="bytes; expected"):
             parse_encode(encode_payload(4, wrong), SHAPE)

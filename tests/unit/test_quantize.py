@@ -56,7 +56,7 @@ def test_bundle_of_a_run(trained_run, trained_bundle):
     manifest = trained_bundle.manifest
     assert manifest.name == "smoke"
     assert manifest.frame.rate_hz == 64.0
-    assert (trained_bundle.samples, trained_bundle.positions, trained_bundle.levels) == (64, 8, 2)
+    assert (trained_bundle.codec.samples, trained_bundle.codec.positions, trained_bundle.codec.levels) == (64, 8, 2)
     assert set(manifest.files) == {
         "encoder.tflite",
         "codebooks.npz",
@@ -96,7 +96,7 @@ def test_int8_latents_follow_the_reference(trained_bundle):
     from edgecodec.codec.reference import run_layers
     from edgecodec.quantization.measure import int8_inputs, run_int8
 
-    graph = trained_bundle.graph
+    graph = trained_bundle.codec.graph
     inputs = int8_inputs(graph, trained_bundle.frames()[:8], 1e-3)
     found = run_int8(trained_bundle.encoder_bytes, graph, inputs)
     assert np.array_equal(found.reshape(8, -1), run_layers(graph, inputs).reshape(8, -1))
@@ -137,12 +137,12 @@ def test_index_prior(trained_run, tmp_path):
     assert prior is not None
     assert prior.parameters == report["parameters"]
     # The prior was fitted to what the integer codec makes of the frames.
-    bits = prior.code_lengths(ReferenceExecutor(bundle).encode(frames[200:300])).sum(axis=(1, 2)).mean()
+    bits = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[200:300])).sum(axis=(1, 2)).mean()
     assert bits == pytest.approx(report["validation_bits_per_frame"], rel=1e-6)
-    assert bits < bundle.bits_per_frame
+    assert bits < bundle.codec.bits_per_frame
     result = evaluate(bundle, frames[300:], frames[:200])
     assert result.best_model == "causal"
-    expected = prior.code_lengths(ReferenceExecutor(bundle).encode(frames[300:])).sum(axis=(1, 2)).mean()
+    expected = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[300:])).sum(axis=(1, 2)).mean()
     assert result.rate.bits_per_frame["causal"] == pytest.approx(expected, rel=1e-6)
     assert result.to_json()["bits_over_dct_at_equal_prdn"]["causal"] > 0
 
@@ -173,9 +173,9 @@ def test_files_of_another_trainer(keras, files):
     bundle = Bundle.load(files / "bundle")
     assert bundle.digest == summary.bundle.digest
     assert bundle.manifest.name == "enc"
-    assert bundle.rvq.codebook_sizes == (7, 5)
-    assert [layer.op.value for layer in bundle.graph.layers] == ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"]
-    assert [layer.stride for layer in bundle.graph.layers] == [2, 2, 1]
+    assert bundle.codec.rvq.codebook_sizes == (7, 5)
+    assert [layer.op.value for layer in bundle.codec.graph.layers] == ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"]
+    assert [layer.stride for layer in bundle.codec.graph.layers] == [2, 2, 1]
     frames = np.load(files / "frames.npz")["frames"]
     assert np.array_equal(bundle.frames(), frames[::5])
     assert bundle.manifest.provenance["calibration"]["frames"] == 24

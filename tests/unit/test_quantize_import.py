@@ -209,7 +209,7 @@ def test_saved_model_gives_the_encoder_of_the_keras_file(tmp_path, frames, expor
         summary = quantize_files(tmp_path / encoder, tmp_path / "cb.npz", None, frames, tmp_path / "bundle")
         first.append({key: value for key, value in summary.report["candidates"][0].items() if key != "kept"})
         assert summary.report["criterion"] == "latent_error"
-        assert summary.bundle.positions == 16
+        assert summary.bundle.codec.positions == 16
     assert first[0] == pytest.approx(first[1], abs=2e-2)
 
 

@@ -115,32 +115,35 @@ def test_requantize_is_two_roundings(acc: int, multiplier: int, shift: int) -> N
 
 
 def test_chunks_change_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = ppg_frames(37, bundle.samples, 3)
-    whole = ReferenceExecutor(bundle).stages(frames)
+    frames = ppg_frames(37, bundle.codec.samples, 3)
+    whole = ReferenceExecutor(bundle.codec).stages(frames)
     monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", 5000)
-    parts = ReferenceExecutor(bundle).stages(frames)
+    parts = ReferenceExecutor(bundle.codec).stages(frames)
     for name in ("input", "latent", "indices", "sum", "variance"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
 def test_every_layer_ends_in_the_latent(bundle: Bundle) -> None:
-    stages = ReferenceExecutor(bundle).stages(ppg_frames(3, bundle.samples))
-    outputs = run_every_layer(bundle.graph, stages.input)
+    stages = ReferenceExecutor(bundle.codec).stages(ppg_frames(3, bundle.codec.samples))
+    outputs = run_every_layer(bundle.codec.graph, stages.input)
     assert [output.shape[1:] for output in outputs] == [
-        (layer.output.width, layer.output.channels) for layer in bundle.graph.layers
+        (layer.output.width, layer.output.channels) for layer in bundle.codec.graph.layers
     ]
     np.testing.assert_array_equal(outputs[-1], stages.latent)
-    np.testing.assert_array_equal(quantize_latent(bundle.rvq, outputs[-1]), stages.indices)
+    np.testing.assert_array_equal(quantize_latent(bundle.codec.rvq, outputs[-1]), stages.indices)
 
 
 def test_shapes_and_types(bundle: Bundle) -> None:
-    stages = ReferenceExecutor(bundle).stages(ppg_frames(2, bundle.samples))
-    assert (stages.input.dtype, stages.input.shape) == (np.int8, (2, bundle.samples))
-    assert (stages.latent.dtype, stages.latent.shape) == (np.int8, (2, bundle.positions, bundle.rvq.dimension))
-    assert (stages.indices.dtype, stages.indices.shape) == (np.uint16, (2, bundle.positions, bundle.levels))
+    stages = ReferenceExecutor(bundle.codec).stages(ppg_frames(2, bundle.codec.samples))
+    assert (stages.input.dtype, stages.input.shape) == (np.int8, (2, bundle.codec.samples))
+    assert (stages.latent.dtype, stages.latent.shape) == (
+        np.int8,
+        (2, bundle.codec.positions, bundle.codec.rvq.dimension),
+    )
+    assert (stages.indices.dtype, stages.indices.shape) == (np.uint16, (2, bundle.codec.positions, bundle.codec.levels))
     assert (stages.sum.dtype, stages.variance.dtype) == (np.int32, np.uint64)
-    none = ReferenceExecutor(bundle).stages(np.zeros((0, bundle.samples), np.int16))
-    assert none.indices.shape == (0, bundle.positions, bundle.levels)
+    none = ReferenceExecutor(bundle.codec).stages(np.zeros((0, bundle.codec.samples), np.int16))
+    assert none.indices.shape == (0, bundle.codec.positions, bundle.codec.levels)
 
 
 @pytest.mark.parametrize(
@@ -157,12 +160,12 @@ def test_shapes_and_types(bundle: Bundle) -> None:
 )
 def test_refuses_other_frames(bundle: Bundle, frames: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        ReferenceExecutor(bundle).encode(frames)  # type: ignore[arg-type]
+        ReferenceExecutor(bundle.codec).encode(frames)  # type: ignore[arg-type]
 
 
 def test_takes_other_integers_that_fit(bundle: Bundle) -> None:
-    frames = ppg_frames(4, bundle.samples)
-    executor = ReferenceExecutor(bundle)
+    frames = ppg_frames(4, bundle.codec.samples)
+    executor = ReferenceExecutor(bundle.codec)
     expected = executor.encode(frames)
     np.testing.assert_array_equal(executor.encode(frames.astype(np.int64)), expected)
     np.testing.assert_array_equal(executor.encode(np.asfortranarray(frames)), expected)
@@ -171,8 +174,8 @@ def test_takes_other_integers_that_fit(bundle: Bundle) -> None:
 
 def test_refuses_other_inputs_and_latents(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="int8"):
-        run_layers(bundle.graph, np.zeros((1, bundle.samples), np.int16))  # type: ignore[arg-type]
+        run_layers(bundle.codec.graph, np.zeros((1, bundle.codec.samples), np.int16))  # type: ignore[arg-type]
     with pytest.raises(InputError, match="expected int8"):
-        run_layers(bundle.graph, np.zeros((1, bundle.samples + 1), np.int8))
+        run_layers(bundle.codec.graph, np.zeros((1, bundle.codec.samples + 1), np.int8))
     with pytest.raises(InputError, match="latents"):
-        quantize_latent(bundle.rvq, np.zeros((1, 2, bundle.rvq.dimension + 1), np.int8))
+        quantize_latent(bundle.codec.rvq, np.zeros((1, 2, bundle.codec.rvq.dimension + 1), np.int8))

@@ -52,19 +52,19 @@ def _library(cache: Path) -> Path:
 
 
 def test_stages_and_encode_equal_the_reference(bundle: Bundle, shim: HostShim) -> None:
-    frames = np.concatenate([ppg_frames(40, bundle.samples, 9), np.full((1, bundle.samples), 7, np.int16)])
-    expected = ReferenceExecutor(bundle).stages(frames)
+    frames = np.concatenate([ppg_frames(40, bundle.codec.samples, 9), np.full((1, bundle.codec.samples), 7, np.int16)])
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
     stages = shim.stages(frames)
     for name in ("input", "latent", "indices", "sum", "variance"):
         found, wanted = getattr(stages, name), getattr(expected, name)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(shim.encode(frames), expected.indices)
-    assert shim.state_bytes == make_plan(bundle).state_bytes
+    assert shim.state_bytes == make_plan(bundle.codec).state_bytes
 
 
 def test_frames_in_any_memory_order(bundle: Bundle, shim: HostShim) -> None:
-    frames = ppg_frames(6, bundle.samples, 9)
+    frames = ppg_frames(6, bundle.codec.samples, 9)
     expected = shim.encode(frames)
     np.testing.assert_array_equal(shim.encode(np.asfortranarray(frames)), expected)
     np.testing.assert_array_equal(shim.encode(frames[::2]), expected[::2])
@@ -75,9 +75,9 @@ def test_frames_in_any_memory_order(bundle: Bundle, shim: HostShim) -> None:
 
 
 def test_no_frames(bundle: Bundle, shim: HostShim) -> None:
-    none = np.zeros((0, bundle.samples), np.int16)
-    assert shim.encode(none).shape == (0, bundle.positions, bundle.levels)
-    assert shim.stages(none).latent.shape == (0, bundle.positions, bundle.rvq.dimension)
+    none = np.zeros((0, bundle.codec.samples), np.int16)
+    assert shim.encode(none).shape == (0, bundle.codec.positions, bundle.codec.levels)
+    assert shim.stages(none).latent.shape == (0, bundle.codec.positions, bundle.codec.rvq.dimension)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_refuses_other_frames(shim: HostShim, frames: np.ndarray, message: str) 
 
 
 def test_threads_share_a_shim(bundle: Bundle, shim: HostShim) -> None:
-    batches = [ppg_frames(50, bundle.samples, seed) for seed in range(4)]
+    batches = [ppg_frames(50, bundle.codec.samples, seed) for seed in range(4)]
     expected = [shim.encode(batch) for batch in batches]
     found: dict[int, np.ndarray] = {}
     threads = [
@@ -115,23 +115,23 @@ def test_threads_share_a_shim(bundle: Bundle, shim: HostShim) -> None:
 @pytest.mark.parametrize("channel", [0, 5])
 def test_a_corrupt_multiplier_is_found_where_it_acts(bundle: Bundle, channel: int) -> None:
     """The comparison can fail, and says where: a quarter off in one channel of the last layer."""
-    plan = make_plan(bundle)
+    plan = make_plan(bundle.codec)
     layer = plan.steps[-1].layer
     multiplier = layer.multiplier.copy()
     multiplier[channel] = 2**30 if multiplier[channel] > 1.5 * 2**30 else 2**31 - 1
     steps = (*plan.steps[:-1], replace(plan.steps[-1], layer=replace(layer, multiplier=multiplier)))
-    frames = ppg_frames(20, bundle.samples, 3)
-    expected = ReferenceExecutor(bundle).stages(frames)
+    frames = ppg_frames(20, bundle.codec.samples, 3)
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
     broken = HostShim(bundle, replace(plan, steps=steps)).stages(frames)
-    result = compare(NamedStages("reference", expected), NamedStages("host", broken), bundle.rvq)
+    result = compare(NamedStages("reference", expected), NamedStages("host", broken), bundle.codec.rvq)
     assert result.verdict == "different"
     mismatches = {pair.stage: pair.mismatches for pair in result.pairs}
     assert mismatches["input"] == 0
     places = [
         (n, p, c)
         for n in range(20)
-        for p in range(bundle.positions)
-        for c in range(bundle.rvq.dimension)
+        for p in range(bundle.codec.positions)
+        for c in range(bundle.codec.rvq.dimension)
         if expected.latent[n, p, c] != broken.latent[n, p, c]
     ]
     assert {c for _, _, c in places} == {channel}
@@ -143,13 +143,15 @@ def test_a_corrupt_multiplier_is_found_where_it_acts(bundle: Bundle, channel: in
 
 def test_a_corrupt_code_is_found_with_its_margin(bundle: Bundle) -> None:
     """The most used code of level 1 moved away: input and latent agree, indices do not."""
-    frames = ppg_frames(20, bundle.samples, 3)
-    expected = ReferenceExecutor(bundle).stages(frames)
+    frames = ppg_frames(20, bundle.codec.samples, 3)
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
     code = int(np.bincount(expected.indices[..., 1].reshape(-1)).argmax())
-    books = [book.copy() for book in bundle.rvq.codebooks]
+    books = [book.copy() for book in bundle.codec.rvq.codebooks]
     books[1][code] += 400
-    broken = HostShim(replace(bundle, rvq=replace(bundle.rvq, codebooks=tuple(books)))).stages(frames)
-    result = compare(NamedStages("reference", expected), NamedStages("host", broken), bundle.rvq)
+    broken = HostShim(
+        replace(bundle, codec=replace(bundle.codec, rvq=replace(bundle.codec.rvq, codebooks=tuple(books))))
+    ).stages(frames)
+    result = compare(NamedStages("reference", expected), NamedStages("host", broken), bundle.codec.rvq)
     assert [pair.mismatches > 0 for pair in result.pairs] == [False, False, True]
     found = result.first_divergence
     assert (found.stage, found.level, found.expected) == ("indices", 1, code)

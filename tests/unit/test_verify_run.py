@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.codec.stages import Frames, Stages
+from edgecodec.codec.arrays import Frames
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
 from edgecodec.host import oracles
 from edgecodec.host.shim import HostShim

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgecodec.codec.graph import Graph, Op
-from edgecodec.compile.render import codec_sources, render_tflm
+from edgecodec.compile.render import byte_rows, codec_context, codec_sources, render_template
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 ARENA_ALIGNMENT_BYTES = 16
 """Of arena and model: what TFLM asks of its buffers."""
 _POINTER_BYTES = 4
+_TEMPLATES = {
+    "edc_model.h": "tflm_edc_model.h.j2",
+    "edc_model.c": "tflm_edc_model.c.j2",
+    "edc_model_codebooks.h": "edc_model_codebooks.h.j2",
+    "edc_tflm.cc": "edc_tflm.cc.j2",
+    "edc_tflm_model.h": "edc_tflm_model.h.j2",
+    "edc_tflm_model.c": "edc_tflm_model.c.j2",
+}
+"""Template of each generated file."""
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
@@ -69,13 +78,17 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
     ``plan`` is the native one, of which only the codebook search is used; ``arena_bytes`` a multiple of
     :data:`ARENA_ALIGNMENT_BYTES`.
     """
-    rendered = render_tflm(
-        bundle,
-        plan,
-        ops_of(bundle.graph),
-        arena_bytes=arena_bytes,
-        state_bytes=state_bytes(plan, arena_bytes),
-    )
+    context = codec_context(bundle, plan) | {
+        "arena_bytes": arena_bytes,
+        "state_bytes": state_bytes(plan, arena_bytes),
+        "input": "state->input",
+        "latent": "state->latent",
+        "chain": None,
+        "kernel_headers": [],
+        "ops": ops_of(bundle.codec.graph),
+        "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
+    }
+    rendered = {name: render_template(template, **context) for name, template in _TEMPLATES.items()}
     generated = {f"{'tflm' if 'tflm' in name else 'codec'}/{name}": text for name, text in rendered.items()}
     sources = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
     codec = {name for name in rendered if "tflm" not in name}
