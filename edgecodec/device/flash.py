@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecodec.errors import DeviceError, InputError
+from edgecodec.firmware.artifacts import BINARY, ELF, UF2
 from edgecodec.firmware.uf2 import find_volumes
 
 if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
 
-ELF_NAME, BINARY_NAME, UF2_NAME = "firmware.elf", "firmware.bin", "firmware.uf2"
 _JLINK_SCRIPT = "flash.jlink"
 _JLINK_PROGRAMS = ("JLinkExe", "JLink.exe", "JLink")
 _JLINK_SPEED_KHZ = 4000
@@ -50,7 +50,7 @@ class FlashPlan:
     def lines(self) -> list[str]:
         """The same as lines for a shell."""
         if self.method == "uf2":
-            return [f"cp {shlex.quote(str(self.folder / UF2_NAME))} {shlex.quote(str(self.volume or 'DRIVE'))}"]
+            return [f"cp {shlex.quote(str(self.folder / UF2))} {shlex.quote(str(self.volume or 'DRIVE'))}"]
         lines = [f"cd {shlex.quote(str(self.folder))}"]
         if self.script is not None:
             lines.append(f"printf %s {shlex.quote(self.script)} > {_JLINK_SCRIPT}")
@@ -149,7 +149,7 @@ def _pyocd(board: Board, folder: Path, probe: str | None) -> FlashPlan:
     assert board.flash.pyocd is not None
     uid = () if probe is None else ("--uid", probe)
     options = ("--no-config", "--no-wait", "--target", board.flash.pyocd.target)
-    return FlashPlan("pyocd", folder, (sys.executable, "-m", "pyocd", "load", *options, *uid, ELF_NAME))
+    return FlashPlan("pyocd", folder, (sys.executable, "-m", "pyocd", "load", *options, *uid, ELF))
 
 
 def _openocd(board: Board, folder: Path, probe: str | None) -> FlashPlan:
@@ -157,7 +157,7 @@ def _openocd(board: Board, folder: Path, probe: str | None) -> FlashPlan:
     assert board.flash.openocd is not None
     scripts = [word for script in board.flash.openocd.scripts for word in ("-f", script)]
     serial = [] if probe is None else ["-c", f"adapter serial {{{probe}}}"]
-    return FlashPlan("openocd", folder, ("openocd", *scripts, *serial, "-c", f"program {ELF_NAME} verify reset exit"))
+    return FlashPlan("openocd", folder, ("openocd", *scripts, *serial, "-c", f"program {ELF} verify reset exit"))
 
 
 def _jlink(board: Board, folder: Path, probe: str | None) -> FlashPlan:
@@ -166,7 +166,7 @@ def _jlink(board: Board, folder: Path, probe: str | None) -> FlashPlan:
     serial = () if probe is None else ("-SelectEmuBySN", probe)
     device = ("-Device", board.flash.jlink.device, "-If", "SWD", "-Speed", str(_JLINK_SPEED_KHZ))
     rest = ("-AutoConnect", "1", "-ExitOnError", "1", "-NoGui", "1", "-CommandFile", _JLINK_SCRIPT)
-    script = f"r\nloadbin {BINARY_NAME}, {board.memory.flash.origin:#010x}\nr\ng\nexit\n"
+    script = f"r\nloadbin {BINARY}, {board.memory.flash.origin:#010x}\nr\ng\nexit\n"
     return FlashPlan("jlink", folder, (jlink_program() or "JLinkExe", *device, *serial, *rest), script)
 
 
@@ -188,12 +188,12 @@ _PLANS = {"pyocd": _pyocd, "openocd": _openocd, "jlink": _jlink, "uf2": _uf2}
 def _copy(plan: FlashPlan) -> None:
     assert plan.volume is not None
     try:
-        with (plan.volume / UF2_NAME).open("wb") as file:
-            file.write((plan.folder / UF2_NAME).read_bytes())
+        with (plan.volume / UF2).open("wb") as file:
+            file.write((plan.folder / UF2).read_bytes())
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        raise DeviceError(f"drive {plan.volume}: {UF2_NAME} cannot be copied ({error.strerror})") from error
+        raise DeviceError(f"drive {plan.volume}: {UF2} cannot be copied ({error.strerror})") from error
 
 
 def _reason(output: str) -> str:

@@ -21,13 +21,13 @@ from edgecodec.compile.kernels import Target
 from edgecodec.compile.library import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.render import render_template
-from edgecodec.device.flash import BINARY_NAME, ELF_NAME, UF2_NAME
 from edgecodec.engines.tflm.codec_files import ARENA_ALIGNMENT_BYTES, ops_of, state_bytes, tflm_codec_files
 from edgecodec.engines.tflm.library import TflmEngine
 from edgecodec.errors import BuildError, InputError
 from edgecodec.files.atomic import replace_folder
 from edgecodec.files.content_cache import cache_dir
 from edgecodec.files.resources import firmware_dir
+from edgecodec.firmware.artifacts import BINARY, ELF, MAP, REPORT, UF2
 from edgecodec.firmware.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
 from edgecodec.firmware.sizes import PartSize, parts_of_map
 from edgecodec.firmware.stack import StackUse, measure_stack
@@ -38,10 +38,6 @@ if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
 
-REPORT = "build-report.json"
-ELF = ELF_NAME
-MAP = "firmware.map"
-BINARY = BINARY_NAME
 _TIMEOUT_S = 600
 _SERVER_FILES = ("link/edc_*.[ch]", "port/edc_port.h", "port/cortex_m/*.[ch]")
 # The engine is another, and newlib has what GCC calls on its own.
@@ -397,7 +393,7 @@ def _build(
             shutil.copyfile(build / output, folder / output)
         if board.flash is not None and board.flash.uf2 is not None:
             image = (build / BINARY).read_bytes()
-            (folder / UF2_NAME).write_bytes(uf2_blocks(image, board.memory.flash.origin, board.flash.uf2.family))
+            (folder / UF2).write_bytes(uf2_blocks(image, board.memory.flash.origin, board.flash.uf2.family))
     report = json.dumps(firmware.to_json(), indent=2) + "\n"
     (folder / REPORT).write_text(report, encoding="utf-8", newline="\n")
 
