@@ -6,38 +6,73 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
-import re
 import shutil
-import subprocess
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from edgecodec.device.flash import jlink_program
+from edgecodec.device.flash import TOOLS, available_methods
+from edgecodec.device.flash.base import ProgramTool
+from edgecodec.device.programs import output_of, version_of
+from edgecodec.documents import Document
 from edgecodec.files.content_cache import cache_dir
-
-_VERSION_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Check:
-    """One tool."""
+    """One tool that edgecodec uses."""
 
     name: str
+    """The tool's name as people know it: a program, a package, a kind of device."""
     found: bool
+    """Whether it is here and can be used."""
     version: str | None
-    """As the tool says it; None when it is missing or says none."""
+    """The version as the tool says it; null when it is missing or says none."""
     location: str | None
+    """Where it is: a path, or the names of the devices found; null when it is missing."""
     purpose: str
-    """The commands that need it."""
+    """The commands that need it, and what for."""
     remedy: str
     """How to get it."""
     essential: bool
     """Whether verify-host, build-firmware and flash-and-verify on an emulated board need it."""
+
+
+@dataclass(frozen=True)
+class BoardsHere:
+    """The boards that come with edgecodec, by what this machine can do with them."""
+
+    built: tuple[str, ...]
+    """Names of the boards whose firmware can be built."""
+    emulated: tuple[str, ...]
+    """Names of the boards whose firmware can be built and run in QEMU, on their own machine or one that stands in."""
+    flashed: tuple[str, ...]
+    """Names of the boards whose firmware can be built and put onto the hardware."""
+
+
+@dataclass(frozen=True)
+class DoctorDocument(Document):
+    """What edgecodec needs from this machine, and what it finds there."""
+
+    SCHEMA = "edgecodec.doctor"
+
+    ready: bool
+    """Whether no essential tool is missing."""
+    platform: str
+    """Operating system and processor."""
+    checks: tuple[Check, ...]
+    """Each tool that edgecodec uses."""
+    boards: BoardsHere
+    """The boards that come with edgecodec, by what this machine can do with them."""
+
+    @classmethod
+    def of(cls, checks: Sequence[Check], boards: BoardsHere) -> DoctorDocument:
+        """The document of what :func:`diagnose` and :func:`boards_here` found on this machine."""
+        ready = all(check.found for check in checks if check.essential)
+        return cls(ready, platform.platform(), tuple(checks), boards)
 
 
 def diagnose() -> list[Check]:
@@ -45,22 +80,9 @@ def diagnose() -> list[Check]:
     return [check() for check in _CHECKS]
 
 
-@dataclass(frozen=True)
-class BoardsHere:
-    """Boards by what this machine can do with them, by name."""
-
-    built: tuple[str, ...]
-    """Firmware can be built."""
-    emulated: tuple[str, ...]
-    """And run in QEMU, on the board's own machine or one that stands in."""
-    flashed: tuple[str, ...]
-    """And put on the real board."""
-
-
 def boards_here() -> BoardsHere:
     """What this machine can do with the boards that come with edgecodec."""
     from edgecodec.boards.load import list_boards
-    from edgecodec.device.flash import available_methods
 
     boards = list_boards() if shutil.which("arm-none-eabi-gcc") else []
     machines = _emulated_machines()
@@ -71,20 +93,10 @@ def boards_here() -> BoardsHere:
     )
 
 
-def report(checks: list[Check], boards: BoardsHere) -> dict[str, Any]:
-    """The checks as a JSON document; ``ready`` when no essential tool is missing."""
-    return {
-        "ready": all(check.found for check in checks if check.essential),
-        "platform": platform.platform(),
-        "checks": [asdict(check) for check in checks],
-        "boards": asdict(boards),
-    }
-
-
 def _emulated_machines() -> set[str]:
     """Names of QEMU's machines."""
     program = shutil.which("qemu-system-arm")
-    lines = _output_of([program, "-M", "help"]).splitlines() if program else []
+    lines = output_of([program, "-M", "help"]).splitlines() if program else []
     return {line.split()[0] for line in lines if line.strip()}
 
 
@@ -105,7 +117,7 @@ def _host_compiler() -> Check:
     return Check(
         "cc",
         path is not None,
-        _program_version(path),
+        _version_at(path),
         path,
         "verify-host, flash-and-verify: the C on this machine",
         _system_package("gcc libc6-dev", mac="xcode-select --install"),
@@ -134,7 +146,7 @@ def _program(name: str, purpose: str, package: str, mac: str, essential: bool = 
         return Check(
             name,
             path is not None,
-            _program_version(path),
+            _version_at(path),
             path,
             purpose,
             _system_package(package, mac=mac),
@@ -150,7 +162,13 @@ def _scripts_program(name: str, purpose: str) -> Callable[[], Check]:
     def check() -> Check:
         path = shutil.which(name, path=sysconfig.get_path("scripts")) or shutil.which(name)
         return Check(
-            name, path is not None, _program_version(path), path, purpose, f"pip install {name}", essential=True
+            name,
+            path is not None,
+            _version_at(path),
+            path,
+            purpose,
+            f"pip install {name}",
+            essential=True,
         )
 
     return check
@@ -212,17 +230,25 @@ def _serial_ports() -> Check:
     )
 
 
-def _jlink() -> Check:
-    path = jlink_program()
-    return Check(
-        "J-Link Commander",
-        path is not None,
-        None,
-        path,
-        "flash-and-verify: real boards",
-        "SEGGER's J-Link software, for boards with a J-Link",
-        essential=False,
-    )
+def _flash_tool(tool: ProgramTool) -> Callable[[], Check]:
+    """A program that flashes real boards."""
+
+    def check() -> Check:
+        location = tool.location()
+        remedy = tool.remedy
+        if tool.debian_package is not None:
+            remedy = _system_package(tool.debian_package, mac=tool.mac_command or remedy)
+        return Check(
+            tool.title,
+            location is not None,
+            tool.version(),
+            location,
+            "flash-and-verify: real boards",
+            remedy,
+            essential=False,
+        )
+
+    return check
 
 
 def _debug_probes() -> Check:
@@ -254,9 +280,13 @@ class UsbProbe:
     """A USB device that a board's file names."""
 
     name: str
+    """What the board's file calls it."""
     vid: int
+    """USB vendor ID."""
     pid: int
+    """USB product ID."""
     serial: str
+    """Serial number, or that it has none."""
     usable: bool
     """Whether this user may open it."""
 
@@ -282,31 +312,8 @@ def _word(path: Path) -> str:
     return path.read_text(encoding="ascii", errors="replace").strip()
 
 
-def _program_version(path: str | None) -> str | None:
-    """The first thing that looks like a version in what ``--version`` prints."""
-    if path is None:
-        return None
-    # Distributions put their own version in brackets before the program's.
-    text = re.sub(r"\([^)]*\)", " ", _output_of([path, "--version"]))
-    match = re.search(r"\d+\.\d+(\.\d+)*", text)
-    return match.group() if match else None
-
-
-def _output_of(command: list[str]) -> str:
-    """What a command prints, on stderr when nothing on stdout; empty when it does not run."""
-    try:
-        result = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_VERSION_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return result.stdout or result.stderr
+def _version_at(path: str | None) -> str | None:
+    return None if path is None else version_of(path)
 
 
 def _package_version(packages: tuple[str, ...]) -> str | None:
@@ -356,9 +363,7 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
         "brew install --cask gcc-arm-embedded",
         essential=False,
     ),
-    _module("pyocd", ("pyocd",), "flash-and-verify: real boards", "pip install 'edgecodec[flash]'"),
-    _program("openocd", "flash-and-verify: real boards", "openocd", "brew install open-ocd", essential=False),
-    _jlink,
+    *(_flash_tool(tool) for tool in TOOLS if isinstance(tool, ProgramTool)),
     _cache,
     _serial_ports,
     _debug_probes,

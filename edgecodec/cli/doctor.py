@@ -12,7 +12,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.doctor import BoardsHere, Check
+    from edgecodec.doctor import Check, DoctorDocument
 
 
 @subcommand("doctor", example="edgecodec doctor")
@@ -27,17 +27,13 @@ def command(streams: Streams) -> int:
     Exits with 0 when nothing is missing that verify-host, build-firmware and flash-and-verify on an
     emulated board need, otherwise with 2.
     """
-    from edgecodec.doctor import boards_here, diagnose, report
+    from edgecodec.doctor import DoctorDocument, boards_here, diagnose
 
-    checks = diagnose()
-    boards = boards_here()
-    document = report(checks, boards)
-    return streams.finish(
-        document, lambda console: _show(console, checks, boards), exit_code=0 if document["ready"] else 2
-    )
+    document = DoctorDocument.of(diagnose(), boards_here())
+    return streams.finish(document, lambda console: _show(console, document), exit_code=0 if document.ready else 2)
 
 
-def _show(console: Console, checks: list[Check], boards: BoardsHere) -> None:
+def _show(console: Console, document: DoctorDocument) -> None:
     from edgecodec.cli.tables import facts, table
 
     table(
@@ -50,17 +46,17 @@ def _show(console: Console, checks: list[Check], boards: BoardsHere) -> None:
                 check.version,
                 check.purpose,
             )
-            for check in checks
+            for check in document.checks
         ),
     )
-    missing = {check.name: check.remedy for check in checks if not check.found}
+    missing = {check.name: check.remedy for check in document.checks if not check.found}
     if missing:
         console.print()
         facts(console, missing)
     console.print()
     facts(
         console,
-        {f"boards {what}": ", ".join(names) or "none" for what, names in vars(boards).items()},
+        {f"boards {what}": ", ".join(names) or "none" for what, names in vars(document.boards).items()},
     )
 
 

@@ -97,12 +97,12 @@ def _fail(error: BaseException, streams: Streams) -> int:
     print(f"{PROGRAM}: error: {message}{'' if hint is None else f'; {hint}'}", file=sys.stderr)
     from edgecodec.cli.error_document import ErrorDocument
 
-    streams.fail(ErrorDocument("undecided", message, hint, type(error).__name__).to_json())
+    streams.fail(ErrorDocument("undecided", message, hint, type(error).__name__))
     return UNDECIDED
 
 
 def _show_size(error: BaseException, streams: Streams) -> None:
-    """Of a firmware that is too large, what takes the space."""
+    """Show what takes the space of a firmware that is too large for its board."""
     from edgecodec.firmware.limits import SizeLimitError
 
     if isinstance(error, SizeLimitError) and error.memory is not None:

@@ -106,6 +106,7 @@ def core_option(function: F) -> F:
 
 def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """How to reach a board: the function gets one ``attachment``, and ``dry_run``."""
+    from edgecodec.device.flash import TOOLS
 
     @functools.wraps(function)
     def wrapper(
@@ -138,7 +139,7 @@ def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--baud", type=int, metavar="N", help="Rate of the link; the board's own by default."),
         click.option(
             "--flash-with",
-            type=click.Choice(["pyocd", "openocd", "jlink", "uf2"]),
+            type=click.Choice([tool.name for tool in TOOLS]),
             help="How to flash; the first that this machine has by default.",
         ),
         click.option("--no-flash", is_flag=True, help="The firmware runs on the board already."),

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from edgecodec.documents import Document
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -60,7 +62,9 @@ class Streams:
             os.close(self._saved_fd)
         sys.stdout = self._saved_stdout
 
-    def finish(self, document: Mapping[str, Any], show: Callable[[Console], None], exit_code: int = 0) -> int:
+    def finish(
+        self, document: Document | Mapping[str, Any], show: Callable[[Console], None], exit_code: int = 0
+    ) -> int:
         """Print ``document`` as JSON or let ``show`` print it as text; return ``exit_code``.
 
         When whoever read the output has gone, nobody can be told: the rest is dropped and the result is 2.
@@ -86,7 +90,7 @@ class Streams:
 
         return Console(stderr=True, highlight=False, markup=False)
 
-    def fail(self, document: Mapping[str, Any]) -> None:
+    def fail(self, document: Document) -> None:
         """Print the JSON document of an error, unless another one or no JSON went out."""
         if self.as_json and not self._written:
             try:
@@ -139,9 +143,10 @@ class Streams:
             os.dup2(2, 1)
         sys.stdout = sys.stderr
 
-    def _write(self, document: Mapping[str, Any]) -> None:
+    def _write(self, document: Document | Mapping[str, Any]) -> None:
         self._written = True
-        self._document_stream.write(json.dumps(_plain(document), indent=2, allow_nan=False) + "\n")
+        content = document.to_json() if isinstance(document, Document) else _plain(document)
+        self._document_stream.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
         self._document_stream.flush()
 
 

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.flash import FlashPlan, flash, plan_flash
+from edgecodec.device.flash import flash, flash_tool, plan_flash
+from edgecodec.device.flash.base import FlashPlan
 from edgecodec.device.ports import PortInfo, list_ports
 from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.firmware.build import Firmware, cached_firmware
@@ -174,7 +175,8 @@ def _port(board: Board, attachment: Attachment) -> tuple[str, str | None]:
         known = {port.device: port.serial_number for port in list_ports() if (port.vid, port.pid) in _ids(board)}
         return attachment.port, known.get(attachment.port)
     # A drive's path is no serial number: the port is then the only one of its kind.
-    found = find_port(board, None if attachment.method == "uf2" else attachment.probe)
+    by_path = attachment.method is not None and not flash_tool(attachment.method).takes_serial_number
+    found = find_port(board, None if by_path else attachment.probe)
     return found.device, found.serial_number
 
 
@@ -184,7 +186,7 @@ def _ids(board: Board) -> set[tuple[int | None, int | None]]:
 
 def _flash_plan(board: Board, folder: Path, attachment: Attachment, serial_number: str | None) -> FlashPlan:
     plan = plan_flash(board, folder, method=attachment.method, probe=attachment.probe)
-    if attachment.probe is None and serial_number is not None and plan.method != "uf2":
+    if attachment.probe is None and serial_number is not None and plan.tool.takes_serial_number:
         # The probe beside the port that was found: with two boards plugged in, not the other one's.
-        return plan_flash(board, folder, method=plan.method, probe=serial_number)
+        return plan_flash(board, folder, method=plan.tool.name, probe=serial_number)
     return plan

@@ -100,8 +100,8 @@ def test_report_is_ready_when_the_essentials_are_there() -> None:
     found = doctor.Check("a", True, "1.0", "/a", "all", "get it", essential=True)
     optional = doctor.Check("b", False, None, None, "some", "get it", essential=False)
     essential = doctor.Check("c", False, None, None, "all", "get it", essential=True)
-    assert doctor.report([found, optional], NO_BOARDS)["ready"]
-    assert not doctor.report([found, essential], NO_BOARDS)["ready"]
+    assert doctor.DoctorDocument.of([found, optional], NO_BOARDS).ready
+    assert not doctor.DoctorDocument.of([found, essential], NO_BOARDS).ready
 
 
 def usb_device(folder: Path, name: str, **files: str) -> None:

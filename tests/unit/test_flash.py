@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import struct
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
 
 from edgecodec.boards.load import list_boards, load_board
-from edgecodec.boards.schema import Board
-from edgecodec.device import flash as flash_module
-from edgecodec.device.flash import FlashPlan, available_methods, flash, plan_flash
+from edgecodec.boards.schema import Board, Flashing
+from edgecodec.device.flash import TOOLS, available_methods, flash, flash_tool, plan_flash
+from edgecodec.device.flash import uf2 as uf2_tool
+from edgecodec.device.flash.base import CommandPlan, FlashPlan
+from edgecodec.device.flash.openocd import OpenOcd
+from edgecodec.device.flash.uf2 import CopyPlan, Uf2Drive
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.firmware.uf2 import find_volumes, uf2_blocks
 
@@ -25,8 +29,9 @@ def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "tools"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == "pyocd" else None)
-    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [])
+    pyocd = ModuleSpec("pyocd", None, origin="/site-packages/pyocd/__init__.py")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: pyocd if name == "pyocd" else None)
+    monkeypatch.setattr(uf2_tool, "find_volumes", lambda board_id, candidates=None: [])
     return folder
 
 
@@ -36,20 +41,36 @@ def fake(folder: Path, name: str, script: str = "exit 0") -> None:
     path.chmod(0o755)
 
 
+def command_plan(board: Board, **wishes: str) -> CommandPlan:
+    plan: FlashPlan = plan_flash(board, FOLDER, **wishes)
+    assert isinstance(plan, CommandPlan)
+    return plan
+
+
+def test_a_tool_for_every_key_of_a_board() -> None:
+    """The keys of board files, the order in which --flash-with offers the tools, and their names are the same."""
+    assert [tool.name for tool in TOOLS] == list(Flashing.model_fields)
+    assert len({tool.preference for tool in TOOLS}) == len(TOOLS)
+    for board in list_boards():
+        assert [tool.name for tool in TOOLS if tool.flashes(board)] == list(board.flash.methods if board.flash else ())
+    with pytest.raises(InputError, match="no flash tool is called 'dfu'; expected one of pyocd, openocd, jlink, uf2"):
+        flash_tool("dfu")
+
+
 def test_command_of_each_tool(tools: Path) -> None:
     fake(tools, "openocd")
     fake(tools, "JLinkExe")
     board = load_board("nucleo-f446re")
-    assert plan_flash(board, FOLDER, method="openocd").command == (
+    assert command_plan(board, method="openocd").command == (
         *("openocd", "-f", "board/st_nucleo_f4.cfg", "-c", "program firmware.elf verify reset exit"),
     )
-    assert plan_flash(board, FOLDER, method="openocd", probe="066BFF").command[3:5] == ("-c", "adapter serial {066BFF}")
-    assert plan_flash(load_board("nrf52840-dk"), FOLDER, method="pyocd", probe="0006").command == (
+    assert command_plan(board, method="openocd", probe="066BFF").command[3:5] == ("-c", "adapter serial {066BFF}")
+    assert command_plan(load_board("nrf52840-dk"), method="pyocd", probe="0006").command == (
         *(sys.executable, "-m", "pyocd", "load", "--no-config", "--no-wait"),
         *("--target", "nrf52840", "--uid", "0006", "firmware.elf"),
     )
-    jlink = plan_flash(board, FOLDER, method="jlink", probe="683")
-    assert jlink.script == "r\nloadbin firmware.bin, 0x08000000\nr\ng\nexit\n"
+    jlink = command_plan(board, method="jlink", probe="683")
+    assert jlink.scripts["flash.jlink"] == "r\nloadbin firmware.bin, 0x08000000\nr\ng\nexit\n"
     assert jlink.command[1:] == (
         *("-Device", "STM32F446RE", "-If", "SWD", "-Speed", "4000", "-SelectEmuBySN", "683"),
         *("-AutoConnect", "1", "-ExitOnError", "1", "-NoGui", "1", "-CommandFile", "flash.jlink"),
@@ -65,16 +86,16 @@ def test_first_tool_that_is_here(tools: Path) -> None:
     fake(tools, "openocd")
     assert available_methods(nordic) == ["pyocd", "openocd"]
     assert available_methods(nucleo) == ["openocd", "pyocd"]
-    assert plan_flash(nucleo, FOLDER).method == "openocd"
+    assert plan_flash(nucleo, FOLDER).tool == flash_tool("openocd")
     assert available_methods(load_board("mps2-an386")) == []
 
 
 def test_drive_that_is_mounted_comes_first(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [Path("/media/me/RPI-RP2")])
+    monkeypatch.setattr(uf2_tool, "find_volumes", lambda board_id, candidates=None: [Path("/media/me/RPI-RP2")])
     plan = plan_flash(load_board("pico"), FOLDER)
-    assert (plan.method, plan.command, plan.volume) == ("uf2", (), Path("/media/me/RPI-RP2"))
+    assert plan == CopyPlan(flash_tool("uf2"), FOLDER, Path("/media/me/RPI-RP2"))
     assert plan.lines() == ["cp /build/firmware.uf2 /media/me/RPI-RP2"]
-    monkeypatch.setattr(flash_module, "find_volumes", lambda board_id, candidates=None: [Path("/a"), Path("/b")])
+    monkeypatch.setattr(uf2_tool, "find_volumes", lambda board_id, candidates=None: [Path("/a"), Path("/b")])
     with pytest.raises(DeviceError, match=r"several drives of pico: /a, /b; choose one with --probe"):
         plan_flash(load_board("pico"), FOLDER)
 
@@ -130,8 +151,8 @@ def test_tool_runs_where_the_firmware_is(tmp_path: Path, tools: Path) -> None:
 
 def test_tool_that_hangs(tmp_path: Path, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake(tools, "openocd", "/bin/sleep 30")
-    monkeypatch.setattr(flash_module, "_TIMEOUT_S", 0.2)
-    with pytest.raises(DeviceError, match="did not end"):
+    monkeypatch.setattr(OpenOcd, "timeout_s", 0.2)
+    with pytest.raises(DeviceError, match=r"openocd did not end within 0.2 s; unplug the probe"):
         flash(plan_flash(load_board("nucleo-f446re"), tmp_path, method="openocd"))
 
 
@@ -148,15 +169,15 @@ def test_copy_to_a_drive(tmp_path: Path) -> None:
     (tmp_path / "plain").mkdir()
     assert find_volumes("RPI-RP2", [other, tmp_path / "plain", tmp_path / "gone", volume]) == [volume]
     (tmp_path / "firmware.uf2").write_bytes(b"blocks")
-    flash(FlashPlan("uf2", tmp_path, (), volume=volume))
+    flash(CopyPlan(Uf2Drive(), tmp_path, volume))
     assert (volume / "firmware.uf2").read_bytes() == b"blocks"
     with pytest.raises(DeviceError, match="cannot be copied"):
-        flash(FlashPlan("uf2", tmp_path, (), volume=tmp_path / "gone"))
+        flash(CopyPlan(Uf2Drive(), tmp_path, tmp_path / "gone"))
 
 
 def test_drive_where_no_one_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pico, volume = load_board("pico"), drive(tmp_path / "drive", "RPI-RP2")
-    assert plan_flash(pico, FOLDER, method="uf2", probe=str(volume)).volume == volume
+    assert plan_flash(pico, FOLDER, method="uf2", probe=str(volume)) == CopyPlan(flash_tool("uf2"), FOLDER, volume)
     with pytest.raises(DeviceError, match="is no drive of pico"):
         plan_flash(pico, FOLDER, method="uf2", probe=str(tmp_path))
 
