@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames, as_frames
-from edgecodec.codec.stages import STAGES, Stages
+from edgecodec.codec.stages import Stages
 from edgecodec.errors import DeviceError, LinkError
 from edgecodec.link.costs import Costs, LayerCosts, LinkStatistics
 from edgecodec.link.protocol import (
@@ -36,6 +36,7 @@ from edgecodec.link.protocol import (
     parse_encode,
     parse_hello,
     parse_layer,
+    reply_stages,
 )
 from edgecodec.link.transport import SerialLink
 
@@ -44,21 +45,28 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+_WITH = "use BoardExecutor in a with statement"
 _HELLO_INTERVAL_S = 0.25
 _MAX_TIMEOUTS = 4
 _MAX_ATTEMPTS = 16
-"""Of one frame. One burst of noise is often told as several damaged messages, each of which repeats a frame."""
-_ALWAYS = ("sum", "variance", "indices")
-"""Stages that a board sends without being asked."""
+"""Times that one frame is sent. One burst of noise is often told as several damaged messages, and each of these has a
+frame sent again."""
 
 
 @dataclass
 class _Request:
+    """A request in flight."""
+
     frame: int
+    """Number of the frame among those of the run."""
     seq: int
+    """Number of the request on the wire."""
     data: bytes
+    """The bytes on the wire."""
     attempts: int = 0
+    """Times that it was sent."""
     timeouts: int = 0
+    """Times that its answer was late."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +74,11 @@ class _Exchange(Generic[R]):
     """A kind of request that is made for frames."""
 
     reply_type: MessageType
+    """Type of the reply; messages of other types are no answer."""
     request: Callable[[int, int], bytes]
     """``request(frame, seq)``: the bytes on the wire."""
     parse: Callable[[bytes], R]
-    """Of a reply's payload. Raises DeviceError."""
+    """``parse(payload)``: what the reply says. Raises DeviceError."""
 
 
 def executor_name(engine: str) -> str:
@@ -140,7 +149,7 @@ class BoardExecutor:
     def hello(self) -> HelloReply:
         """What the firmware said of itself. Raises LinkError before the port is opened."""
         if self._hello is None:
-            raise LinkError(f"port {self._port}: not opened yet; use BoardExecutor in a with statement")
+            raise LinkError(f"port {self._port}: not opened yet", hint=_WITH)
         return self._hello
 
     @property
@@ -166,7 +175,11 @@ class BoardExecutor:
         return "cycles" if self.hello.counts_cycles else "instructions"
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
-        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises as :meth:`stages`."""
+        """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``.
+
+        Raises InputError for frames that do not fit, LinkError when the board goes away or stays silent (with the
+        number of frames done), DeviceError when it refuses a request or its reply is not what was asked for.
+        """
         return self.stages(frames, want=()).indices
 
     def stages(
@@ -183,20 +196,18 @@ class BoardExecutor:
 
         ``progress(done, total)`` is called after each frame. Raises InputError for frames that do not fit,
         LinkError when the board goes away or stays silent (with the number of frames done), DeviceError when it
-        refuses a request.
+        refuses a request or its reply is not what was asked for.
         """
         frames = as_frames(frames, self._shape.samples)
-        wanted = tuple(want)
         read_back = ReadBack.NONE
-        for part in wanted:
+        for part in want:
             read_back |= ReadBack[part.upper()]
-        names = [stage.name for stage in STAGES if stage.name in (*_ALWAYS, *wanted)]
-        result = Stages.empty(len(frames), self._shape, names, self._numerics)
+        result = Stages.empty(len(frames), self._shape, reply_stages(read_back), self._numerics)
 
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, read_back, frames[index]),
-            lambda payload: parse_encode(payload, self._shape, self._numerics),
+            lambda payload: parse_encode(payload, self._shape, read_back, self._numerics),
         )
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
@@ -210,7 +221,8 @@ class BoardExecutor:
         """Encode one int16 ``[T]`` frame and read back what a layer of the encoder (0, 1, ...) put out.
 
         Returns int8 ``[bytes]``, or None when the firmware keeps that layer's output nowhere. The frame is encoded
-        again for every piece that a reply holds. Raises as :meth:`stages`.
+        again for every piece that a reply holds. Raises InputError for a frame that does not fit, LinkError when the
+        board goes away or stays silent, DeviceError when it refuses the request.
         """
         frame = as_frames(frame[None], self._shape.samples)[0]
         data = bytearray()
@@ -268,7 +280,8 @@ class BoardExecutor:
                 run.done += 1
                 yield request.frame, reply
         except (LinkError, DeviceError) as error:
-            raise type(error)(f"{error} ({run.done} of {run.total} frames were done)") from error
+            error.within(f"after {run.done} of {run.total} frames")
+            raise
 
     def _say_hello(self, link: SerialLink) -> HelloReply:
         deadline = time.monotonic() + self._hello_timeout_s
@@ -288,12 +301,12 @@ class BoardExecutor:
                             return parse_hello(message.payload)
         if received:
             raise LinkError(
-                f"port {self._port}: {received} bytes came, but no answer to HELLO; check the baud rate "
-                f"({self._baud}) and that edgecodec firmware runs there"
+                f"port {self._port}: {received} bytes came, but no answer to HELLO",
+                hint=f"check the baud rate ({self._baud}) and that edgecodec firmware runs there",
             )
         raise LinkError(
-            f"port {self._port}: no answer to HELLO within {self._hello_timeout_s:g} s; check that the board is "
-            "powered, runs edgecodec firmware and is on this port"
+            f"port {self._port}: no answer to HELLO within {self._hello_timeout_s:g} s",
+            hint="check that the board is powered, runs edgecodec firmware and is on this port",
         )
 
     @contextmanager
@@ -301,23 +314,26 @@ class BoardExecutor:
         try:
             yield
         except DeviceError as error:
-            raise DeviceError(f"port {self._port}: {error}") from error
+            error.within(f"port {self._port}")
+            raise
 
     def _check(self, hello: HelloReply) -> None:
         if hello.digest != self._bundle.digest:
             raise DeviceError(
                 f"port {self._port}: the firmware holds bundle {hello.digest[:12]}; expected "
-                f"{self._bundle.digest[:12]}; build and flash it again: "
-                f"edgecodec build-firmware {self._bundle.path} --board {hello.board} -o DIR"
+                f"{self._bundle.digest[:12]}",
+                hint="build and flash it again: "
+                f"edgecodec build-firmware {self._bundle.path} --board {hello.board} -o DIR",
             )
         if hello.shape != self._shape:
             raise DeviceError(
-                f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}; build and flash it again"
+                f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}",
+                hint="build and flash it again",
             )
 
     def _open_link(self) -> SerialLink:
         if self._link is None:
-            raise LinkError(f"port {self._port}: not open; use BoardExecutor in a with statement")
+            raise LinkError(f"port {self._port}: not open", hint=_WITH)
         return self._link
 
     def _next_seq(self) -> int:
@@ -372,15 +388,15 @@ class _Run:
         request = self._in_flight.popleft()
         if request.timeouts >= _MAX_TIMEOUTS or request.attempts >= _MAX_ATTEMPTS:
             raise LinkError(
-                f"port {self._port}: {reason} in {request.attempts} attempts at frame {request.frame}; "
-                "check cable, power and baud rate"
+                f"port {self._port}: {reason} in {request.attempts} attempts at frame {request.frame}",
+                hint="check cable, power and baud rate",
             )
         self._statistics.retries += 1
         self._deadline = time.monotonic() + self._reply_timeout_s
         return self._send(request)
 
     def repeat_late(self) -> bytes:
-        """The oldest request again, because its time is over. Raises LinkError as :meth:`repeat_oldest`."""
+        """The oldest request again, because its time is over. Raises LinkError when it was late often enough."""
         self._in_flight[0].timeouts += 1
         return self.repeat_oldest("no answer")
 
@@ -403,5 +419,6 @@ class _Run:
 
 
 def _store(result: Stages, index: int, reply: EncodeReply) -> None:
-    for name, value in {"sum": reply.sum, "variance": reply.variance, **reply.stages}.items():
-        result[name][index] = value
+    values = {"sum": reply.sum, "variance": reply.variance, **reply.stages}
+    for name in result.names:  # every array, which is memory that nobody has written before
+        result[name][index] = values[name]

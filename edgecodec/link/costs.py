@@ -10,14 +10,17 @@ class Costs:
     """Mean cost of a frame."""
 
     unit: str
-    """``"instructions"`` on emulated boards, ``"cycles"`` on real ones."""
+    """What the costs count: ``"instructions"`` on emulated boards, ``"cycles"`` on real ones."""
     normalize: float
+    """Mean cost of the normaliser, in :attr:`unit`."""
     encoder: float
+    """Mean cost of the encoder, in :attr:`unit`."""
     rvq: float
+    """Mean cost of the search in the codebooks, in :attr:`unit`."""
 
     @property
     def total(self) -> float:
-        """All three stages."""
+        """Mean cost of normaliser, encoder and RVQ together, in :attr:`unit`."""
         return self.normalize + self.encoder + self.rvq
 
 
@@ -26,13 +29,15 @@ class LayerCosts:
     """Mean cost of a frame part by part, without what it costs to read the counter."""
 
     unit: str
-    """As :attr:`Costs.unit`."""
+    """What the costs count: ``"instructions"`` on emulated boards, ``"cycles"`` on real ones."""
     normalize: float
+    """Mean cost of the normaliser, in :attr:`unit`."""
     layers: tuple[float, ...]
-    """Of each layer of the encoder."""
+    """Mean cost of each layer of the encoder, in its order and in :attr:`unit`."""
     rvq: float
+    """Mean cost of the search in the codebooks, in :attr:`unit`."""
     packet: float
-    """Putting together the reply that carries the indices, CRC included."""
+    """Mean cost of putting together the reply that carries the indices, CRC included, in :attr:`unit`."""
 
 
 @dataclass
@@ -40,5 +45,8 @@ class LinkStatistics:
     """How the link behaved since the port was opened."""
 
     frames: int = 0
+    """Frames encoded, each counted once."""
     retries: int = 0
+    """Requests sent again, because their answer was damaged, lost or late."""
     bad_messages: int = 0
+    """Messages that came damaged, and errors that the device answered to damaged requests."""

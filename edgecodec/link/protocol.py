@@ -41,6 +41,7 @@ _LAYER = struct.Struct("<BBI")
 _FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
+_BUILD_AGAIN = "build the firmware again"
 
 
 class MessageType(IntEnum):
@@ -79,7 +80,7 @@ class ReadBack(IntFlag):
 _ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
 """Stages that every reply to ENCODE carries, in its order; sum and variance stand before them."""
 _READ_BACK = tuple(stage for stage in STAGES if stage.name.upper() in ReadBack.__members__)
-"""Stages that it carries when they are asked for, in its order."""
+"""Stages that a reply to ENCODE carries when they are asked for, in its order."""
 _LAYERS_PART = "layers"
 
 
@@ -88,8 +89,11 @@ class Message:
     """A message whose CRC was right."""
 
     type: int
+    """One of :class:`MessageType`, or a number that this edgecodec does not know."""
     seq: int
+    """Number that ties a reply to its request, 0 to 65535."""
     payload: bytes
+    """What stands between header and CRC."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ class BadMessage:
     """Bytes between two delimiters that are no message."""
 
     reason: str
+    """What is wrong with them."""
 
 
 @dataclass(frozen=True)
@@ -104,21 +109,27 @@ class HelloReply:
     """What a device says of itself."""
 
     engine: str
-    """One of :data:`ENGINES`."""
+    """What runs the encoder, one of :data:`ENGINES`."""
     window: int
-    """Requests it takes in flight."""
+    """Requests that the device takes in flight."""
     digest: str
-    """Of its bundle, hex."""
+    """Digest of the bundle that the firmware was made from, 64 hex digits."""
     shape: Shape
+    """Sizes of the codec."""
     state_bytes: int
+    """Bytes of RAM that the codec's state takes."""
     arena_bytes: int
-    """Of the state's arena in use; 0 when the engine did not start."""
+    """Bytes of the state's arena in use; 0 when the engine did not start."""
     timer_hz: int
+    """Nominal rate of the counter in ticks a second."""
     calibration_instructions: int
     """Instructions of a loop timed at start-up; 0 when ticks are CPU cycles."""
     calibration_ticks: int
+    """Ticks that the loop timed at start-up took."""
     board: str
+    """Name of the board that the firmware was built for."""
     version: str
+    """Version of the edgecodec that built the firmware."""
 
     @property
     def counts_cycles(self) -> bool:
@@ -136,11 +147,11 @@ class LayerTicks:
     """Ticks of the parts of one frame."""
 
     empty: int
-    """Of nothing: what each other figure has on top for reading the counter."""
+    """Ticks that reading the counter adds to each other figure."""
     packet: int
-    """Of putting together the reply with the indices alone, CRC included."""
+    """Ticks of putting together the reply that carries the indices alone, CRC included."""
     layers: tuple[int, ...]
-    """Of each layer of the encoder."""
+    """Ticks of each layer of the encoder, in its order."""
 
 
 @dataclass(frozen=True)
@@ -152,11 +163,12 @@ class EncodeReply:
     variance: int
     """V of SPEC.md 1.1."""
     ticks: tuple[int, int, int]
-    """Of normaliser, encoder and RVQ."""
+    """Ticks of normaliser, encoder and RVQ, in this order."""
     stages: Mapping[str, npt.NDArray[Any]]
     """The stages of :data:`~edgecodec.codec.stages.STAGES` that came, each of one frame: ``indices`` ``[P, L]`` always,
     ``input`` ``[T]`` and ``latent`` ``[P, D]`` where they were asked for."""
     layers: LayerTicks | None
+    """Ticks of the frame's parts; None unless they were asked for."""
 
 
 @dataclass(frozen=True)
@@ -164,9 +176,9 @@ class LayerReply:
     """A piece of what one layer of the encoder put out."""
 
     total_bytes: int
-    """Of the whole output; 0 when there is no such layer or its output is kept nowhere."""
+    """Bytes of the layer's whole output; 0 when there is no such layer or its output is kept nowhere."""
     data: bytes
-    """From the byte on that was asked for; as much as fits a reply."""
+    """The output from the byte on that was asked for, as much as fits a reply."""
 
 
 def encode_message(message: Message) -> bytes:
@@ -221,6 +233,11 @@ class MessageReader:
             self._skipping = True
 
 
+def reply_stages(read_back: ReadBack) -> tuple[str, ...]:
+    """Names of the stages that a reply to ENCODE with ``read_back`` carries, sum and variance included."""
+    return tuple(s.name for s in STAGES if s not in _READ_BACK or ReadBack[s.name.upper()] in read_back)
+
+
 def longest_reply_bytes(shape: Shape, numerics: Numerics = INT8) -> int:
     """Encoded bytes of the longest reply of a codec of that shape and numerics, delimiter excluded."""
     hello = _HELLO.size + 2 * 256
@@ -252,8 +269,7 @@ def parse_hello(payload: bytes) -> HelloReply:
     _check_status(payload)
     if len(payload) > 1 and payload[1] != PROTOCOL:
         raise DeviceError(
-            f"the firmware speaks link protocol {payload[1]}; this edgecodec speaks {PROTOCOL}; "
-            "build the firmware again"
+            f"the firmware speaks link protocol {payload[1]}; this edgecodec speaks {PROTOCOL}", hint=_BUILD_AGAIN
         )
     try:
         fields = _HELLO.unpack_from(payload)
@@ -266,8 +282,7 @@ def parse_hello(payload: bytes) -> HelloReply:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
     if engine >= len(ENGINES):
         raise DeviceError(
-            f"the firmware's engine is number {engine}; this edgecodec knows {', '.join(ENGINES)}; "
-            "build the firmware again"
+            f"the firmware's engine is number {engine}; this edgecodec knows {', '.join(ENGINES)}", hint=_BUILD_AGAIN
         )
     shape = Shape(samples, positions, levels, channels)
     state, arena, hz, instructions, ticks = numbers
@@ -276,10 +291,18 @@ def parse_hello(payload: bytes) -> HelloReply:
     )
 
 
-def parse_encode(payload: bytes, shape: Shape, numerics: Numerics = INT8) -> EncodeReply:
-    """Read an ENCODE reply. Raises DeviceError for a refusal or a wrong length."""
+def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Numerics = INT8) -> EncodeReply:
+    """Read the reply to :func:`encode_request` with ``read_back``.
+
+    Raises DeviceError for a refusal, for flags other than those asked for and for a wrong length, so that the stages
+    returned are exactly those that were asked for.
+    """
     _check_status(payload)
-    read_back = ReadBack(payload[1]) if len(payload) > 1 else ReadBack.NONE
+    if len(payload) > 1 and payload[1] != read_back:
+        raise DeviceError(
+            f"the reply to ENCODE has flags {payload[1]:#04x}; expected those asked for, {int(read_back):#04x}",
+            hint=_BUILD_AGAIN,
+        )
     asked = [stage for stage in _READ_BACK if ReadBack[stage.name.upper()] in read_back]
     layers_at = _ENCODE.size + sum(_stage_bytes(stage, shape, numerics) for stage in _ALWAYS)
     parts = {stage.name: _stage_bytes(stage, shape, numerics) for stage in _ALWAYS}
@@ -351,8 +374,9 @@ def _check_status(payload: bytes) -> None:
     if payload[0] == Status.ENGINE:
         raise DeviceError(
             f"the firmware's engine failed, status {payload[0]} (ENGINE): TensorFlow Lite Micro did not start or run "
-            "the encoder; build the firmware with a larger arena (--tflm-arena) or another library"
+            "the encoder",
+            hint="build the firmware with a larger arena (--tflm-arena) or another library",
         )
     known = {status.value: status.name for status in Status}
     name = known.get(payload[0], "unknown")
-    raise DeviceError(f"the firmware refused the request: status {payload[0]} ({name}); build the firmware again")
+    raise DeviceError(f"the firmware refused the request: status {payload[0]} ({name})", hint=_BUILD_AGAIN)

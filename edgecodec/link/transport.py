@@ -54,7 +54,7 @@ class SerialLink:
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
             raise LinkError(
-                f"port {self.port}: took no byte for {_WRITE_TIMEOUT_S:g} s; is the board running?"
+                f"port {self.port}: took no byte for {_WRITE_TIMEOUT_S:g} s", hint="is the board running?"
             ) from error
         except (serial.SerialException, OSError) as error:
             raise self._gone(error) from error
@@ -94,7 +94,7 @@ class SerialLink:
         return bytes(self._serial.read(_CHUNK_BYTES))
 
     def _gone(self, error: Exception) -> LinkError:
-        return LinkError(f"port {self.port}: the connection ended ({error}); is the board still there?")
+        return LinkError(f"port {self.port}: the connection ended ({error})", hint="is the board still there?")
 
 
 def _open(port: str, baud: int) -> Any:
@@ -102,18 +102,20 @@ def _open(port: str, baud: int) -> Any:
         return serial.serial_for_url(port, baudrate=baud, timeout=0, write_timeout=_WRITE_TIMEOUT_S, exclusive=True)
     # pyserial lets ValueError, TypeError and termios.error out for odd names and files that are no port.
     except Exception as error:
-        raise LinkError(f"port {port}: {_explain(error)}") from error
+        reason, hint = _explain(error)
+        raise LinkError(f"port {port}: {reason}", hint=hint) from error
 
 
-def _explain(error: Exception) -> str:
+def _explain(error: Exception) -> tuple[str, str | None]:
+    """Why a port cannot be opened, and what to try."""
     text = " ".join(str(error).split())
     code = getattr(error, "errno", None)
     if code in {errno.ENOENT, errno.ENODEV, errno.ENXIO} or "FileNotFoundError" in text:
-        return "no such port; `edgecodec ports` lists those of this machine"
+        return "no such port", "`edgecodec ports` lists those of this machine"
     if code in {errno.EACCES, errno.EPERM}:
-        return "permission denied; add yourself to its group (dialout on Debian) and log in again"
+        return "permission denied", "add yourself to its group (dialout on Debian) and log in again"
     if code in {errno.EBUSY, errno.EAGAIN} or "exclusively lock" in text or "PermissionError" in text:
-        return "in use by another program; close it there first"
+        return "in use by another program", "close it there first"
     if "refused" in text:
-        return "nobody listens there (connection refused); start the board or emulator first"
-    return f"cannot be opened ({text})"
+        return "nobody listens there (connection refused)", "start the board or emulator first"
+    return f"cannot be opened ({text})", None

@@ -58,14 +58,15 @@ def example(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_example_answers_as_a_board_does(bundle: Bundle, example: Path) -> None:
     frames = bundle.frames()[:4]
-    requests = [encode_request(n + 1, ReadBack.INPUT | ReadBack.LATENT, frame) for n, frame in enumerate(frames)]
+    read_back = ReadBack.INPUT | ReadBack.LATENT
+    requests = [encode_request(n + 1, read_back, frame) for n, frame in enumerate(frames)]
     sent = FLUSH + hello_request(0) + b"".join(requests)
     done = subprocess.run([example], input=sent, capture_output=True, timeout=60, check=True)
     hello, *replies = [m for m in MessageReader(1 << 16).feed(done.stdout) if isinstance(m, Message)]
     said = parse_hello(hello.payload)
     assert (said.digest, said.board, said.counts_cycles) == (bundle.digest, "example", True)
     want = ReferenceExecutor(bundle.codec).stages(frames)
-    got = [parse_encode(reply.payload, said.shape) for reply in replies]
+    got = [parse_encode(reply.payload, said.shape, read_back) for reply in replies]
     np.testing.assert_array_equal([each.stages["indices"] for each in got], want.indices)
     np.testing.assert_array_equal([each.stages["latent"] for each in got], want.latent)
 

@@ -124,8 +124,9 @@ def test_from_reset_to_indices_on_modelled_registers(bundle: Bundle, name: str) 
     assert (said.board, said.digest, said.counts_cycles, said.window) == (name, bundle.digest, True, 1)
     want = ReferenceExecutor(bundle.codec).stages(bundle.frames()[:3])
     for number, frame in enumerate(bundle.frames()[:3]):
-        (reply,) = answers(machine, encode_request(number + 1, ReadBack.INPUT | ReadBack.LATENT, frame))
-        got = parse_encode(reply.payload, said.shape)
+        read_back = ReadBack.INPUT | ReadBack.LATENT
+        (reply,) = answers(machine, encode_request(number + 1, read_back, frame))
+        got = parse_encode(reply.payload, said.shape, read_back)
         np.testing.assert_array_equal(got.stages["indices"], want.indices[number])
         np.testing.assert_array_equal(got.stages["latent"], want.latent[number])
         assert min(got.ticks) > 0

@@ -212,7 +212,7 @@ def test_odd_hello_is_refused(server: HostServer, change: Callable[[bytes], byte
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: b"\x05", r"status 5 \(ENGINE\).*0 of 10 frames"),
+        (lambda p: b"\x05", r"^after 0 of 10 frames: port .*status 5 \(ENGINE\)"),
         (lambda p: p[:-1], "has .* bytes; expected"),
         (lambda p: b"\x63", r"status 99 \(unknown\)"),
     ],
@@ -224,6 +224,90 @@ def test_refused_frame_ends_the_run(server: HostServer, change: Callable[[bytes]
         pytest.raises(DeviceError, match=message),
     ):
         board.stages(frames(10))
+
+
+FLAGS_AT, INDICES_END = 1, 26 + 2 * 6
+"""Bytes of a reply to ENCODE: where its flags are, and where the indices of the stub codec end."""
+
+
+def lie(flags: int, stages: slice = slice(0, 0)) -> Callable[[bytes], bytes]:
+    """A reply that says ``flags`` and holds ``stages`` of the bytes of input (16) and latent (12) that were there."""
+
+    def change(payload: bytes) -> bytes:
+        fixed = payload[:FLAGS_AT] + bytes([flags]) + payload[FLAGS_AT + 1 : INDICES_END]
+        return fixed + payload[INDICES_END:][stages]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("want", "change", "message"),
+    [
+        (("input", "latent"), lie(0), r"has flags 0x00; expected those asked for, 0x03; build the firmware again"),
+        (("input", "latent"), lie(1, slice(16)), r"has flags 0x01; expected those asked for, 0x03"),
+        (("input", "latent"), lie(2, slice(16, None)), r"has flags 0x02; expected those asked for, 0x03"),
+        (("input", "latent"), lie(0x83, slice(None)), r"has flags 0x83; expected those asked for, 0x03"),
+        (("input", "latent"), lie(3), r"has 38 bytes; expected 66"),
+        (("input", "latent"), lie(3, slice(27)), r"has 65 bytes; expected 66"),
+        (("latent",), lie(3, slice(None)), r"has flags 0x03; expected those asked for, 0x02"),
+        ((), lie(8), r"has flags 0x08; expected those asked for, 0x00"),
+        (("layers",), lie(0), r"has flags 0x00; expected those asked for, 0x04"),
+    ],
+)
+def test_device_that_lies_about_what_it_sends(
+    server: HostServer, want: tuple[str, ...], change: Callable[[bytes], bytes], message: str
+) -> None:
+    """Right indices with other stages than those asked for: what did not come is never compared."""
+    seen = 0
+
+    def second(payload: bytes) -> bytes:
+        nonlocal seen
+        seen += 1
+        return payload if seen == 1 else change(payload)
+
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.ENCODE_REPLY, second)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match=rf"^after 1 of 3 frames: port .*the reply to ENCODE {message}"),
+    ):
+        board.stages(frames(3), want=want)
+
+
+@pytest.mark.parametrize("type_", [MessageType.HELLO_REPLY, MessageType.LAYER_REPLY, MessageType.ENCODE, 0x84])
+def test_reply_of_another_type_is_no_answer(server: HostServer, type_: int) -> None:
+    def answer(data: bytes) -> bytes:
+        out = b""
+        for message in MessageReader(4096).feed(server.exchange(data)):
+            assert isinstance(message, Message)
+            lies = message.type == MessageType.ENCODE_REPLY
+            out += encode_message(Message(type_, message.seq, message.payload) if lies else message)
+        return out
+
+    with (
+        socket_device(answer) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+    ):
+        board.stages(frames(2))
+
+
+def test_answer_to_another_request_is_no_answer(server: HostServer) -> None:
+    """Each reply carries the number of a request long past."""
+
+    def answer(data: bytes) -> bytes:
+        out = b""
+        for message in MessageReader(4096).feed(server.exchange(data)):
+            assert isinstance(message, Message)
+            age = 64 if message.type == MessageType.ENCODE_REPLY else 0
+            out += encode_message(Message(message.type, (message.seq - age) % 0xFFFF, message.payload))
+        return out
+
+    with (
+        socket_device(answer) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+    ):
+        board.stages(frames(2))
 
 
 def after(server: HostServer, exchanges: int, then: bytes | None) -> Callable[[bytes], bytes | None]:
@@ -250,7 +334,7 @@ def test_board_that_goes_away_mid_run_says_how_far_it_came(server: HostServer) -
     with (
         socket_device(after(server, 1 + 12, None)) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=r"connection ended.*\(\d+ of 50 frames were done\)"),
+        pytest.raises(LinkError, match=r"^after \d+ of 50 frames: port .*connection ended"),
     ):
         board.stages(frames(50))
 
@@ -271,7 +355,7 @@ def test_board_that_stops_answering_mid_run_is_given_up(server: HostServer, then
     with (
         socket_device(after(server, 1 + 12, then)) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=rf"({message}) at frame \d+.*\(12 of 50 frames were done\)"),
+        pytest.raises(LinkError, match=rf"^after 12 of 50 frames: port .*({message}) at frame \d+"),
     ):
         board.stages(frames(50))
     assert time.monotonic() - start < 10
@@ -297,7 +381,7 @@ def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatc
     start = time.monotonic()
     with (
         BoardExecutor(stub_bundle(), "chatterbox", **QUICK) as board,
-        pytest.raises(LinkError, match=r"no answer in \d+ attempts at frame 0.*\(0 of 5 frames were done\)"),
+        pytest.raises(LinkError, match=r"^after 0 of 5 frames: .*no answer in \d+ attempts at frame 0"),
     ):
         board.stages(frames(5))
     assert time.monotonic() - start < 10

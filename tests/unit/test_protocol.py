@@ -30,6 +30,7 @@ from edgecodec.link.protocol import (
     parse_encode,
     parse_hello,
     parse_layer,
+    reply_stages,
 )
 
 messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=700))
@@ -133,26 +134,43 @@ def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes
 
 
 def test_parse_encode() -> None:
-    reply = parse_encode(encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256))), SHAPE)
+    payload = encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256)))
+    reply = parse_encode(payload, SHAPE, ReadBack.INPUT | ReadBack.LATENT)
     assert (reply.sum, reply.variance, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
     assert reply.stages["indices"].tolist() == [[1], [65535]]
     assert reply.stages["indices"].dtype == np.uint16
     assert reply.stages["input"].tolist() == [-128, -1, 0, 127]
     assert reply.stages["latent"].tolist() == [[-6, -5, -4], [-3, -2, -1]]
-    bare = parse_encode(encode_payload(0), SHAPE)
+    bare = parse_encode(encode_payload(0), SHAPE, ReadBack.NONE)
     assert bare.stages.keys() == {"indices"}
     assert bare.layers is None
-    assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE).stages
+    assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE, ReadBack.LATENT).stages
+
+
+@given(st.integers(0, 255), st.integers(0, 7))
+def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, asked: int) -> None:
+    """Each reply is whole for what it says it holds."""
+    read_back = ReadBack(asked)
+    ticks = struct.pack("<IIBI", 7, 300, 1, 1000) if flags & 4 else b""
+    payload = encode_payload(flags, ticks + (b"\1" * 4 if flags & 1 else b""), b"\2" * 6 if flags & 2 else b"")
+    if flags != asked:
+        with pytest.raises(DeviceError, match=f"flags 0x{flags:02x}; expected those asked for, 0x{asked:02x}"):
+            parse_encode(payload, SHAPE, read_back)
+        return
+    reply = parse_encode(payload, SHAPE, read_back)
+    assert {"sum", "variance", *reply.stages} == set(reply_stages(read_back))
+    assert (reply.layers is None) == (ReadBack.LAYERS not in read_back)
 
 
 def test_parse_layers() -> None:
     ticks = struct.pack("<IIBII", 7, 300, 2, 1000, 2**32 - 1)
-    assert parse_encode(encode_payload(4, ticks), SHAPE).layers == LayerTicks(7, 300, (1000, 2**32 - 1))
-    both = parse_encode(encode_payload(6, ticks, b"\1" * 6), SHAPE)
+    alone = parse_encode(encode_payload(4, ticks), SHAPE, ReadBack.LAYERS)
+    assert alone.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
+    both = parse_encode(encode_payload(6, ticks, b"\1" * 6), SHAPE, ReadBack.LAYERS | ReadBack.LATENT)
     assert both.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
     for wrong in (b"", ticks[:8], ticks[:-1], ticks + b"\0", struct.pack("<IIB", 7, 300, 2)):
         with pytest.raises(DeviceError, match="bytes; expected"):
-            parse_encode(encode_payload(4, wrong), SHAPE)
+            parse_encode(encode_payload(4, wrong), SHAPE, ReadBack.LAYERS)
 
 
 def test_parse_layer() -> None:
@@ -171,10 +189,11 @@ def test_parse_layer() -> None:
         parse_layer(b"\x05", 2, 0)
 
 
-@given(st.binary(max_size=60))
-def test_encode_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
-    with suppress(DeviceError):
-        parse_encode(payload, SHAPE)
+@given(st.binary(max_size=60), st.integers(0, 7))
+def test_encode_of_any_bytes_is_read_or_refused(payload: bytes, flags: int) -> None:
+    for data in (payload, bytes([0, flags]) + payload):
+        with suppress(DeviceError):
+            parse_encode(data, SHAPE, ReadBack(flags))
 
 
 def test_longest_reply_holds_every_reply() -> None:
