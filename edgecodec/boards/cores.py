@@ -6,6 +6,7 @@ _WITHOUT_LONG_MULTIPLY = ("cortex-m0", "cortex-m0plus", "cortex-m1", "cortex-m23
 _WITHOUT_SIMD = (*_WITHOUT_LONG_MULTIPLY, "cortex-m3")
 _WITH_VECTORS = ("cortex-m52", "cortex-m55", "cortex-m85")
 CORES = (*_WITHOUT_SIMD, "cortex-m4", "cortex-m7", "cortex-m33", "cortex-m35p", *_WITH_VECTORS)
+"""Names of the cores that kernels can be chosen for, as ``-mcpu`` has them."""
 
 
 def has_long_multiply(core: str) -> bool:
@@ -22,5 +23,8 @@ def has_simd(core: str, mcpu: str = "") -> bool:
 
 
 def has_vectors(core: str, mcpu: str = "") -> bool:
-    """Whether a core has the M-profile Vector Extension; as :func:`has_simd` (``+nomve``)."""
+    """Whether a core has the M-profile Vector Extension (MVE, Helium).
+
+    ``mcpu``, the compiler's option, may say that its maker left the extension out (``+nomve``).
+    """
     return core in _WITH_VECTORS and "+nomve" not in mcpu

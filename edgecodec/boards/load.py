@@ -35,8 +35,8 @@ def load_board(name_or_path: str | os.PathLike[str]) -> Board:
     if text in files:
         return _read(files[text])
     near = difflib.get_close_matches(text, files, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known boards: {', '.join(files)}"
-    raise InputError(f"board {text!r} is unknown; {hint} (a board file of your own is given by its path)")
+    known = f"did you mean {' or '.join(near)}?" if near else f"known boards: {', '.join(files)}"
+    raise InputError(f"board {text!r} is unknown", hint=f"{known} (a board file of your own is given by its path)")
 
 
 def _board_files() -> list[Path]:
@@ -64,6 +64,7 @@ def _read(path: Path) -> Board:
 
 
 def _first_problem(error: ValidationError | RecursionError) -> str:
+    """The first key that is wrong, why, and how many more there are."""
     if isinstance(error, RecursionError):
         return "nested too deeply"
     problems = error.errors()

@@ -29,6 +29,7 @@ class Cpu(_Strict):
     mcpu: str = Field(pattern=_FLAG)
     """Value of ``-mcpu``."""
     float_abi: Literal["soft", "softfp", "hard"]
+    """Value of ``-mfloat-abi``."""
     fpu: str | None = Field(default=None, pattern=_FLAG)
     """Value of ``-mfpu``; None when ``-mcpu`` says it."""
 
@@ -43,16 +44,18 @@ class Region(_Strict):
     """A piece of the memory map."""
 
     origin: int = Field(ge=0, le=_MAX_ADDRESS)
+    """Address of the first byte."""
     length: int = Field(ge=1, le=_MAX_ADDRESS)
-    """Bytes."""
+    """Size in bytes."""
 
 
 class Memory(_Strict):
     """Where code and data go."""
 
     flash: Region
-    """Starts with the vector table."""
+    """Memory that code and constants lie in; it starts with the vector table."""
     ram: Region
+    """Memory that variables and stack lie in."""
 
 
 class Uart(_Strict):
@@ -61,9 +64,11 @@ class Uart(_Strict):
     kind: str = Field(pattern=_KIND)
     """Folder of ``firmware/port`` whose ``uart.c`` drives it."""
     base: int = Field(ge=0, le=_MAX_ADDRESS)
+    """Address of its registers."""
     clock_hz: int = Field(ge=1, le=_MAX_ADDRESS)
-    """Clock that the baud rate is divided from."""
+    """Clock that the baud rate is divided from, in Hz."""
     baud: int = Field(ge=1200, le=12_000_000)
+    """Rate of the link in bits a second."""
     rx_irq: int = Field(ge=0, le=479)
     """Interrupt number of "a byte has come", which ends the CPU's sleep."""
 
@@ -74,10 +79,11 @@ class Timer(_Strict):
     kind: str = Field(pattern=_KIND)
     """Folder of ``firmware/port`` whose ``timer.c`` reads it."""
     base: int = Field(ge=0, le=_MAX_ADDRESS)
+    """Address of its registers."""
     hz: int = Field(ge=1, le=_MAX_ADDRESS)
-    """Nominal rate."""
+    """Nominal rate in ticks a second."""
     clock_hz: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
-    """Clock that the rate is divided from; None when it is not divided."""
+    """Clock that the rate is divided from, in Hz; null when it is not divided."""
     counts: Literal["instructions", "cycles"]
     """What its ticks stand for: emulators know no cycles, and are calibrated at start-up."""
 
@@ -88,12 +94,13 @@ class Setup(_Strict):
     kind: str = Field(pattern=_KIND)
     """Folder of ``firmware/port`` whose ``setup.c`` does it."""
     core_hz: int = Field(ge=1, le=_MAX_ADDRESS)
-    """Clock of the core afterwards."""
+    """Clock of the core afterwards, in Hz."""
     tx: str = Field(pattern=_PIN)
     """Pin that the UART sends on, as the manual names it: ``PA2``, ``P0.06``, ``GP0``."""
     rx: str = Field(pattern=_PIN)
+    """Pin that the UART receives on, as the manual names it: ``PA3``, ``P0.08``, ``GP1``."""
     function: int | None = Field(default=None, ge=0, le=31)
-    """Number of the UART among the pins' functions; None where pins have none."""
+    """Number of the UART among the pins' functions; null where pins have none."""
 
     @property
     def pins(self) -> dict[str, tuple[int, int]]:
@@ -149,12 +156,16 @@ class Uf2Volume(_Strict):
 
 
 class Flashing(_Strict):
-    """The ways of flashing the board."""
+    """The ways of flashing the board: a key for each tool of :data:`edgecodec.device.flash.TOOLS`, by its name."""
 
     pyocd: PyocdTarget | None = None
+    """What pyOCD needs to know; null when it does not flash the board."""
     openocd: OpenocdScripts | None = None
+    """What OpenOCD needs to know; null when it does not flash the board."""
     jlink: JlinkDevice | None = None
+    """What J-Link Commander needs to know; null when it does not flash the board."""
     uf2: Uf2Volume | None = None
+    """What is known of the drive that the board shows; null when it shows none."""
 
     @model_validator(mode="after")
     def _has_a_way(self) -> Flashing:
@@ -164,7 +175,7 @@ class Flashing(_Strict):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """Names of the ways there are."""
+        """Names of the tools that flash the board, in the order of the keys."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
@@ -172,8 +183,11 @@ class UsbId(_Strict):
     """A USB device that carries the board's serial port."""
 
     vid: int = Field(ge=1, le=0xFFFF)
+    """USB vendor ID."""
     pid: int = Field(ge=0, le=0xFFFF)
+    """USB product ID."""
     name: str = Field(min_length=1, max_length=60)
+    """What the device is called."""
 
 
 class EmulatorInfo(_Strict):
@@ -186,36 +200,42 @@ class EmulatorInfo(_Strict):
     serial: int = Field(default=0, ge=0, le=7)
     """Which of the machine's serial ports is the board's UART."""
     timer: Timer | None = None
-    """The counter to use instead of the board's, where QEMU has no such one."""
+    """The counter to use instead of the board's, where QEMU has no such one; null where it has."""
     ram_bytes: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
-    """RAM of the machine when it has less than the board."""
+    """RAM of the machine in bytes, when it has less than the board; null otherwise."""
     stands_in: str | None = Field(default=None, min_length=1, max_length=200)
-    """What the machine shares with the board and what not; None when it is the board."""
+    """What the machine shares with the board and what not; null when it is the board."""
 
 
 class Board(_Strict):
     """A board. The file's keys are these fields."""
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
+    """What ``--board`` takes."""
     description: str = Field(min_length=1, max_length=200)
+    """The board's full name and what is special about it."""
     core: str
-    """One of :data:`edgecodec.boards.cores.CORES`."""
+    """Name of the core, such as ``cortex-m4``: one of ``edgecodec.boards.cores.CORES``."""
     cpu: Cpu
+    """What the compiler is told about the CPU."""
     memory: Memory
+    """Where code and data go."""
     stack_bytes: int = Field(ge=256, multiple_of=8)
-    """RAM kept for the stack."""
+    """RAM kept for the stack, in bytes."""
     uart: Uart
+    """The UART that the link uses."""
     timer: Timer
+    """The counter that measures the codec."""
     setup: Setup | None = None
-    """None when the UART works after reset, as on emulated boards."""
+    """Clocks and pins that must be set up; null when the UART works after reset, as on emulated boards."""
     window: int = Field(ge=1, le=64)
     """Requests the host may have in flight; 1 where the UART would lose bytes while the CPU is busy."""
     flash: Flashing | None = None
-    """None when only the emulated board exists."""
+    """The ways of flashing the board; null when only the emulated board exists."""
     usb: tuple[UsbId, ...] = Field(default=(), strict=False)
-    """Whose serial ports are the board's."""
+    """The USB devices whose serial ports are the board's."""
     emulator: EmulatorInfo | None = None
-    """None when only the real board exists."""
+    """How QEMU emulates the board; null when only the real board exists."""
     sources: tuple[str, ...] = Field(min_length=1, strict=False)
     """Where the figures come from."""
 
@@ -233,7 +253,10 @@ class Board(_Strict):
         return self.model_copy(update={"timer": self.emulator.timer or self.timer, "memory": memory})
 
     def with_baud(self, baud: int | None) -> Board:
-        """The board with another rate of the link; None leaves it. Raises InputError for an impossible one."""
+        """The board with ``baud`` as the rate of its link, in bits a second; None leaves the rate as it is.
+
+        Raises InputError for a rate that the UART cannot be set to.
+        """
         if baud is None:
             return self
         if not 1200 <= baud <= self.uart.clock_hz // 16:

@@ -13,22 +13,28 @@ from edgecodec.errors import BuildError
 
 COMPILER = "arm-none-eabi-gcc"
 COMPILER_PACKAGE = "gcc-arm-none-eabi"
+"""The Debian package that has :data:`COMPILER`."""
 _TIMEOUT_S = 30
 
 
 @dataclass(frozen=True)
 class Toolchain:
-    """Cross compiler and build tools."""
+    """Cross compiler and build tools, each by its absolute path."""
 
     compiler: Path
+    """GCC for C, with Arm's bare-metal ABI."""
     compiler_version: str
-    """Name and version, as ``--version`` says it."""
+    """Name and version of the C compiler, as its ``--version`` says it."""
     cxx_compiler: Path
-    """The same for C++, which may not be there: only the TFLM engine needs it."""
+    """GCC for C++ beside the C compiler. It may not be there: only the TFLM engine needs it."""
     objcopy: Path
+    """Makes the image in flash from an ELF file."""
     objdump: Path
+    """Prints sections and machine code of an ELF file."""
     cmake: Path
+    """CMake: of its Python package, otherwise on the path."""
     ninja: Path
+    """Ninja: of its Python package, otherwise on the path."""
 
 
 @cache
@@ -60,16 +66,20 @@ def _ninja() -> Path:
 def _on_path(program: str, remedy: str) -> Path:
     found = shutil.which(program)
     if found is None:
-        raise BuildError(f"{program} not found; {remedy}")
+        raise BuildError(f"{program} not found", hint=remedy)
     return Path(found).absolute()
 
 
 def _version(program: Path) -> str:
+    """First line of what ``program --version`` prints. Raises BuildError when it does not run."""
     try:
         done = subprocess.run(
             [program, "--version"], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=True
         )
     except (OSError, subprocess.SubprocessError) as error:
-        raise BuildError(f"{program} does not run ({error}); install {COMPILER_PACKAGE} again") from error
+        stderr = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
+        raise BuildError(
+            f"{program} does not run ({error})", stderr, hint=f"install {COMPILER_PACKAGE} again"
+        ) from error
     # The program's name as it was called comes first: it is replaced, so that reports do not depend on it.
     return re.sub(r"^\S*", COMPILER, done.stdout.splitlines()[0] if done.stdout else "")

@@ -26,7 +26,7 @@ def path(text: str) -> Path:
 
 
 class DebugOption(click.Option):
-    """``--debug``, before or after the command's name: show tracebacks. The same as EDGECODEC_DEBUG=1."""
+    """``--debug``, before or after the command's name: show tracebacks, as EDGECODEC_DEBUG=1 does."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -68,17 +68,17 @@ def json_option(function: F) -> F:
 
 
 def force_option(function: F) -> F:
-    """``--force``"""
+    """``--force``, to replace an output folder that holds other files."""
     return click.option("--force", is_flag=True, help="Replace an output folder that holds other files.")(function)
 
 
 def output_option(help_text: str, required: bool = True) -> Callable[[F], F]:
-    """``-o/--output``"""
+    """``-o/--output``, the file or folder to write."""
     return click.option("-o", "--output", type=path, required=required, metavar="PATH", help=help_text)
 
 
 def board_option(function: F) -> F:
-    """``--board``"""
+    """``--board``, by name or the path of a board file."""
     return click.option(
         "--board", default=DEFAULT_BOARD, show_default=True, metavar="NAME", help="A board of `edgecodec boards`."
     )(function)
@@ -96,7 +96,7 @@ def optimize_option(function: F) -> F:
 
 
 def core_option(function: F) -> F:
-    """``--core``"""
+    """``--core``, to choose kernels for."""
     return click.option(
         "--core",
         type=click.Choice(CORES),

@@ -1,1 +1,1 @@
-"""Boards: their data, firmware, emulator, serial link and test harness."""
+"""Boards at work: emulated, found on a serial port, flashed, and connected to the host."""

@@ -24,8 +24,10 @@ QEMU = "qemu-system-arm"
 _INSTRUCTION_NS_SHIFT = 6
 """One instruction takes 2^6 virtual ns, whatever the host does, so counts repeat."""
 _NO_ESCAPE = "256"
+"""An escape character that no byte is."""
 _POLL_S = 0.05
 _LONGEST_HELLO_BYTES = 1024
+"""Encoded bytes of a reply to HELLO, with some to spare."""
 
 
 class Emulator:
@@ -60,7 +62,7 @@ class Emulator:
 
     @property
     def url(self) -> str:
-        """For ``serial.serial_for_url``."""
+        """URL of the board's UART, for ``serial.serial_for_url``; only valid while the emulator runs."""
         return f"socket://127.0.0.1:{self._port}"
 
     @property
@@ -81,7 +83,9 @@ class Emulator:
         """
         emulator = self._board.emulator
         if emulator is None:
-            raise DeviceError(f"board {self._board.name} has no emulator; flash the real one and pass its --port")
+            raise DeviceError(
+                f"board {self._board.name} has no emulator", hint="flash the real one and pass its --port"
+            )
         return [
             QEMU,
             *("-M", emulator.machine),
@@ -110,7 +114,7 @@ class Emulator:
     def _start(self) -> None:
         program = shutil.which(QEMU)
         if program is None:
-            raise BuildError(f"{QEMU} not found; install the Debian package {QEMU}")
+            raise BuildError(f"{QEMU} not found", hint=f"install the Debian package {QEMU}")
         # QEMU inherits a listening socket, so no other process can take the port in between.
         with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
             self._port = server.getsockname()[1]
@@ -140,25 +144,25 @@ class Emulator:
                     break
                 if any(isinstance(m, Message) and m.type == MessageType.HELLO_REPLY for m in reader.feed(data or b"")):
                     return
-        raise DeviceError(self._why())
+        raise self._failure()
 
     def _has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
-    def _why(self) -> str:
+    def _failure(self) -> DeviceError:
+        """Why the firmware did not answer, with what QEMU printed."""
+        said = " ".join(self.output.split())
+        told = f" ({said})" if said else ""
         # QEMU closes the socket a moment before it ends.
         try:
             code = self._process.wait(1.0) if self._process is not None else None
         except subprocess.TimeoutExpired:
-            return (
+            return DeviceError(
                 f"emulated board {self._board.name}: firmware {self._elf} did not answer within "
-                f"{self._start_timeout_s:g} s{self._said()}; build it again for this board"
+                f"{self._start_timeout_s:g} s{told}",
+                hint="build it again for this board",
             )
-        return f"emulated board {self._board.name}: {QEMU} ended with status {code}{self._said()}"
-
-    def _said(self) -> str:
-        text = " ".join(self.output.split())
-        return f" ({text})" if text else ""
+        return DeviceError(f"emulated board {self._board.name}: {QEMU} ended with status {code}{told}")
 
 
 def _send(connection: socket.socket, data: bytes) -> None:

@@ -12,15 +12,17 @@ class PortInfo:
     """A serial port of this machine."""
 
     device: str
-    """What ``--port`` takes."""
+    """The port as ``--port`` takes it."""
     description: str
+    """What the system calls it; ``n/a`` when it has no name for it."""
     hardware_id: str
     """USB VID:PID and serial number as one text, where there are any."""
     vid: int | None = None
-    """USB vendor; None when the port is not on USB."""
+    """USB vendor ID; null when the port is not on USB."""
     pid: int | None = None
+    """USB product ID; null when the port is not on USB."""
     serial_number: str | None = None
-    """Of the USB device; a debug probe with a serial port has the same for both."""
+    """Serial number of the USB device, which is that of the debug probe on the same device; null when it has none."""
 
 
 def list_ports() -> list[PortInfo]:

@@ -10,12 +10,12 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def firmware_dir() -> Path:
-    """The folder ``firmware/`` with codec, link, port and boards."""
+    """The folder ``firmware/`` with codec, link, port and boards. Raises EdgecodecError when it is missing."""
     return _find("firmware")
 
 
 def templates_dir() -> Path:
-    """The folder ``templates/`` with the Jinja templates."""
+    """The folder ``templates/`` with the Jinja templates. Raises EdgecodecError when it is missing."""
     return _find("templates")
 
 
@@ -23,4 +23,4 @@ def _find(name: str) -> Path:
     for candidate in (_PACKAGE / "_resources" / name, _PACKAGE.parent / name):
         if candidate.is_dir():
             return candidate
-    raise EdgecodecError(f"the package's {name}/ folder is missing; install edgecodec again")
+    raise EdgecodecError(f"the package's {name}/ folder is missing", hint="install edgecodec again")

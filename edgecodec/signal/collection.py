@@ -19,15 +19,22 @@ class SourceFile:
     """One file of a collection."""
 
     path: Path
+    """Where it is."""
     name: str
     """Its path below the folder that all files share; the person's name when the file gives none."""
 
     def people(self, by: str) -> list[str]:
-        """Whose recordings it holds. Raises InputError."""
+        """Whose recordings it holds, by the array ``by`` (``subject`` or ``recording``) where it has both.
+
+        Raises InputError for a file that is missing or cannot be read.
+        """
         return file_owners(self.path, by=by) or [self.name]
 
     def recordings(self, rate_hz: float, by: str, channel: str | None) -> list[Recording]:
-        """Its recordings, each with a person. Raises InputError."""
+        """Its recordings at ``rate_hz``, each with a person; of a record, the channel called ``channel``.
+
+        Raises InputError for a file that is missing, cannot be read or holds something else.
+        """
         found = file_recordings(self.path, rate_hz, by=by, channel=channel)
         return [replace(recording, subject=recording.subject or self.name) for recording in found]
 

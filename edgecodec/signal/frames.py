@@ -33,8 +33,8 @@ def load_frames(path: str | os.PathLike[str], samples: int) -> npt.NDArray[np.in
         raise InputError(f"{file}: holds no frames; expected [N, {samples}]")
     if array.shape[1] != samples:
         raise InputError(
-            f"{file}: frames of {array.shape[1]} samples; this codec takes {samples} "
-            "(pass a recording as one row to have it cut)"
+            f"{file}: frames of {array.shape[1]} samples; this codec takes {samples}",
+            hint="pass a recording as one row to have it cut",
         )
     return _to_counts(array, file)
 
@@ -42,7 +42,10 @@ def load_frames(path: str | os.PathLike[str], samples: int) -> npt.NDArray[np.in
 def cut_frames(
     recording: npt.NDArray[np.int16], samples: int, source: object = "recording", hop: int | None = None
 ) -> npt.NDArray[np.int16]:
-    """Cut ``[M]`` into ``[N, samples]``, ``hop`` apart (default: no overlap). Raises InputError when too short."""
+    """Cut a recording, int16 ``[M]``, into frames, int16 ``[N, samples]``, ``hop`` samples apart.
+
+    By default frames do not overlap. Raises InputError, which names ``source``, when not one frame fits.
+    """
     if len(recording) < samples:
         raise InputError(f"{source}: {len(recording)} samples; a frame needs {samples}")
     windows = np.lib.stride_tricks.sliding_window_view(recording, samples)[:: hop or samples]
@@ -109,8 +112,8 @@ def _to_counts(array: npt.NDArray[Any], file: Path) -> npt.NDArray[np.int16]:
         bad = np.argwhere(array != np.floor(array))
         if bad.size:
             raise InputError(
-                f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is no whole number; expected integer ADC "
-                "counts (scale and round first)"
+                f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is no whole number; expected integer ADC counts",
+                hint="scale and round first",
             )
     bad = np.argwhere((array < _ADC_MIN) | (array > _ADC_MAX))
     if bad.size:

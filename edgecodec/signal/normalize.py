@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 EPSILON = 1e-3
+"""What is added to the variance, in squared ADC counts, so that a constant frame gives zeros."""
 
 
 def normalize(frames: npt.NDArray[np.number], epsilon: float = EPSILON) -> npt.NDArray[np.float64]:

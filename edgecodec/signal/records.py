@@ -34,7 +34,7 @@ def _read_edf(path: Path, channel: str | None) -> tuple[npt.NDArray[np.float64],
     try:
         import pyedflib
     except ImportError as error:
-        raise InputError(f"{path}: EDF needs pyedflib ({error}); {_INSTALL}") from error
+        raise InputError(f"{path}: EDF needs pyedflib ({error})", hint=_INSTALL) from error
     reader: Any = pyedflib.EdfReader(str(path))
     try:
         index = _choose(path, reader.getSignalLabels(), channel)
@@ -49,7 +49,7 @@ def _read_wfdb(path: Path, channel: str | None) -> tuple[npt.NDArray[np.float64]
     try:
         import wfdb
     except ImportError as error:
-        raise InputError(f"{path}: WFDB needs wfdb ({error}); {_INSTALL}") from error
+        raise InputError(f"{path}: WFDB needs wfdb ({error})", hint=_INSTALL) from error
     stem = str(path.with_suffix(""))
     index = _choose(path, wfdb.rdheader(stem).sig_name or [], channel)
     # Physical values tell missing samples apart (NaN); gain and baseline give the counts back.
@@ -68,7 +68,7 @@ def _choose(path: Path, labels: Sequence[str], channel: str | None) -> int:
     if len(found) != 1:
         wanted = f"channel {channel!r}" if channel is not None else "a single channel of PPG"
         listed = ", ".join(names) or "none"
-        raise InputError(f"{path}: {wanted} not found; its channels are {listed}; name one as data.target_label")
+        raise InputError(f"{path}: {wanted} not found; its channels are {listed}", hint="name one as data.target_label")
     return found[0]
 
 

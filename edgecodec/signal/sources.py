@@ -37,13 +37,15 @@ class Recording:
     """One uninterrupted PPG recording of one person."""
 
     name: str
+    """What it is called in messages: its file, and its row there."""
     samples: npt.NDArray[np.int16]
-    """ADC counts ``[M]``."""
+    """ADC counts, int16 ``[M]``."""
     valid: npt.NDArray[np.bool_]
-    """``[M]``, False where the sensor was off, stuck or saturated, or the sample was missing."""
+    """For each sample, ``[M]``, False where the sensor was off, stuck or saturated, or the sample was missing."""
     rate_hz: float
+    """Sampling rate in Hz."""
     subject: str = ""
-    """Whose it is, where the file says so."""
+    """Name of the person; empty where the file does not say it."""
 
     def frames(self, samples: int, hop: int) -> npt.NDArray[np.int16]:
         """Cut into int16 ``[N, samples]``, ``hop`` apart, without frames that hold an invalid sample."""
@@ -72,7 +74,9 @@ def heartpy_recordings(rate_hz: float = 64.0) -> dict[str, Recording]:
     """
     spec = importlib.util.find_spec("heartpy")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError("HeartPy's recordings are not installed; install them with: pip install 'edgecodec[signal]'")
+        raise InputError(
+            "HeartPy's recordings are not installed", hint="install them with: pip install 'edgecodec[signal]'"
+        )
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     return {name: resample(name, *_read_heartpy(folder / f"{name}.csv"), rate_hz) for name in HEARTPY_RECORDINGS}
 
@@ -86,7 +90,8 @@ def file_recordings(
     it has a single column. Values are whole ADC counts within int16; NaN marks a missing sample. A ``.npz``
     holds them as ``frames``, ``adc`` or its only array of two dimensions, and may say whose each row is in an
     array ``subject`` or ``recording`` ``[N]``; ``by`` is the one preferred. Records (``.edf``, ``.hea``) are
-    resampled to ``rate_hz``; ``channel`` names the one to read. Raises InputError.
+    resampled to ``rate_hz``; ``channel`` names the one to read. Raises InputError for a file that is missing, cannot
+    be read or holds something else.
     """
     source = Path(path)
     if source.suffix.lower() in RECORD_SUFFIXES:
@@ -113,7 +118,8 @@ def file_recordings(
 def file_owners(path: str | os.PathLike[str], *, by: str = "subject") -> list[str]:
     """Who the rows of a ``.npz`` are of, without reading them; empty when the file does not say.
 
-    Raises InputError.
+    ``by`` is the array preferred, ``subject`` or ``recording``. Raises InputError for an archive that is missing or
+    cannot be read, and for names that are neither texts nor whole numbers.
     """
     source = Path(path)
     if source.suffix.lower() != ".npz":
@@ -196,13 +202,13 @@ def _read_heartpy(path: Path) -> tuple[npt.NDArray[np.float64], float]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); reinstall heartpy") from error
+        raise InputError(f"{path}: cannot be read ({error.strerror})", hint="reinstall heartpy") from error
     header, body = (rows[0], rows[1:]) if len(rows[0]) > 1 else ([], rows)
     try:
         counts = np.array([float(row[-1]) for row in body])
         rate_hz = _heartpy_rate_hz(header, body)
     except (ValueError, IndexError) as error:
-        raise InputError(f"{path}: not as HeartPy ships it ({error}); reinstall heartpy") from error
+        raise InputError(f"{path}: not as HeartPy ships it ({error})", hint="reinstall heartpy") from error
     return counts, rate_hz
 
 
@@ -227,7 +233,9 @@ def _checked_counts(path: Path, name: str, values: npt.NDArray[np.float64]) -> n
     if known.size == 0:
         raise InputError(f"{path}: recording {name} holds no finite sample")
     if np.any(known != np.rint(known)):
-        raise InputError(f"{path}: recording {name} holds fractions; expected whole ADC counts (scale and round them)")
+        raise InputError(
+            f"{path}: recording {name} holds fractions; expected whole ADC counts", hint="scale and round them"
+        )
     if known.min() < -32768 or known.max() > 32767:
         raise InputError(f"{path}: recording {name} leaves int16 ({known.min():g}..{known.max():g})")
     return values

@@ -19,8 +19,11 @@ class Split:
     """Who trains, validates and tests. Nobody is on two sides."""
 
     train: tuple[str, ...]
+    """Names of the people whose recordings train."""
     validation: tuple[str, ...]
+    """Names of the people whose recordings choose among epochs."""
     test: tuple[str, ...]
+    """Names of the people whose recordings are kept for the figures that are reported."""
 
 
 def check_selection(value: Any) -> Any:

@@ -25,12 +25,13 @@ class SyntheticPpg:
     """A PPG and the truth about it."""
 
     samples: npt.NDArray[np.int16]
-    """12-bit ADC counts ``[M]``, 0 to 4095."""
+    """12-bit ADC counts, int16 ``[M]``, 0 to 4095."""
     beat_times_s: FloatArray
-    """Where each systolic peak was put, ``[B]``, rising, within the recording."""
+    """Times in seconds at which the systolic peaks were put, float64 ``[B]``, rising, within the recording."""
     ectopic: npt.NDArray[np.bool_]
-    """``[B]``, True for beats that came early."""
+    """For each beat, ``[B]``, True when it came early."""
     rate_hz: float
+    """Sampling rate in Hz."""
 
 
 def synthetic_ppg(
@@ -84,7 +85,10 @@ def synthetic_ppg(
 def synthetic_recording(
     person: int, seconds: float, rate_hz: float, *, seed: int, motion: float, ectopic: float
 ) -> Recording:
-    """Recording of synthetic person number ``person``; each has a heart of their own. Raises InputError."""
+    """Recording of synthetic person number ``person``; each has a heart of their own.
+
+    Raises InputError when the recording is empty, too long or a number is out of range.
+    """
     drawn = int(np.random.SeedSequence([seed, person]).generate_state(1)[0])
     made = synthetic_ppg(seconds, rate_hz, seed=drawn, motion=motion, ectopic=ectopic)
     name = f"synthetic{person}"

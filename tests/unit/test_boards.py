@@ -13,7 +13,8 @@ from pydantic import BaseModel
 
 from edgecodec.boards.load import list_boards, load_board
 from edgecodec.boards.schema import Board, Region
-from edgecodec.errors import InputError
+from edgecodec.boards.toolchain import find_toolchain
+from edgecodec.errors import BuildError, InputError
 from edgecodec.files.resources import firmware_dir
 
 GOOD: dict[str, Any] = {
@@ -209,3 +210,23 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
         load_board(path)
     with pytest.raises(InputError, match="cannot be read"):
         load_board(f"{tmp_path}/")
+
+
+def test_compiler_that_does_not_run_is_told_with_what_it_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, script in (("gcc", "echo 'no such library' >&2; exit 1"), ("objcopy", ""), ("objdump", "")):
+        program = tmp_path / f"arm-none-eabi-{name}"
+        program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(
+        BuildError, match=r"arm-none-eabi-gcc does not run .*; install gcc-arm-none-eabi again"
+    ) as caught:
+        find_toolchain.__wrapped__()
+    assert caught.value.stderr == "no such library\n"
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(BuildError) as caught:
+        find_toolchain.__wrapped__()
+    assert caught.value.message == "arm-none-eabi-gcc not found"
+    assert str(caught.value.hint).startswith("install the Debian package gcc-arm-none-eabi")
