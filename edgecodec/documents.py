@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import json
 import math
 import textwrap
 from collections.abc import Mapping
@@ -16,10 +17,13 @@ from enum import Enum
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, cast, get_args, get_type_hints
 
 Json = dict[str, Any]
 """A JSON object."""
+INLINE: Mapping[str, Any] = MappingProxyType({"inline": True})
+"""Metadata of a field, a dataclass or a pydantic model, whose keys take its place: ``field(metadata=INLINE)``."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +32,9 @@ class Document:
 
     ``schema`` names the kind; ``schema_version`` rises when a key changes its meaning or goes. Subclasses are frozen
     dataclasses that set :attr:`SCHEMA` and, once it has changed, :attr:`SCHEMA_VERSION`; each field has a docstring
-    with its unit. Values are texts, numbers, booleans, None, paths, enumerations, other dataclasses, and sequences and
-    mappings of these.
+    with its unit. Values are texts, numbers, booleans, None, paths, enumerations, other dataclasses and pydantic
+    models, and sequences and mappings of these. The keys of a field that is :data:`INLINE` stand among the
+    document's own.
     """
 
     SCHEMA: ClassVar[str]
@@ -54,8 +59,10 @@ def to_json(value: Any) -> Any:
         return float(value)
     if isinstance(value, Path):
         return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return value.to_json() if isinstance(value, Document) else _object(value)
+    if isinstance(value, Document):
+        return value.to_json()
+    if _is_object(type(value)):
+        return _object(value)
     if isinstance(value, Mapping):
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -64,7 +71,26 @@ def to_json(value: Any) -> Any:
 
 
 def _object(value: Any) -> Json:
-    return {field.name: to_json(getattr(value, field.name)) for field in fields(value)}
+    made: Json = {}
+    inlined = _inlined(type(value))
+    for name in _field_names(type(value)):
+        content = to_json(getattr(value, name))
+        made |= content if name in inlined else {name: content}
+    return made
+
+
+def _is_object(cls: type[Any]) -> bool:
+    """Whether values of ``cls`` are JSON objects with the keys of the class: dataclasses and pydantic models."""
+    return is_dataclass(cls) or hasattr(cls, "model_fields")
+
+
+def _field_names(cls: type[Any]) -> list[str]:
+    return [each.name for each in fields(cls)] if is_dataclass(cls) else list(cls.model_fields)
+
+
+def _inlined(cls: type[Any]) -> set[str]:
+    """Names of the fields whose keys stand among those of ``cls``."""
+    return {each.name for each in fields(cls) if each.metadata == INLINE} if is_dataclass(cls) else set()
 
 
 def json_schema(document: type[Document]) -> Json:
@@ -79,12 +105,28 @@ def json_schema(document: type[Document]) -> Json:
     for name, schema in {document.__name__: made, **made.get("$defs", {})}.items():
         if name in named:
             schema["additionalProperties"] = False
-            for field, text in _docstrings(named[name]).items():
-                schema["properties"][field].setdefault("description", text)
+            for key, text in _docstrings(named[name]).items():
+                schema["properties"][key].setdefault("description", text)
             if issubclass(named[name], Document):
                 schema["properties"] = _own_properties(named[name]) | schema["properties"]
             schema["required"] = list(schema["properties"])
+    for name, cls in named.items():
+        for key in _inlined(cls):
+            _put_inline(made if cls is document else made["$defs"][name], key, made["$defs"])
+    for name in list(made.get("$defs", {})):
+        if f'"#/$defs/{name}"' not in json.dumps(made):
+            del made["$defs"][name]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+
+
+def _put_inline(schema: Json, key: str, definitions: Json) -> None:
+    """Put the properties of the definition that ``key`` refers to in its place."""
+    name = schema["properties"][key]["$ref"].rpartition("/")[2]
+    properties: Json = {}
+    for each, content in schema["properties"].items():
+        properties |= definitions[name]["properties"] if each == key else {each: content}
+    schema["properties"] = properties
+    schema["required"] = list(properties)
 
 
 def _own_properties(document: type[Document]) -> Json:
@@ -95,31 +137,32 @@ def _own_properties(document: type[Document]) -> Json:
 
 
 def _nested(cls: type[Any], seen: set[type[Any]]) -> set[type[Any]]:
-    """``cls`` and all dataclasses that its fields may hold."""
+    """``cls`` and all dataclasses and pydantic models that its fields may hold."""
     if cls in seen:
         return seen
     seen.add(cls)
-    pending = list(get_type_hints(cls).values())
+    hints = get_type_hints(cls) if is_dataclass(cls) else {}
+    pending = [hints.get(name) or cls.model_fields[name].annotation for name in _field_names(cls)]
     while pending:
         hint = pending.pop()
         pending += get_args(hint)
-        if isinstance(hint, type) and is_dataclass(hint):
+        if isinstance(hint, type) and _is_object(hint):
             _nested(hint, seen)
     return seen
 
 
 def _docstrings(cls: type[Any]) -> dict[str, str]:
-    """The docstrings of a dataclass's fields, those of its bases included."""
+    """The docstrings of the fields of a dataclass or pydantic model, those of its bases included."""
     found: dict[str, str] = {}
-    for base in reversed([each for each in cls.__mro__ if is_dataclass(each)]):
+    for base in reversed([each for each in cls.__mro__ if _is_object(each)]):
         body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]).body
-        for field, told in pairwise(body):
-            if not (isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)):
+        for stated, told in pairwise(body):
+            if not (isinstance(stated, ast.AnnAssign) and isinstance(stated.target, ast.Name)):
                 continue
             if (
                 isinstance(told, ast.Expr)
                 and isinstance(told.value, ast.Constant)
                 and isinstance(told.value.value, str)
             ):
-                found[field.target.id] = " ".join(inspect.cleandoc(told.value.value).split())
-    return found
+                found[stated.target.id] = " ".join(inspect.cleandoc(told.value.value).split())
+    return {name: found[name] for name in _field_names(cls) if name in found}

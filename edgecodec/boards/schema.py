@@ -31,7 +31,7 @@ class Cpu(_Strict):
     float_abi: Literal["soft", "softfp", "hard"]
     """Value of ``-mfloat-abi``."""
     fpu: str | None = Field(default=None, pattern=_FLAG)
-    """Value of ``-mfpu``; None when ``-mcpu`` says it."""
+    """Value of ``-mfpu``; null when ``-mcpu`` says it."""
 
     @property
     def flags(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgecodec.boards.documents import BoardsDocument
     from edgecodec.boards.schema import Board, EmulatorInfo
 
 
@@ -29,14 +30,14 @@ def command(ctx: click.Context) -> int:
     They run as hardware that is flashed, in QEMU, or on a machine of QEMU's that stands in for the board.
     `boards show` says all that a board's file holds.
     """
+    from edgecodec.boards.documents import BoardsDocument
     from edgecodec.boards.load import list_boards
 
     if ctx.invoked_subcommand is not None:
         return 0
-    boards = list_boards()
-    document = {"boards": [each.model_dump(mode="json") for each in boards]}
+    document = BoardsDocument(tuple(list_boards()))
     streams: Streams = ctx.obj
-    return streams.finish(document, lambda console: _show_all(console, boards))
+    return streams.finish(document, lambda console: _show_all(console, document))
 
 
 @subcommand("show", example="edgecodec boards show nucleo-f446re\nedgecodec boards show ./my-board.yaml --json")
@@ -45,17 +46,18 @@ def command(ctx: click.Context) -> int:
 @click.pass_obj
 def show(streams: Streams, board: str) -> int:
     """Show a board in full: a name of the list or the path of a board file."""
+    from edgecodec.boards.documents import BoardDocument
     from edgecodec.boards.load import load_board
 
-    chosen = load_board(board)
-    return streams.finish(chosen.model_dump(mode="json"), lambda console: _show_one(console, chosen))
+    document = BoardDocument(load_board(board))
+    return streams.finish(document, lambda console: _show_one(console, document.board))
 
 
 command.add_command(show)
 command.params.append(DebugOption())
 
 
-def _show_all(console: Console, boards: list[Board]) -> None:
+def _show_all(console: Console, document: BoardsDocument) -> None:
     from edgecodec.cli.tables import table
 
     table(
@@ -70,7 +72,7 @@ def _show_all(console: Console, boards: list[Board]) -> None:
                 _runs_on(board),
                 board.description,
             )
-            for board in boards
+            for board in document.boards
         ),
     )
 

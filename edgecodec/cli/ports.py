@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -13,8 +12,7 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from edgecodec.boards.schema import Board
-    from edgecodec.device.ports import PortInfo
+    from edgecodec.device.ports import PortsDocument
 
 
 @subcommand("ports", example="edgecodec ports --json")
@@ -26,27 +24,23 @@ def command(streams: Streams) -> int:
     A port of a USB device that a board's file names is listed with the boards that it may be.
     """
     from edgecodec.boards.load import list_boards
-    from edgecodec.device.ports import list_ports
+    from edgecodec.device.ports import PortsDocument
 
-    ports = list_ports()
-    names = {port.device: _boards_of(port, list_boards()) for port in ports}
-    document = {"ports": [asdict(port) | {"boards": names[port.device]} for port in ports]}
-    return streams.finish(document, lambda console: _show(console, ports, names))
+    document = PortsDocument.of(list_boards())
+    return streams.finish(document, lambda console: _show(console, document))
 
 
-def _boards_of(port: PortInfo, boards: list[Board]) -> list[str]:
-    """Boards that name the port's USB device."""
-    return [board.name for board in boards if any((usb.vid, usb.pid) == (port.vid, port.pid) for usb in board.usb)]
-
-
-def _show(console: Console, ports: list[PortInfo], names: dict[str, list[str]]) -> None:
+def _show(console: Console, document: PortsDocument) -> None:
     from edgecodec.cli.tables import table
 
-    if not ports:
+    if not document.ports:
         console.print("no serial ports found; connect a board by USB (emulated boards need none)")
         return
     table(
         console,
         ("port", "description", "hardware", "may be"),
-        ((port.device, port.description, port.hardware_id, " ".join(names[port.device]) or None) for port in ports),
+        (
+            (each.port.device, each.port.description, each.port.hardware_id, " ".join(each.boards) or None)
+            for each in document.ports
+        ),
     )

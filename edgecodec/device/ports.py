@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from serial.tools import list_ports as serial_ports
+
+from edgecodec.documents import INLINE, Document
+
+if TYPE_CHECKING:
+    from edgecodec.boards.schema import Board
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,35 @@ class PortInfo:
     """USB product ID; null when the port is not on USB."""
     serial_number: str | None = None
     """Serial number of the USB device, which is that of the debug probe on the same device; null when it has none."""
+
+
+@dataclass(frozen=True)
+class BoardPort:
+    """A serial port, and whose it may be."""
+
+    port: PortInfo = field(metadata=INLINE)
+    """The port; its keys stand beside ``boards``."""
+    boards: tuple[str, ...]
+    """Names of the boards whose files name the port's USB device."""
+
+
+@dataclass(frozen=True)
+class PortsDocument(Document):
+    """The serial ports of this machine."""
+
+    SCHEMA = "edgecodec.ports"
+
+    ports: tuple[BoardPort, ...]
+    """Each port, sorted by name."""
+
+    @classmethod
+    def of(cls, boards: Iterable[Board]) -> PortsDocument:
+        """The ports of this machine, each with those of ``boards`` that it may be."""
+        names: dict[tuple[int | None, int | None], list[str]] = {}
+        for board in boards:
+            for vid, pid in dict.fromkeys((usb.vid, usb.pid) for usb in board.usb):
+                names.setdefault((vid, pid), []).append(board.name)
+        return cls(tuple(BoardPort(port, tuple(names.get((port.vid, port.pid), ()))) for port in list_ports()))
 
 
 def list_ports() -> list[PortInfo]:

@@ -12,7 +12,13 @@ import pytest
 from edgecodec.documents import Document, json_schema
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
-DOCUMENTS = ("edgecodec.cli.error_document.ErrorDocument",)
+DOCUMENTS = (
+    "edgecodec.boards.documents.BoardDocument",
+    "edgecodec.boards.documents.BoardsDocument",
+    "edgecodec.cli.error_document.ErrorDocument",
+    "edgecodec.device.ports.PortsDocument",
+    "edgecodec.doctor.DoctorDocument",
+)
 """Module and class of each."""
 
 

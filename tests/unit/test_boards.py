@@ -220,9 +220,7 @@ def test_compiler_that_does_not_run_is_told_with_what_it_printed(
         program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
         program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(
-        BuildError, match=r"arm-none-eabi-gcc does not run .*; install gcc-arm-none-eabi again"
-    ) as caught:
+    with pytest.raises(BuildError, match=r"gcc does not run .*; install gcc-arm-none-eabi again") as caught:
         find_toolchain.__wrapped__()
     assert caught.value.stderr == "no such library\n"
     monkeypatch.setenv("PATH", "")
