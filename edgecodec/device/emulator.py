@@ -65,14 +65,6 @@ class Emulator:
         """URL of the board's UART, for ``serial.serial_for_url``; only valid while the emulator runs."""
         return f"socket://127.0.0.1:{self._port}"
 
-    @property
-    def output(self) -> str:
-        """What QEMU has printed so far."""
-        if self._stderr is None:
-            return ""
-        self._stderr.seek(0)
-        return self._stderr.read().decode(errors="replace")
-
     def command(self, listener: str) -> list[str]:
         """QEMU's command line, its UART at ``listener``, such as ``host=127.0.0.1,port=5000`` or ``fd=3``.
 
@@ -149,9 +141,16 @@ class Emulator:
     def _has_ended(self) -> bool:
         return self._process is None or self._process.poll() is not None
 
+    def _printed(self) -> str:
+        """What QEMU has printed so far, on one line."""
+        if self._stderr is None:
+            return ""
+        self._stderr.seek(0)
+        return " ".join(self._stderr.read().decode(errors="replace").split())
+
     def _failure(self) -> DeviceError:
         """Why the firmware did not answer, with what QEMU printed."""
-        said = " ".join(self.output.split())
+        said = self._printed()
         told = f" ({said})" if said else ""
         # QEMU closes the socket a moment before it ends.
         try:
@@ -174,7 +173,7 @@ def _send(connection: socket.socket, data: bytes) -> None:
 
 
 def _receive(connection: socket.socket) -> bytes | None:
-    """Bytes, empty when the other side has closed, None when there are none yet."""
+    """Bytes that have come, empty when the other side has closed, None when there are none yet."""
     try:
         return connection.recv(4096)
     except TimeoutError:

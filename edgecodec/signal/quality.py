@@ -11,6 +11,9 @@ def prdn(original: npt.NDArray[np.number], decoded: npt.NDArray[np.number]) -> n
 
     ``100 sqrt(sum (x - y)^2 / sum (x - mean x)^2)`` over the last axis of ``[N, T]``. A constant frame
     gives 0 when it is decoded exactly and infinity otherwise. Raises ValueError when the shapes differ.
+
+    Source: M. Blanco-Velasco et al., "On the use of PRD and CR parameters for ECG compression", Medical Engineering &
+    Physics 27 (2005), 798-802.
     """
     if original.shape != decoded.shape:
         raise ValueError(f"original has shape {original.shape}; decoded has {decoded.shape}")

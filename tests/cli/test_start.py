@@ -60,6 +60,13 @@ def test_help_imports_nothing_heavy() -> None:
         assert name in result.stdout
 
 
+def test_flash_tools_are_offered_without_what_they_use() -> None:
+    heavy = {"tensorflow", "keras", "numpy", "rich", "jinja2", "pydantic", "scipy", "serial", "cffi", "pyocd", "yaml"}
+    result = run_refusing(heavy, "flash-and-verify", "--help")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "[pyocd|openocd|jlink|uf2]" in result.stdout
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_help_of_each_command(name: str) -> None:
     result = run_refusing({"tensorflow", "keras", "matplotlib", "heartpy", "scipy"}, name, "--help")

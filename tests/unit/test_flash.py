@@ -8,13 +8,16 @@ import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
+import click
 import pytest
 
+from edgecodec import doctor
 from edgecodec.boards.load import list_boards, load_board
 from edgecodec.boards.schema import Board, Flashing
+from edgecodec.cli import flash_and_verify
 from edgecodec.device.flash import TOOLS, available_methods, flash, flash_tool, plan_flash
 from edgecodec.device.flash import uf2 as uf2_tool
-from edgecodec.device.flash.base import CommandPlan, FlashPlan
+from edgecodec.device.flash.base import CommandPlan, FlashPlan, ProgramTool
 from edgecodec.device.flash.openocd import OpenOcd
 from edgecodec.device.flash.uf2 import CopyPlan, Uf2Drive
 from edgecodec.errors import DeviceError, InputError
@@ -55,6 +58,15 @@ def test_a_tool_for_every_key_of_a_board() -> None:
         assert [tool.name for tool in TOOLS if tool.flashes(board)] == list(board.flash.methods if board.flash else ())
     with pytest.raises(InputError, match="no flash tool is called 'dfu'; expected one of pyocd, openocd, jlink, uf2"):
         flash_tool("dfu")
+
+
+def test_the_command_line_offers_every_tool_and_doctor_looks_at_each_program() -> None:
+    options = {option.name: option for option in flash_and_verify.command.params}
+    choice = options["flash_with"].type
+    assert isinstance(choice, click.Choice)
+    assert list(choice.choices) == [tool.name for tool in TOOLS]
+    checked = {check.name for check in doctor.diagnose()}
+    assert {tool.title for tool in TOOLS if isinstance(tool, ProgramTool)} <= checked
 
 
 def test_command_of_each_tool(tools: Path) -> None:
@@ -119,6 +131,21 @@ def test_what_cannot_be_flashed(
     with pytest.raises(error, match=message) as caught:
         plan_flash(load_board(board), FOLDER, method=method, probe=probe)
     assert "\n" not in str(caught.value)
+
+
+def test_what_to_try_is_the_hint(tools: Path, tmp_path: Path) -> None:
+    board = load_board("nucleo-f446re")
+    for tool in TOOLS[1:]:
+        if tool.flashes(board):
+            with pytest.raises(DeviceError) as caught:
+                plan_flash(board, FOLDER, method=tool.name)
+            assert caught.value.message == f"{board.name} cannot be flashed by {tool.name}: it is not here"
+            assert caught.value.hint == tool.remedy
+    fake(tools, "openocd", "exit 1")
+    with pytest.raises(DeviceError) as caught:
+        flash(plan_flash(board, tmp_path, method="openocd"))
+    assert caught.value.message == "openocd could not flash the board: it printed nothing"
+    assert str(caught.value.hint).startswith("is its probe plugged in?")
 
 
 def test_no_tool_at_all(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
