@@ -506,7 +506,7 @@ def test_emulator_ends_with_a_killed_parent(bundle: Bundle) -> None:
     elf = cached_firmware(bundle, load_board("mps2-an386")).elf
     program = (
         "import os, signal, sys\n"
-        "from edgecodec.boards.schema import load_board\n"
+        "from edgecodec.boards.load import load_board\n"
         "from edgecodec.device.emulator import Emulator\n"
         "with Emulator(load_board('mps2-an386'), sys.argv[1]) as emulator:\n"
         "    print(emulator.url, flush=True)\n"
