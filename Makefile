@@ -4,6 +4,7 @@ BIN := $(VENV)/bin
 BOARD ?= mps2-an386
 OUT ?= edgecodec-demo
 PYTEST_ARGS ?=
+JOBS ?= auto
 C_SOURCES := $(shell find firmware tests tools -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -18,14 +19,15 @@ setup: ## install missing tools and make .venv (done by every target that needs 
 demo: setup ## train, quantise, build, run on the emulated board, verify, report (OUT=DIR, BOARD=NAME)
 	@$(BIN)/edgecodec demo --board $(BOARD) --output $(OUT)
 
-test: setup ## run all tests (PYTEST_ARGS="-k name" for some)
-	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+test: setup ## run all tests, one process a CPU (PYTEST_ARGS="-k name" for some, JOBS=0 for one process)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 check: lint types test wheel ## what CI runs: lint, types, tests, the installed wheel
 
-lint: setup ## ruff and clang-format, changing nothing
+lint: setup ## ruff, clang-format and the order of the rooms (import-linter), changing nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports --no-logo --cache-dir .cache/imports
 	@$(BIN)/clang-format --dry-run -Werror $(C_SOURCES)
 
 types: setup ## mypy

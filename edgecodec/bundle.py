@@ -35,6 +35,7 @@ KERAS_ENCODER = "encoder.keras"
 FRAMES = "frames.npz"
 INDEX_PRIOR = "index_prior.npz"
 OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, INDEX_PRIOR)
+_DAMAGED = "the bundle is damaged, quantize again"
 
 
 class _Strict(BaseModel):
@@ -154,7 +155,7 @@ class Bundle:
         try:
             return IndexPrior.from_npz(path.read_bytes(), self.codec.rvq.codebook_sizes)
         except InputError as error:
-            raise BundleError(f"{path}: {error}") from error
+            raise BundleError(f"{path}: {error.message}", hint=error.hint) from error
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Bundle:
@@ -233,20 +234,21 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not folder.exists():
-        raise BundleError(f"{folder}: no such bundle; make one with: edgecodec quantize RUN -o {folder}")
+        raise BundleError(f"{folder}: no such bundle", hint=f"make one with: edgecodec quantize RUN -o {folder}")
     if not path.is_file():
         raise BundleError(f"{folder}: no {MANIFEST} in it, so it is no bundle")
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path}: not valid JSON ({error}); the bundle is damaged, quantize again") from error
+        raise BundleError(f"{path}: not valid JSON ({error})", hint=_DAMAGED) from error
     except OSError as error:
         raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise BundleError(f"{path}: format is not {FORMAT!r}")
     if raw.get("version") != VERSION or isinstance(raw.get("version"), bool):
         raise BundleError(
-            f"{path}: bundle version {raw.get('version')!r}; this edgecodec reads version {VERSION}, quantize again"
+            f"{path}: bundle version {raw.get('version')!r}; this edgecodec reads version {VERSION}",
+            hint="quantize again",
         )
     try:
         manifest = Manifest.model_validate(raw)
@@ -261,8 +263,8 @@ def _read_manifest(folder: Path) -> Manifest:
     computed = manifest_digest(raw)
     if computed != manifest.digest:
         raise BundleError(
-            f"{path}: edited after it was written (digest {manifest.digest[:12]}, content {computed[:12]}); "
-            "quantize again"
+            f"{path}: edited after it was written (digest {manifest.digest[:12]}, content {computed[:12]})",
+            hint="quantize again",
         )
     return manifest
 
@@ -314,10 +316,11 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
             numerics,
         )
         codec = Codec(normalizer, graph, rvq)
-    except UnsupportedOpError:
+    except UnsupportedOpError as error:
+        error.within(str(folder))
         raise
     except EdgecodecError as error:
-        raise BundleError(f"{folder}: {error}") from error
+        raise BundleError(f"{folder}: {error.message}", hint=error.hint) from error
     if list(rvq.codebook_sizes) != manifest.rvq.codebook_sizes:
         raise BundleError(
             f"{folder}: codebook sizes {list(rvq.codebook_sizes)} in {CODEBOOKS}, "

@@ -14,6 +14,11 @@ from tests import tools
 os.environ.setdefault("EDGECODEC_CACHE", str(Path(__file__).resolve().parent.parent / ".cache" / "tests"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start what takes long first, so that processes that run tests side by side end together."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 @pytest.fixture(autouse=True)
 def _tools_of_markers(request: pytest.FixtureRequest) -> None:
     """``@pytest.mark.emulated`` asks for the tools of an emulated board."""

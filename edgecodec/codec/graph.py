@@ -85,8 +85,8 @@ class Layer:
             channel = int(shifted.argmax())
             raise PlanError(
                 f"{self.op} '{self.name}': the accumulator of channel {channel} may reach {int(shifted[channel])}; "
-                f"int{self.numerics.accumulator_bits} holds {limit - 1} "
-                "(retrain or quantise again with a larger output scale)"
+                f"int{self.numerics.accumulator_bits} holds {limit - 1}",
+                hint="retrain, or quantise again with a larger output scale",
             )
         object.__setattr__(self, "folded_bias", folded.astype(np.int32))
         object.__setattr__(self, "accumulator_bound", int(bound.max()))

@@ -91,14 +91,15 @@ class IntegerRvq:
         for level, (book, bound) in enumerate(zip(self.codebooks, self.residual_bounds, strict=True)):
             if int(bound.max()) > 32767:
                 raise PlanError(
-                    f"residual of level {level} may reach {int(bound.max())}; int16 holds 32767 "
-                    "(use fewer fraction bits)"
+                    f"residual of level {level} may reach {int(bound.max())}; int16 holds 32767",
+                    hint="use fewer fraction bits",
                 )
             wide = np.abs(book.astype(np.int64))
             distance = int((wide * wide + 2 * wide * bound).sum(axis=1).max())
             if distance > 2**31 - 1:
                 raise PlanError(
-                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1} (use fewer fraction bits)"
+                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1}",
+                    hint="use fewer fraction bits",
                 )
 
     @classmethod
@@ -129,10 +130,10 @@ class IntegerRvq:
             try:
                 return cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point, numerics)
             except PlanError as error:
-                reason = str(error)
+                reason = error.message
         raise QuantizationError(
-            f"the codebooks cannot be held in int16 at the latent's scale {latent_scale:g}: {reason}; "
-            "check that they belong to this encoder"
+            f"the codebooks cannot be held in int16 at the latent's scale {latent_scale:g}: {reason}",
+            hint="check that they belong to this encoder",
         )
 
 

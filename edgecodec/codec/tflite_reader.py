@@ -19,6 +19,7 @@ from edgecodec.errors import InputError, UnsupportedOpError
 _IDENTIFIER = b"TFL3"
 _CONVOLUTIONS = ("convolution", "depthwise", "Conv2D")
 """Last part of the names that TensorFlow gives the ops of a convolution layer."""
+_EXPORT_AGAIN = "export it again"
 _MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
 _MAX_KERNEL = 255
@@ -43,9 +44,9 @@ def _unpack(data: bytes) -> schema.ModelT:
         model = schema.ModelT.InitFromPackedBuf(data, 0)
     # The generated reader follows offsets unchecked: a damaged file shows as any of these.
     except (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError) as error:
-        raise InputError("the TFLite file is truncated or damaged; export it again") from error
+        raise InputError("the TFLite file is truncated or damaged", hint=_EXPORT_AGAIN) from error
     if not model.subgraphs or not model.buffers or not model.operatorCodes:
-        raise InputError("the TFLite file holds no graph; export it again")
+        raise InputError("the TFLite file holds no graph", hint=_EXPORT_AGAIN)
     if len(model.subgraphs) != 1:
         raise UnsupportedOpError(f"the model has {len(model.subgraphs)} subgraphs; expected 1 (no control flow)")
     return model
@@ -100,7 +101,7 @@ class _GraphReader:
             if inputs[0] != current:
                 raise UnsupportedOpError(
                     f"{op} '{name}': reads tensor '{self._tensor_name(inputs[0])}', not the previous layer's "
-                    f"'{self._tensor_name(current)}'; only a chain of layers is supported"
+                    f"'{self._tensor_name(current)}'; layers must follow one another"
                 )
             layers.append(self._layer(op, operator, axis, name))
             current = outputs[0]
@@ -114,7 +115,7 @@ class _GraphReader:
     def _op(self, operator: schema.OperatorT, index: int) -> Op:
         codes = self.model.operatorCodes
         if not 0 <= operator.opcodeIndex < len(codes):
-            raise InputError("the TFLite file is damaged (an op without a code); export it again")
+            raise InputError("the TFLite file is damaged (an op without a code)", hint=_EXPORT_AGAIN)
         code = codes[operator.opcodeIndex]
         value = max(code.builtinCode, code.deprecatedBuiltinCode)
         name = _name_of(value, schema.BuiltinOperator)
@@ -126,8 +127,8 @@ class _GraphReader:
             outputs = _indices(operator.outputs)
             tensor = self._tensor_name(outputs[0]) if outputs else "none"
             raise UnsupportedOpError(
-                f"op {index} is {name} (output tensor '{tensor}'); the engine runs "
-                f"{' and '.join(Op)}: fold norms into convolutions and remove other layers from the encoder"
+                f"op {index} is {name} (output tensor '{tensor}'); the engine runs {' and '.join(Op)}",
+                hint="fold norms into convolutions and remove other layers from the encoder",
             ) from None
 
     def _only(self, indices: Any, role: str) -> int:
@@ -139,7 +140,7 @@ class _GraphReader:
     def _tensor(self, index: int) -> schema.TensorT:
         tensors = self.subgraph.tensors or []
         if not 0 <= index < len(tensors):
-            raise InputError(f"the TFLite file is damaged (tensor {index} of {len(tensors)}); export it again")
+            raise InputError(f"the TFLite file is damaged (tensor {index} of {len(tensors)})", hint=_EXPORT_AGAIN)
         return tensors[index]
 
     def _tensor_name(self, index: int) -> str:
@@ -173,14 +174,15 @@ class _GraphReader:
         name = _text(tensor.name)
         if tensor.type != schema.TensorType.INT8:
             raise UnsupportedOpError(
-                f"tensor '{name}' is {_name_of(tensor.type, schema.TensorType)}; expected INT8: convert with full "
-                "integer quantisation, INT8 inputs and outputs (edgecodec quantize does)"
+                f"tensor '{name}' is {_name_of(tensor.type, schema.TensorType)}; expected INT8",
+                hint="convert with full integer quantisation, INT8 inputs and outputs (edgecodec quantize does)",
             )
         shape = _indices(tensor.shape)
         signature = _indices(tensor.shapeSignature)
         if any(n < 1 for n in shape) or any(n < 1 for n in signature):
             raise UnsupportedOpError(
-                f"tensor '{name}' has the dynamic shape {tuple(signature or shape)}; export with a fixed batch of 1"
+                f"tensor '{name}' has the dynamic shape {tuple(signature or shape)}",
+                hint="export with a fixed batch of 1",
             )
         if len(shape) != 4 or shape[0] != 1:
             raise UnsupportedOpError(f"tensor '{name}' has shape {tuple(shape)}; expected (1, 1, T, C)")
@@ -307,7 +309,7 @@ class _GraphReader:
     def _constant(self, tensor: schema.TensorT, dtype: np.dtype[Any], count: int, where: str) -> npt.NDArray[Any]:
         name = _text(tensor.name)
         if not 0 <= tensor.buffer < len(self.model.buffers):
-            raise InputError(f"{where}: the TFLite file is damaged (tensor '{name}' has no buffer); export it again")
+            raise InputError(f"{where}: the TFLite file is damaged (tensor '{name}' has no buffer)", hint=_EXPORT_AGAIN)
         data = self.model.buffers[tensor.buffer].data
         if data is None or isinstance(data, int) or len(data) == 0:
             raise UnsupportedOpError(f"{where}: '{name}' is no constant; expected trained weights in the file")
@@ -341,7 +343,7 @@ def _options(op: Op, options: Any, axis: _Axis, where: str) -> tuple[int, str, s
     """Stride along the axis, padding and activation."""
     expected = schema.Conv2DOptionsT if op is Op.CONV else schema.DepthwiseConv2DOptionsT
     if not isinstance(options, expected):
-        raise InputError(f"{where}: the op's options are missing (damaged file); export it again")
+        raise InputError(f"{where}: the op's options are missing (damaged file)", hint=_EXPORT_AGAIN)
     stride = options.strideW if axis.long == 2 else options.strideH
     dilation = options.dilationWFactor if axis.long == 2 else options.dilationHFactor
     if dilation != 1:

@@ -71,7 +71,7 @@ def test_refused(kind: str) -> None:
         ("custom_op", "CUSTOM MyConv"),
         ("tanh", "CONV_2D 'encoder/conv_0': fused activation TANH"),
         ("dilation", "CONV_2D 'encoder/conv_0': dilation 2"),
-        ("skip_connection", "only a chain"),
+        ("skip_connection", "layers must follow one another"),
     ],
 )
 def test_refusal_names_op_tensor_and_layer(kind: str, message: str) -> None:
