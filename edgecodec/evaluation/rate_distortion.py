@@ -13,15 +13,14 @@ import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames, as_frames
-from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.stages import Executor
 from edgecodec.compile.inspect import RAW_BITS_PER_SAMPLE
 from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.entropy.context_models import Rate, measure_rate
-from edgecodec.errors import BuildError, BundleError, InputError
+from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline, DctPoint
 from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
-from edgecodec.host.shim import HostShim
+from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
@@ -70,7 +69,7 @@ class Evaluation:
     samples: int
     """T"""
     executor: str
-    """What made the indices: ``host``, the bundle's C, or ``reference`` where no compiler is."""
+    """What made the indices: ``batch``, ``host`` or ``reference`` (:func:`edgecodec.host.encoders.fastest_encoder`)."""
     frames: int
     """Test frames, constant ones left out."""
     train_frames: int
@@ -154,7 +153,7 @@ def evaluate(
     decoder = FrameDecoder(bundle)
     train, test, constant = _sets(bundle, frames, train_frames)
     count = _Count(progress, len(train) + 2 * len(test))
-    executor = _executor(bundle)
+    executor = fastest_encoder(bundle)
     train_indices = _encode(executor, train, count)
     indices = _encode(executor, test, count)
     decoded = np.concatenate([_decode(decoder, part, count) for part in _parts(indices)])
@@ -296,14 +295,6 @@ def _refuse_shared(train: Frames, test: Frames) -> None:
             f"{shared} of the {len(test)} frames are among the training frames too; expected other people's, "
             "or the figures would flatter"
         )
-
-
-def _executor(bundle: Bundle) -> Executor:
-    """The bundle's C, or numpy where it cannot be built: their indices are the same."""
-    try:
-        return HostShim(bundle)
-    except BuildError:
-        return ReferenceExecutor(bundle.codec)
 
 
 def _parts(array: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:

@@ -59,7 +59,7 @@ Int32Array = npt.NDArray[np.int32]
 
 
 class BatchEncoder:
-    """Encodes many frames on this machine's vectors, with ``threads`` threads (None: one a CPU).
+    """Encodes many frames on this machine's vectors, by ``threads`` threads (None for one a CPU).
 
     The interpreter is free while frames are encoded. Safe for threads that share one. Building takes seconds
     the first time on a machine and is cached. Raises BuildError when there is no compiler or it fails, PlanError
@@ -89,7 +89,10 @@ class BatchEncoder:
         return self.stages(frames).indices
 
     def stages(self, frames: Frames) -> Stages:
-        """The same with each frame's sum and variance. Inputs and latents are not kept."""
+        """Encode int16 ``[N, T]`` into indices, sum and variance; inputs and latents are not kept.
+
+        Raises InputError for another shape or type.
+        """
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
         result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))

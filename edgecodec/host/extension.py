@@ -1,9 +1,8 @@
 """C sources compiled by the system compiler into a cffi module, once for each content.
 
-A built module lives in ``<cache>/extension/<digest>/``. The digest covers every source, the declarations,
-the compiler, its flags and the Python that loads the module, so what lies there is never stale. It is built
-in a folder beside and renamed into place, so it is never half written, and its SHA-256 is checked before it
-is loaded.
+A built module lives in the content cache (:mod:`edgecodec.files.content_cache`). Its digest covers every source, the
+declarations, the compiler, its flags and the Python that loads the module, and its SHA-256 is checked before it is
+loaded.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from pathlib import Path
 from types import ModuleType
 
 from edgecodec.errors import BuildError
-from edgecodec.files.content_cache import cache_dir
+from edgecodec.files.content_cache import cached
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")
@@ -55,9 +54,7 @@ class Compiler:
             if path:
                 return cls((path, *command[1:]))
         wanted = f"$CC is {chosen[0]!r}, which is" if chosen else f"none of {', '.join(_COMPILERS)} is"
-        raise BuildError(
-            f"host shim: no C compiler: {wanted} on the PATH; on Debian or Ubuntu: apt install gcc libc6-dev"
-        )
+        raise BuildError(f"no C compiler: {wanted} on the PATH", hint="on Debian or Ubuntu: apt install gcc libc6-dev")
 
     @cached_property
     def identity(self) -> str:
@@ -72,12 +69,12 @@ class Compiler:
                 [*self.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
             )
         except OSError as error:
-            raise BuildError(f"host shim: {self.command[0]} cannot be run ({error.strerror})") from error
+            raise BuildError(f"{self.command[0]} cannot be run ({error.strerror})") from error
         if done.returncode:
             lines = done.stderr.strip().splitlines() or ["no message"]
             first = next((line for line in lines if "error" in line), lines[0])
             compiler = Path(self.command[0]).name
-            raise BuildError(f"host shim: {compiler} failed on {what} (exit {done.returncode}): {first}", done.stderr)
+            raise BuildError(f"{compiler} failed on {what} (exit {done.returncode}): {first}", done.stderr)
         return done
 
     @cached_property
@@ -111,17 +108,19 @@ def load_extension(files: Mapping[str, str], cdef: str, preamble: str, *, native
     Raises:
         BuildError: no compiler, no Python headers, or the compiler failed (``stderr`` has its output).
     """
-    compiler = Compiler.find()
-    digest = _digest(files, cdef, preamble, compiler, native)
-    if digest not in _loaded:
-        name = f"_edc_{digest[:16]}"
-        folder = cache_dir() / "extension" / digest
-        library = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
-        if not _is_intact(library):
+    try:
+        compiler = Compiler.find()
+        digest = _digest(files, cdef, preamble, compiler, native)
+        if digest not in _loaded:
+            name = f"_edc_{digest[:16]}"
             flags = compiler.native_flags if native else ()
-            _build(library, name, files, cdef, preamble, compiler, flags)
-        _loaded[digest] = _import(name, library)
-    return _loaded[digest]
+            recipe = _Recipe(name, files, cdef, preamble, compiler, flags)
+            library = cached("extension", digest, recipe.build, lambda folder: _intact(folder / recipe.file))
+            _loaded[digest] = _import(name, library)
+        return _loaded[digest]
+    except BuildError as error:
+        error.within("host shim")
+        raise
 
 
 def _digest(files: Mapping[str, str], cdef: str, preamble: str, compiler: Compiler, native: bool) -> str:
@@ -139,98 +138,72 @@ def _digest(files: Mapping[str, str], cdef: str, preamble: str, compiler: Compil
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _is_intact(library: Path) -> bool:
+def _intact(library: Path) -> Path:
+    """``library``. Raises BuildError unless it is the file that was built."""
     try:
         expected = (library.parent / _CHECKSUM).read_text(encoding="ascii")
-        return hashlib.sha256(library.read_bytes()).hexdigest() == expected
-    except (OSError, ValueError):
-        return False
+        found = hashlib.sha256(library.read_bytes()).hexdigest()
+    except (OSError, ValueError) as error:
+        raise BuildError(f"{library} cannot be read ({error})") from error
+    if found != expected:
+        raise BuildError(f"{library} is not the file that was built")
+    return library
 
 
-def _build(
-    library: Path,
-    name: str,
-    files: Mapping[str, str],
-    cdef: str,
-    preamble: str,
-    compiler: Compiler,
-    flags: Sequence[str],
-) -> None:
-    include = Path(sysconfig.get_paths()["include"])
-    if not (include / "Python.h").is_file():
-        raise BuildError(f"host shim: no Python.h in {include}; on Debian or Ubuntu: apt install python3-dev")
-    parent = library.parent.parent
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=".build.", dir=parent))
-    except OSError as error:
-        raise BuildError(
-            f"host shim: the cache {parent} cannot be written ({error.strerror}); set EDGECODEC_CACHE to a folder"
-        ) from error
-    try:
-        done = work / "done"
-        done.mkdir()
-        _compile(work, done / library.name, name, files, cdef, preamble, (compiler, include, flags))
-        checksum = hashlib.sha256((done / library.name).read_bytes()).hexdigest()
-        (done / _CHECKSUM).write_text(checksum, encoding="ascii")
-        _install(done, library)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+@dataclass(frozen=True)
+class _Recipe:
+    """What a module is built from."""
 
+    name: str
+    files: Mapping[str, str]
+    cdef: str
+    preamble: str
+    compiler: Compiler
+    flags: Sequence[str]
 
-def _compile(
-    work: Path,
-    target: Path,
-    name: str,
-    files: Mapping[str, str],
-    cdef: str,
-    preamble: str,
-    tools: tuple[Compiler, Path, Sequence[str]],
-) -> None:
-    import cffi
-    from cffi.recompiler import make_c_source
+    @property
+    def file(self) -> str:
+        """The module's file name."""
+        return f"{self.name}{sysconfig.get_config_var('EXT_SUFFIX')}"
 
-    compiler, include, flags = tools
-    for file, text in files.items():
-        (work / file).write_text(text, encoding="utf-8")
-    ffi = cffi.FFI()
-    ffi.cdef(cdef)
-    glue = f"{name}.c"
-    # FFI.emit_c_code does the same and prints.
-    make_c_source(ffi, name, preamble, str(work / glue))
-    sources = sorted(file for file in files if file.endswith(".c"))
-    compiler.run([*STRICT_FLAGS, *_BUILD_FLAGS, *flags, "-I.", "-c", *sources], work, "the codec")
-    # cffi's own C is not written for the strict warnings.
-    compiler.run([*_BUILD_FLAGS, *flags, "-w", "-I.", f"-I{include}", "-c", glue], work, "cffi's glue")
-    objects = [f"{Path(source).stem}.o" for source in [*sources, glue]]
-    compiler.run([*_LINK_FLAGS, *objects, "-o", str(target)], work, "the link")
+    def build(self, folder: Path) -> None:
+        """Compile and link the module into ``folder``, with its checksum beside."""
+        include = Path(sysconfig.get_paths()["include"])
+        if not (include / "Python.h").is_file():
+            raise BuildError(f"no Python.h in {include}", hint="on Debian or Ubuntu: apt install python3-dev")
+        library = folder / self.file
+        with tempfile.TemporaryDirectory(prefix="edgecodec-extension-") as work:
+            self._compile(Path(work), include, library)
+        checksum = hashlib.sha256(library.read_bytes()).hexdigest()
+        (folder / _CHECKSUM).write_text(checksum, encoding="ascii")
 
+    def _compile(self, work: Path, include: Path, library: Path) -> None:
+        import cffi
+        from cffi.recompiler import make_c_source
 
-def _install(done: Path, library: Path) -> None:
-    """Rename ``done`` to the library's folder, unless another process has just put a good one there."""
-    try:
-        os.rename(done, library.parent)
-        return
-    except OSError:
-        if _is_intact(library):
-            return
-    # What lies there is damaged; a rename moves it away whole, whoever else does the same.
-    aside = done.with_name("damaged")
-    try:
-        os.rename(library.parent, aside)
-        os.rename(done, library.parent)
-    except OSError as error:
-        if not _is_intact(library):
-            raise BuildError(f"host shim: {library.parent} cannot be replaced ({error.strerror}); delete it") from error
+        for file, text in self.files.items():
+            (work / file).write_text(text, encoding="utf-8")
+        ffi = cffi.FFI()
+        ffi.cdef(self.cdef)
+        glue = f"{self.name}.c"
+        # FFI.emit_c_code does the same and prints.
+        make_c_source(ffi, self.name, self.preamble, str(work / glue))
+        sources = sorted(file for file in self.files if file.endswith(".c"))
+        run, flags = self.compiler.run, self.flags
+        run([*STRICT_FLAGS, *_BUILD_FLAGS, *flags, "-I.", "-c", *sources], work, "the codec")
+        # cffi's own C is not written for the strict warnings.
+        run([*_BUILD_FLAGS, *flags, "-w", "-I.", f"-I{include}", "-c", glue], work, "cffi's glue")
+        objects = [f"{Path(source).stem}.o" for source in [*sources, glue]]
+        run([*_LINK_FLAGS, *objects, "-o", str(library)], work, "the link")
 
 
 def _import(name: str, library: Path) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, library)
     if spec is None or spec.loader is None:
-        raise BuildError(f"host shim: {library} is no loadable module; delete it")
+        raise BuildError(f"{library} is no loadable module", hint="delete it")
     try:
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     except ImportError as error:
-        raise BuildError(f"host shim: {library} does not load ({error}); delete its folder") from error
+        raise BuildError(f"{library} does not load ({error})", hint="delete its folder") from error
     return module

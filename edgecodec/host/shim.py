@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,8 +9,7 @@ import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.stages import Shape, Stages
-from edgecodec.errors import BuildError, EdgecodecError, PlanError
-from edgecodec.host.batch import BatchEncoder
+from edgecodec.errors import BuildError, EdgecodecError
 from edgecodec.host.extension import load_extension
 
 if TYPE_CHECKING:
@@ -20,19 +18,19 @@ if TYPE_CHECKING:
 
 
 class HostShim:
-    """Runs a bundle's C codec on this machine.
+    """Runs a bundle's C on this machine: the sources that its firmware is built from, frame by frame.
 
-    :meth:`stages` runs the firmware's own C, frame by frame, of ``plan`` when one is given. :meth:`encode` gives the
-    same indices many times as fast by the wide vectors of :class:`edgecodec.host.batch.BatchEncoder`, with
-    ``threads`` threads (None: one a CPU), unless there is a ``plan`` or the codec is not one for them.
+    The kernels are those of ``plan``, by default such that need no vectors (:func:`edgecodec.compile.plan.make_plan`).
+    For many frames at once, :func:`edgecodec.host.encoders.fastest_encoder` gives the same indices sooner.
 
-    Building takes a few seconds the first time and is cached by content. Raises BuildError when there is no
-    compiler, no Python headers, or the compiler fails, and PlanError when the codec cannot be executed exactly.
+    Building takes a few seconds the first time and is cached by content. Safe for threads that share one. Raises
+    BuildError when there is no compiler, no Python headers, or the compiler fails, and PlanError when the codec cannot
+    be executed exactly.
     """
 
     name = "host"
 
-    def __init__(self, bundle: Bundle, plan: Plan | None = None, *, threads: int | None = 1) -> None:
+    def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
         from edgecodec import __version__
         from edgecodec.compile.library import codec_files
         from edgecodec.compile.plan import make_plan
@@ -46,18 +44,6 @@ class HostShim:
         self._lib: Any = module.lib
         self._shape = bundle.codec.shape
         self._check(bundle)
-        self._batch_of = None if plan is not None else (bundle, threads)
-
-    @cached_property
-    def _batch(self) -> BatchEncoder | None:
-        """None where the wide kernels cannot run the codec or cannot be built: the firmware's C can."""
-        if self._batch_of is None:
-            return None
-        bundle, threads = self._batch_of
-        try:
-            return BatchEncoder(bundle.codec, threads=threads)
-        except (BuildError, PlanError):
-            return None
 
     @property
     def state_bytes(self) -> int:
@@ -66,8 +52,6 @@ class HostShim:
 
     def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
-        if self._batch is not None:
-            return self._batch.encode(frames)
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
         result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))
@@ -84,7 +68,10 @@ class HostShim:
         return result.indices
 
     def stages(self, frames: Frames) -> Stages:
-        """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for another shape or type."""
+        """Encode int16 ``[N, T]`` and keep every stage, of the same C step by step.
+
+        Raises InputError for another shape or type.
+        """
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
         result = Stages.empty(count, self._shape)
@@ -118,4 +105,4 @@ class HostShim:
         found = (bytes(self._ffi.buffer(lib.edc_model_digest)).hex(), Shape(*sizes))
         expected = (bundle.digest, bundle.codec.shape)
         if found != expected:
-            raise BuildError(f"host shim: the built module is of {found}; expected {expected}; clear the cache")
+            raise BuildError(f"host shim: the built module is of {found}; expected {expected}", hint="clear the cache")

@@ -16,6 +16,7 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import BuildError, InputError, PlanError
 from edgecodec.host import extension
 from edgecodec.host.batch import BatchEncoder
+from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.shim import HostShim
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import bundle_of, ppg_frames
@@ -118,29 +119,42 @@ def test_the_interpreter_is_free_meanwhile(bundle: Bundle) -> None:
     assert turns > 10
 
 
-def test_shim_encodes_by_it_and_stages_by_the_firmware_s_c(bundle: Bundle) -> None:
-    shim = HostShim(bundle, threads=2)
+def test_it_is_the_fastest_encoder_and_says_so(bundle: Bundle) -> None:
+    encoder = fastest_encoder(bundle, threads=2)
+    assert encoder.name == "batch"
     frames = frames_of(bundle, 70)
-    np.testing.assert_array_equal(shim.encode(frames), shim.stages(frames).indices)
-    assert shim._batch is not None
+    np.testing.assert_array_equal(encoder.encode(frames), HostShim(bundle).stages(frames).indices)
 
 
-def test_codec_that_is_none_for_it_is_refused_and_the_shim_takes_its_own_c(
+def test_codec_that_is_none_for_it_is_refused_and_the_firmwares_c_encodes(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = (np.full_like(bundle.codec.rvq.codebooks[0], 0), *bundle.codec.rvq.codebooks[1:])
-    books[0][0, 0] = 20000
-    large = replace(bundle.codec, rvq=replace(bundle.codec.rvq, codebooks=(books[0],)))
+    book = np.full_like(bundle.codec.rvq.codebooks[0], 0)
+    book[0, 0] = 20000
+    large = replace(bundle, codec=replace(bundle.codec, rvq=replace(bundle.codec.rvq, codebooks=(book,))))
     with pytest.raises(PlanError, match="level_0 has entries beyond 16383"):
-        BatchEncoder(large)
+        BatchEncoder(large.codec)
     with pytest.raises(InputError, match="threads is 0"):
-        BatchEncoder(bundle.codec, threads=0)
+        fastest_encoder(bundle, threads=0)
+    frames = frames_of(bundle, 20)
+    assert fastest_encoder(large).name == "host"
+    np.testing.assert_array_equal(fastest_encoder(large).encode(frames), ReferenceExecutor(large.codec).encode(frames))
 
     def fail(*_: object, **__: object) -> None:
         raise BuildError("no vectors")
 
-    shim = HostShim(bundle)
-    monkeypatch.setattr("edgecodec.host.shim.BatchEncoder", fail)
+    monkeypatch.setattr("edgecodec.host.encoders.BatchEncoder", fail)
+    assert fastest_encoder(bundle).name == "host"
+    np.testing.assert_array_equal(
+        fastest_encoder(bundle).encode(frames), ReferenceExecutor(bundle.codec).encode(frames)
+    )
+    monkeypatch.setattr("edgecodec.host.encoders.HostShim", fail)
+    assert fastest_encoder(bundle).name == "reference"
+
+
+def test_the_shim_never_encodes_by_it(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     frames = frames_of(bundle, 20)
+    shim = HostShim(bundle)
+    monkeypatch.setattr(BatchEncoder, "encode", lambda *_: pytest.fail("the batch encoder ran"))
+    monkeypatch.setattr(BatchEncoder, "__init__", lambda *_, **__: pytest.fail("the batch encoder was made"))
     np.testing.assert_array_equal(shim.encode(frames), ReferenceExecutor(bundle.codec).encode(frames))
-    assert shim._batch is None

@@ -6,10 +6,11 @@ import pytest
 from edgecodec.bundle import DECODER, write_bundle
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.entropy.context_models import measure_rate
-from edgecodec.errors import BuildError, BundleError, InputError
+from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline
 from edgecodec.evaluation.heart_rate import heart_rate_error
 from edgecodec.evaluation.rate_distortion import evaluate, plot_rate_distortion
+from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
 from tests.linear_codec import RATE_HZ, linear_codec, pulse_frames
 from tests.tools import require
@@ -27,7 +28,9 @@ def _reference():
     """The C is compared with the reference elsewhere; building it for every test would only take time."""
     require("module:scipy")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("edgecodec.evaluation.rate_distortion.HostShim", ReferenceExecutor)
+        patch.setattr(
+            "edgecodec.evaluation.rate_distortion.fastest_encoder", lambda bundle: ReferenceExecutor(bundle.codec)
+        )
         yield
 
 
@@ -113,23 +116,18 @@ def test_constant_frames_are_left_out_and_counted(codec, evaluation):
     assert (with_flat.frames, with_flat.prdn, with_flat.rate) == (60, evaluation.prdn, evaluation.rate)
 
 
-def test_host_and_its_absence(codec, evaluation, monkeypatch):
+def test_without_a_compiler(codec, evaluation, monkeypatch):
     assert evaluation.executor == "reference"
-
-    def no_compiler(bundle):
-        raise BuildError("no compiler")
-
-    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.HostShim", no_compiler)
+    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.fastest_encoder", fastest_encoder)
+    monkeypatch.setenv("CC", "no-such-compiler")
     assert evaluate(codec[0], TEST, TRAIN) == evaluation
 
 
 def test_the_c_gives_the_same(codec, evaluation, monkeypatch):
     require("cc", "Python.h")
-    from edgecodec.host.shim import HostShim
-
-    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.HostShim", HostShim)
+    monkeypatch.setattr("edgecodec.evaluation.rate_distortion.fastest_encoder", fastest_encoder)
     found = evaluate(codec[0], TEST, TRAIN)
-    assert found.executor == "host"
+    assert found.executor == "batch"
     assert (found.prdn, found.rate) == (evaluation.prdn, evaluation.rate)
 
 

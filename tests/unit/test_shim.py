@@ -163,7 +163,7 @@ def test_built_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     library = _library(cache)
     assert sorted(path.name for path in cache.iterdir()) == [library.parent.name]
     monkeypatch.setattr(extension, "_loaded", {})
-    monkeypatch.setattr(extension, "_build", lambda *_: pytest.fail("built again"))
+    monkeypatch.setattr(extension._Recipe, "build", lambda *_: pytest.fail("built again"))
     assert load_extension(SOURCES, CDEF, PREAMBLE).lib.answer() == 42
 
 
