@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
 from edgecodec.errors import BundleError, InputError
 from edgecodec.files.atomic import write_file
+from edgecodec.verify.documents import VerificationDocument
 from edgecodec.verify.report import Row, plot_frames, write_report
 from edgecodec.verify.run import VerifyResult, verify_board
 
@@ -35,17 +36,38 @@ Step = Callable[[str], AbstractContextManager[Progress]]
 
 
 @dataclass(frozen=True)
+class DemoDocument(VerificationDocument):
+    """What ``demo --json`` prints: the verification on the board, and the summary of the whole road."""
+
+    SCHEMA = "edgecodec.demo"
+
+    summary: Mapping[str, str]
+    """Lines of the report, by what they are about."""
+    report: Path
+    """The report, an HTML page."""
+
+
+@dataclass(frozen=True)
 class DemoResult:
     """What the demo found."""
 
     verification: VerifyResult
+    """The comparison of the board with all other executors."""
     rows: tuple[Row, ...]
+    """Summary of the report."""
     report: Path
+    """The report, an HTML page."""
 
     @property
     def exit_code(self) -> int:
         """0 only when every comparison was exact."""
         return self.verification.exit_code
+
+    @property
+    def document(self) -> DemoDocument:
+        """The demo as ``--json`` prints it."""
+        summary = {row.name: row.value for row in self.rows}
+        return DemoDocument(**vars(self.verification.document), summary=summary, report=self.report)
 
 
 def run_demo(out: Path, board: str, step: Step) -> DemoResult:
@@ -72,7 +94,7 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
     )
     write_file(out / "ppg.png", picture)
     report = out / "report.html"
-    write_report(report, title="edgecodec demo", result=result.to_json(), rows=rows, picture=picture)
+    write_report(report, title="edgecodec demo", document=result.document, rows=rows, picture=picture)
     return DemoResult(result, rows, report)
 
 
@@ -161,14 +183,11 @@ def _costs(result: VerifyResult) -> tuple[Row, ...]:
     run = result.run
     if run is None:
         return ()
-    unit, total = ("cycles", run.cycles_per_frame)
-    if run.instructions_per_frame is not None:
-        unit, total = ("instructions", run.instructions_per_frame)
     parts = ", ".join(f"{name} {value:,.0f}" for name, value in run.breakdown.items())
     return (
         Row("flash", f"{run.flash_bytes:,} bytes, server and tables included"),
         Row("RAM", f"{run.ram_bytes:,} bytes, link buffers and stack included"),
-        Row(f"{unit} per frame", f"{total:,.0f} ({parts})"),
+        Row(f"{run.unit} per frame", f"{run.cost_per_frame:,.0f} ({parts})"),
     )
 
 

@@ -23,10 +23,12 @@ from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor, normalize, quantize_latent
 from edgecodec.codec.stages import Stages
 from edgecodec.device.emulator import Emulator
-from edgecodec.firmware.build import Firmware, build_project, project_files
+from edgecodec.engines.cmsis_nn.engine import CmsisNnEngine
+from edgecodec.firmware.build import build_firmware
+from edgecodec.firmware.project import FirmwareProject, make_project, plan_for
+from edgecodec.firmware.report import Firmware
 from edgecodec.link.client import BoardExecutor
 from edgecodec.link.costs import LayerCosts
-from tools.cmsis_nn import with_cmsis_nn
 
 ROOT = Path(__file__).resolve().parent.parent
 BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
@@ -63,19 +65,18 @@ class Run:
         return sum(self.costs.layers)
 
 
-def variant_files(bundle: Bundle, board: Board, variant: str) -> tuple[dict[str, str], str]:
-    """The project of a variant, and the ``--optimize`` that it is reported under."""
+def variant_project(bundle: Bundle, board: Board, variant: str) -> FirmwareProject:
+    """The project of a variant. The compiler's flags stay those of the board, whatever the kernels are for."""
     if variant in OURS:
-        return project_files(bundle, board, optimize=variant), variant
-    # The compiler's flags stay those of the board; the kernels are those for any core.
-    portable = project_files(bundle, board.model_copy(update={"core": PORTABLE_CORE}))
-    return (with_cmsis_nn(portable, bundle, mve=board.core == "cortex-m55") if variant == CMSIS else portable), "speed"
+        return make_project(bundle, board, optimize=variant)
+    if variant == CMSIS:
+        return make_project(bundle, board, engine=CmsisNnEngine(vectors=board.core == "cortex-m55"))
+    return make_project(bundle, board, plan=plan_for(bundle, board.model_copy(update={"core": PORTABLE_CORE})))
 
 
 def run(bundle: Bundle, board: Board, variant: str, frames: np.ndarray, expected: Stages) -> Run:
-    files, optimize = variant_files(bundle, board, variant)
     with tempfile.TemporaryDirectory() as name:
-        firmware = build_project(files, bundle, board, optimize, Path(name) / "firmware")
+        firmware = build_firmware(variant_project(bundle, board, variant), Path(name) / "firmware")
         with Emulator(board, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as device:
             found = device.stages(frames, want=("latent", "layers"))
             costs = device.layer_costs
@@ -164,8 +165,8 @@ def whole_table(runs: list[Run]) -> str:
             millions(each.costs.normalize / 1e6),
             millions(each.encoder / 1e6),
             millions(each.costs.rvq / 1e6),
-            f"{each.firmware.flash_bytes:,}",
-            f"{each.firmware.ram_bytes:,}",
+            f"{each.firmware.report.flash_bytes:,}",
+            f"{each.firmware.report.ram_bytes:,}",
             f"{each.wrong:,}",
         ]
         for each in runs

@@ -15,14 +15,16 @@ from edgecodec.boards.load import list_boards, load_board
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.device.connect import Attachment
-from edgecodec.firmware.build import Firmware, cached_firmware
+from edgecodec.firmware.build import cached_firmware
 from edgecodec.firmware.limits import SizeLimitError
+from edgecodec.firmware.project import make_project
+from edgecodec.firmware.report import BuildReport
 from edgecodec.verify.run import VerifyResult, verify_board
 from tools.bench import table
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALLEST = ("stm32vldiscovery", "microbit", "nucleo-f103rb")
-WISHES = ("speed", "balanced", "flash")
+GOALS = ("speed", "balanced", "flash")
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,19 @@ class Row:
     board: Board
     optimize: str
     """The first of speed, balanced and flash that fits."""
-    firmware: Firmware
+    report: BuildReport
     result: VerifyResult | None
     """None when nothing can run it here."""
-    real: tuple[str, Firmware] | None
+    real: tuple[str, BuildReport] | None
     """Of a real board: what is put on it, and how it was optimised; its emulator may have less memory."""
 
 
-def fitting(bundle: Bundle, board: Board) -> tuple[str, Firmware] | SizeLimitError:
-    """The first wish whose firmware fits, or why the last does not."""
+def fitting(bundle: Bundle, board: Board) -> tuple[str, BuildReport] | SizeLimitError:
+    """The first goal whose firmware fits, or why the last does not."""
     problem = None
-    for optimize in WISHES:
+    for optimize in GOALS:
         try:
-            return optimize, cached_firmware(bundle, board, optimize=optimize)
+            return optimize, cached_firmware(make_project(bundle, board, optimize=optimize)).report
         except SizeLimitError as error:
             problem = error
     assert problem is not None
@@ -56,7 +58,7 @@ def run(bundle: Bundle, board: Board, count: int) -> Row:
     found = fitting(bundle, emulated)
     if isinstance(found, SizeLimitError):
         raise SystemExit(f"{board.name}: {found}")
-    optimize, firmware = found
+    optimize, report = found
     result = None
     if board.emulator is not None:
         frames = bundle.frames()
@@ -66,12 +68,12 @@ def run(bundle: Bundle, board: Board, count: int) -> Row:
         mismatches = sum(pair.mismatches for pair in result.comparison.pairs)
         print(f"{board.name:18} {optimize:9} {result.frames} frames, {mismatches} mismatches", file=sys.stderr)
     real = fitting(bundle, board) if board.is_real else None
-    return Row(board, optimize, firmware, result, real if isinstance(real, tuple) else None)
+    return Row(board, optimize, report, result, real if isinstance(real, tuple) else None)
 
 
 def board_cells(row: Row) -> list[str]:
     board = row.board
-    optimize, shown = row.real or (row.optimize, row.firmware)
+    optimize, shown = row.real or (row.optimize, row.report)
     cells = [
         f"`{board.name}`",
         board.core,
@@ -103,8 +105,8 @@ def fit_cells(name: str, bundle: Bundle, board: Board) -> list[str]:
     found = fitting(bundle, board)
     if isinstance(found, SizeLimitError):
         return [name, f"`{board.name}`", "no", str(found).partition("it needs ")[2].partition(";")[0]]
-    optimize, firmware = found
-    return [name, f"`{board.name}`", optimize, f"{firmware.ram_bytes:,} of {board.memory.ram.length:,} bytes of RAM"]
+    optimize, report = found
+    return [name, f"`{board.name}`", optimize, f"{report.ram_bytes:,} of {board.memory.ram.length:,} bytes of RAM"]
 
 
 def document(bundle: Bundle, rows: list[Row], codecs: dict[str, Bundle]) -> str:

@@ -22,8 +22,10 @@ from edgecodec.boards.load import load_board
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
+from edgecodec.compile.library import OPTIMIZE_FLAGS
 from edgecodec.device.emulator import Emulator
-from edgecodec.firmware.build import OPTIMIZE_FLAGS, cached_firmware, plan_for
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import make_project, plan_for
 from edgecodec.link.client import BoardExecutor
 from edgecodec.link.costs import LayerCosts
 
@@ -55,7 +57,8 @@ def build_plugin(folder: Path) -> Path:
 def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed") -> Counts:
     """Count one frame int16 ``[1, T]``."""
     assert board.emulator is not None
-    elf = cached_firmware(bundle, board, optimize=optimize).elf
+    project = make_project(bundle, board, optimize=optimize)
+    elf = cached_firmware(project).elf
     functions = read_functions(elf)
     mark = next(address for address, name in functions if name == MARK)
     with tempfile.TemporaryDirectory() as name:
@@ -70,7 +73,7 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed
             timed = executor.layer_costs
         blocks = read_blocks(folder / "counts", functions)
     assert timed is not None
-    return Counts(parts_of(blocks, plan_for(bundle, board, optimize).calls), timed)
+    return Counts(parts_of(blocks, project.plan.calls), timed)
 
 
 def read_functions(elf: Path) -> list[tuple[int, str]]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.boards.schema import Board
-    from edgecodec.firmware.build import Firmware
+    from edgecodec.firmware.report import BuildReport, MemoryUse
+    from edgecodec.firmware.stack import StackUse
 
 _SYMBOLS_SHOWN = 10
 
@@ -69,81 +71,77 @@ def command(
     from edgecodec.bundle import Bundle
     from edgecodec.firmware.build import build_firmware
     from edgecodec.firmware.limits import Limits
+    from edgecodec.firmware.project import make_project
 
-    if codec_only and engine.source is not None:
+    if codec_only and not engine.runs_alone:
         raise click.UsageError("--codec-only is for the native engine")
     loaded, target = Bundle.load(bundle), load_board(board)
-    firmware = build_firmware(
+    project = make_project(
         loaded,
         target,
-        output,
+        engine=engine.open(streams, loaded, target, optimize),
         optimize=optimize,
         codec_only=codec_only,
-        engine=engine.open(streams, loaded, target, optimize),
-        limits=Limits(flash_limit, ram_limit),
-        force=force,
     )
-    return streams.finish(
-        firmware.to_json() | {"output": str(output)}, lambda console: _show(console, firmware, target)
-    )
+    firmware = build_firmware(project, output, limits=Limits(flash_limit, ram_limit), force=force)
+    report = replace(firmware.report, output=str(output))
+    return streams.finish(report.to_json(), lambda console: _show(console, report, firmware.elf, target))
 
 
-def show_parts(console: Console, memory: dict[str, Any]) -> None:
-    """Print whose bytes a firmware's are, of :meth:`edgecodec.firmware.build.Firmware.memory`."""
+def show_parts(console: Console, memory: MemoryUse) -> None:
+    """Print whose bytes a firmware's are."""
     from edgecodec.cli.tables import table
 
-    parts = memory["parts"]
-    columns = ("text", "rodata", "ram")
-    rows = [(part["part"], *(part[column] for column in columns)) for part in parts]
-    total = ("all", *(sum(part[column] for part in parts) for column in columns))
-    table(console, ("part", "code", "constants", "RAM"), [*rows, total])
+    rows = [(part.part, part.text, part.rodata, part.ram) for part in memory.parts]
+    totals = [sum(column) for column in zip(*(row[1:] for row in rows), strict=True)]
+    table(console, ("part", "code", "constants", "RAM"), [*rows, ("all", *totals)])
 
 
-def memory_facts(memory: dict[str, Any], board: Board) -> dict[str, str]:
-    """Lines about a firmware's flash and RAM, of :meth:`edgecodec.firmware.build.Firmware.memory`."""
-    variables = memory["data"] + memory["bss"]
+def memory_facts(memory: MemoryUse, board: Board) -> dict[str, str]:
+    """Lines about a firmware's flash and RAM."""
+    variables = memory.data + memory.bss
     return {
-        "flash": f"{memory['flash_bytes']:,} of {board.memory.flash.length:,} bytes (code {memory['text']:,}, "
-        f"constants {memory['rodata']:,}, initial values {memory['data']:,})",
-        "RAM": f"{memory['ram_bytes']:,} of {board.memory.ram.length:,} bytes (codec "
-        f"{memory['codec_state_bytes']:,}, variables {variables:,} in all, stack {memory['stack']:,})",
-        "stack": _stack(memory["stack_use"]),
+        "flash": f"{memory.flash_bytes:,} of {board.memory.flash.length:,} bytes (code {memory.text:,}, "
+        f"constants {memory.rodata:,}, initial values {memory.data:,})",
+        "RAM": f"{memory.ram_bytes:,} of {board.memory.ram.length:,} bytes (codec "
+        f"{memory.codec_state_bytes:,}, variables {variables:,} in all, stack {memory.stack:,})",
+        "stack": _stack(memory.stack_use),
     }
 
 
-def _stack(use: dict[str, Any]) -> str:
-    codec = "not known" if use["codec_bytes"] is None else f"{use['codec_bytes']:,} bytes"
-    exception = f"an exception takes {use['exception_bytes']}"
-    if use["bytes"] is None:
-        return f"not known, {use['unknown']}; the codec alone {codec}; {exception}"
-    return f"{use['bytes']:,} bytes at the worst, the codec alone {codec}; {exception}"
+def _stack(use: StackUse) -> str:
+    codec = "not known" if use.codec_bytes is None else f"{use.codec_bytes:,} bytes"
+    exception = f"an exception takes {use.exception_bytes}"
+    if use.bytes is None:
+        return f"not known, {use.unknown}; the codec alone {codec}; {exception}"
+    return f"{use.bytes:,} bytes at the worst, the codec alone {codec}; {exception}"
 
 
-def _show(console: Console, firmware: Firmware, board: Board) -> None:
+def _show(console: Console, report: BuildReport, elf: Path, board: Board) -> None:
     from edgecodec.cli.tables import facts, table
 
     facts(
         console,
         {
-            "firmware": firmware.elf,
-            "board": firmware.board,
-            "engine": f"{firmware.engine}, arena {firmware.arena_bytes:,} bytes",
-            "digest": firmware.bundle_digest,
-            "compiler": firmware.compiler,
+            "firmware": elf,
+            "board": report.board,
+            "engine": f"{report.engine}, arena {report.arena_bytes:,} bytes",
+            "digest": report.bundle_digest,
+            "compiler": report.compiler,
         }
-        | memory_facts(firmware.memory(), board),
+        | memory_facts(report, board),
     )
     console.print()
-    show_parts(console, firmware.memory())
+    show_parts(console, report)
     console.print()
     table(
         console,
         ("section", "address", "bytes"),
-        ((section.name, f"{section.address:#010x}", section.bytes) for section in firmware.sections),
+        ((section.name, f"{section.address:#010x}", section.bytes) for section in report.sections),
     )
     console.print()
     table(
         console,
         ("symbol", "section", "bytes"),
-        ((symbol.name, symbol.section, symbol.bytes) for symbol in firmware.symbols[:_SYMBOLS_SHOWN]),
+        ((symbol.name, symbol.section, symbol.bytes) for symbol in report.symbols[:_SYMBOLS_SHOWN]),
     )

@@ -33,8 +33,9 @@ def command(streams: Streams, board: str, output: Path) -> int:
     from edgecodec.demo import run_demo
 
     result = run_demo(output, board, streams.progress)
-    rows = {row.name: row.value for row in result.rows}
-    document = result.verification.to_json() | {"summary": rows, "report": str(result.report)}
+    document = result.document
     return streams.finish(
-        document, lambda console: facts(console, rows | {"report": str(result.report)}), exit_code=result.exit_code
+        document.to_json(),
+        lambda console: facts(console, {**document.summary, "report": str(document.report)}),
+        exit_code=result.exit_code,
     )

@@ -16,23 +16,46 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
-    from edgecodec.engines.tflm.library import TflmEngine, TflmSource
+    from edgecodec.engines.base import Engine
+    from edgecodec.engines.tflm.library import TflmSource
+
+
+class EngineChoice:
+    """The engine that the user asked for: generated C, unless it is another."""
+
+    @property
+    def runs_alone(self) -> bool:
+        """Whether its codec can be built without link, UART and timer."""
+        from edgecodec.engines.native import NativeEngine
+
+        return NativeEngine.runs_alone
+
+    def open(self, streams: Streams, bundle: Bundle, board: Board, optimize: str) -> Engine:
+        """The engine for a bundle on a board."""
+        from edgecodec.engines.native import NATIVE_ENGINE
+
+        return NATIVE_ENGINE
 
 
 @dataclass(frozen=True)
-class EngineChoice:
-    """The engine that the user asked for."""
+class TflmChoice(EngineChoice):
+    """A TensorFlow Lite Micro that the user brought."""
 
-    source: TflmSource | None
-    """Their TensorFlow Lite Micro; None for generated C."""
+    source: TflmSource
+    """Where it is."""
 
-    def open(self, streams: Streams, bundle: Bundle, board: Board, optimize: str) -> TflmEngine | None:
-        """The engine, checked and its arena found; None for generated C. Warns of what makes it dearer than need be."""
-        if self.source is None:
-            return None
-        from edgecodec.device.tflm_arena import open_engine
+    @property
+    def runs_alone(self) -> bool:
+        """Whether its codec can be built without link, UART and timer."""
+        from edgecodec.engines.tflm.engine import TflmEngine
 
-        engine = open_engine(self.source, bundle, board, optimize=optimize)
+        return TflmEngine.runs_alone
+
+    def open(self, streams: Streams, bundle: Bundle, board: Board, optimize: str) -> Engine:
+        """The engine, checked and its arena found; warns of what makes it dearer than need be."""
+        from edgecodec.device.tflm_arena import open_tflm
+
+        engine = open_tflm(self.source, bundle, board, optimize=optimize)
         for warning in engine.library.warnings:
             streams.say(f"warning: {warning}")
         return engine
@@ -83,9 +106,9 @@ def _choice(engine: str, tflm_dir: Path | None, tflm_lib: Path | None, tflm_aren
     if engine == "native":
         if tflm_dir or tflm_lib or tflm_arena:
             raise click.UsageError("--tflm-dir, --tflm-lib and --tflm-arena need --engine tflm")
-        return EngineChoice(None)
+        return EngineChoice()
     if tflm_dir is None or tflm_lib is None:
         raise click.UsageError("--engine tflm needs --tflm-dir and --tflm-lib")
     from edgecodec.engines.tflm.library import TflmSource
 
-    return EngineChoice(TflmSource(tflm_dir, tflm_lib, tflm_arena))
+    return TflmChoice(TflmSource(tflm_dir, tflm_lib, tflm_arena))

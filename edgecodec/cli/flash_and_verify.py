@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
     from edgecodec.bundle import Bundle
     from edgecodec.device.connect import Attachment
-    from edgecodec.engines.tflm.library import TflmEngine
+    from edgecodec.engines.base import Engine
 
 
 @subcommand(
@@ -91,17 +91,15 @@ def command(
 
 
 def show_commands(
-    streams: Streams,
-    bundle: Bundle,
-    board: Board,
-    attachment: Attachment,
-    optimize: str,
-    engine: TflmEngine | None = None,
+    streams: Streams, bundle: Bundle, board: Board, attachment: Attachment, optimize: str, engine: Engine
 ) -> int:
     """Print what reaching the board would run."""
+    from edgecodec.cli.commands_document import CommandsDocument
     from edgecodec.device.connect import describe
+    from edgecodec.firmware.project import make_project
 
-    lines = describe(bundle, board, attachment, optimize=optimize, engine=engine)
+    project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
+    document = CommandsDocument(tuple(describe(project, attachment)))
     return streams.finish(
-        {"commands": lines}, lambda console: console.print("\n".join(lines), soft_wrap=True, markup=False)
+        document.to_json(), lambda console: console.print("\n".join(document.commands), soft_wrap=True, markup=False)
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from edgecodec.boards.schema import Board
     from edgecodec.device.connect import Attachment
+    from edgecodec.verify.profile import ProfileDocument
 
 _BAR_CELLS = 24
 _FEWEST_BAR_CELLS = 4
@@ -83,47 +84,44 @@ def command(
     check(target, attachment)
     opened = engine.open(streams, loaded, target, optimize)
     with streams.progress("profiling") as progress:
-        result = profile_board(
+        document = profile_board(
             loaded, target, chosen, attachment=attachment, optimize=optimize, engine=opened, progress=progress
         )
-    document = result.to_json()
-    return streams.finish(document, lambda console: _show(console, document, target))
+    return streams.finish(document.to_json(), lambda console: _show(console, document, target))
 
 
-def _show(console: Console, document: dict[str, Any], board: Board) -> None:
+def _show(console: Console, document: ProfileDocument, board: Board) -> None:
     from edgecodec.cli.build_firmware import memory_facts
     from edgecodec.cli.tables import facts, table
 
-    unit = document["unit"]
-    header = ("name", "kernel", "MAC", unit, "per MAC", "%")
+    header = ("name", "kernel", "MAC", document.unit, "per MAC", "%")
     rows = [
         (
-            row["name"],
-            row["kernel"],
-            row["macs"],
-            round(row[unit]),
-            None if row["per_mac"] is None else f"{row['per_mac']:.2f}",
-            f"{100 * row['share']:.1f}",
+            row.name,
+            row.kernel,
+            row.macs,
+            round(row.cost),
+            None if row.per_mac is None else f"{row.per_mac:.2f}",
+            f"{100 * row.share:.1f}",
         )
-        for row in document["layers"]
+        for row in document.layers
     ]
     cells = _room(console.width, [header, *rows])
     if cells < _FEWEST_BAR_CELLS:
         table(console, header, rows)
     else:
-        shares = [row["share"] for row in document["layers"]]
+        shares = [row.share for row in document.layers]
         bars = [_bar(share, max(shares), min(cells, _BAR_CELLS), console.encoding) for share in shares]
         table(console, (*header, ""), [(*row, bar) for row, bar in zip(rows, bars, strict=True)])
     console.print()
-    memory = document["memory"]
     facts(
         console,
         {
-            "board": f"{document['board']} ({document['core']}), optimised for {document['optimize']}",
-            "engine": document["engine"],
-            "frame": f"{document[f'{unit}_per_frame']:,.0f} {unit}, mean of {document['frames']}",
+            "board": f"{document.board} ({document.core}), optimised for {document.optimize}",
+            "engine": document.engine,
+            "frame": f"{document.cost_per_frame:,.0f} {document.unit}, mean of {document.frames}",
         }
-        | ({} if memory is None else memory_facts(memory, board)),
+        | ({} if document.memory is None else memory_facts(document.memory, board)),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgecodec.cli.output import Streams
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from edgecodec.bundle import Bundle
     from edgecodec.codec.arrays import Frames
+    from edgecodec.verify.documents import VerificationDocument
     from edgecodec.verify.run import VerifyResult
 
 
@@ -38,45 +39,43 @@ def write_indices(path: Path | None, result: VerifyResult) -> None:
 
 def finish(streams: Streams, result: VerifyResult) -> int:
     """Print a verification and return its exit code."""
-    document = result.to_json()
-    return streams.finish(document, lambda console: _show(console, document), exit_code=result.exit_code)
+    document = result.document
+    return streams.finish(document.to_json(), lambda console: _show(console, document), exit_code=result.exit_code)
 
 
-def _show(console: Console, document: dict[str, Any]) -> None:
+def _show(console: Console, document: VerificationDocument) -> None:
     from edgecodec.cli.tables import facts, table
-    from edgecodec.verify.attribution import LayerDivergence
 
     table(
         console,
         ("a", "b", "stage", "compared", "mismatches", "in the verdict"),
-        ([pair[key] for key in ("a", "b", "stage", "compared", "mismatches", "exact")] for pair in document["pairs"]),
+        ((pair.a, pair.b, pair.stage, pair.compared, pair.mismatches, pair.exact) for pair in document.pairs),
     )
-    names = {
-        "bundle_digest": "digest",
-        "board": "board",
-        "engine": "engine",
-        "frames": "frames",
-        "indices_compared": "indices compared",
-        "instructions_per_frame": "instructions/frame",
-        "cycles_per_frame": "cycles/frame",
-        "flash_bytes": "flash bytes",
-        "ram_bytes": "RAM bytes",
-        "arena_bytes": "arena bytes",
+    figures = {
+        "digest": document.bundle_digest,
+        "board": document.board,
+        "engine": document.engine,
+        "frames": document.frames,
+        "indices compared": document.indices_compared,
+        "instructions/frame": document.instructions_per_frame,
+        "cycles/frame": document.cycles_per_frame,
+        "flash bytes": document.flash_bytes,
+        "RAM bytes": document.ram_bytes,
+        "arena bytes": document.arena_bytes,
     }
     values = {
-        label: f"{document[key]:,.0f}" if isinstance(document[key], (int, float)) else document[key]
-        for key, label in names.items()
-        if document.get(key) is not None
+        label: value if isinstance(value, str) else f"{value:,.0f}"
+        for label, value in figures.items()
+        if value is not None
     }
-    for run in document["runs"][:-1]:
-        cost = run["instructions_per_frame"] or run["cycles_per_frame"]
-        values[f"beside, {run['engine']}"] = (
-            f"{cost:,.0f} a frame, flash {run['flash_bytes']:,}, RAM {run['ram_bytes']:,}, arena {run['arena_bytes']:,}"
-        )
-    first = document.get("first_divergence")
-    if first is not None:
+    for run in document.runs[:-1]:
+        sizes = {"flash": run.flash_bytes, "RAM": run.ram_bytes, "arena": run.arena_bytes}
+        takes = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size is not None)
+        values[f"beside, {run.engine}"] = f"{run.cost_per_frame:,.0f} a frame, {takes}"
+    if document.first_divergence is not None:
+        first = vars(document.first_divergence)
         values["first divergence"] = ", ".join(f"{key} {value}" for key, value in first.items() if value is not None)
-    for each in document["layer_divergences"]:
-        values[f"wrong in {each['executor']}"] = LayerDivergence(**each).describe()
+    for each in document.layer_divergences:
+        values[f"wrong in {each.executor}"] = each.describe()
     console.print()
-    facts(console, values | {"verdict": document["verdict"]})
+    facts(console, values | {"verdict": str(document.verdict)})

@@ -15,14 +15,13 @@ from edgecodec.device.flash import flash, flash_tool, plan_flash
 from edgecodec.device.flash.base import FlashPlan
 from edgecodec.device.ports import PortInfo, list_ports
 from edgecodec.errors import DeviceError, InputError, LinkError
-from edgecodec.firmware.build import Firmware, cached_firmware
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import FirmwareProject
+from edgecodec.firmware.report import Firmware
 from edgecodec.link.client import BoardExecutor
-from edgecodec.link.protocol import TFLM
 
 if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
-    from edgecodec.bundle import Bundle
-    from edgecodec.engines.tflm.library import TflmEngine
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,12 @@ class Attachment:
         return self.emulates(board) or (board.is_real and self.flash)
 
     def checked(self, board: Board) -> Board:
-        """The board as it is reached, with its rate and counter. Raises InputError for wishes that contradict."""
+        """The board as it is reached, with its rate, counter and RAM; firmware is to be made for this one.
+
+        Raises InputError for goals that contradict each other or the board, DeviceError when it has no emulator.
+        """
         if self.probe == "":
-            raise InputError("the probe's serial number is empty; `edgecodec ports` lists those of this machine")
+            raise InputError("the probe's serial number is empty", hint="`edgecodec ports` lists those of this machine")
         if self.emulate and (self.port, self.probe, self.method, self.flash) != (None, None, None, True):
             raise InputError("--emulate starts a board of its own; it takes no port, probe or way of flashing")
         if not board.is_real and self.probe is None and self.method is None and not self.flash and self.port is None:
@@ -61,7 +63,7 @@ class Attachment:
         if not board.is_real and (self.probe is not None or self.method is not None):
             raise InputError(f"board {board.name} is emulated only; there is nothing to flash")
         if self.emulate and board.emulator is None:
-            raise DeviceError(f"board {board.name} has no emulator; flash the real one and pass its --port")
+            raise DeviceError(f"board {board.name} has no emulator", hint="flash the real one and pass its --port")
         reached = board.emulated() if self.emulates(board) else board
         return reached.with_baud(self.baud)
 
@@ -71,53 +73,43 @@ AUTO = Attachment()
 
 @contextmanager
 def connected(
-    bundle: Bundle,
-    board: Board,
-    attachment: Attachment = AUTO,
-    *,
-    optimize: str = "speed",
-    engine: TflmEngine | None = None,
+    project: FirmwareProject, attachment: Attachment = AUTO
 ) -> Iterator[tuple[BoardExecutor, Firmware | None]]:
-    """A board that runs ``bundle``, and its firmware (None when it ran there already).
+    """A board that runs a project's firmware, and that firmware (None when it ran there already).
 
-    With ``engine`` the encoder runs on TensorFlow Lite Micro, otherwise it is generated C. Raises BuildError,
-    DeviceError and LinkError, and InputError for wishes that contradict each other.
+    The project must be for the board as :meth:`Attachment.checked` gives it. Builds the firmware or takes it from the
+    cache; the emulator ends with the block. Raises BuildError when it cannot be built, DeviceError and LinkError when
+    the board is missing, silent, of another bundle or engine, InputError for goals that contradict each other.
     """
-    target = attachment.checked(board)
-    if attachment.emulates(board):
-        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
-        with Emulator(target, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
+    target = _reached(project, attachment)
+    if attachment.emulates(target):
+        firmware = cached_firmware(project)
+        with Emulator(target, firmware.elf) as emulator, BoardExecutor(project.bundle, emulator.url) as executor:
             yield executor, firmware
         return
     port, serial_number = _port(target, attachment)
     built = None
     if target.is_real and attachment.flash:
-        built = cached_firmware(bundle, target, optimize=optimize, engine=engine)
-        flash(_flash_plan(target, built.elf.parent, attachment, serial_number))
-    with BoardExecutor(bundle, port, baud=target.uart.baud) as executor:
-        if engine is not None and executor.hello.engine != TFLM:
+        built = cached_firmware(project)
+        flash(_flash_plan(target, built.folder, attachment, serial_number))
+    with BoardExecutor(project.bundle, port, baud=target.uart.baud) as executor:
+        running, wanted = executor.hello.engine, project.engine
+        if not wanted.accepts(running):
             raise DeviceError(
-                f"port {port}: the firmware's engine is {executor.hello.engine}; expected {TFLM}; build and flash it "
-                f"again, or leave out --engine {TFLM}"
+                f"port {port}: the firmware's engine is {running}; expected {wanted.name}",
+                hint=f"build and flash it again, or leave out --engine {wanted.name}",
             )
         yield executor, built
 
 
-def describe(
-    bundle: Bundle,
-    board: Board,
-    attachment: Attachment = AUTO,
-    *,
-    optimize: str = "speed",
-    engine: TflmEngine | None = None,
-) -> list[str]:
+def describe(project: FirmwareProject, attachment: Attachment = AUTO) -> list[str]:
     """What :func:`connected` would do, as lines for a shell; builds the firmware and touches no board.
 
-    Raises as :func:`connected`, except that a board that is not plugged in is no error.
+    Raises BuildError, and InputError for goals that contradict each other. A board that is not plugged in is no error.
     """
-    target = attachment.checked(board)
-    if attachment.emulates(board):
-        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
+    target = _reached(project, attachment)
+    if attachment.emulates(target):
+        firmware = cached_firmware(project)
         return [shlex.join(Emulator(target, firmware.elf).command("host=127.0.0.1,port=PORT"))]
     lines = []
     serial_number = None
@@ -126,8 +118,7 @@ def describe(
     except (DeviceError, LinkError) as error:
         port = f"({error})"
     if target.is_real and attachment.flash:
-        firmware = cached_firmware(bundle, target, optimize=optimize, engine=engine)
-        lines += _flash_plan(target, firmware.elf.parent, attachment, serial_number).lines()
+        lines += _flash_plan(target, cached_firmware(project).folder, attachment, serial_number).lines()
     return [*lines, f"# then frames at {target.uart.baud} baud over port {port}"]
 
 
@@ -148,7 +139,7 @@ def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | No
     """
     here = list_ports() if ports is None else ports
     if not board.usb:
-        raise DeviceError(f"board {board.name} names no USB device; pass --port (`edgecodec ports` lists them)")
+        raise DeviceError(f"board {board.name} names no USB device", hint="pass --port (`edgecodec ports` lists them)")
     wanted = {(usb.vid, usb.pid) for usb in board.usb}
     found = [port for port in here if (port.vid, port.pid) in wanted]
     if probe is not None:
@@ -157,21 +148,34 @@ def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | No
         return found[0]
     if found:
         choice = ", ".join(f"{port.device} (serial number {port.serial_number})" for port in found)
-        raise DeviceError(f"several ports may be {board.name}: {choice}; choose with --port or --probe")
+        raise DeviceError(f"several ports may be {board.name}: {choice}", hint="choose with --port or --probe")
     names = ", ".join(f"{usb.name} ({usb.vid:04x}:{usb.pid:04x})" for usb in board.usb)
     which = "" if probe is None else f" with serial number {probe}"
     seen = ", ".join(port.device for port in here) or "none"
     raise DeviceError(
-        f"no {board.name} found: expected a serial port of {names}{which}; ports here: {seen}; "
-        "plug it in or pass --port"
+        f"no {board.name} found: expected a serial port of {names}{which}; ports here: {seen}",
+        hint="plug it in or pass --port",
     )
+
+
+def _reached(project: FirmwareProject, attachment: Attachment) -> Board:
+    """The project's board. Raises InputError when ``attachment`` reaches another than the project was made for."""
+    reached = attachment.checked(project.board)
+    if reached != project.board:
+        raise InputError(
+            f"the project is for board {project.board.name} with other RAM, counter or rate than it is reached with",
+            hint="make it for attachment.checked(board)",
+        )
+    return reached
 
 
 def _port(board: Board, attachment: Attachment) -> tuple[str, str | None]:
     """Port and serial number of its USB device, None when that is not known."""
     if attachment.port is not None:
         if os.name == "posix" and "://" not in attachment.port and not os.path.exists(attachment.port):
-            raise LinkError(f"port {attachment.port}: no such port; `edgecodec ports` lists those of this machine")
+            raise LinkError(
+                f"port {attachment.port}: no such port", hint="`edgecodec ports` lists those of this machine"
+            )
         known = {port.device: port.serial_number for port in list_ports() if (port.vid, port.pid) in _ids(board)}
         return attachment.port, known.get(attachment.port)
     # A drive's path is no serial number: the port is then the only one of its kind.

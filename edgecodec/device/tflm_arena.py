@@ -1,17 +1,22 @@
-"""How much RAM TensorFlow Lite Micro's interpreter takes: nobody says beforehand, so it is run and asked."""
+"""Opens a user's TensorFlow Lite Micro as an engine: checks it, and measures the arena of its interpreter.
+
+Nobody says beforehand how much RAM the interpreter takes, so it is run on an emulated board and asked. That is why this
+is here, above the engines.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from edgecodec.boards.load import list_boards
 from edgecodec.boards.schema import Board
 from edgecodec.boards.toolchain import find_toolchain
+from edgecodec.bundle import Bundle
 from edgecodec.compile.plan import make_plan
 from edgecodec.device.emulator import Emulator
 from edgecodec.engines.tflm.codec_files import aligned, ops_of
+from edgecodec.engines.tflm.engine import TflmEngine
 from edgecodec.engines.tflm.library import (
-    TflmEngine,
     TflmLibrary,
     TflmSource,
     core_attributes,
@@ -20,26 +25,26 @@ from edgecodec.engines.tflm.library import (
 )
 from edgecodec.errors import BuildError, DeviceError, EdgecodecError, InputError
 from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import make_project, plan_for
 from edgecodec.link.client import BoardExecutor
-
-if TYPE_CHECKING:
-    from edgecodec.bundle import Bundle
 
 _AMPLE_BYTES = 1 << 16
 _AMPLE_FACTOR = 4
-"""Of the native engine's arena without a chain: TFLM holds a layer's input and output side by side, and scratch."""
+"""Of the native engine's arena without a cascade: TFLM holds a layer's input and output side by side, and scratch."""
 _OTHER_RAM_BYTES = 1 << 13
 """Roughly what the rest of a firmware takes."""
 _STEPS_BYTES = (0, 64, 256, 1024, 4096)
 """Above what is in use once the interpreter stands: it may take more while it starts."""
+_REMEDY = "give its size (--tflm-arena)"
 
 
-def open_engine(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str = "speed") -> TflmEngine:
-    """Check a user's TFLM for ``bundle`` on ``board`` and find the arena, by measurement unless ``source`` says it.
+def open_tflm(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str = "speed") -> TflmEngine:
+    """The engine that is a user's TFLM, for ``bundle`` on ``board``; its arena is measured unless ``source`` says it.
 
     The smallest arena with which the interpreter starts is found on an emulated board: ``board`` itself or another
-    that runs the library. Raises InputError as :func:`edgecodec.engines.tflm.library.open_library` and for an arena
-    that is no positive number of bytes, BuildError and DeviceError when it cannot be measured, with the way out.
+    that runs the library. Raises InputError when headers, the library or kernels are missing, the library is for
+    another core, or an arena is no positive number of bytes; BuildError and DeviceError when the arena cannot be
+    measured, with the way out.
     """
     library = open_library(source, board, ops_of(bundle.codec.graph), find_toolchain())
     if source.arena_bytes is None:
@@ -50,43 +55,61 @@ def open_engine(source: TflmSource, bundle: Bundle, board: Board, *, optimize: s
 
 
 def _measure(library: TflmLibrary, bundle: Bundle, board: Board, optimize: str) -> int:
-    ample = aligned(_AMPLE_FACTOR * make_plan(bundle.codec, chain=None).arena_bytes + _AMPLE_BYTES)
+    ample = TflmEngine(library, aligned(_AMPLE_FACTOR * make_plan(bundle.codec, chain=None).arena_bytes + _AMPLE_BYTES))
     try:
-        measuring = _measuring_board(library, board, ample)
-        used = _used_bytes(TflmEngine(library, ample), bundle, measuring, optimize)
+        scale = _Scale(bundle, _measuring_board(ample, board), optimize)
+        used = scale.used_bytes(ample)
         if used == 0:
             raise DeviceError(
-                f"TensorFlow Lite Micro does not start on {measuring.name} with an arena of {ample:,} bytes; "
-                "the library cannot run this encoder"
+                f"TensorFlow Lite Micro does not start on {scale.board.name} with an arena of "
+                f"{ample.interpreter_bytes:,} bytes; the library cannot run this encoder"
             )
         for more in _STEPS_BYTES:
-            arena_bytes = aligned(used) + more
-            if _used_bytes(TflmEngine(library, arena_bytes), bundle, measuring, optimize):
-                return arena_bytes
+            tried = replace(ample, interpreter_bytes=aligned(used) + more)
+            if scale.used_bytes(tried):
+                return tried.interpreter_bytes
     except EdgecodecError as error:
-        raise type(error)(f"the arena cannot be measured: {error}; or give its size (--tflm-arena)") from error
+        error.within("the arena cannot be measured")
+        error.hint = f"{error.hint}; or {_REMEDY}" if error.hint else _REMEDY
+        raise
     raise DeviceError(
-        f"TensorFlow Lite Micro uses {used:,} bytes of its arena and does not start on {measuring.name} with "
-        f"{arena_bytes:,}; give its size (--tflm-arena)"
+        f"TensorFlow Lite Micro uses {used:,} bytes of its arena and does not start on {scale.board.name} with "
+        f"{tried.interpreter_bytes:,}",
+        hint=_REMEDY,
     )
 
 
-def _measuring_board(library: TflmLibrary, board: Board, arena_bytes: int) -> Board:
+def _measuring_board(engine: TflmEngine, board: Board) -> Board:
     """An emulated board with room for the arena that runs the library, ``board`` or one of its core if possible."""
     toolchain = find_toolchain()
+    room = engine.interpreter_bytes + _OTHER_RAM_BYTES
     roomy = [
         each
         for each in [board, *list_boards()]
-        if each.emulator is not None and not each.is_real and each.memory.ram.length >= arena_bytes + _OTHER_RAM_BYTES
+        if each.emulator is not None and not each.is_real and each.memory.ram.length >= room
     ]
     for each in sorted(roomy, key=lambda each: (each.name != board.name, each.core != board.core)):
-        if library_runs_on(library, core_attributes(each, toolchain)):
+        if library_runs_on(engine.library, core_attributes(each, toolchain)):
             return each
-    raise BuildError(f"no emulated board with {arena_bytes:,} bytes of RAM runs {library.source.library}")
+    raise BuildError(
+        f"no emulated board with {engine.interpreter_bytes:,} bytes of RAM runs {engine.library.source.library}"
+    )
 
 
-def _used_bytes(engine: TflmEngine, bundle: Bundle, board: Board, optimize: str) -> int:
-    """Bytes of the arena in use; 0 when it is too small."""
-    firmware = cached_firmware(bundle, board, optimize=optimize, engine=engine)
-    with Emulator(board, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as device:
-        return device.hello.arena_bytes
+class _Scale:
+    """An emulated board on which arenas are tried."""
+
+    def __init__(self, bundle: Bundle, board: Board, optimize: str) -> None:
+        self.board = board
+        self._bundle = bundle
+        self._optimize = optimize
+        self._plan = plan_for(bundle, board, optimize)
+
+    def used_bytes(self, engine: TflmEngine) -> int:
+        """Bytes of the arena in use; 0 when it is too small."""
+        project = make_project(self._bundle, self.board, engine=engine, optimize=self._optimize, plan=self._plan)
+        with (
+            Emulator(self.board, cached_firmware(project).elf) as emulator,
+            BoardExecutor(self._bundle, emulator.url) as device,
+        ):
+            return device.hello.arena_bytes

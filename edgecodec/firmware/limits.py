@@ -3,37 +3,38 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 from edgecodec.errors import BuildError
-
-if TYPE_CHECKING:
-    from edgecodec.boards.schema import Board
-    from edgecodec.firmware.build import Firmware
+from edgecodec.firmware.report import BuildReport, MemoryUse
 
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes that a firmware may take beside what its board has; None when all of it."""
+    """What a firmware may take beside what its board has."""
 
     flash: int | None = None
+    """Bytes of flash; None for all of the board's."""
     ram: int | None = None
+    """Bytes of RAM; None for all of the board's."""
 
 
 NO_LIMITS = Limits()
+"""All of the board's memory."""
 
 
 class SizeLimitError(BuildError):
-    """The firmware is too large; ``memory`` says what takes the space (:meth:`Firmware.memory`)."""
+    """The firmware is too large; ``memory`` says what takes the space, or is None when that is not known."""
 
-    def __init__(self, message: str, memory: dict[str, Any] | None = None, stderr: str = "") -> None:
-        super().__init__(message, stderr)
+    def __init__(
+        self, message: str, memory: MemoryUse | None = None, stderr: str = "", *, hint: str | None = None
+    ) -> None:
+        super().__init__(message, stderr, hint=hint)
         self.memory = memory
 
 
-def check_limits(firmware: Firmware, board: Board, limits: Limits) -> None:
-    """Raise SizeLimitError when ``firmware`` takes more than ``limits`` or more stack than its board keeps for it."""
-    takes = {"flash": (firmware.flash_bytes, limits.flash), "RAM": (firmware.ram_bytes, limits.ram)}
+def check_limits(report: BuildReport, limits: Limits) -> None:
+    """Raise SizeLimitError when a firmware takes more than ``limits``, or more stack than its board keeps for it."""
+    takes = {"flash": (report.flash_bytes, limits.flash), "RAM": (report.ram_bytes, limits.ram)}
     over = [
         f"{size:,} bytes of {name}, the limit is {limit:,}"
         for name, (size, limit) in takes.items()
@@ -41,14 +42,15 @@ def check_limits(firmware: Firmware, board: Board, limits: Limits) -> None:
     ]
     if over:
         raise SizeLimitError(
-            f"the firmware for {board.name} is too large: it takes {'; '.join(over)}; "
-            "choose a smaller model, --optimize flash or a higher limit",
-            firmware.memory(),
+            f"the firmware for {report.board} is too large: it takes {'; '.join(over)}",
+            report.memory,
+            hint="choose a smaller model, --optimize flash or a higher limit",
         )
-    needed = firmware.stack_use.bytes
-    if needed is not None and needed > firmware.stack:
+    needed = report.stack_use.bytes
+    if needed is not None and needed > report.stack:
         raise SizeLimitError(
-            f"the firmware for {board.name} may take {needed:,} bytes of stack, {firmware.stack:,} are reserved "
-            f"(deepest: {' > '.join(firmware.stack_use.path)}); raise stack_bytes in the board's file",
-            firmware.memory(),
+            f"the firmware for {report.board} may take {needed:,} bytes of stack, {report.stack:,} are reserved "
+            f"(deepest: {' > '.join(report.stack_use.path)})",
+            report.memory,
+            hint="raise stack_bytes in the board's file",
         )

@@ -43,18 +43,18 @@ _STORE_BELOW = re.compile(r"\[sp, #-(\d+)\]!")
 
 @dataclass(frozen=True)
 class StackUse:
-    """Bytes of stack at the worst moment."""
+    """What a firmware takes of its stack at the worst moment."""
 
     bytes: int | None
-    """Of the program from reset on, with an exception on top where any is handled; None when it is not known."""
+    """Bytes from reset on, with an exception on top where any is handled; null when that is not known."""
     codec_bytes: int | None
-    """Of the codec alone, below whoever calls it; None when it is not known."""
+    """Bytes that the codec takes below whoever calls it; null when that is not known."""
     exception_bytes: int
-    """What the CPU saves at an exception, which a program with interrupts of its own needs besides."""
+    """Bytes that the CPU saves at an exception, which a program with interrupts of its own needs besides."""
     path: tuple[str, ...] = ()
-    """The deepest calls."""
+    """The deepest calls, from reset on."""
     unknown: str | None = None
-    """Why ``bytes`` is None."""
+    """Why ``bytes`` is null."""
 
 
 @dataclass

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Frames
+from edgecodec.codec.arrays import Activations, Frames
+from edgecodec.codec.graph import Graph
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.stages import Stages
 from edgecodec.errors import DeviceError
-
-if TYPE_CHECKING:
-    from edgecodec.codec.graph import Graph
 
 
 class LayerReader(Protocol):
@@ -22,11 +20,11 @@ class LayerReader(Protocol):
 
     @property
     def name(self) -> str:
-        """Of the executor."""
+        """Name of the executor."""
         ...
 
-    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> npt.NDArray[np.int8] | None:
-        """int8 ``[bytes]`` of an int16 ``[T]`` frame; None when it is kept nowhere."""
+    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> Activations | None:
+        """Output of a layer, counted from 0, for an int16 ``[T]`` frame; flat, None when it is kept nowhere."""
         ...
 
 
@@ -35,28 +33,31 @@ class LayerDivergence:
     """The first layer in which a board differs from the reference, and the first value of it."""
 
     executor: str
+    """Name of the board's executor."""
     frame: int
+    """Number of the frame, from 0."""
     layer: int
-    """From 0."""
+    """Number of the layer, from 0."""
     name: str
+    """Name of the layer in the model."""
     op: str
+    """Operator of the layer, such as ``CONV_2D``."""
     positions: int
-    """Of the layer's output."""
+    """Positions of the layer's output."""
     compared: int
+    """Values of the layer's output."""
     mismatches: int
+    """Values that differ."""
     position: int
-    """Of the first mismatch."""
+    """Position of the first mismatch."""
     last_position: int
-    """Of the last one."""
+    """Position of the last mismatch."""
     channel: int
-    """Of the first mismatch, as the next two."""
+    """Channel of the first mismatch."""
     expected: int
-    """Of the reference."""
+    """Value of the reference at the first mismatch."""
     received: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The divergence as a JSON object."""
-        return asdict(self)
+    """Value of the board at the first mismatch."""
 
     def describe(self) -> str:
         """One line of English."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -43,15 +43,15 @@ class Pair:
     """One stage of two executors."""
 
     a: str
+    """Name of the executor that counts as expected."""
     b: str
+    """Name of the executor held against it."""
     stage: str
+    """Name of the stage, such as ``indices``; ``statistics`` for a frame's sum and variance together."""
     compared: int
-    """Values, over all frames."""
+    """Values compared, over all frames."""
     mismatches: int
-
-    def to_json(self) -> dict[str, Any]:
-        """The pair as a JSON object."""
-        return asdict(self)
+    """Values that differ."""
 
 
 @dataclass(frozen=True)
@@ -59,26 +59,26 @@ class Divergence:
     """The first value in which two executors differ."""
 
     a: str
+    """Name of the executor that counts as expected."""
     b: str
+    """Name of the executor held against it."""
     frame: int
+    """Number of the frame, from 0."""
     stage: str
+    """Name of the stage, such as ``indices``."""
     position: int | None
-    """Sample of the frame (``input``) or position of the latent (``latent``, ``indices``)."""
+    """Sample of the frame (``input``) or position of the latent (``latent``, ``indices``); null of a statistic."""
     channel: int | None
-    """Entry of the latent vector."""
+    """Entry of the latent vector; null unless the stage is ``latent``."""
     level: int | None
-    """Codebook of the index."""
+    """Codebook of the index; null unless the stage is ``indices``."""
     expected: int
-    """The value of ``a``."""
+    """The value that ``a`` gives."""
     received: int
-    """The value of ``b``."""
+    """The value that ``b`` gives."""
     margin: int | None = None
-    """For an index: squared distance of b's code to a's residual less that of a's code, in squared codebook
+    """Of an index, else null: squared distance of b's code to a's residual less that of a's code, in squared codebook
     steps. Above 0, a chose the nearer code; 0 is a tie, which the lowest index wins; below 0, a chose wrongly."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The divergence as a JSON object; ``null`` where a field has no meaning for the stage."""
-        return asdict(self)
 
     def describe(self) -> str:
         """One line of English."""
@@ -109,15 +109,6 @@ class Comparison:
     def indices_compared(self) -> int:
         """Indices compared over all pairs."""
         return sum(pair.compared for pair in self.pairs if pair.stage == "indices")
-
-    def to_json(self) -> dict[str, Any]:
-        """The comparison as a JSON object."""
-        return {
-            "pairs": [pair.to_json() for pair in self.pairs],
-            "statistics": [pair.to_json() for pair in self.statistics],
-            "first_divergence": None if self.first_divergence is None else self.first_divergence.to_json(),
-            "verdict": str(self.verdict),
-        }
 
 
 def compare(a: NamedStages, b: NamedStages, rvq: IntegerRvq | None = None) -> Comparison:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from edgecodec import __version__
 from edgecodec.compile.render import render_template
 from edgecodec.files.atomic import write_file
+from edgecodec.verify.documents import VerificationDocument
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,9 @@ class Row:
     """A line of a report's summary."""
 
     name: str
+    """What the line is about."""
     value: str
+    """What is said of it, with the unit."""
 
 
 def plot_frames(
@@ -58,13 +61,18 @@ def plot_frames(
 
 
 def write_report(
-    path: Path, *, title: str, result: Mapping[str, Any], rows: Sequence[Row], picture: bytes | None
+    path: Path, *, title: str, document: VerificationDocument, rows: Sequence[Row], picture: bytes | None
 ) -> None:
-    """Write ``path`` (HTML) from a verification's JSON document, summary rows and a PNG."""
+    """Write ``path`` (HTML) from a verification's document, summary rows and a PNG.
+
+    Raises InputError when it cannot be written.
+    """
+    divergence = document.first_divergence
     html = render_template(
         "report.html.j2",
         title=title,
-        result=result,
+        document=document,
+        divergence=() if divergence is None else tuple(vars(divergence).items()),
         rows=rows,
         picture=base64.b64encode(picture).decode("ascii") if picture else None,
         version=__version__,

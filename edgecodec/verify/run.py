@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
 
+from edgecodec.boards.schema import Board
+from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.stages import Executor, Stages
+from edgecodec.compile.plan import Plan
 from edgecodec.device.connect import AUTO, Attachment, check, connected
+from edgecodec.engines.base import Engine
+from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.errors import DeviceError, InputError
-from edgecodec.firmware.build import plan_for
+from edgecodec.firmware.project import make_project
+from edgecodec.firmware.report import Firmware
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
 from edgecodec.host.shim import HostShim
 from edgecodec.link.client import BoardExecutor, executor_name
-from edgecodec.link.protocol import NATIVE
 from edgecodec.verify.attribution import LayerDivergence, locate
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
-
-if TYPE_CHECKING:
-    from edgecodec.boards.schema import Board
-    from edgecodec.bundle import Bundle
-    from edgecodec.compile.plan import Plan
-    from edgecodec.engines.tflm.library import TflmEngine
-    from edgecodec.firmware.build import Firmware
+from edgecodec.verify.documents import BoardRun, Breakdown, ReportedPair, VerificationDocument
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, detail)``, frames over all executors."""
@@ -36,43 +34,23 @@ _PART = 50
 
 
 @dataclass(frozen=True)
-class BoardRun:
-    """What a board cost and how the link behaved."""
-
-    board: str
-    engine: str
-    """What runs the encoder: ``native`` or ``tflm``."""
-    arena_bytes: int
-    """RAM of the encoder's tensors (``tflm``: of the interpreter), as the device says."""
-    flash_bytes: int | None
-    """Flash of the firmware; None when the firmware is not ours to measure (``--port``)."""
-    ram_bytes: int | None
-    instructions_per_frame: float | None
-    """Mean, where the board's counter counts instructions (emulated boards)."""
-    cycles_per_frame: float | None
-    """Mean, where it counts cycles (real boards)."""
-    breakdown: dict[str, float] = field(default_factory=dict)
-    """The same unit, of normaliser, encoder and RVQ alone."""
-    link: dict[str, int] = field(default_factory=dict)
-    """Retries and damaged messages."""
-
-
-@dataclass(frozen=True)
 class VerifyResult:
     """The outcome of a verification."""
 
     bundle_digest: str
+    """Digest of the bundle, in hex."""
     frames: int
+    """Frames that every executor encoded."""
     comparison: Comparison
-    """Exact executors, the ground of the verdict."""
+    """Comparison of the exact executors, the ground of the verdict."""
     float_pairs: tuple[Pair, ...]
-    """The float Keras encoder against the integer ones: tells, never decides."""
+    """Comparison of the float Keras encoder with the integer ones: tells, never decides."""
     stages: dict[str, Stages]
-    """What each executor made of the frames."""
+    """What each executor made of the frames, by its name."""
     runs: tuple[BoardRun, ...] = ()
-    """Of each board executor; the last is under test."""
+    """What each firmware cost; the last is under test."""
     layer_divergences: tuple[LayerDivergence, ...] = ()
-    """Where a board's encoder goes wrong, for each that does."""
+    """Where a board's encoder goes wrong, one for each that does."""
 
     @property
     def run(self) -> BoardRun | None:
@@ -101,24 +79,32 @@ class VerifyResult:
             return self.stages["host"]
         return self.stages[executor_name(self.run.engine)]
 
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``--json`` prints."""
-        exact = [pair.to_json() | {"exact": True} for pair in self.comparison.pairs]
-        floats = [pair.to_json() | {"exact": False} for pair in self.float_pairs]
-        divergence = self.comparison.first_divergence
-        run = asdict(self.run) if self.run else dict.fromkeys(BoardRun.__dataclass_fields__) | {"engine": NATIVE}
-        return {
-            "verdict": str(self.verdict),
-            "bundle_digest": self.bundle_digest,
-            "frames": self.frames,
-            "indices_compared": self.indices_compared,
-            "pairs": exact + floats,
-            "statistics": [pair.to_json() for pair in self.comparison.statistics],
-            "first_divergence": None if divergence is None else divergence.to_json(),
-            "layer_divergences": [each.to_json() for each in self.layer_divergences],
-            **run,
-            "runs": [asdict(each) for each in self.runs],
-        }
+    @property
+    def document(self) -> VerificationDocument:
+        """The verification as ``--json`` prints it."""
+        nothing = dict.fromkeys(field.name for field in fields(BoardRun)) | {"engine": NATIVE_ENGINE.name}
+        return VerificationDocument(
+            verdict=self.verdict,
+            bundle_digest=self.bundle_digest,
+            frames=self.frames,
+            indices_compared=self.indices_compared,
+            pairs=(*_reported(self.comparison.pairs, exact=True), *_reported(self.float_pairs, exact=False)),
+            statistics=self.comparison.statistics,
+            first_divergence=self.comparison.first_divergence,
+            layer_divergences=self.layer_divergences,
+            **(nothing if self.run is None else vars(self.run)),
+            runs=self.runs,
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"VerifyResult({self.verdict}, {self.frames:,} frames, {self.indices_compared:,} indices by "
+            f"{', '.join(self.stages)})"
+        )
+
+
+def _reported(pairs: Iterable[Pair], *, exact: bool) -> tuple[ReportedPair, ...]:
+    return tuple(ReportedPair(**vars(pair), exact=exact) for pair in pairs)
 
 
 def verify_host(
@@ -141,28 +127,32 @@ def verify_board(
     *,
     attachment: Attachment = AUTO,
     optimize: str = "speed",
-    engine: TflmEngine | None = None,
+    engine: Engine = NATIVE_ENGINE,
     keras: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
     """Compare a board with host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
 
     Builds (or takes from the cache) the bundle's firmware, and starts the emulated board or finds and flashes the
-    real one, as ``attachment`` says. With ``engine``, firmware on TensorFlow Lite Micro follows on the firmware of
-    generated C, and each is compared with the other. Where a board's latent is wrong, its layers are read back to
-    find the one that is. Raises EdgecodecError; LinkError and DeviceError when the board is missing,
-    silent, of another bundle or ends mid-run.
+    real one, as ``attachment`` says. Firmware of another ``engine`` than the native one follows on firmware of that,
+    and each is compared with the other. Where a board's latent is wrong, its layers are read back to find the one that
+    is. ``keras`` also compares with the float encoder, which tells and never decides.
+
+    Raises InputError without frames and for goals that contradict each other, BuildError when shim or firmware cannot
+    be built, LinkError and DeviceError when the board is missing, silent, of another bundle or ends mid-run.
     """
     check(board, attachment)
-    # The host runs the very kernels that the board does.
-    executors = [*_exact_executors(bundle, plan_for(bundle, board, optimize)), *_float_executors(bundle, keras)]
+    reached = attachment.checked(board)
     # Firmware that runs there already is one.
-    engines = [None, engine] if engine is not None and attachment.builds(board) else [engine]
-    count = _Count(progress, len(frames), len(executors) + len(engines))
+    engines = [*dict.fromkeys([NATIVE_ENGINE, engine])] if attachment.builds(board) else [engine]
+    projects = [make_project(bundle, reached, engine=each, optimize=optimize) for each in engines]
+    # The host runs the very kernels that the board does.
+    executors = [*_exact_executors(bundle, projects[0].plan), *_float_executors(bundle, keras)]
+    count = _Count(progress, len(frames), len(executors) + len(projects))
     stages = _run(executors, frames, count)
     runs, divergences = [], []
-    for each in engines:
-        with connected(bundle, board, attachment, optimize=optimize, engine=each) as (device, firmware):
+    for project in projects:
+        with connected(project, attachment) as (device, firmware):
             found = device.stages(frames, progress=count.executor(device.name))
             stages[device.name] = found
             runs.append(_board_run(device, firmware))
@@ -180,12 +170,12 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
         board=device.hello.board,
         engine=device.hello.engine,
         arena_bytes=device.hello.arena_bytes,
-        flash_bytes=firmware.flash_bytes if firmware else None,
-        ram_bytes=firmware.ram_bytes if firmware else None,
+        flash_bytes=firmware.report.flash_bytes if firmware else None,
+        ram_bytes=firmware.report.ram_bytes if firmware else None,
         instructions_per_frame=costs.total if instructions else None,
         cycles_per_frame=None if instructions else costs.total,
-        breakdown={"normalize": costs.normalize, "encoder": costs.encoder, "rvq": costs.rvq},
-        link=asdict(device.statistics),
+        breakdown=Breakdown(costs.normalize, costs.encoder, costs.rvq),
+        link=replace(device.statistics),
     )
 
 

@@ -22,7 +22,7 @@ def test_cmsis_nn_computes_the_same_latents(codec: Bundle, name: str) -> None:
     expected = ReferenceExecutor(codec.codec).stages(frames[:2])
     run = bench.run(codec, load_board(name), bench.CMSIS, frames[:2], expected)
     assert run.wrong == 0
-    assert run.firmware.text > 10_000
+    assert run.firmware.report.text > 10_000
     assert all(cost > layer.macs / 8 for cost, layer in zip(run.costs.layers, codec.codec.graph.layers, strict=True))
     other = bench.Run(run.board, "speed", run.firmware, run.costs, 0)
     text = bench.encoder_table(

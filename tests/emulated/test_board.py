@@ -13,8 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,14 +27,16 @@ from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.stages import Stages
 from edgecodec.compile.cascade import make_chain
 from edgecodec.compile.codebook_search import Search
-from edgecodec.compile.plan import make_plan
+from edgecodec.compile.kernels import Target
+from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.device.emulator import Emulator
 from edgecodec.errors import BuildError, DeviceError, LinkError
-from edgecodec.firmware import build
-from edgecodec.firmware.build import cached_firmware, plan_for
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import FirmwareProject, make_project, plan_for
 from edgecodec.link.client import BoardExecutor
 from edgecodec.link.costs import Costs
 from edgecodec.verify.compare import Verdict
+from edgecodec.verify.profile import profile_board
 from edgecodec.verify.run import verify_board
 from tests import tools
 from tests.random_encoders import random_encoder
@@ -72,7 +73,7 @@ def assert_equal(got: Stages, want: Stages, where: str) -> None:
 
 
 def costs_of(bundle: Bundle, board: Board, frames: np.ndarray) -> Costs:
-    elf = cached_firmware(bundle, board).elf
+    elf = cached_firmware(make_project(bundle, board)).elf
     with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
         executor.stages(frames)
         assert executor.costs is not None
@@ -83,14 +84,14 @@ def costs_of(bundle: Bundle, board: Board, frames: np.ndarray) -> Costs:
 def test_every_byte_equals_the_reference(bundle: Bundle, name: str) -> None:
     board = load_board(name)
     assert board.core == BOARDS[name]
-    firmware = cached_firmware(bundle, board)
+    firmware = cached_firmware(make_project(bundle, board))
     x = frames_of(bundle, 60)
     with Emulator(board, firmware.elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
         hello = executor.hello
         got = executor.stages(x)
         costs = executor.costs
     assert (hello.board, hello.digest, hello.window) == (name, bundle.digest, board.window)
-    assert hello.state_bytes == firmware.codec_state_bytes
+    assert hello.state_bytes == firmware.report.codec_state_bytes
     assert_equal(got, ReferenceExecutor(bundle.codec).stages(x), name)
     assert (executor.statistics.retries, executor.statistics.bad_messages) == (0, 0)
     assert hello.per_tick == pytest.approx(1e9 / (board.timer.hz * NS_PER_INSTRUCTION), rel=2e-6)
@@ -112,7 +113,7 @@ def test_codec_of_full_size(codec: Bundle) -> None:
     totals: dict[str, list[float]] = {}
     for board in map(load_board, sorted(BOARDS)):
         with (
-            Emulator(board, cached_firmware(codec, board).elf) as emulator,
+            Emulator(board, cached_firmware(make_project(codec, board)).elf) as emulator,
             BoardExecutor(codec, emulator.url) as executor,
         ):
             assert_equal(executor.stages(x), want, board.name)
@@ -131,7 +132,7 @@ def test_idle_board_sleeps_and_wakes(bundle: Bundle, name: str) -> None:
     """A wrong interrupt number would let the board sleep for ever, one that stays pending would never let it."""
     board = load_board(name)
     with (
-        Emulator(board, cached_firmware(bundle, board).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator,
         BoardExecutor(bundle, emulator.url) as executor,
     ):
         time.sleep(0.1)
@@ -160,35 +161,26 @@ def test_boards_of_one_core_count_the_same(bundle: Bundle, a: str, b: str) -> No
         assert getattr(second, stage) == pytest.approx(getattr(first, stage), abs=15), stage
 
 
-@contextmanager
-def patched_project(monkeypatch: pytest.MonkeyPatch, edit: Callable[[dict[str, str]], None]) -> Iterator[None]:
-    original = build.project_files
-
-    def edited(*args: object, **options: object) -> dict[str, str]:
-        files = original(*args, **options)
-        before = dict(files)
-        edit(files)
-        assert files != before
-        return files
-
-    with monkeypatch.context() as context:
-        context.setattr(build, "project_files", edited)
-        yield
+def edited(project: FirmwareProject, edit: Callable[[dict[str, str]], None]) -> FirmwareProject:
+    """The project with some of its files changed."""
+    files = dict(project.files)
+    edit(files)
+    assert files != project.files
+    return replace(project, files=files)
 
 
 SYSTICK_BOARDS = [name for name in BOARDS if load_board(name).timer.kind == "systick"]
 
 
 @pytest.mark.parametrize("name", SYSTICK_BOARDS)
-def test_wraps_of_systick_are_counted(bundle: Bundle, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wraps_of_systick_are_counted(bundle: Bundle, name: str) -> None:
     """A stage of 134 million instructions, which is 6 to 12 wraps."""
     board = load_board(name)
 
     def lengthen(files: dict[str, str]) -> None:
         files["port/cortex_m/main.c"] = files["port/cortex_m/main.c"].replace("UINT32_C(1) << 21", "UINT32_C(1) << 26")
 
-    with patched_project(monkeypatch, lengthen):
-        elf = cached_firmware(bundle, board).elf
+    elf = cached_firmware(edited(make_project(bundle, board), lengthen)).elf
     with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
         hello = executor.hello
     assert hello.calibration_instructions == 1 << 27
@@ -199,7 +191,7 @@ def test_wraps_of_systick_are_counted(bundle: Bundle, name: str, monkeypatch: py
 
 
 @pytest.mark.parametrize("name", SYSTICK_BOARDS)
-def test_systick_never_steps_back(bundle: Bundle, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_systick_never_steps_back(bundle: Bundle, name: str) -> None:
     """Read two million times in a row over some ten thousand wraps, of 2^12 ticks for this test."""
     board = load_board(name)
     longest_step = """static uint32_t time_loop(uint32_t turns) {
@@ -223,8 +215,7 @@ static void calibrate("""
         loop = re.compile(r"static uint32_t time_loop\(.*?static void calibrate\(", re.DOTALL)
         files |= {"port/systick/timer.c": timer, "port/cortex_m/main.c": loop.sub(longest_step, main, count=1)}
 
-    with patched_project(monkeypatch, shorten):
-        elf = cached_firmware(bundle, board).elf
+    elf = cached_firmware(edited(make_project(bundle, board), shorten)).elf
     with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as executor:
         assert executor.hello.calibration_ticks < 100
 
@@ -235,7 +226,9 @@ def stack_depth(bundle: Bundle, board: Board) -> int:
     with tempfile.TemporaryDirectory() as folder:
         control, dump = f"{folder}/qmp", Path(folder) / "stack"
         emulator = board.emulator.model_copy(update={"args": ("-qmp", f"unix:{control},server=on,wait=off")})
-        with Emulator(board.model_copy(update={"emulator": emulator}), cached_firmware(bundle, board).elf) as running:
+        with Emulator(
+            board.model_copy(update={"emulator": emulator}), cached_firmware(make_project(bundle, board)).elf
+        ) as running:
             with BoardExecutor(bundle, running.url) as executor:
                 executor.stages(frames_of(bundle, 4))
             with socket.socket(socket.AF_UNIX) as link:
@@ -255,7 +248,7 @@ def stack_depth(bundle: Bundle, board: Board) -> int:
 def test_stack_has_room(bundle: Bundle, name: str) -> None:
     """What was seen is within what was worked out, which counts an exception where one is handled."""
     board = load_board(name)
-    use = cached_firmware(bundle, board).stack_use
+    use = cached_firmware(make_project(bundle, board)).report.stack_use
     assert use.bytes is not None, use.unknown
     exceptions = use.exception_bytes + 16 if board.timer.kind == "systick" else 0
     seen = stack_depth(bundle, board)
@@ -287,7 +280,7 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
         used |= {str(step.kernel) for step in plan_for(made, board).steps}
         x = frames_of(made, 8)
         with (
-            Emulator(board, cached_firmware(made, board).elf) as emulator,
+            Emulator(board, cached_firmware(make_project(made, board)).elf) as emulator,
             BoardExecutor(made, emulator.url) as executor,
         ):
             assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"width {width}")
@@ -295,7 +288,7 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORE_KERNELS)
-def test_chunks_on_the_core(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_on_the_core(tmp_path: Path, name: str) -> None:
     """A chain of all kernels of the core, whose inner layers can be timed but not read back."""
     board = load_board(name)
     layers = [
@@ -307,11 +300,10 @@ def test_chunks_on_the_core(tmp_path: Path, name: str, monkeypatch: pytest.Monke
     whole = plan_for(made, board)
     chain = make_chain(made.codec.graph.layers, [step.kernel for step in whole.steps], 0, 3, [8, 4, 3, 3])
     plan = make_plan(made.codec, whole.target, chain)
-    monkeypatch.setattr(build, "plan_for", lambda *_: plan)
     x = frames_of(made, 8)
     expected = ReferenceExecutor(made.codec).stages(x)
     with (
-        Emulator(board, cached_firmware(made, board).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(made, board, plan=plan)).elf) as emulator,
         BoardExecutor(made, emulator.url) as executor,
     ):
         assert_equal(executor.stages(x), expected, "in chunks")
@@ -333,13 +325,13 @@ def test_search_of_the_core(tmp_path: Path, name: str) -> None:
         encoder = build_encoder([LayerSpec(CONV, dimension, 7, 2, "SAME")], 64, seed=seed)
         made = bundle_of(tmp_path / str(seed), encoder, sizes=(203, 45, 7), seed=seed)
         books = [np.concatenate([book, book[::3]]) for book in made.codec.rvq.codebooks]
-        made = replace(made, rvq=replace(made.codec.rvq, codebooks=tuple(books)))
+        made = replace(made, codec=replace(made.codec, rvq=replace(made.codec.rvq, codebooks=tuple(books))))
         plan = plan_for(made, board)
         assert plan.search is (Search.MVE if name == "mps3-an547" else Search.PLAIN)
         assert [found is not None for found in plan.codebooks] == [True, True, False]
         x = frames_of(made, 16)
         for optimize in ("speed", "flash"):
-            firmware = cached_firmware(made, board, optimize=optimize)
+            firmware = cached_firmware(make_project(made, board, optimize=optimize))
             with Emulator(board, firmware.elf) as emulator, BoardExecutor(made, emulator.url) as executor:
                 assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"{dimension} for {optimize}")
 
@@ -350,10 +342,24 @@ def test_random_encoders(tmp_path: Path) -> None:
         made = bundle_of(tmp_path / str(seed), random_encoder(seed).data, sizes=(9, 5), seed=seed)
         x = frames_of(made, 12)
         with (
-            Emulator(board, cached_firmware(made, board).elf) as emulator,
+            Emulator(board, cached_firmware(make_project(made, board)).elf) as emulator,
             BoardExecutor(made, emulator.url) as executor,
         ):
             assert_equal(executor.stages(x), ReferenceExecutor(made.codec).stages(x), f"seed {seed}")
+
+
+def test_codec_is_planned_once(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plans: list[Plan]
+) -> None:
+    """By a verification with nothing in the cache: project, host shim and measurements share the plan."""
+    tools.require("cc", "Python.h")
+    monkeypatch.setenv("EDGECODEC_CACHE", str(tmp_path))
+    board = load_board("mps2-an385")
+    result = verify_board(bundle, board, frames_of(bundle, 4))
+    assert (result.verdict, len(plans)) == (Verdict.EQUAL, 1)
+    assert plans[0].target == Target.of_core(board.core)
+    profile_board(bundle, board, frames_of(bundle, 2))
+    assert len(plans) == 2
 
 
 @pytest.mark.slow
@@ -372,7 +378,7 @@ def test_thousand_frames_of_every_executor(bundle: Bundle, name: str) -> None:
     }
     assert sum(pair.mismatches for pair in result.comparison.pairs) == 0
     assert result.run is not None
-    assert (result.run.link["retries"], result.run.link["bad_messages"]) == (0, 0)
+    assert (result.run.link.retries, result.run.link.bad_messages) == (0, 0)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no pseudo terminals")
@@ -383,7 +389,14 @@ def test_pseudo_terminal(bundle: Bundle) -> None:
     program = shutil.which("qemu-system-arm")
     assert program is not None
     options = ["-display", "none", "-monitor", "none", "-nodefaults", "-icount", "shift=6", "-serial", "pty"]
-    command = [program, "-M", board.emulator.machine, "-kernel", cached_firmware(bundle, board).elf, *options]
+    command = [
+        program,
+        "-M",
+        board.emulator.machine,
+        "-kernel",
+        cached_firmware(make_project(bundle, board)).elf,
+        *options,
+    ]
     x = frames_of(bundle, 20)
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
@@ -410,7 +423,7 @@ def _device_of(output: int) -> str:
 def test_port_may_be_opened_again(bundle: Bundle) -> None:
     board = load_board("mps2-an386")
     x = frames_of(bundle, 4)
-    with Emulator(board, cached_firmware(bundle, board).elf) as emulator:
+    with Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator:
         for _ in range(3):
             with BoardExecutor(bundle, emulator.url) as executor:
                 executor.encode(x)
@@ -420,7 +433,7 @@ def test_other_bundle_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     board = load_board("mps2-an386")
     other = small_bundle(tmp_path / "other", seed=1)
     with (
-        Emulator(board, cached_firmware(bundle, board).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator,
         pytest.raises(DeviceError, match=f"holds bundle {bundle.digest[:12]}; expected {other.digest[:12]}"),
         BoardExecutor(other, emulator.url),
     ):
@@ -431,7 +444,7 @@ def test_emulator_killed_mid_run(bundle: Bundle) -> None:
     board = load_board("mps2-an386")
     x = np.repeat(frames_of(bundle, 20), 100, axis=0)
     with (
-        Emulator(board, cached_firmware(bundle, board).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator,
         BoardExecutor(bundle, emulator.url) as executor,
     ):
         start = time.monotonic()
@@ -448,7 +461,7 @@ def test_emulator_killed_mid_run(bundle: Bundle) -> None:
 def test_firmware_that_does_not_answer_is_told(bundle: Bundle) -> None:
     board = load_board("mps2-an386")
     other_uart = board.model_copy(update={"uart": board.uart.model_copy(update={"base": 0x40005000})})
-    mute = cached_firmware(bundle, other_uart).elf
+    mute = cached_firmware(make_project(bundle, other_uart)).elf
     with (
         pytest.raises(DeviceError, match=r"mps2-an386: firmware .* did not answer within 1 s"),
         Emulator(board, mute, start_timeout_s=1.0),
@@ -481,7 +494,7 @@ def test_missing_emulator_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_interrupt_ends_the_emulator(bundle: Bundle) -> None:
     board = load_board("mps2-an386")
-    elf = cached_firmware(bundle, board).elf
+    elf = cached_firmware(make_project(bundle, board)).elf
     main = threading.main_thread().ident
     assert main is not None
     timer = threading.Timer(0.5, lambda: signal.pthread_kill(main, signal.SIGINT))
@@ -503,7 +516,7 @@ def test_interrupt_ends_the_emulator(bundle: Bundle) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of its parent's end")
 def test_emulator_ends_with_a_killed_parent(bundle: Bundle) -> None:
-    elf = cached_firmware(bundle, load_board("mps2-an386")).elf
+    elf = cached_firmware(make_project(bundle, load_board("mps2-an386"))).elf
     program = (
         "import os, signal, sys\n"
         "from edgecodec.boards.load import load_board\n"

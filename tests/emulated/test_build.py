@@ -10,6 +10,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,15 +26,10 @@ from edgecodec.compile.inspect import summarize
 from edgecodec.errors import BuildError, InputError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.firmware import build
-from edgecodec.firmware.build import (
-    build_firmware,
-    cached_firmware,
-    plan_for,
-    project_files,
-    read_firmware,
-    write_project,
-)
+from edgecodec.firmware.build import build_firmware, cached_firmware
 from edgecodec.firmware.limits import Limits, SizeLimitError
+from edgecodec.firmware.project import make_project
+from edgecodec.firmware.report import read_firmware
 from tests.cli.run import assert_one_error, edgecodec
 
 compiled = pytest.mark.emulated
@@ -52,8 +48,8 @@ def resized(board: Board, **lengths: int) -> Board:
 
 
 def test_project_is_the_same_each_time_and_self_contained(bundle: Bundle, board: Board) -> None:
-    files = project_files(bundle, board)
-    assert files == project_files(bundle, board)
+    files = make_project(bundle, board).files
+    assert files == make_project(bundle, board).files
     assert {"CMakeLists.txt", "toolchain.cmake", "board.ld", "edc_board.h", "README.md"} <= set(files)
     assert "port/cmsdk/uart.c" in files
     assert bundle.digest in files["README.md"]
@@ -69,13 +65,13 @@ def test_project_is_the_same_each_time_and_self_contained(bundle: Bundle, board:
 
 def test_other_optimisation_is_refused(bundle: Bundle, board: Board) -> None:
     with pytest.raises(InputError, match="optimize is 'fast'; expected one of speed, balanced, flash"):
-        project_files(bundle, board, optimize="fast")
+        make_project(bundle, board, optimize="fast")
 
 
 @compiled
 def test_build_gives_project_image_and_report(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     out = tmp_path / "a folder (with) 'odd' name"
-    firmware = build_firmware(bundle, board, out)
+    firmware = build_firmware(make_project(bundle, board), out)
     assert {path.name for path in out.iterdir()} >= {
         "firmware.elf",
         "firmware.bin",
@@ -89,29 +85,29 @@ def test_build_gives_project_image_and_report(bundle: Bundle, board: Board, tmp_
         ["arm-none-eabi-size", "-A", firmware.elf], capture_output=True, text=True, check=True
     ).stdout.splitlines()
     sections = {line.split()[0]: int(line.split()[1]) for line in size if line.startswith(".")}
-    assert firmware.flash_bytes == sections[".text"] + sections[".rodata"] + sections.get(".data", 0)
-    assert firmware.ram_bytes == sections.get(".data", 0) + sections[".bss"] + sections[".stack"]
-    assert (report["flash_bytes"], report["ram_bytes"]) == (firmware.flash_bytes, firmware.ram_bytes)
+    assert firmware.report.flash_bytes == sections[".text"] + sections[".rodata"] + sections.get(".data", 0)
+    assert firmware.report.ram_bytes == sections.get(".data", 0) + sections[".bss"] + sections[".stack"]
+    assert (report["flash_bytes"], report["ram_bytes"]) == (firmware.report.flash_bytes, firmware.report.ram_bytes)
     assert report["bundle_digest"] == bundle.digest
-    assert (out / "firmware.bin").stat().st_size == firmware.flash_bytes
-    assert firmware.stack == board.stack_bytes
-    assert firmware.bss > firmware.codec_state_bytes
-    assert [symbol.bytes for symbol in firmware.symbols] == sorted(
-        (symbol.bytes for symbol in firmware.symbols), reverse=True
+    assert (out / "firmware.bin").stat().st_size == firmware.report.flash_bytes
+    assert firmware.report.stack == board.stack_bytes
+    assert firmware.report.bss > firmware.report.codec_state_bytes
+    assert [symbol.bytes for symbol in firmware.report.symbols] == sorted(
+        (symbol.bytes for symbol in firmware.report.symbols), reverse=True
     )
-    assert any(symbol.name == "edc_layer0_weights" or "weights" in symbol.name for symbol in firmware.symbols)
+    assert any(symbol.name == "edc_layer0_weights" or "weights" in symbol.name for symbol in firmware.report.symbols)
     assert read_firmware(out) == firmware
 
-    again = build_firmware(bundle, board, tmp_path / "b")
+    again = build_firmware(make_project(bundle, board), tmp_path / "b")
     assert again.elf.read_bytes() == firmware.elf.read_bytes()
-    smaller = build_firmware(bundle, board, out, optimize="flash")
-    assert smaller.text < firmware.text
+    smaller = build_firmware(make_project(bundle, board, optimize="flash"), out)
+    assert smaller.report.text < firmware.report.text
 
 
 @compiled
 def test_project_builds_by_itself(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     tools = find_toolchain()
-    write_project(bundle, board, tmp_path / "project")
+    make_project(bundle, board).write(tmp_path / "project")
     environment = {"PATH": f"{tools.compiler.parent}{os.pathsep}{tools.ninja.parent}{os.pathsep}/usr/bin:/bin"}
     for command in (["-G", "Ninja", "-S", "project", "-B", "out"], ["--build", "out"]):
         subprocess.run([tools.cmake, *command], cwd=tmp_path, env=environment, check=True, capture_output=True)
@@ -123,7 +119,7 @@ def test_project_builds_by_itself(bundle: Bundle, board: Board, tmp_path: Path) 
 @pytest.mark.parametrize("preset", ["flash", "debug"])
 def test_presets_build_without_edgecodec(bundle: Bundle, board: Board, tmp_path: Path, preset: str) -> None:
     tools = find_toolchain()
-    write_project(bundle, board, tmp_path, optimize="flash")
+    make_project(bundle, board, optimize="flash").write(tmp_path)
     environment = {"PATH": f"{tools.compiler.parent}{os.pathsep}{tools.ninja.parent}{os.pathsep}/usr/bin:/bin"}
     for command in (["--preset", preset, "-G", "Ninja"], ["--build", "--preset", preset]):
         subprocess.run([tools.cmake, *command], cwd=tmp_path, env=environment, check=True, capture_output=True)
@@ -136,7 +132,8 @@ def test_presets_build_without_edgecodec(bundle: Bundle, board: Board, tmp_path:
 
 @compiled
 def test_report_has_every_section_and_symbol(bundle: Bundle, board: Board) -> None:
-    firmware = cached_firmware(bundle, board)
+    firmware = cached_firmware(make_project(bundle, board))
+    report = firmware.report
     listing = subprocess.run(
         ["arm-none-eabi-size", "-A", firmware.elf], capture_output=True, text=True, check=True
     ).stdout
@@ -145,19 +142,22 @@ def test_report_has_every_section_and_symbol(bundle: Bundle, board: Board) -> No
         for fields in map(str.split, listing.splitlines())
         if len(fields) == 3 and fields[1].isdigit()
     }
-    for section in firmware.sections:
+    for section in report.sections:
         assert said[section.name] == (section.bytes, section.address)
-    assert {".text", ".rodata", ".stack", ".bss"} <= {section.name for section in firmware.sections}
-    names = [symbol.name for symbol in firmware.symbols]
+    assert {".text", ".rodata", ".stack", ".bss"} <= {section.name for section in report.sections}
+    names = [symbol.name for symbol in report.symbols]
     assert {"edc_server_poll", "edc_port_read", "edc_reset", "model"} <= set(names)
-    functions = sum(symbol.bytes for symbol in firmware.symbols if symbol.section == ".text")
-    assert 0.9 * firmware.text < functions <= firmware.text
+    functions = sum(symbol.bytes for symbol in report.symbols if symbol.section == ".text")
+    assert 0.9 * report.text < functions <= report.text
 
 
 @compiled
 def test_elf_calls_nothing_of_a_c_library_and_no_float(bundle: Bundle, board: Board) -> None:
     listing = subprocess.run(
-        ["arm-none-eabi-nm", cached_firmware(bundle, board).elf], capture_output=True, text=True, check=True
+        ["arm-none-eabi-nm", cached_firmware(make_project(bundle, board)).elf],
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout
     names = {line.split()[-1] for line in listing.splitlines()}
     assert not names & {"malloc", "free", "_sbrk", "printf", "__libc_init_array", "_start"}
@@ -167,14 +167,14 @@ def test_elf_calls_nothing_of_a_c_library_and_no_float(bundle: Bundle, board: Bo
 @compiled
 @pytest.mark.parametrize("lengths", [{"flash": 4096}, {"ram": 1536}, {"flash": 4096, "ram": 1536}])
 def test_codec_that_does_not_fit(bundle: Bundle, board: Board, tmp_path: Path, lengths: dict[str, int]) -> None:
-    needs = cached_firmware(bundle, board)
+    needs = cached_firmware(make_project(bundle, board)).report
     parts = {
         "flash": f"{needs.flash_bytes:,} bytes of flash, 4,096 are there",
         "ram": f"{needs.ram_bytes:,} bytes of RAM, 1,536 are there",
     }
     message = f"does not fit mps2-an386: it needs {'; '.join(parts[name] for name in lengths)}; choose"
     with pytest.raises(BuildError, match=message) as caught:
-        build_firmware(bundle, resized(board, **lengths), tmp_path / "out")
+        build_firmware(make_project(bundle, resized(board, **lengths)), tmp_path / "out")
     assert "overflowed" in caught.value.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -189,20 +189,23 @@ def test_codec_that_does_not_fit(bundle: Bundle, board: Board, tmp_path: Path, l
     ],
 )
 def test_limits_of_the_user(bundle: Bundle, board: Board, tmp_path: Path, limits: Limits, message: str) -> None:
-    needs = cached_firmware(bundle, board)
+    needs = cached_firmware(make_project(bundle, board)).report
     with pytest.raises(SizeLimitError, match=message) as caught:
-        build_firmware(bundle, board, tmp_path / "out", limits=limits)
-    assert caught.value.memory == needs.memory()
+        build_firmware(make_project(bundle, board), tmp_path / "out", limits=limits)
+    assert caught.value.memory == needs.memory
     assert list(tmp_path.iterdir()) == []
     exact = Limits(needs.flash_bytes, needs.ram_bytes)
-    assert build_firmware(bundle, board, tmp_path / "out", limits=exact).flash_bytes == needs.flash_bytes
+    assert (
+        build_firmware(make_project(bundle, board), tmp_path / "out", limits=exact).report.flash_bytes
+        == needs.flash_bytes
+    )
 
 
 @compiled
 def test_codec_that_does_not_fit_shows_what_takes_the_space(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     with pytest.raises(SizeLimitError) as caught:
-        build_firmware(bundle, resized(board, ram=1536), tmp_path / "out")
-    assert caught.value.memory == cached_firmware(bundle, board).memory()
+        build_firmware(make_project(bundle, resized(board, ram=1536)), tmp_path / "out")
+    assert caught.value.memory == cached_firmware(make_project(bundle, board)).report.memory
 
 
 @compiled
@@ -217,18 +220,18 @@ def test_table_of_what_takes_the_space_stands_before_the_error(bundle: Bundle, t
 
 @compiled
 def test_parts_are_the_symbols_by_whose_they_are(codec: Bundle, board: Board) -> None:
-    firmware = cached_firmware(codec, board)
-    parts = {part.part: part for part in firmware.parts}
+    project = make_project(codec, board)
+    report, plan = cached_firmware(project).report, project.plan
+    parts = {part.part: part for part in report.parts}
     for column, total in (
-        ("text", firmware.text),
-        ("rodata", firmware.rodata),
-        ("ram", firmware.ram_bytes),
+        ("text", report.text),
+        ("rodata", report.rodata),
+        ("ram", report.ram_bytes),
     ):
-        assert sum(getattr(part, column) for part in firmware.parts) == total
-    plan = plan_for(codec, board)
+        assert sum(getattr(part, column) for part in report.parts) == total
     assert parts["weights"].rodata == sum(step.table_bytes for step in plan.steps)
     assert parts["codebooks"].rodata == summarize(codec, plan.target)["flash"]["codebook_bytes"]
-    assert parts["codec state"].ram == plan.state_bytes == firmware.codec_state_bytes
+    assert parts["codec state"].ram == plan.state_bytes == report.codec_state_bytes
     assert parts["stack"].ram == board.stack_bytes
     assert abs(parts["other"].text) + abs(parts["other"].rodata) + abs(parts["other"].ram) < 64
     assert parts["link"].text > 500
@@ -260,7 +263,7 @@ def test_codec_alone(codec: Bundle, board: Board, tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no sockets with names")
 def test_codec_alone_encodes(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     """It has no link to ask, so the indices of its frame, all zeros, are looked up in RAM."""
-    firmware = build_firmware(bundle, board, tmp_path / "out", codec_only=True)
+    firmware = build_firmware(make_project(bundle, board, codec_only=True), tmp_path / "out")
     symbols = subprocess.run(["arm-none-eabi-nm", firmware.elf], capture_output=True, text=True, check=True).stdout
     (address,) = (int(line.split()[0], 16) for line in symbols.splitlines() if line.endswith(" edc_indices"))
     expected = ReferenceExecutor(bundle.codec).encode(np.zeros((1, bundle.codec.samples), np.int16))[0]
@@ -297,9 +300,9 @@ def save_memory(control: Path, address: int, size: int, dump: Path) -> None:
 
 @compiled
 def test_codec_of_full_size_on_small_boards(codec: Bundle, tmp_path: Path) -> None:
-    assert cached_firmware(codec, load_board("microbit")).ram_bytes <= 16384
+    assert cached_firmware(make_project(codec, load_board("microbit"))).report.ram_bytes <= 16384
     smallest = load_board("stm32vldiscovery")
-    ram = cached_firmware(codec, smallest).ram_bytes
+    ram = cached_firmware(make_project(codec, smallest)).report.ram_bytes
     assert ram <= smallest.memory.ram.length == 8192
     shipped = (firmware_dir() / "boards" / "stm32vldiscovery.yaml").read_text(encoding="utf-8")
     own, out = tmp_path / "own.yaml", tmp_path / "out"
@@ -311,13 +314,11 @@ def test_codec_of_full_size_on_small_boards(codec: Bundle, tmp_path: Path) -> No
 
 
 @compiled
-def test_compiler_error_is_shown_and_nothing_is_left(
-    bundle: Bundle, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    files = project_files(bundle, board)
-    monkeypatch.setattr(build, "project_files", lambda *_, **__: files | {"link/edc_link.c": "int x = ;\n"})
+def test_compiler_error_is_shown_and_nothing_is_left(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    project = make_project(bundle, board)
+    broken = replace(project, files={**project.files, "link/edc_link.c": "int x = ;\n"})
     with pytest.raises(BuildError, match=r"cmake failed: .*edc_link\.c:1:9: error: ") as caught:
-        build_firmware(bundle, board, tmp_path / "out")
+        build_firmware(broken, tmp_path / "out")
     assert "error:" in caught.value.stderr
     assert list(tmp_path.iterdir()) == []
 
@@ -326,7 +327,7 @@ def test_compiler_error_is_shown_and_nothing_is_left(
 def test_folder_of_somebody_else_is_kept(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(InputError, match="holds other files"):
-        build_firmware(bundle, board, tmp_path)
+        build_firmware(make_project(bundle, board), tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
@@ -336,15 +337,15 @@ def test_cache_builds_once_and_heals(
 ) -> None:
     monkeypatch.setenv("EDGECODEC_CACHE", str(tmp_path / "cache"))
     with ThreadPoolExecutor(2) as pool:
-        first, second = pool.map(lambda _: cached_firmware(bundle, board), range(2))
+        first, second = pool.map(lambda _: cached_firmware(make_project(bundle, board)), range(2))
     assert first == second
     stamp = first.elf.stat().st_mtime_ns
-    assert cached_firmware(bundle, board).elf.stat().st_mtime_ns == stamp
+    assert cached_firmware(make_project(bundle, board)).elf.stat().st_mtime_ns == stamp
     good = first.elf.read_bytes()
     first.elf.write_bytes(good[:1000])
-    assert cached_firmware(bundle, board).elf.read_bytes() == good
+    assert cached_firmware(make_project(bundle, board)).elf.read_bytes() == good
     assert [path.name for path in (tmp_path / "cache" / "firmware").iterdir()] == [first.elf.parent.name]
-    assert cached_firmware(bundle, load_board("mps2-an385")).elf != first.elf
+    assert cached_firmware(make_project(bundle, load_board("mps2-an385"))).elf != first.elf
 
 
 def test_missing_compiler_names_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from edgecodec.boards.load import list_boards, load_board
 from edgecodec.bundle import Bundle
 from edgecodec.device.emulator import QEMU
-from edgecodec.firmware.build import plan_for
+from edgecodec.firmware.project import plan_for
 from edgecodec.verify.profile import profile_board
 from tests import tools
 from tests.cli.run import edgecodec
@@ -102,9 +102,9 @@ def test_document(bundle: Bundle) -> None:
     assert [row["name"] for row in layers] == [layer.name for layer in bundle.codec.graph.layers]
     assert [row["macs"] for row in layers] == [layer.macs for layer in bundle.codec.graph.layers]
     assert [row["op"] for row in layers] == [str(layer.op) for layer in bundle.codec.graph.layers]
-    assert all(row["instructions"] == pytest.approx(row["per_mac"] * row["macs"]) for row in layers)
+    assert all(row["cost"] == pytest.approx(row["per_mac"] * row["macs"]) for row in layers)
     assert sum(row["share"] for row in rows) == pytest.approx(1)
-    assert document["instructions_per_frame"] == pytest.approx(sum(row["instructions"] for row in rows))
+    assert document["instructions_per_frame"] == pytest.approx(sum(row["cost"] for row in rows))
     assert document["frames"] == 4
     assert document["memory"]["flash_bytes"] > 0
 
@@ -113,7 +113,7 @@ def test_command(bundle: Bundle) -> None:
     result = edgecodec("profile", bundle.path, "--limit", "2", "--json")
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
-    assert {"name", "kind", "op", "macs", "instructions"} <= document["layers"][0].keys()
+    assert {"name", "kind", "op", "macs", "cost"} <= document["layers"][0].keys()
     text = edgecodec("profile", bundle.path, "--limit", "2")
     assert text.returncode == 0, text.stderr
     for row in document["layers"]:

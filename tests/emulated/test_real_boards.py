@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pytest
@@ -21,6 +22,9 @@ from edgecodec.device.flash import flash, plan_flash
 from edgecodec.errors import DeviceError
 from edgecodec.firmware.build import cached_firmware
 from edgecodec.firmware.limits import SizeLimitError
+from edgecodec.firmware.project import make_project
+from edgecodec.firmware.report import Firmware
+from edgecodec.link.client import BoardExecutor
 from edgecodec.link.protocol import (
     FLUSH,
     HelloReply,
@@ -51,11 +55,18 @@ CHIPS: dict[str, Callable[[], Rp2040 | Nrf52 | Stm32]] = {
 RP2040_BOOT_RAM = 0x20041F00
 
 
+def connected_to(
+    bundle: Bundle, board: Board, attachment: Attachment
+) -> AbstractContextManager[tuple[BoardExecutor, Firmware | None]]:
+    """The board, with firmware made for it as ``attachment`` reaches it."""
+    return connected(make_project(bundle, attachment.checked(board)), attachment)
+
+
 @pytest.mark.parametrize("name", REAL)
 def test_image_starts_where_the_core_looks(bundle: Bundle, name: str) -> None:
     board = load_board(name)
     flash_region, ram = board.memory.flash, board.memory.ram
-    with cached_firmware(bundle, board).elf.open("rb") as file:
+    with cached_firmware(make_project(bundle, board)).elf.open("rb") as file:
         segments = [s for s in ELFFile(file).iter_segments("PT_LOAD") if s["p_filesz"]]
         loaded = {segment["p_paddr"]: segment.data() for segment in segments}
     assert min(loaded) == flash_region.origin
@@ -81,7 +92,7 @@ def crc32_of_the_rp2040(data: bytes) -> int:
 
 def test_boot_rom_of_the_rp2040_takes_the_image(bundle: Bundle) -> None:
     assert crc32_of_the_rp2040(b"123456789") == 0x0376E6E7, "the published check value of this CRC (CRC-32/MPEG-2)"
-    folder = cached_firmware(bundle, load_board("pico")).elf.parent
+    folder = cached_firmware(make_project(bundle, load_board("pico"))).folder
     image = (folder / "firmware.bin").read_bytes()
     assert crc32_of_the_rp2040(image[:252]) == struct.unpack("<I", image[252:256])[0]
     blocks = (folder / "firmware.uf2").read_bytes()
@@ -94,7 +105,7 @@ def test_boot_rom_of_the_rp2040_takes_the_image(bundle: Bundle) -> None:
 
 
 def machine_of(bundle: Bundle, board: Board, chip: Chip) -> Machine:
-    machine = Machine(board, cached_firmware(bundle, board).elf, chip)
+    machine = Machine(board, cached_firmware(make_project(bundle, board)).elf, chip)
     if isinstance(chip, Rp2040):
         machine.write_memory(RP2040_BOOT_RAM, machine.read_memory(board.memory.flash.origin, 256))
         machine.start_at(RP2040_BOOT_RAM)
@@ -175,7 +186,7 @@ def test_cycle_counter_that_stands_still_is_told(bundle: Bundle) -> None:
     board = load_board("nucleo-f446re")
     assert board.emulator is not None
     exact = board.model_copy(update={"emulator": board.emulator.model_copy(update={"timer": None})})
-    with connected(bundle, exact, Attachment(emulate=True)) as (executor, _):
+    with connected_to(bundle, exact, Attachment(emulate=True)) as (executor, _):
         got = executor.stages(bundle.frames()[:2])
         assert executor.costs is not None
         assert (executor.costs.unit, executor.costs.total) == ("cycles", 0)
@@ -183,10 +194,13 @@ def test_cycle_counter_that_stands_still_is_told(bundle: Bundle) -> None:
 
 
 def test_other_rate_is_built_in(bundle: Bundle) -> None:
-    with connected(bundle, load_board("nucleo-f446re"), Attachment(emulate=True, baud=57600)) as (executor, firmware):
+    with connected_to(bundle, load_board("nucleo-f446re"), Attachment(emulate=True, baud=57600)) as (
+        executor,
+        firmware,
+    ):
         executor.stages(bundle.frames()[:1])
     assert firmware is not None
-    header = (firmware.elf.parent / "edc_board.h").read_text(encoding="utf-8")
+    header = (firmware.folder / "edc_board.h").read_text(encoding="utf-8")
     assert "#define EDC_UART_BAUD 57600u" in header
 
 
@@ -195,10 +209,10 @@ def test_stand_in_with_less_memory(codec: Bundle) -> None:
     board = load_board("nucleo-f103rb")
     assert board.emulator is not None
     smaller = board.model_copy(update={"emulator": board.emulator.model_copy(update={"ram_bytes": 4096})})
-    assert cached_firmware(codec, smaller).ram_bytes > 4096
+    assert cached_firmware(make_project(codec, smaller)).report.ram_bytes > 4096
     with (
         pytest.raises(SizeLimitError, match=r"nucleo-f103rb: it needs [4-9],[0-9]{3} bytes of RAM, 4,096 are there"),
-        connected(codec, smaller, Attachment(emulate=True)),
+        connected_to(codec, smaller, Attachment(emulate=True)),
     ):
         pass
 
@@ -246,7 +260,7 @@ NO_PROBE = {
 )
 def test_whole_command_up_to_the_probe(bundle: Bundle, name: str, method: str) -> None:
     tools.require(TOOLS[method])
-    plan = plan_flash(load_board(name), cached_firmware(bundle, load_board(name)).elf.parent, method=method)
+    plan = plan_flash(load_board(name), cached_firmware(make_project(bundle, load_board(name))).folder, method=method)
     with pytest.raises(DeviceError, match=rf"{method} could not .*({NO_PROBE[method]})"):
         flash(plan)
 
@@ -256,7 +270,7 @@ def test_openocd_takes_the_image(bundle: Bundle, name: str) -> None:
     """Written to a flash that OpenOCD only pretends to have, at the board's address and of its size."""
     tools.require("openocd")
     board = load_board(name)
-    firmware = cached_firmware(bundle, board)
+    firmware = cached_firmware(make_project(bundle, board))
     region = board.memory.flash
     commands = (
         "adapter driver dummy",
@@ -270,7 +284,7 @@ def test_openocd_takes_the_image(bundle: Bundle, name: str) -> None:
     )
     words = [word for command in commands for word in ("-c", command)]
     done = subprocess.run(
-        ["openocd", *words], cwd=firmware.elf.parent, capture_output=True, text=True, timeout=60, check=False
+        ["openocd", *words], cwd=firmware.folder, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert f"wrote {firmware.flash_bytes} bytes from file firmware.elf" in done.stderr
+    assert f"wrote {firmware.report.flash_bytes} bytes from file firmware.elf" in done.stderr

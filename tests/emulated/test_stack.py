@@ -11,6 +11,7 @@ import pytest
 from edgecodec.boards.load import list_boards, load_board
 from edgecodec.bundle import Bundle
 from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import make_project
 from edgecodec.firmware.stack import StackUse, measure_stack
 
 pytestmark = pytest.mark.emulated
@@ -112,7 +113,7 @@ FIRMWARES = [(board.name, optimize) for board in list_boards() for optimize in (
 
 @pytest.mark.parametrize(("name", "optimize"), FIRMWARES)
 def test_stack_of_every_firmware_is_known(codec: Bundle, name: str, optimize: str) -> None:
-    use = cached_firmware(codec, load_board(name), optimize=optimize).stack_use
+    use = cached_firmware(make_project(codec, load_board(name), optimize=optimize)).report.stack_use
     assert use.unknown is None
     assert use.codec_bytes is not None
     assert use.bytes is not None

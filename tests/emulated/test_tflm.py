@@ -23,15 +23,19 @@ from edgecodec.cli.build_firmware import command as build_firmware_command
 from edgecodec.cli.flash_and_verify import command as flash_and_verify_command
 from edgecodec.cli.output import Streams
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
+from edgecodec.compile.plan import Plan
 from edgecodec.device import tflm_arena as arena
 from edgecodec.device.connect import Attachment
 from edgecodec.device.emulator import Emulator
-from edgecodec.device.tflm_arena import open_engine
+from edgecodec.device.tflm_arena import open_tflm
+from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.engines.tflm.codec_files import ops_of
-from edgecodec.engines.tflm.library import TflmEngine, TflmSource, open_library
+from edgecodec.engines.tflm.engine import TflmEngine
+from edgecodec.engines.tflm.library import TflmSource, open_library
 from edgecodec.errors import BuildError, DeviceError, InputError
 from edgecodec.firmware.build import build_firmware, cached_firmware
 from edgecodec.firmware.limits import Limits, SizeLimitError
+from edgecodec.firmware.project import make_project
 from edgecodec.link.client import BoardExecutor
 from edgecodec.verify.profile import profile_board
 from edgecodec.verify.run import VerifyResult, verify_board
@@ -71,18 +75,22 @@ def mismatches(result: VerifyResult) -> dict[tuple[str, str], int]:
 
 
 @pytest.mark.usefixtures("_stand_in")
-def test_both_engines_agree_with_all_others(bundle: Bundle, board: Board, source: TflmSource) -> None:
+def test_both_engines_agree_with_all_others(
+    bundle: Bundle, board: Board, source: TflmSource, plans: list[Plan]
+) -> None:
     tools.require("module:tflite_micro")
-    engine = open_engine(source, bundle, board)
+    engine = open_tflm(source, bundle, board)
+    plans.clear()
     result = verify_board(bundle, board, frames_of(bundle), engine=engine)
     assert (result.verdict, result.layer_divergences) == ("equal", ())
+    assert len(plans) == 2, "one for each engine"
     assert {"tflm", "reference", "host", "board", "board-tflm"} == set(result.stages)
     compared = {(pair.a, pair.b, pair.stage): pair.compared for pair in result.comparison.pairs}
     assert compared["board", "board-tflm", "latent"] == 16 * 48
     assert compared["reference", "board-tflm", "input"] == 16 * 64
     native, tflm = result.runs
     assert (native.engine, tflm.engine, result.run) == ("native", "tflm", tflm)
-    document = json.loads(json.dumps(result.to_json()))
+    document = json.loads(json.dumps(result.document.to_json()))
     assert (document["engine"], document["arena_bytes"]) == ("tflm", tflm.arena_bytes)
     assert [run["engine"] for run in document["runs"]] == ["native", "tflm"]
     assert result.executor is result.stages["board-tflm"]
@@ -90,19 +98,19 @@ def test_both_engines_agree_with_all_others(bundle: Bundle, board: Board, source
 
 @pytest.mark.usefixtures("_stand_in")
 def test_arena_is_the_smallest_with_which_it_starts(bundle: Bundle, board: Board, source: TflmSource) -> None:
-    engine = open_engine(source, bundle, board)
+    engine = open_tflm(source, bundle, board)
     # What the stand-in wants: the state of the generated C.
-    used = cached_firmware(bundle, board).codec_state_bytes
-    assert engine.arena_bytes == -(-used // 16) * 16
+    used = cached_firmware(make_project(bundle, board)).report.codec_state_bytes
+    assert engine.interpreter_bytes == -(-used // 16) * 16
     with (
-        Emulator(board, cached_firmware(bundle, board, engine=engine).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(bundle, board, engine=engine)).elf) as emulator,
         BoardExecutor(bundle, emulator.url) as device,
     ):
         assert (device.hello.engine, device.hello.arena_bytes) == ("tflm", used)
         assert device.name == "board-tflm"
-    too_small = TflmEngine(engine.library, engine.arena_bytes - 16)
+    too_small = TflmEngine(engine.library, engine.interpreter_bytes - 16)
     with (
-        Emulator(board, cached_firmware(bundle, board, engine=too_small).elf) as emulator,
+        Emulator(board, cached_firmware(make_project(bundle, board, engine=too_small)).elf) as emulator,
         BoardExecutor(bundle, emulator.url) as device,
     ):
         assert device.hello.arena_bytes == 0
@@ -114,19 +122,19 @@ def test_arena_is_the_smallest_with_which_it_starts(bundle: Bundle, board: Board
 
 @pytest.mark.usefixtures("_stand_in")
 def test_an_interpreter_that_takes_more_to_start_gets_it(bundle: Bundle, board: Board, tmp_path: Path) -> None:
-    used = cached_firmware(bundle, board).codec_state_bytes
-    engine = open_engine(stand_in.build(bundle, board, tmp_path, start_bytes=200), bundle, board)
-    assert used + 200 <= engine.arena_bytes < used + 400
+    used = cached_firmware(make_project(bundle, board)).report.codec_state_bytes
+    engine = open_tflm(stand_in.build(bundle, board, tmp_path, start_bytes=200), bundle, board)
+    assert used + 200 <= engine.interpreter_bytes < used + 400
     never = stand_in.build(bundle, board, tmp_path, start_bytes=1 << 20)
     with pytest.raises(DeviceError, match=r"arena cannot be measured: .* does not start on mps2-an386.*--tflm-arena"):
-        open_engine(never, bundle, board)
+        open_tflm(never, bundle, board)
 
 
 @pytest.mark.usefixtures("_stand_in")
 def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     tools.require("module:tflite_micro")
     frames = frames_of(bundle)
-    engine = open_engine(stand_in.build(bundle, board, tmp_path, "STAND_IN_FAULT=1"), bundle, board)
+    engine = open_tflm(stand_in.build(bundle, board, tmp_path, "STAND_IN_FAULT=1"), bundle, board)
     result = verify_board(bundle, board, frames, engine=engine)
     assert result.exit_code == 1
     assert {b for _, b in mismatches(result)} == {"board-tflm"}
@@ -142,7 +150,7 @@ def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_pa
     assert (found.position, found.last_position, found.channel) == (layer.output.width - 1, layer.output.width - 1, 1)
     assert (found.expected, found.received) == (expected, expected ^ 4)
     assert (found.mismatches, found.compared) == (1, layer.output.size_bytes)
-    assert result.to_json()["layer_divergences"] == [found.to_json()]
+    assert result.document.to_json()["layer_divergences"] == [vars(found)]
     assert f"layer 1 (CONV_2D {layer.name}), position 15 of 0..15: 1 of 192 values" in found.describe()
 
 
@@ -150,8 +158,8 @@ def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_pa
 def test_every_layer_is_read_back_from_both_engines(bundle: Bundle, board: Board, source: TflmSource) -> None:
     frames = frames_of(bundle)
     expected = run_every_layer(bundle.codec.graph, ReferenceExecutor(bundle.codec).stages(frames[3:4]).input)
-    for engine in (None, open_engine(source, bundle, board)):
-        elf = cached_firmware(bundle, board, engine=engine).elf
+    for engine in (NATIVE_ENGINE, open_tflm(source, bundle, board)):
+        elf = cached_firmware(make_project(bundle, board, engine=engine)).elf
         with Emulator(board, elf) as emulator, BoardExecutor(bundle, emulator.url) as device:
             for index, output in enumerate(expected):
                 found = device.read_layer(frames[3], index)
@@ -162,7 +170,7 @@ def test_every_layer_is_read_back_from_both_engines(bundle: Bundle, board: Board
 
 @pytest.mark.usefixtures("_stand_in")
 def test_layers_are_timed(bundle: Bundle, board: Board, source: TflmSource) -> None:
-    engine = open_engine(source, bundle, board)
+    engine = open_tflm(source, bundle, board)
     document = profile_board(bundle, board, frames_of(bundle)[:2], engine=engine).to_json()
     assert document["engine"] == "tflm"
     layers = [row for row in document["layers"] if row["kind"] == "layer"]
@@ -171,34 +179,36 @@ def test_layers_are_timed(bundle: Bundle, board: Board, source: TflmSource) -> N
     native = profile_board(bundle, board, frames_of(bundle)[:2]).to_json()
     # The stand-in runs the same kernels, with a call or two around each.
     for ours, theirs in zip(layers, (row for row in native["layers"] if row["kind"] == "layer"), strict=True):
-        assert ours["instructions"] == pytest.approx(theirs["instructions"], rel=0.05, abs=60)
+        assert ours["cost"] == pytest.approx(theirs["cost"], rel=0.05, abs=60)
 
 
 @pytest.mark.usefixtures("_stand_in")
 def test_build_and_its_report(bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path) -> None:
-    engine = open_engine(source, bundle, board)
+    engine = open_tflm(source, bundle, board)
     out = tmp_path / "firmware"
-    firmware = build_firmware(bundle, board, out, engine=engine)
-    assert (firmware.engine, firmware.arena_bytes) == ("tflm", engine.arena_bytes)
-    assert firmware.codec_state_bytes > engine.arena_bytes
-    assert (out / "firmware.bin").stat().st_size == firmware.flash_bytes
-    parts = {part.part: part for part in firmware.parts}
+    project = make_project(bundle, board, engine=engine)
+    firmware = build_firmware(project, out)
+    report = firmware.report
+    assert (report.engine, report.arena_bytes) == ("tflm", engine.interpreter_bytes)
+    assert report.codec_state_bytes > engine.interpreter_bytes
+    assert (out / "firmware.bin").stat().st_size == report.flash_bytes
+    parts = {part.part: part for part in report.parts}
     assert parts["TFLM"].text > 1000
     assert parts["weights"].rodata >= (bundle.path / "encoder.tflite").stat().st_size
-    assert parts["codec state"].ram == firmware.codec_state_bytes
-    assert firmware.stack > board.stack_bytes
+    assert parts["codec state"].ram == report.codec_state_bytes
+    assert report.stack > board.stack_bytes
     # The library, its headers and the places they came from are in none of the project's files.
     texts = [path.read_text() for path in out.rglob("*") if path.suffix in {".c", ".h", ".cc", ".txt", ".cmake", ".md"}]
     assert not any(str(source.library.parent) in text or str(source.tree) in text for text in texts)
-    assert build_firmware(bundle, board, tmp_path / "b", engine=engine).elf.read_bytes() == firmware.elf.read_bytes()
+    assert build_firmware(project, tmp_path / "b").elf.read_bytes() == firmware.elf.read_bytes()
     with pytest.raises(SizeLimitError, match="RAM, the limit is 1,000"):
-        build_firmware(bundle, board, tmp_path / "c", engine=engine, limits=Limits(ram=1000))
+        build_firmware(project, tmp_path / "c", limits=Limits(ram=1000))
 
 
 @pytest.mark.usefixtures("_stand_in")
 def test_project_builds_by_itself(bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path) -> None:
-    engine = open_engine(source, bundle, board)
-    build_firmware(bundle, board, tmp_path / "project", engine=engine)
+    engine = open_tflm(source, bundle, board)
+    build_firmware(make_project(bundle, board, engine=engine), tmp_path / "project")
     cmake = find_toolchain().cmake
     configure = [cmake, "-G", "Ninja", f"-DCMAKE_MAKE_PROGRAM={find_toolchain().ninja}", "-S", "project", "-B", "out"]
     refused = subprocess.run(configure, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -211,13 +221,13 @@ def test_project_builds_by_itself(bundle: Bundle, board: Board, source: TflmSour
 
 @pytest.mark.usefixtures("_stand_in")
 def test_running_firmware_of_the_other_engine_is_refused(bundle: Bundle, board: Board, source: TflmSource) -> None:
-    engine = open_engine(source, bundle, board)
+    engine = open_tflm(source, bundle, board)
     frames = frames_of(bundle)[:2]
-    with Emulator(board, cached_firmware(bundle, board).elf) as emulator:
+    with Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator:
         there = Attachment(port=emulator.url, flash=False)
         with pytest.raises(DeviceError, match="engine is native; expected tflm; build and flash it again"):
             verify_board(bundle, board, frames, attachment=there, engine=engine)
-    with Emulator(board, cached_firmware(bundle, board, engine=engine).elf) as emulator:
+    with Emulator(board, cached_firmware(make_project(bundle, board, engine=engine)).elf) as emulator:
         result = verify_board(bundle, board, frames, attachment=Attachment(port=emulator.url, flash=False))
     assert (result.verdict, [run.engine for run in result.runs]) == ("equal", ["tflm"])
 
@@ -274,10 +284,10 @@ def test_paths_may_hold_anything_but_a_semicolon(
     odd = tmp_path / "a folder (with) 'odd' \"name\" $HOME, & more"
     shutil.copytree(source.tree, odd / "tree")
     library = Path(shutil.copy(source.library, odd / "lib tflm.a"))
-    engine = open_engine(TflmSource(odd / "tree", library, arena_bytes=4096), bundle, board)
-    assert build_firmware(bundle, board, tmp_path / "out", engine=engine).engine == "tflm"
+    engine = open_tflm(TflmSource(odd / "tree", library, arena_bytes=4096), bundle, board)
+    assert build_firmware(make_project(bundle, board, engine=engine), tmp_path / "out").report.engine == "tflm"
     with pytest.raises(InputError, match="CMake takes the semicolon in this path for its end"):
-        open_engine(TflmSource(source.tree, tmp_path / "a;b" / "lib.a"), bundle, board)
+        open_tflm(TflmSource(source.tree, tmp_path / "a;b" / "lib.a"), bundle, board)
 
 
 def test_headers_that_are_missing(bundle: Bundle, board: Board, source: TflmSource, tmp_path: Path) -> None:
@@ -355,7 +365,7 @@ def test_a_library_without_vectors_is_told(bundle: Bundle, source: TflmSource) -
 @pytest.mark.usefixtures("_stand_in")
 def test_a_real_boards_arena_is_measured_on_an_emulated_one(bundle: Bundle, board: Board, source: TflmSource) -> None:
     real = load_board("nucleo-f446re")
-    assert open_engine(source, bundle, real).arena_bytes == open_engine(source, bundle, board).arena_bytes
+    assert open_tflm(source, bundle, real).interpreter_bytes == open_tflm(source, bundle, board).interpreter_bytes
 
 
 def test_without_an_emulator_the_arena_is_the_users_to_say(
@@ -363,11 +373,11 @@ def test_without_an_emulator_the_arena_is_the_users_to_say(
 ) -> None:
     monkeypatch.setattr(arena, "list_boards", list)
     with pytest.raises(BuildError, match=r"arena cannot be measured: no emulated board.*--tflm-arena"):
-        open_engine(source, bundle, load_board("nucleo-f446re"))
+        open_tflm(source, bundle, load_board("nucleo-f446re"))
     said = TflmSource(source.tree, source.library, arena_bytes=4001)
-    assert open_engine(said, bundle, load_board("nucleo-f446re")).arena_bytes == 4016
+    assert open_tflm(said, bundle, load_board("nucleo-f446re")).interpreter_bytes == 4016
     with pytest.raises(InputError, match="arena is 0 bytes; expected a positive number"):
-        open_engine(TflmSource(source.tree, source.library, arena_bytes=0), bundle, board)
+        open_tflm(TflmSource(source.tree, source.library, arena_bytes=0), bundle, board)
 
 
 @pytest.fixture(scope="module")
@@ -383,12 +393,12 @@ def test_real_library(codec: Bundle, brought: TflmSource) -> None:
     """EDGECODEC_TFLM_BOARD is the emulated board that the library is for, by default one with a Cortex-M4."""
     tools.require("module:tflite_micro")
     target = load_board(os.environ.get("EDGECODEC_TFLM_BOARD", "mps2-an386"))
-    engine = open_engine(brought, codec, target)
+    engine = open_tflm(brought, codec, target)
     frames = np.random.default_rng(1).integers(-3000, 3000, (20, codec.codec.samples)).astype(np.int16)
     result = verify_board(codec, target, frames, engine=engine)
     tflm = result.runs[-1]
     assert (tflm.engine, tflm.arena_bytes > 0) == ("tflm", True)
-    assert engine.arena_bytes - 16 < tflm.arena_bytes <= engine.arena_bytes
+    assert engine.interpreter_bytes - 16 < tflm.arena_bytes <= engine.interpreter_bytes
     if "CMSIS_NN" in engine.library.definitions and any(code.vectors for code in engine.library.code):
         # CMSIS-NN's convolution with vectors misjudges the padding at the right edge.
         (found,) = result.layer_divergences

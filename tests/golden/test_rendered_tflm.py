@@ -10,13 +10,18 @@ import pytest
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.engines.tflm.codec_files import ops_of, state_bytes
+from edgecodec.engines.tflm.codec_files import ops_of
+from edgecodec.engines.tflm.engine import TflmEngine
+from edgecodec.engines.tflm.library import TflmLibrary, TflmSource
 from edgecodec.errors import InputError
-from edgecodec.firmware.build import plan_for, project_files
+from edgecodec.firmware.project import make_project
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of
 
 GOLDEN = Path(__file__).parent / "tflm"
 ARENA_BYTES = 4096
+LIBRARY = TflmLibrary(TflmSource(Path("tree"), Path("libtflm.a")), (), (), (), (), digest="")
+"""None of its files goes into the project."""
+ENGINE = TflmEngine(LIBRARY, ARENA_BYTES)
 COMPARED = (
     "CMakeLists.txt",
     "README.md",
@@ -31,7 +36,7 @@ COMPARED = (
 
 @pytest.fixture(scope="module")
 def files(bundle: Bundle) -> dict[str, str]:
-    return project_files(bundle, load_board("mps2-an386"), tflm_arena_bytes=ARENA_BYTES)
+    return dict(make_project(bundle, load_board("mps2-an386"), engine=ENGINE).files)
 
 
 @pytest.mark.parametrize("name", COMPARED)
@@ -72,7 +77,7 @@ def test_resolver_has_exactly_the_ops_used(bundle: Bundle, files: dict[str, str]
     assert "MicroMutableOpResolver<2>" in files["tflm/edc_tflm.cc"]
     encoder = build_encoder((LayerSpec(CONV, 4, 3, 2),), 16, seed=1)
     plain = bundle_of(tmp_path / "plain", encoder, sizes=(4,))
-    source = project_files(plain, load_board("microbit"), tflm_arena_bytes=ARENA_BYTES)["tflm/edc_tflm.cc"]
+    source = make_project(plain, load_board("microbit"), engine=ENGINE).files["tflm/edc_tflm.cc"]
     assert "MicroMutableOpResolver<1>" in source
     assert "epthwise" not in source
 
@@ -80,9 +85,9 @@ def test_resolver_has_exactly_the_ops_used(bundle: Bundle, files: dict[str, str]
 def test_state_is_arena_pointers_and_residual(bundle: Bundle) -> None:
     # Six channels: 4096 + 2 * 4 + 6 * 2 = 4116, rounded up to 16.
     assert bundle.codec.rvq.dimension == 6
-    assert state_bytes(plan_for(bundle, load_board("mps2-an386")), ARENA_BYTES) == 4128
+    assert make_project(bundle, load_board("mps2-an386"), engine=ENGINE).state_bytes == 4128
 
 
 def test_codec_alone_is_native(bundle: Bundle) -> None:
     with pytest.raises(InputError, match="--codec-only"):
-        project_files(bundle, load_board("mps2-an386"), codec_only=True, tflm_arena_bytes=ARENA_BYTES)
+        make_project(bundle, load_board("mps2-an386"), engine=ENGINE, codec_only=True)

@@ -18,6 +18,12 @@ DOCUMENTS = (
     "edgecodec.cli.error_document.ErrorDocument",
     "edgecodec.device.ports.PortsDocument",
     "edgecodec.doctor.DoctorDocument",
+    "edgecodec.cli.commands_document.CommandsDocument",
+    "edgecodec.cli.error_document.ErrorDocument",
+    "edgecodec.demo.DemoDocument",
+    "edgecodec.firmware.report.BuildReport",
+    "edgecodec.verify.documents.VerificationDocument",
+    "edgecodec.verify.profile.ProfileDocument",
 )
 """Module and class of each."""
 

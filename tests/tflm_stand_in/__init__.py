@@ -10,11 +10,11 @@ import pytest
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.graph import Op
-from edgecodec.compile.library import codec_files
+from edgecodec.compile.library import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.plan import make_plan
 from edgecodec.engines.tflm.library import TflmLibrary, TflmSource
 from edgecodec.files.resources import firmware_dir
-from edgecodec.firmware.build import OPTIMIZE_FLAGS, plan_for
+from edgecodec.firmware.project import plan_for
 
 TREE = Path(__file__).resolve().parent
 LIBRARY = "libtensorflow-microlite.a"

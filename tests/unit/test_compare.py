@@ -10,6 +10,7 @@ import pytest
 
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.stages import Stages
+from edgecodec.documents import to_json
 from edgecodec.errors import InputError
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge, verdict_of
 
@@ -150,10 +151,10 @@ def test_margin_by_hand() -> None:
 
 
 def test_json() -> None:
-    document = json.loads(json.dumps(_compare(_stages(), _changed(_stages(), "latent", (0, 1, 2), 7)).to_json()))
-    assert document["verdict"] == "different"
-    assert document["pairs"][1] == {"a": "host", "b": "board", "stage": "latent", "compared": 30, "mismatches": 1}
-    assert document["first_divergence"]["frame"] == 0
-    assert document["first_divergence"]["level"] is None
-    assert set(document["first_divergence"]) >= {"frame", "stage", "position", "level", "expected", "received"}
-    assert json.loads(json.dumps(_compare(_stages(), _stages()).to_json()))["first_divergence"] is None
+    found = _compare(_stages(), _changed(_stages(), "latent", (0, 1, 2), 7))
+    pairs, first = to_json(found.pairs), to_json(found.first_divergence)
+    assert pairs[1] == {"a": "host", "b": "board", "stage": "latent", "compared": 30, "mismatches": 1}
+    assert (first["frame"], first["level"]) == (0, None)
+    assert set(first) >= {"frame", "stage", "position", "level", "expected", "received"}
+    assert json.loads(json.dumps([pairs, first])) == [pairs, first]
+    assert _compare(_stages(), _stages()).first_divergence is None

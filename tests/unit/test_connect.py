@@ -1,4 +1,4 @@
-"""Which port is a board's, and which wishes contradict each other."""
+"""Which port is a board's, and which goals contradict each other."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from edgecodec.device import connect
 from edgecodec.device.connect import Attachment, find_port
 from edgecodec.device.ports import PortInfo
 from edgecodec.errors import DeviceError, EdgecodecError, InputError, LinkError
+from edgecodec.firmware.project import make_project
 from tests import tools
 
 CONSOLE = PortInfo("/dev/ttyS0", "n/a", "n/a")
@@ -46,7 +47,7 @@ def test_nothing_plugged_in() -> None:
 
 
 @pytest.mark.parametrize(
-    ("board", "wishes", "error", "message"),
+    ("board", "goals", "error", "message"),
     [
         ("mps2-an386", {"flash": False}, InputError, "name the --port"),
         ("mps2-an386", {"probe": "1"}, InputError, "nothing to flash"),
@@ -59,9 +60,9 @@ def test_nothing_plugged_in() -> None:
         ("pico", {"probe": ""}, InputError, "serial number is empty"),
     ],
 )
-def test_wishes_that_contradict(board: str, wishes: dict[str, Any], error: type[EdgecodecError], message: str) -> None:
+def test_goals_that_contradict(board: str, goals: dict[str, Any], error: type[EdgecodecError], message: str) -> None:
     with pytest.raises(error, match=message):
-        Attachment(**wishes).checked(load_board(board))
+        Attachment(**goals).checked(load_board(board))
 
 
 def test_board_as_it_is_reached() -> None:
@@ -96,7 +97,13 @@ def test_the_probe_beside_the_port_is_flashed(bundle: Bundle, tmp_path: Path, mo
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(connect, "list_ports", lambda: [FIRST, SECOND])
     monkeypatch.setattr(os.path, "exists", lambda path: True)
-    wishes = Attachment(port=SECOND.device, method="openocd")
-    lines = connect.describe(bundle, load_board("nucleo-f446re"), wishes)
+    goals = Attachment(port=SECOND.device, method="openocd")
+    lines = connect.describe(make_project(bundle, load_board("nucleo-f446re")), goals)
     assert "adapter serial {066AFF02}" in lines[1]
     assert lines[2] == f"# then frames at 115200 baud over port {SECOND.device}"
+
+
+def test_a_project_for_the_board_as_it_is_not_reached(bundle: Bundle) -> None:
+    """A real board's firmware counts its own cycles; the emulator that stands in for it has no such counter."""
+    with pytest.raises(InputError, match="project is for board nucleo-f446re with other RAM, counter or rate"):
+        connect.describe(make_project(bundle, load_board("nucleo-f446re")), Attachment(emulate=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from edgecodec.engines.base import MapRules
+from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.firmware.sizes import PartSize, parts_of_map
 
 MAP = """
@@ -31,7 +33,10 @@ Linker script and memory map
 
 
 def test_parts_by_hand() -> None:
-    parts = parts_of_map(MAP, text_bytes=0x70, rodata_bytes=0x60, ram_bytes=0x50, stack=1024, tflm_library="lib tflm.a")
+    rules = MapRules(
+        r"\.rodata\.edc_tflm_model", part="TFLM", folders=frozenset({"tflm"}), libraries=frozenset({"lib tflm.a"})
+    )
+    parts = parts_of_map(MAP, rules, text_bytes=0x70, rodata_bytes=0x60, ram_bytes=0x50, stack=1024)
     # The code ends at 0x168 and the constants start at 0x170: eight bytes are nobody's. Merged strings count once.
     assert parts == (
         PartSize("codec", 0x20, 0, 0),
@@ -43,5 +48,5 @@ def test_parts_by_hand() -> None:
         PartSize("stack", 0, 0, 1024),
         PartSize("other", 0x08, 0x08, 0),
     )
-    other = parts_of_map(MAP, text_bytes=0x70, rodata_bytes=0x60, ram_bytes=0x50, stack=0)
+    other = parts_of_map(MAP, NATIVE_ENGINE.map_rules, text_bytes=0x70, rodata_bytes=0x60, ram_bytes=0x50, stack=0)
     assert {part.part: part.text for part in other}["compiler's library"] == 0x38

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -35,7 +34,7 @@ def test_all_executors_agree(bundle: Bundle, frames: Frames) -> None:
     calls: list[tuple[int, int, str]] = []
     result = run.verify_host(bundle, frames, progress=lambda *call: calls.append(call))
     assert result.exit_code == 0
-    document = json.loads(json.dumps(result.to_json()))
+    document = json.loads(json.dumps(result.document.to_json()))
     assert document["verdict"] == "equal"
     assert document["bundle_digest"] == bundle.digest
     assert document["frames"] == 16
@@ -76,9 +75,9 @@ def test_one_flipped_bit_is_found(
 
     def flipped(shim: HostShim, part: Frames) -> Stages:
         stages = honest(shim, part)
-        array: Any = getattr(stages, stage).copy()
+        array: Any = stages[stage].copy()
         array[place] ^= 1
-        return replace(stages, **{stage: array})
+        return stages.changed(**{stage: array})
 
     monkeypatch.setattr(HostShim, "stages", flipped)
     result = run.verify_host(bundle, frames)

@@ -108,15 +108,6 @@ class TflmLibrary:
         )
 
 
-@dataclass(frozen=True)
-class TflmEngine:
-    """The engine that runs the encoder on TensorFlow Lite Micro, in place of the generated C."""
-
-    library: TflmLibrary
-    arena_bytes: int
-    """RAM of the interpreter, a multiple of 16."""
-
-
 def open_library(source: TflmSource, board: Board, ops: Sequence[TflmOp], toolchain: Toolchain) -> TflmLibrary:
     """Check that ``source`` can run ``ops`` on ``board``.
 

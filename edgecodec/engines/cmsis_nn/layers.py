@@ -1,83 +1,35 @@
-"""A bundle's encoder on CMSIS-NN: a firmware project whose layers are calls of its kernels.
+"""C of an encoder whose layers are calls of CMSIS-NN's kernels.
 
-The C sources are those that the installed package ``bakenn`` carries; they are copied into the project that is
-built and nowhere else.
+Parameters are those of ``arm_convolve_wrapper_s8`` and ``arm_depthwise_conv_wrapper_s8`` (``arm_nnfunctions.h`` of
+CMSIS-NN v4.0.0); the shapes are of height 1.
 """
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.bundle import Bundle
-from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.graph import Graph, Layer, Op
 
-PACKAGE = "bakenn"
-_FOLDERS = ("ConvolutionFunctions", "NNSupportFunctions")
-_NOT_OURS = {"bakenn_cmsis_memory.c"}
-"""Copies byte by byte, which would be unfair: with a C library the compiler copies words in place."""
 _MVE_DEPTHWISE_BYTES = 4 * 124
 """Of scratch for each tap: CH_IN_BLOCK_MVE of CMSIS-NN, four positions."""
 
-# The firmware has no C library; CMSIS-NN includes these two and needs three functions, which our port has.
-_HEADERS = {
-    "cmsis/hosted/string.h": "#include <stddef.h>\nvoid *memcpy(void *, const void *, size_t);\n"
-    "void *memmove(void *, const void *, size_t);\nvoid *memset(void *, int, size_t);\n",
-    "cmsis/hosted/math.h": "\n",
-}
-_CMAKE = """
-add_library(cmsis_nn STATIC {sources})
-target_include_directories(cmsis_nn PRIVATE codec cmsis cmsis/hosted)
-target_compile_options(cmsis_nn PRIVATE -std=gnu11 -O3 -fno-common -ffunction-sections -fdata-sections
-  -fstack-usage -w)
-target_link_libraries(firmware.elf PRIVATE cmsis_nn gcc)
-# The generated encoder steps aside for the one that calls CMSIS-NN.
-set_source_files_properties(codec/edc_model.c PROPERTIES COMPILE_DEFINITIONS
-  "edc_model_infer=edc_model_infer_own;edc_model_next=edc_model_next_own")
-"""
 
+def layers_source(graph: Graph, *, vectors: bool) -> str:
+    """C of ``edc_model_infer`` and ``edc_model_next`` of an encoder.
 
-def package_folder() -> Path:
-    """The package's copy of CMSIS-NN. Raises ModuleNotFoundError without the package."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"the package {PACKAGE} is not installed; pip install 'edgecodec[bench]'")
-    return Path(spec.origin).parent / "backend" / "cmsis_nn" / "vendor"
-
-
-def with_cmsis_nn(files: dict[str, str], bundle: Bundle, *, mve: bool) -> dict[str, str]:
-    """``files`` of a firmware project of our plain kernels, with the encoder's layers run by CMSIS-NN.
-
-    ``mve`` says that the core has vectors, for which some of its kernels want more scratch memory.
+    ``vectors`` says that the core has the M-profile Vector Extension, for which some kernels want more scratch memory.
     """
-    vendor = package_folder()
-    added = dict(_HEADERS)
-    for folder in (vendor / "cmsis_nn" / "Include", vendor / "cmsis_core" / "Include"):
-        added |= {f"cmsis/{path.name}": path.read_text(encoding="utf-8") for path in folder.glob("*.h")}
-    for name in _FOLDERS:
-        paths = (vendor / "cmsis_nn" / "Source" / name).glob("*.c")
-        added |= {
-            f"cmsis/{path.name}": path.read_text(encoding="utf-8") for path in paths if path.name not in _NOT_OURS
-        }
-    added["cmsis/layers.c"] = _layers_source(bundle, mve)
-    sources = " ".join(sorted(path for path in added if path.endswith(".c")))
-    cmake = files["CMakeLists.txt"] + _CMAKE.format(sources=sources)
-    return files | added | {"CMakeLists.txt": cmake}
-
-
-def _layers_source(bundle: Bundle, mve: bool) -> str:
-    """C of ``edc_model_infer`` and ``edc_model_next`` by CMSIS-NN."""
-    layers = bundle.codec.graph.layers
+    layers = graph.layers
     # Tensors between layers are by turns in two places; the state's arena may hold none of them whole.
     places = [max((layer.output.size_bytes for layer in layers[turn:-1:2]), default=4) for turn in (0, 1)]
+    scratch = max(_scratch_bytes(layer, vectors) for layer in layers)
     parts = [
         '#include "arm_nnfunctions.h"\n#include "edc_model.h"\n',
         *(f"static int8_t place{turn}[{size}] __attribute__((aligned(4)));" for turn, size in enumerate(places)),
-        f"static int8_t scratch[{max(_scratch_bytes(layer, mve) for layer in layers)}] __attribute__((aligned(4)));",
+        f"static int8_t scratch[{scratch}] __attribute__((aligned(4)));",
         *(_tables(index, layer) for index, layer in enumerate(layers)),
         *(_function(index, layer) for index, layer in enumerate(layers)),
         "uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress) {\n  switch (progress->layer) {",
@@ -96,10 +48,10 @@ def _layers_source(bundle: Bundle, mve: bool) -> str:
     return "\n".join(parts)
 
 
-def _scratch_bytes(layer: Layer, mve: bool) -> int:
+def _scratch_bytes(layer: Layer, vectors: bool) -> int:
     """Enough for the two columns of int16 or four of int8 that the convolutions gather, and for depthwise."""
     if layer.op is Op.DEPTHWISE:
-        return max(_MVE_DEPTHWISE_BYTES * layer.kernel if mve else 0, 2 * layer.kernel * layer.input.channels)
+        return max(_MVE_DEPTHWISE_BYTES * layer.kernel if vectors else 0, 2 * layer.kernel * layer.input.channels)
     return 4 * layer.kernel * layer.input.channels + 16
 
 

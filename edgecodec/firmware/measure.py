@@ -1,0 +1,79 @@
+"""What a linked firmware takes, read from its ELF, its map and what the compiler wrote beside each object."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgecodec.boards.toolchain import Toolchain
+from edgecodec.firmware.artifacts import ELF, MAP
+from edgecodec.firmware.project import FirmwareProject
+from edgecodec.firmware.report import BuildReport, Section, Symbol, file_sha256
+from edgecodec.firmware.sizes import parts_of_map
+from edgecodec.firmware.stack import measure_stack
+
+_STACK_SECTION = ".stack"
+
+
+def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> BuildReport:
+    """The report of ``project`` built in the folder ``build``. Raises BuildError when its program cannot be read."""
+    from elftools.elf.elffile import ELFFile
+
+    elf = build / ELF
+    with elf.open("rb") as file:
+        image = ELFFile(file)
+        sections = _sections(image)
+        symbols = _symbols(image)
+    sizes = {section.name: section.bytes for section in sections}
+    text, rodata, data, bss, stack = (
+        sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
+    )
+    link_map = (build / MAP).read_text(encoding="utf-8", errors="replace")
+    saves_floats = project.board.cpu.float_abi != "soft"
+    return BuildReport(
+        text=text,
+        rodata=rodata,
+        data=data,
+        bss=bss,
+        stack=stack,
+        codec_state_bytes=project.state_bytes,
+        arena_bytes=project.arena_bytes,
+        flash_bytes=text + rodata + data,
+        ram_bytes=data + bss + stack,
+        stack_use=measure_stack(elf, build.rglob("*.su"), toolchain.objdump, saves_floats=saves_floats),
+        parts=parts_of_map(
+            link_map,
+            project.engine.map_rules,
+            text_bytes=text,
+            rodata_bytes=rodata,
+            ram_bytes=data + bss,
+            stack=stack,
+        ),
+        elf=ELF,
+        elf_sha256=file_sha256(elf),
+        board=project.board.name,
+        bundle_digest=project.bundle.digest,
+        engine=project.engine.name,
+        optimize=project.optimize,
+        compiler=toolchain.compiler_version,
+        sections=sections,
+        symbols=symbols,
+    )
+
+
+def _sections(image: Any) -> tuple[Section, ...]:
+    from elftools.elf.constants import SH_FLAGS
+
+    allocated = (section for section in image.iter_sections() if section["sh_flags"] & SH_FLAGS.SHF_ALLOC)
+    found = [Section(each.name, int(each["sh_addr"]), int(each["sh_size"])) for each in allocated if each["sh_size"]]
+    return tuple(sorted(found, key=lambda section: section.address))
+
+
+def _symbols(image: Any) -> tuple[Symbol, ...]:
+    table = image.get_section_by_name(".symtab")
+    found = [
+        Symbol(symbol.name, int(symbol["st_size"]), image.get_section(symbol["st_shndx"]).name)
+        for symbol in table.iter_symbols()
+        if symbol["st_info"]["type"] in {"STT_FUNC", "STT_OBJECT"} and isinstance(symbol["st_shndx"], int)
+    ]
+    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name)))
