@@ -101,7 +101,7 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
 def _claim(out: Path) -> None:
     """Refuse a folder of somebody else's."""
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / _STAMPS).exists())):
-        raise InputError(f"{out}: exists and is no demo's folder; choose another output")
+        raise InputError(f"{out}: exists and is no demo's folder", hint="choose another output")
     if not out.exists():
         write_file(out / _STAMPS, b"{}\n")
 
@@ -136,7 +136,7 @@ def _bundle(out: Path, step: Step) -> Bundle:
 def _frames(bundle: Bundle) -> npt.NDArray[np.int16]:
     frames = bundle.frames()
     if frames is None:
-        raise BundleError(f"{bundle.path}: ships no frames; remove the demo's folder and run it again")
+        raise BundleError(f"{bundle.path}: ships no frames", hint="remove the demo's folder and run it again")
     return frames
 
 

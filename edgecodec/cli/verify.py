@@ -23,7 +23,7 @@ def verification_frames(bundle: Bundle, path: Path | None, limit: int | None) ->
 
     frames = bundle.frames() if path is None else load_frames(path, bundle.codec.samples)
     if frames is None:
-        raise InputError(f"{bundle.path}: ships no frames to verify with; pass --frames FILE")
+        raise InputError(f"{bundle.path}: ships no frames to verify with", hint="pass --frames FILE")
     return frames[:limit]
 
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.arrays import Frames, Indices, as_frames
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.numerics import INT8
 from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError, PlanError
 from edgecodec.files.resources import firmware_dir
@@ -53,7 +54,7 @@ void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_
 _MAX_DIMENSION = 512
 _FRAMES_A_TASK = 64
 _ALIGNMENT_BYTES = 64
-_OFFSET = 128
+_OFFSET = INT8.reach
 """What activations have on top, so that they are unsigned."""
 Int32Array = npt.NDArray[np.int32]
 
@@ -71,6 +72,8 @@ class BatchEncoder:
     def __init__(self, codec: Codec, *, threads: int | None = 1) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
+        if codec.numerics != INT8:
+            raise PlanError(f"the codec's numerics are {codec.numerics.name}; the batch encoder takes {INT8.name}")
         if codec.rvq.dimension > _MAX_DIMENSION:
             raise PlanError(f"codes have {codec.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
         self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
@@ -84,7 +87,7 @@ class BatchEncoder:
         """Frames that one vector holds."""
         return int(self._module.lib.EDC_BATCH_LANES)
 
-    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+    def encode(self, frames: Frames) -> Indices:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
         return self.stages(frames).indices
 

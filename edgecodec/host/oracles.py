@@ -171,7 +171,9 @@ class KerasExecutor:
 
         path = bundle.file(KERAS_ENCODER)
         if path is None:
-            raise OracleMissingError(f"keras: {bundle.path} holds no {KERAS_ENCODER}; quantize it from a Keras encoder")
+            raise OracleMissingError(
+                f"keras: {bundle.path} holds no {KERAS_ENCODER}", hint="quantize it from a Keras encoder"
+            )
         try:
             import_tensorflow()
             import_keras()
@@ -224,7 +226,7 @@ def _quantize(real: FloatArray, tensor: Tensor) -> Activations:
 
 
 def _missing(executor: str, package: str) -> OracleMissingError:
-    return OracleMissingError(f"{executor}: the package is not installed; try: pip install '{package}'")
+    return OracleMissingError(f"{executor}: the package is not installed", hint=f"try: pip install '{package}'")
 
 
 def _first_line(error: BaseException) -> str:

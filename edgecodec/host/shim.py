@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.arrays import Frames, Indices, as_frames
 from edgecodec.codec.stages import Shape, Stages
 from edgecodec.errors import BuildError, EdgecodecError
 from edgecodec.host.extension import load_extension
@@ -43,6 +42,7 @@ class HostShim:
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
         self._shape = bundle.codec.shape
+        self._numerics = bundle.codec.numerics
         self._check(bundle)
 
     @property
@@ -50,7 +50,7 @@ class HostShim:
         """Size of the C codec's working memory, as its compiler sees it."""
         return int(self._ffi.sizeof("edc_model_state"))
 
-    def encode(self, frames: Frames) -> npt.NDArray[np.uint16]:
+    def encode(self, frames: Frames) -> Indices:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
@@ -59,9 +59,9 @@ class HostShim:
             self._ffi.new("edc_model_state *"),
             self._source(frames),
             count,
-            self._target("uint16_t[]", result.indices),
-            self._target("int32_t[]", result.sum),
-            self._target("uint64_t[]", result.variance),
+            self._target(result.indices),
+            self._target(result.sum),
+            self._target(result.variance),
         )
         if status:
             raise EdgecodecError(f"host shim: {self._ffi.string(self._lib.edc_strerror(status)).decode()}")
@@ -74,24 +74,25 @@ class HostShim:
         """
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        result = Stages.empty(count, self._shape)
+        result = Stages.empty(count, self._shape, numerics=self._numerics)
         self._lib.edc_shim_stages(
             self._ffi.new("edc_model_state *"),
             self._source(frames),
             count,
-            self._target("int8_t[]", result.input),
-            self._target("int8_t[]", result.latent),
-            self._target("uint16_t[]", result.indices),
-            self._target("int32_t[]", result.sum),
-            self._target("uint64_t[]", result.variance),
+            self._target(result.input),
+            self._target(result.latent),
+            self._target(result.indices),
+            self._target(result.sum),
+            self._target(result.variance),
         )
         return result
 
     def _source(self, frames: Frames) -> Any:
         return self._ffi.from_buffer("int16_t[]", frames)
 
-    def _target(self, ctype: str, array: npt.NDArray[Any] | None) -> Any:
-        return self._ffi.from_buffer(ctype, array, require_writable=True)
+    def _target(self, array: npt.NDArray[Any] | None) -> Any:
+        assert array is not None
+        return self._ffi.from_buffer(f"{array.dtype}_t[]", array, require_writable=True)
 
     def _check(self, bundle: Bundle) -> None:
         """The built C must say that it is this bundle's: the cache is on a disk that others write to."""

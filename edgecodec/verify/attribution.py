@@ -90,8 +90,8 @@ def locate(
         wanted = expected[index][0]
         if found.size != wanted.size:
             raise DeviceError(
-                f"layer {index} ({layer.name}) has {found.size} bytes on the board and {wanted.size} in the bundle; "
-                "build and flash the firmware again"
+                f"layer {index} ({layer.name}) has {found.nbytes} bytes on the board and {wanted.nbytes} in the bundle",
+                hint="build and flash the firmware again",
             )
         found = found.reshape(wanted.shape)
         wrong = np.argwhere(found != wanted)

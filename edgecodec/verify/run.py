@@ -76,7 +76,7 @@ class VerifyResult:
     def executor(self) -> Stages:
         """The stages of the executor under test: the board, or the host shim without one."""
         if self.run is None:
-            return self.stages["host"]
+            return self.stages[HostShim.name]
         return self.stages[executor_name(self.run.engine)]
 
     @property

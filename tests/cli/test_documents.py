@@ -12,6 +12,8 @@ import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.cli.main import COMMANDS, cli
+from edgecodec.documents import json_schema
+from edgecodec.verify.documents import VerificationDocument
 from tests.cli.run import edgecodec
 from tests.tools import require
 
@@ -77,3 +79,5 @@ def test_json_keys_of_the_readme(bundle: Bundle) -> None:
     keys = {key for row in re.findall(r"^\|(.*?)\|", table, re.MULTILINE) for key in re.findall(r"`(\w+)`", row)}
     assert {"verdict", "pairs", "ram_bytes"} <= keys
     assert keys <= document.keys()
+    assert list(document) == list(json_schema(VerificationDocument)["properties"])
+    assert document["schema"] == VerificationDocument.SCHEMA

@@ -16,6 +16,7 @@ _HEADER_BYTES = 60
 _HEADER_END = b"`\n"
 _SYMBOLS = "/"
 _NAMES = "//"
+_REMEDY = "build the library again"
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ def read_archive(path: Path) -> Archive:
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if data.startswith(_THIN_MAGIC):
-        raise InputError(f"{path}: a thin archive, which holds no code; make a whole one with `ar rcs`")
+        raise InputError(f"{path}: a thin archive, which holds no code", hint="make a whole one with `ar rcs`")
     if not data.startswith(_MAGIC):
         raise InputError(f"{path}: not a static library; expected an archive such as libtensorflow-microlite.a")
     raw = _raw_members(path, data)
     tables = {name: content for name, content in raw.values() if name in (_SYMBOLS, _NAMES)}
     if _SYMBOLS not in tables:
-        raise InputError(f"{path}: has no symbol table; make one with `arm-none-eabi-ranlib`")
+        raise InputError(f"{path}: has no symbol table", hint="make one with `arm-none-eabi-ranlib`")
     names = tables.get(_NAMES, b"")
     members = {
         offset: Member(_long_name(name, names), content)
@@ -84,7 +85,7 @@ def read_archive(path: Path) -> Archive:
     }
     symbols = _symbols(path, tables[_SYMBOLS])
     if not members.keys() >= set(symbols.values()):
-        raise InputError(f"{path}: a damaged archive (members are missing from its end); build the library again")
+        raise InputError(f"{path}: a damaged archive (members are missing from its end)", hint=_REMEDY)
     return Archive(path, members, symbols)
 
 
@@ -133,7 +134,7 @@ def _raw_members(path: Path, data: bytes) -> dict[int, tuple[str, bytes]]:
         size = header[48:58].strip()
         start = at + _HEADER_BYTES
         if not header.endswith(_HEADER_END) or not size.isdigit() or start + int(size) > len(data):
-            raise InputError(f"{path}: a damaged archive (at byte {at} of {len(data)}); build the library again")
+            raise InputError(f"{path}: a damaged archive (at byte {at} of {len(data)})", hint=_REMEDY)
         end = start + int(size)
         found[at] = (header[:16].decode("latin-1").rstrip(), data[start:end])
         at = end + end % 2
@@ -152,9 +153,7 @@ def _symbols(path: Path, table: bytes) -> dict[str, int]:
         (count,) = struct.unpack_from(">I", table)
         offsets = struct.unpack_from(f">{count}I", table, 4)
     except struct.error as error:
-        raise InputError(
-            f"{path}: a damaged archive (its symbol table is cut short); build the library again"
-        ) from error
+        raise InputError(f"{path}: a damaged archive (its symbol table is cut short)", hint=_REMEDY) from error
     names = table[4 + 4 * count :].split(b"\0")
     return {name.decode("latin-1"): offset for name, offset in zip(names, offsets, strict=False)}
 

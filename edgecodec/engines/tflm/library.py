@@ -116,7 +116,9 @@ def open_library(source: TflmSource, board: Board, ops: Sequence[TflmOp], toolch
     """
     for path in (source.tree, source.library):
         if ";" in str(path.absolute()):
-            raise InputError(f"{path}: CMake takes the semicolon in this path for its end; move or link it elsewhere")
+            raise InputError(
+                f"{path}: CMake takes the semicolon in this path for its end", hint="move or link it elsewhere"
+            )
     folders = _include_folders(source.tree, ops)
     archive = read_archive(source.library)
     _check_symbols(archive, ops)
@@ -172,7 +174,7 @@ def core_attributes(board: Board, toolchain: Toolchain) -> ArmAttributes:
             raise BuildError(f"{program} cannot be run ({error})") from error
         found = arm_attributes(target.read_bytes())
     if found is None:
-        raise BuildError(f"{program} gives no Arm build attributes for {board.name}; is it for Arm?")
+        raise BuildError(f"{program} gives no Arm build attributes for {board.name}", hint="is it for Arm?")
     return found
 
 
@@ -183,8 +185,8 @@ def _include_folders(tree: Path, ops: Sequence[TflmOp]) -> tuple[Path, ...]:
     missing = [header for header in headers if not (tree / header).is_file()]
     if missing:
         raise InputError(
-            f"{tree}: {missing[0]} is missing{_more(missing)}; --tflm-dir names the folder that "
-            "tensorflow/lite/micro lies in"
+            f"{tree}: {missing[0]} is missing{_more(missing)}",
+            hint="--tflm-dir names the folder that tensorflow/lite/micro lies in",
         )
     places = [tree / place / folder for place in _THIRD_PARTY for folder in _THIRD_PARTY_FOLDERS]
     folders = (tree, *(place for place in places if place.is_dir()))
@@ -205,8 +207,8 @@ def _check_symbols(archive: Archive, ops: Sequence[TflmOp]) -> None:
     if missing:
         names = ", ".join(op.name for op in missing)
         raise InputError(
-            f"{archive.path}: no kernel of {names} (tflite::Register_{missing[0].name}), which the encoder needs; "
-            "build the library with it"
+            f"{archive.path}: no kernel of {names} (tflite::Register_{missing[0].name}), which the encoder needs",
+            hint="build the library with it",
         )
 
 
@@ -228,7 +230,8 @@ def _check_core(archive: Archive, code: Mapping[ArmAttributes, Member], board: B
         if reason is not None:
             raise InputError(
                 f"{archive.path}: {member.name} is built for {_describe(attributes)}; {board.core} of {board.name} is "
-                f"{_describe(core)}: {reason}; build the library with {' '.join(board.cpu.flags)}"
+                f"{_describe(core)}: {reason}",
+                hint=f"build the library with {' '.join(board.cpu.flags)}",
             )
     if core.vectors and not any(attributes.vectors for attributes in code):
         return [
