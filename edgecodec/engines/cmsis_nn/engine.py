@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edgecodec.compile.plan import Plan, Step
 
 PACKAGE = "bakenn"
+_PART = "CMSIS-NN"
 _PLAIN_CORE = "cortex-m0"
 """The least of cores: its plan runs on all of them."""
 _FOLDER = "cmsis"
@@ -67,12 +68,16 @@ class CmsisNnEngine(NativeEngine):
 
     def kernel(self, step: Step) -> str:
         """The engine's name: the wrappers choose among several functions."""
-        return "CMSIS-NN"
+        return _PART
 
     @property
     def map_rules(self) -> MapRules:
         """The tables of the layers, and the library of the kernels."""
-        return MapRules(weights=r"\.rodata\.weights\d+", part="CMSIS-NN", libraries=frozenset({"libcmsis_nn.a"}))
+        return MapRules(
+            weights=r"\.rodata\.(weights|bias|multiplier|shift)\d+",
+            part=_PART,
+            libraries=frozenset({"libcmsis_nn.a"}),
+        )
 
     def template_values(self, bundle: Bundle, plan: Plan) -> dict[str, object]:
         """The sources that make its library."""
