@@ -102,6 +102,11 @@ class Engine(ABC):
         """What its project is configured with besides. Raises BuildError when ``toolchain`` lacks something."""
         return ()
 
+    @property
+    def hello_name(self) -> str:
+        """What its firmware calls itself in HELLO."""
+        return ENGINES[self.hello_id]
+
     def accepts(self, running: str) -> bool:
-        """Whether firmware that runs the engine named ``running`` will do where this one was asked for."""
-        return running == ENGINES[self.hello_id]
+        """Whether firmware that calls its engine ``running`` in HELLO will do where this one was asked for."""
+        return running == self.hello_name

@@ -1,1 +1,1 @@
-"""Executors of a bundle on the host: numpy reference, TFLM and TFLite oracles, the C through cffi."""
+"""Executors of a bundle on the host: the firmware's C through cffi, the batch encoder, TFLM, TFLite and Keras."""

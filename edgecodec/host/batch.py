@@ -82,6 +82,9 @@ class BatchEncoder:
         self._shape = codec.shape
         self._idle: SimpleQueue[_Workspace] = SimpleQueue()
 
+    def __repr__(self) -> str:
+        return f"BatchEncoder({self.lanes} lanes, {self._threads} thread{'s' if self._threads > 1 else ''})"
+
     @property
     def lanes(self) -> int:
         """Frames that one vector holds."""

@@ -41,9 +41,13 @@ class HostShim:
         module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
+        self._digest = bundle.digest
         self._shape = bundle.codec.shape
         self._numerics = bundle.codec.numerics
         self._check(bundle)
+
+    def __repr__(self) -> str:
+        return f"HostShim({self._digest[:12]}, {self.state_bytes:,} bytes of state)"
 
     @property
     def state_bytes(self) -> int:

@@ -80,6 +80,12 @@ class ProfileDocument(Document):
         """Cost of all parts in :attr:`unit`."""
         return sum(row.cost for row in self.layers)
 
+    def __repr__(self) -> str:
+        return (
+            f"ProfileDocument({self.board}, engine {self.engine}: {self.cost_per_frame:,.0f} {self.unit} a frame in "
+            f"{len(self.layers)} parts)"
+        )
+
 
 def rows_of(parts: Sequence[Part]) -> tuple[ProfileRow, ...]:
     """The parts of a codec with what each costs beside the others."""
@@ -156,7 +162,7 @@ def _parts(project: FirmwareProject, costs: LayerCosts, running: str) -> tuple[P
                 step.layer.name,
                 "layer",
                 str(step.layer.op),
-                engine.kernel(step) if running == engine.name else running,
+                engine.kernel(step) if running == engine.hello_name else running,
                 step.layer.macs,
                 cost,
             )
