@@ -43,8 +43,8 @@ def command(
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
-    from edgecodec.compile.kernels import Target
     from edgecodec.compile.library import DEFAULT_CORE, write_library, write_package
+    from edgecodec.compile.target import Target
 
     loaded = Bundle.load(bundle)
     chosen = core or DEFAULT_CORE

@@ -27,7 +27,7 @@ def command(streams: Streams, bundle: Path, core: str | None, optimize: str) -> 
     """
     from edgecodec.bundle import Bundle
     from edgecodec.compile.inspect import summarize
-    from edgecodec.compile.kernels import Target
+    from edgecodec.compile.target import Target
 
     document = summarize(Bundle.load(bundle), Target.of_core(core, optimize))
     return streams.finish(document, lambda console: show_summary(console, document))

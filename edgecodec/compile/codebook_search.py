@@ -9,6 +9,7 @@ finding nearest neighbors", with more than one projection).
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
 KEYS = 4
 KEY_SHIFT = 6
@@ -32,6 +34,7 @@ _ROUNDING = 132
 """What keys' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
 _INT32_MAX = 2**31 - 1
+_BLOCK = structure(norms=(np.int32, MVE_CODES), keys=(np.int16, (KEYS, MVE_CODES)))
 
 
 class Search(StrEnum):
@@ -57,11 +60,6 @@ class SortedCodebook:
     """``[D, 4]``, 2^6 times nearly orthonormal columns."""
     slack: int
     """What the squared distance of keys may exceed the true one by, in 1/256 (and 132): see :func:`_slack`."""
-
-    @property
-    def extra_bytes(self) -> int:
-        """Flash beside codes and norms, which the full search has too."""
-        return int(self.order.nbytes + self.keys.nbytes + self.projection.nbytes)
 
 
 def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
@@ -93,42 +91,6 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     )
 
 
-@dataclass(frozen=True)
-class MveCodebook:
-    """One level's codebook as ``edc_rvq_mve.h`` wants it. Without blocks it is in its own order and searched whole."""
-
-    codes: npt.NDArray[np.int16]
-    """``[K, row]``: zeros behind the dimension; with blocks K is a multiple of 8, the last code repeated."""
-    blocks: tuple[MveBlock, ...] = ()
-    """``[K / 8]``"""
-    order: npt.NDArray[np.uint16] | None = None
-    """``[K]``, index of each code in the codebook."""
-    projection: npt.NDArray[np.int8] | None = None
-    """``[row / 8, 4, 8]``"""
-    starts: npt.NDArray[np.uint16] | None = None
-    """``[64]``: the last block whose first key is not above ``least_key + i 2^start_shift``, or 0."""
-    slack: int = 0
-    least_key: int = 0
-    start_shift: int = 0
-
-    @property
-    def table_bytes(self) -> int:
-        """Flash of its tables."""
-        blocks = sum(int(block.norms.nbytes + block.keys.nbytes) for block in self.blocks)
-        others = (self.codes, self.order, self.projection, self.starts)
-        return blocks + sum(int(table.nbytes) for table in others if table is not None)
-
-
-@dataclass(frozen=True)
-class MveBlock:
-    """Keys of eight codes, key by key."""
-
-    norms: npt.NDArray[np.int32]
-    """``[8]``, squared lengths of the codes' keys."""
-    keys: npt.NDArray[np.int16]
-    """``[4, 8]``"""
-
-
 def mve_entries(dimension: int) -> int:
     """Entries of a code or residual of ``edc_rvq_mve.h``: whole vectors."""
     return dimension + -dimension % MVE_LANES
@@ -145,29 +107,61 @@ def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
     return Search.MVE if vectors else Search.PLAIN
 
 
-def mve_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> MveCodebook:
-    """The tables of a level, sorted as :func:`sort_codebook` has ``found``."""
+def pack_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None, search: Search) -> Constants:
+    """The constants of a level for ``search``: sorted as ``found`` is, or as they are where it is None."""
+    pack = _pack_for_mve if search is Search.MVE else _pack_plain
+    return pack(rvq, level, found)
+
+
+def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
+    """``edc_codebook``."""
+    codes, norms = (rvq.codebooks[level], rvq.norms(level)) if found is None else (found.codes, found.norms)
+    tables = [
+        Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),
+        Table("norms", norms, "[code], squared length"),
+    ]
+    figures = {}
+    if found is not None:
+        tables += [
+            Table("order", found.order, "[code], index in the codebook"),
+            Table("keys", found.keys, "[code][4], projections"),
+            Table("projection", found.projection, "[dimension][4]"),
+        ]
+        figures = {"slack": found.slack}
+    return _constants(tables, figures | {"size": len(codes)})
+
+
+def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
+    """``edc_mve_codebook``: zeros behind the dimension, and with blocks the last code repeated to whole ones."""
     behind = mve_entries(rvq.dimension) - rvq.dimension
     if found is None:
-        return MveCodebook(np.pad(rvq.codebooks[level], ((0, 0), (0, behind))))
+        codes = np.pad(rvq.codebooks[level], ((0, 0), (0, behind)))
+        return _constants([Table("codes", codes, f"[code][row] {list(codes.shape)}")], {"size": len(codes)})
     rest = -len(found.codes) % MVE_CODES
     codes = np.pad(np.pad(found.codes, ((0, 0), (0, behind))), ((0, rest), (0, 0)), mode="edge")
     keys = np.pad(found.keys, ((0, rest), (0, 0)), mode="edge").reshape(-1, MVE_CODES, KEYS)
-    norms = (keys.astype(np.int64) ** 2).sum(axis=2).astype(np.int32)
-    projection = np.pad(found.projection, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, KEYS)
+    norms = (keys.astype(np.int64) ** 2).sum(axis=2)
+    blocks = rows_of(_BLOCK, norms=norms, keys=keys.transpose(0, 2, 1))
+    padded = np.pad(found.projection, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, KEYS)
+    projection = padded.transpose(0, 2, 1)
+    # Of each start the last block whose first key is not above ``least_key + i 2^start_shift``, or 0.
     first = keys[:, 0, 0].astype(np.int64)
     shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
     starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
-    return MveCodebook(
-        codes,
-        tuple(MveBlock(norm, key.T) for norm, key in zip(norms, keys, strict=True)),
-        np.pad(found.order, (0, rest), mode="edge"),
-        np.ascontiguousarray(projection.transpose(0, 2, 1)),
-        starts.astype(np.uint16),
-        found.slack,
-        int(first[0]),
-        shift,
-    )
+    of_blocks = "[code / 8]: squared lengths of keys, and keys, the projections of eight codes"
+    tables = [
+        Table("codes", codes, f"[code][row] {list(codes.shape)}"),
+        Table("blocks", blocks, of_blocks, struct="edc_code_block"),
+        Table("order", np.pad(found.order, (0, rest), mode="edge"), "[code], index in the codebook"),
+        Table("projection", projection, f"[row / 8][4][8] {list(projection.shape)}"),
+        Table("starts", starts.astype(np.uint16), "blocks to start from"),
+    ]
+    figures = {"slack": found.slack, "least_key": int(first[0]), "start_shift": shift, "size": len(codes)}
+    return _constants(tables, figures)
+
+
+def _constants(tables: Sequence[Table], figures: Mapping[str, int]) -> Constants:
+    return Constants(tables=tuple(tables), fields={table.name: table for table in tables} | dict(figures))
 
 
 def _slack(stretch: float) -> int:

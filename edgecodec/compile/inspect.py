@@ -6,9 +6,9 @@ from typing import Any
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.compile.codebook_search import Search, mve_codebook
-from edgecodec.compile.kernels import DEFAULT_TARGET, Target
+from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.plan import Plan, Step, make_plan
+from edgecodec.compile.target import DEFAULT_TARGET, Target
 
 RAW_BITS_PER_SAMPLE = 16
 """What the compression ratio is measured against: int16 ADC counts."""
@@ -86,17 +86,13 @@ def _layer(step: Step) -> dict[str, Any]:
         "parameters": int(layer.weights.size + layer.bias.size),
         "c_kernel": str(step.kernel),
         "c_kernel_reason": step.choice.reason,
-        "chunk": step.chunk,
+        "chunk": step.stripe,
         "table_bytes": step.table_bytes,
     }
 
 
 def _codebook_table_bytes(rvq: IntegerRvq, plan: Plan) -> int:
-    """Codes int16, their squared norms int32 or none on vectors, and what the pruned search sorts them by."""
-    if plan.search is Search.MVE:
-        return sum(mve_codebook(rvq, level, found).table_bytes for level, found in enumerate(plan.codebooks))
-    codes = sum(size * (rvq.dimension * _CODE_ENTRY_BYTES + _NORM_BYTES) for size in rvq.codebook_sizes)
-    return codes + sum(found.extra_bytes for found in plan.codebooks if found is not None)
+    return sum(pack_codebook(rvq, level, found, plan.search).table_bytes for level, found in enumerate(plan.codebooks))
 
 
 def _plan(plan: Plan) -> dict[str, Any]:
@@ -104,7 +100,7 @@ def _plan(plan: Plan) -> dict[str, Any]:
         "optimize": str(plan.target.optimize),
         "arena_bytes": plan.arena_bytes,
         "scratch_bytes": plan.scratch_bytes,
-        "chain": None if plan.chain is None else list(plan.chain.layers),
+        "chain": None if plan.cascade is None else list(plan.cascade.layers),
         "residual_bytes": plan.residual_bytes,
         "state_bytes": plan.state_bytes,
         "buffers": [

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from edgecodec import __version__
 from edgecodec.boards import cores
-from edgecodec.compile.kernels import DEFAULT_TARGET, Target
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.render import codec_sources, render_codec, render_template
+from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import replace_folder
 from edgecodec.files.resources import firmware_dir
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MARKER = "edc_model.h"
 PACKAGE_MARKER = "codec/edc_model.h"
 OPTIMIZE_FLAGS = {"speed": "-O3", "balanced": "-O2", "flash": "-Os"}
-"""Of the compiler, for each :class:`edgecodec.compile.kernels.Optimize`."""
+"""Of the compiler, for each :class:`edgecodec.compile.target.Optimize`."""
 DEFAULT_CORE = "cortex-m4"
 _PACKAGE_TEMPLATES = {
     "CMakeLists.txt": "package_CMakeLists.txt",

@@ -9,65 +9,73 @@ from typing import Literal
 
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Tensor
-from edgecodec.compile.arena import align, lead_bytes, place
-from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Chain, candidates
+from edgecodec.compile.arena import align, place
+from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Cascade, candidates
 from edgecodec.compile.codebook_search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
-from edgecodec.compile.kernels import (
-    DEFAULT_TARGET,
-    Choice,
-    Kernel,
-    Optimize,
-    Target,
-    choose_kernel,
-    scratch_bytes,
-    table_bytes,
-    window_bytes,
-)
+from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
+from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 
 
 @dataclass(frozen=True)
 class Buffer:
     """A tensor's place in the arena, alive from ``first_step`` to ``last_step``.
 
-    A step's output may lie over the part of its input that the kernel has read by then. Of a tensor within a chain
+    A step's output may lie over the part of its input that the kernel has read by then. Of a tensor within a cascade
     only some rows exist at a time.
 
     Step 0 is the normaliser, step n the n-th layer, the last one the quantiser.
     """
 
     tensor: str
+    """Name of the tensor."""
     offset_bytes: int
+    """Where it starts in the arena."""
     size_bytes: int
+    """Bytes of the rows that exist at a time."""
     rows: int
-    """At a time."""
+    """Rows that exist at a time, at most."""
     is_whole: bool
-    """Whether it is no tensor within a chain."""
+    """Whether all rows exist at a time, as of all tensors but those within a cascade."""
     first_step: int
+    """The step that makes it."""
     last_step: int
+    """The last step that reads it."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """One call of a kernel."""
+    """A layer, how it runs and where its data are."""
 
-    layer: Layer
     choice: Choice
+    """The kernel, why it is that one, and the layer as it wants it."""
     source: Buffer
+    """The place of the layer's input."""
     target: Buffer
-    chunk: int | None
-    """Positions at a time where it is part of a chain; None where it runs whole."""
+    """The place of the layer's output."""
+    stripe: int | None
+    """Positions at a time where the layer is part of a cascade; None where it runs whole."""
     scratch_offset_bytes: int
-    """Where its working memory starts."""
+    """Where the kernel's working memory starts within that of all kernels."""
+
+    @property
+    def packed(self) -> PackedLayer:
+        """The layer as its kernel wants it."""
+        return self.choice.packed
+
+    @property
+    def layer(self) -> Layer:
+        """The layer as the bundle has it."""
+        return self.packed.layer
 
     @property
     def kernel(self) -> Kernel:
-        """The C function."""
-        return self.choice.kernel
+        """The kernel; ``str`` of it is the C function's name."""
+        return self.packed.kernel
 
     @property
     def table_bytes(self) -> int:
-        """Flash of its constants."""
-        return table_bytes(self.layer, self.kernel)
+        """Flash of the layer's constants."""
+        return self.packed.table_bytes
 
 
 @dataclass(frozen=True)
@@ -75,15 +83,21 @@ class Plan:
     """Execution order, kernels and memory of a codec."""
 
     target: Target
+    """What the plan was made for."""
     steps: tuple[Step, ...]
+    """The layers in order."""
     buffers: tuple[Buffer, ...]
+    """The tensors in order: the encoder's input, then the output of each layer."""
     arena_bytes: int
-    chain: Chain | None
-    """Layers that run in chunks."""
+    """Memory that holds the tensors."""
+    cascade: Cascade | None
+    """Layers that run in stripes."""
     residual_bytes: int
+    """Memory of the codebook search."""
     scratch_bytes: int
     """Working memory of the kernels beside the arena, shared by all."""
     search: Search
+    """The C function that searches the codebooks."""
     codebooks: tuple[SortedCodebook | None, ...]
     """Tables of the pruned search for each level; None where all codes are looked at."""
 
@@ -94,32 +108,32 @@ class Plan:
 
     @property
     def calls(self) -> tuple[int, ...]:
-        """The layers in the order in which their kernels are called; those of a chain come several times."""
+        """The layers in the order in which their kernels are called; those of a cascade come several times."""
         layers = tuple(range(len(self.steps)))
-        if self.chain is None:
+        if self.cascade is None:
             return layers
-        first, last = self.chain.first, self.chain.last
-        return (*layers[:first], *(first + call.layer for call in self.chain.calls), *layers[last + 1 :])
+        first, last = self.cascade.first, self.cascade.last
+        return (*layers[:first], *(first + call.layer for call in self.cascade.calls), *layers[last + 1 :])
 
 
-def make_plan(codec: Codec, target: Target = DEFAULT_TARGET, chain: Chain | Literal["auto"] | None = "auto") -> Plan:
+def make_plan(
+    codec: Codec, target: Target = DEFAULT_TARGET, cascade: Cascade | Literal["auto"] | None = "auto"
+) -> Plan:
     """Plan a codec for ``target``.
 
-    The layers of ``chain`` run in chunks, none do with None, and ``"auto"`` chains them where that saves enough.
+    The layers of ``cascade`` run in stripes, none do with None, and ``"auto"`` takes a cascade where it saves enough.
     """
     graph, rvq = codec.graph, codec.rvq
     choices = [choose_kernel(layer, target) for layer in graph.layers]
-    kernels = [choice.kernel for choice in choices]
-    if chain == "auto":
-        chain = _choose_chain(graph, kernels)
-    buffers, arena_bytes = _place(graph, kernels, chain)
-    scratch, scratch_size = _place_scratch(graph, kernels, chain)
-    chunks = {} if chain is None else dict(zip(chain.layers, chain.chunks, strict=True))
+    packed = [choice.packed for choice in choices]
+    if cascade == "auto":
+        cascade = _choose_cascade(graph, packed)
+    buffers, arena_bytes = _place(graph, packed, cascade)
+    scratch, scratch_size = _place_scratch(packed, cascade)
+    stripes = {} if cascade is None else dict(zip(cascade.layers, cascade.stripes, strict=True))
     steps = [
-        Step(layer, choice, source, written, chunks.get(index), scratch[index])
-        for index, (layer, choice, (source, written)) in enumerate(
-            zip(graph.layers, choices, pairwise(buffers), strict=True)
-        )
+        Step(choice, source, written, stripes.get(index), scratch[index])
+        for index, (choice, (source, written)) in enumerate(zip(choices, pairwise(buffers), strict=True))
     ]
     pruned = target.optimize is not Optimize.FLASH
     search = choose_search(rvq, vectors=target.vectors)
@@ -129,7 +143,7 @@ def make_plan(codec: Codec, target: Target = DEFAULT_TARGET, chain: Chain | Lite
         tuple(steps),
         buffers,
         arena_bytes,
-        chain,
+        cascade,
         residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
         scratch_bytes=scratch_size,
         search=search,
@@ -137,13 +151,13 @@ def make_plan(codec: Codec, target: Target = DEFAULT_TARGET, chain: Chain | Lite
     )
 
 
-def _choose_chain(graph: Graph, kernels: Sequence[Kernel]) -> Chain | None:
-    """The chain of the least arena and scratch memory, where it saves enough to be worth its code."""
+def _choose_cascade(graph: Graph, packed: Sequence[PackedLayer]) -> Cascade | None:
+    """The cascade of the least arena and scratch memory, where it saves enough to be worth its code."""
 
-    def memory_bytes(chain: Chain | None) -> int:
-        return _place(graph, kernels, chain)[1] + _place_scratch(graph, kernels, chain)[1]
+    def memory_bytes(cascade: Cascade | None) -> int:
+        return _place(graph, packed, cascade)[1] + _place_scratch(packed, cascade)[1]
 
-    best = min(candidates(graph.layers, kernels), key=memory_bytes, default=None)
+    best = min(candidates(packed), key=memory_bytes, default=None)
     if best is None:
         return None
     whole_bytes = memory_bytes(None)
@@ -151,37 +165,38 @@ def _choose_chain(graph: Graph, kernels: Sequence[Kernel]) -> Chain | None:
     return best if whole_bytes - memory_bytes(best) >= least_saved else None
 
 
-def _place(graph: Graph, kernels: Sequence[Kernel], chain: Chain | None) -> tuple[tuple[Buffer, ...], int]:
+def _place(graph: Graph, packed: Sequence[PackedLayer], cascade: Cascade | None) -> tuple[tuple[Buffer, ...], int]:
     """Place the tensors: each at one offset, the arena as small as the kernels' order allows.
 
-    A chain is one step, whose buffers lie at the arena's end.
+    A cascade is one step, whose buffers lie at the arena's end.
     """
     tensors = [graph.input, *(layer.output for layer in graph.layers)]
-    leads = [lead_bytes(layer, kernel) for layer, kernel in zip(graph.layers, kernels, strict=True)]
-    works = [0] * len(leads)
+    memory_offsets = [each.memory_offset_bytes for each in packed]
+    works = [0] * len(packed)
     inner: list[int] = []
     rows = [tensor.width for tensor in tensors]
-    if chain is not None:
-        inner = list(chain.layers)[1:]
-        for index, count in zip(inner, chain.rows, strict=True):
+    if cascade is not None:
+        inner = list(cascade.layers)[1:]
+        for index, count in zip(inner, cascade.rows, strict=True):
             rows[index] = count
-        leads[chain.first : chain.last + 1] = [chain.lead_bytes]
-        works[chain.first : chain.last + 1] = [sum(_bytes(tensors[index], rows[index]) for index in inner)]
+        together = slice(cascade.first, cascade.last + 1)
+        memory_offsets[together] = [cascade.memory_offset_bytes]
+        works[together] = [sum(_bytes(tensors[index], rows[index]) for index in inner)]
     whole = [index for index in range(len(tensors)) if index not in inner]
-    offsets, arena_bytes = place([_bytes(tensors[index], rows[index]) for index in whole], leads, works)
+    offsets, arena_bytes = place([_bytes(tensors[index], rows[index]) for index in whole], memory_offsets, works)
     places = dict(zip(whole, offsets, strict=True))
     end = arena_bytes
     for index in inner:
         end -= _bytes(tensors[index], rows[index])
         places[index] = end
-    # Step n makes tensor n of the one before; of a chain all steps go on together.
+    # Step n makes tensor n of the one before; of a cascade all steps go on together.
     spans = [(index, index + 1) for index in range(len(tensors))]
-    if chain is not None:
-        together = (chain.first + 1, chain.last + 1)
-        spans[chain.first] = (chain.first, together[1])
-        spans[chain.last + 1] = (together[0], chain.last + 2)
+    if cascade is not None:
+        first_step, last_step = cascade.first + 1, cascade.last + 1
+        spans[cascade.first] = (cascade.first, last_step)
+        spans[last_step] = (first_step, last_step + 1)
         for index in inner:
-            spans[index] = together
+            spans[index] = (first_step, last_step)
     buffers = tuple(
         Buffer(tensor.name, places[index], count * tensor.channels, count, index not in inner, *span)
         for index, (tensor, count, span) in enumerate(zip(tensors, rows, spans, strict=True))
@@ -189,15 +204,15 @@ def _place(graph: Graph, kernels: Sequence[Kernel], chain: Chain | None) -> tupl
     return buffers, arena_bytes
 
 
-def _place_scratch(graph: Graph, kernels: Sequence[Kernel], chain: Chain | None) -> tuple[list[int], int]:
-    """Offsets of the kernels' working memory, and the size of all: shared, but for the paired ones of a chain.
+def _place_scratch(packed: Sequence[PackedLayer], cascade: Cascade | None) -> tuple[list[int], int]:
+    """Offsets of the kernels' working memory, and the size of all: shared, but for what a cascade's kernels keep there.
 
-    These keep what is behind their windows from one chunk to the next, so the one with the largest window lets the
+    These keep what is behind their windows from one stripe to the next, so the one with the largest window lets the
     others use that.
     """
-    sizes = [align(scratch_bytes(layer, kernel)) for layer, kernel in zip(graph.layers, kernels, strict=True)]
-    paired = [] if chain is None else [index for index in chain.layers if kernels[index].is_paired]
-    windows = {index: window_bytes(graph.layers[index], kernels[index]) for index in paired}
+    sizes = [align(each.scratch_bytes) for each in packed]
+    striped = () if cascade is None else cascade.layers
+    windows = {index: packed[index].window_bytes for index in striped if packed[index].keeps_scratch}
     offsets = [0] * len(sizes)
     end = max((size for index, size in enumerate(sizes) if index not in windows), default=0)
     for turn, index in enumerate(sorted(windows, key=lambda index: -windows[index])):

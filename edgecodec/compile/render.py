@@ -1,4 +1,4 @@
-"""Print a planned codec as C through the Jinja templates; every number is computed before."""
+"""Print a planned codec as C through the Jinja templates, which calculate nothing."""
 
 from __future__ import annotations
 
@@ -10,47 +10,35 @@ from typing import TYPE_CHECKING, Any
 
 import jinja2
 import numpy as np
-import numpy.typing as npt
 
 from edgecodec import __version__
-from edgecodec.codec.graph import Op
-from edgecodec.compile.cascade import Chain
-from edgecodec.compile.codebook_search import Search, SortedCodebook, mve_codebook
-from edgecodec.compile.kernels import (
-    BLOCK_CHANNELS,
-    FoldedChannels,
-    Kernel,
-    PairedWeights,
-    TwinWeights,
-    fold_channels,
-    mve_row,
-    mve_weights,
-    pair_weights,
-    pointwise_weights,
-    twin_bias,
-    twin_weights,
-)
+from edgecodec.compile.cascade import Cascade
+from edgecodec.compile.codebook_search import Search, pack_codebook
 from edgecodec.compile.plan import Plan, Step
+from edgecodec.compile.tables import Constants, Table
 from edgecodec.files.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
-_STRUCTS = ("edc_folded_channel", "edc_twin_channel", "edc_mve_channels")
-"""Types of tables whose rows are braced."""
 GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
 
 
 @dataclass(frozen=True)
-class Table:
+class PrintedTable:
     """A constant C array, as its declaration's parts."""
 
     ctype: str
+    """C type of an element."""
     name: str
+    """Name of the array."""
     size: int
+    """Elements."""
     rows: str
+    """The initialiser's lines, indented."""
     comment: str
+    """Layout and meaning."""
 
 
 def render_template(name: str, **context: object) -> str:
@@ -113,166 +101,64 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "rvq": bundle.codec.rvq,
         "layer_count": len(plan.steps),
         "layers": layers,
-        "chain": None if plan.chain is None else _chain(plan.chain, layers),
+        "cascade": None if plan.cascade is None else _cascade(plan.cascade, layers),
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
-        "kernel_headers": sorted({_header(step.kernel) for step in plan.steps}),
+        "kernel_headers": sorted({step.kernel.header for step in plan.steps}),
+        "table_headers": sorted({step.kernel.header for step in plan.steps if _has_structures(step)}),
         "scratch_words": plan.scratch_bytes // 4,
     }
 
 
-def _chain(chain: Chain, layers: list[dict[str, Any]]) -> dict[str, Any]:
-    members = [layers[index] | {"pace": pace} for index, pace in zip(chain.layers, chain.paces, strict=True)]
-    return {"first": chain.first, "last": chain.last, "members": members}
+def _cascade(cascade: Cascade, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    return {"first": cascade.first, "last": cascade.last, "members": [layers[index] for index in cascade.layers]}
 
 
 def _layer(index: int, step: Step) -> dict[str, Any]:
-    layer = step.layer
-    paired = pair_weights(layer, step.kernel) if step.kernel.is_paired else None
-    twin = twin_weights(layer) if step.kernel is Kernel.CONV_TWIN else None
-    folded = fold_channels(layer, step.kernel) if step.kernel.is_folded else None
-    if paired is not None and folded is not None:
-        tables = _paired_tables(index, step, paired, folded)
-    elif folded is not None:
-        tables = _pointwise_tables(index, step, folded)
-    elif twin is not None:
-        tables = _twin_tables(index, step, twin)
-    elif step.kernel.is_vector:
-        tables = _mve_tables(index, step)
-    else:
-        tables = _layer_tables(index, step)
+    scratch = f"state->scratch + {step.scratch_offset_bytes // 4}" if step.scratch_offset_bytes else "state->scratch"
     return {
         "id": f"layer{index}",
         "index": index,
-        "layer": layer,
+        "layer": step.layer,
         "step": step,
-        "scratch": f" + {step.scratch_offset_bytes // 4}" if step.scratch_offset_bytes else "",
-        "paired": paired,
-        "folded": folded,
-        "twin": twin,
-        "row": mve_row(layer) if step.kernel.is_vector else 0,
-        "tables": tables,
-    }
+        "scratch_argument": f", {scratch}" if step.kernel.takes_scratch else "",
+        "granularity_mask": step.packed.cadence.granularity - 1,
+    } | _constants(f"edc_layer{index}", step.packed)
 
 
-def _header(kernel: Kernel) -> str:
-    """The header that declares a kernel; depthwise ones are declared beside the others."""
-    if kernel.is_paired:
-        return "edc_conv_paired.h"
-    return f"{kernel.replace('depthwise', 'conv')}.h"
-
-
-def _layer_tables(index: int, step: Step) -> list[Table]:
-    layer = step.layer
-    order = "[out][kernel][in]" if layer.op is Op.CONV else "[kernel][out]"
-    return [
-        _table("int8_t", f"edc_layer{index}_weights", layer.weights, f"{order} {list(layer.weights.shape)}"),
-        _table("int32_t", f"edc_layer{index}_bias", step.layer.folded_bias, "[out], input zero point folded in"),
-        _table("int32_t", f"edc_layer{index}_multiplier", layer.multiplier, "[out], Q31"),
-        _table("int8_t", f"edc_layer{index}_shift", _shifts(step), "[out], positive left"),
-    ]
-
-
-def _paired_tables(index: int, step: Step, paired: PairedWeights, folded: FoldedChannels) -> list[Table]:
-    order = "[out / 4][columns][4]" if step.layer.op is Op.CONV else "[out][4]"
-    shape = f"{order} {list(paired.words.shape)}, pairs of taps"
-    tables = [_table("int32_t", f"edc_layer{index}_weights", paired.words, shape), _folded_table(index, folded)]
-    if step.layer.op is Op.CONV:
-        tables.append(_table("uint8_t", f"edc_layer{index}_parts", paired.parts, "[out / 4]: sums of each block"))
-    return tables
-
-
-def _pointwise_tables(index: int, step: Step, folded: FoldedChannels) -> list[Table]:
-    words = pointwise_weights(step.layer).view(np.uint32)
-    shape = f"[out / 4][in / 2][4] {list(words.shape)}, two channels a word"
-    return [_table("uint32_t", f"edc_layer{index}_weights", words, shape), _folded_table(index, folded)]
-
-
-def _folded_table(index: int, folded: FoldedChannels) -> Table:
-    channels = np.stack([folded.offset, folded.multiplier, folded.down], axis=1)
-    return _table("edc_folded_channel", f"edc_layer{index}_channels", channels, "[out]: offset, multiplier, down")
-
-
-def _twin_tables(index: int, step: Step, twin: TwinWeights) -> list[Table]:
-    shape = f"[out / 4][columns][2] {list(twin.words.shape)}, two channels a word"
-    bias = twin_bias(step.layer, twin)
-    lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
-    channels = np.stack([bias, step.layer.multiplier, -1 - _shifts(step)], axis=1)
-    return [
-        _table("int32_t", f"edc_layer{index}_weights", twin.words, shape),
-        _table("uint8_t", f"edc_layer{index}_parts", lengths, "pairs of columns of each part, 0 after each block"),
-        _table("edc_twin_channel", f"edc_layer{index}_channels", channels, "[out]: bias, multiplier, down"),
-    ]
-
-
-def _mve_tables(index: int, step: Step) -> list[Table]:
-    weights = mve_weights(step.layer)
-    order = "[out][row]" if step.layer.op is Op.CONV else "[out][8]"
-    blocks = np.stack([step.layer.folded_bias, step.layer.multiplier, _shifts(step)]).reshape(3, -1, BLOCK_CHANNELS)
-    comment = "[out / 4]: bias, multiplier and shift of four"
-    return [
-        _table("int8_t", f"edc_layer{index}_weights", weights, f"{order} {list(weights.shape)}"),
-        _table("edc_mve_channels", f"edc_layer{index}_channels", blocks.transpose(1, 0, 2), comment),
-    ]
-
-
-def _shifts(step: Step) -> npt.NDArray[np.int32]:
-    """Shifts ``[out]``; where the multiplier is 0 any is right, and -1 is one that the narrow rounding knows."""
-    return np.where(step.layer.multiplier == 0, np.int32(-1), step.layer.shift)
+def _has_structures(step: Step) -> bool:
+    """Whether a step's tables have rows of a type that the kernel's header declares."""
+    return any(table.struct for table in step.packed.tables)
 
 
 def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:
-    book = bundle.codec.rvq.codebooks[level]
-    found = plan.codebooks[level]
-    if plan.search is Search.MVE:
-        return _mve_codebook(bundle, level, found)
-    name = f"edc_codebook{level}"
-    shape = f"[code][dimension] {list(book.shape)}"
-    codes, norms = (book, bundle.codec.rvq.norms(level)) if found is None else (found.codes, found.norms)
-    tables = {
-        "codes": _table("int16_t", f"{name}_codes", codes, shape),
-        "norms": _table("int32_t", f"{name}_norms", norms, "[code], squared length"),
+    packed = pack_codebook(bundle.codec.rvq, level, plan.codebooks[level], plan.search)
+    return _constants(f"edc_codebook{level}", packed)
+
+
+def _constants(name: str, constants: Constants) -> dict[str, Any]:
+    """Members and arrays of a structure, whose arrays are called ``name`` and their own name."""
+    fields = {
+        field: f"{name}_{value.name}" if isinstance(value, Table) else value
+        for field, value in constants.fields.items()
     }
-    if found is not None:
-        tables |= {
-            "order": _table("uint16_t", f"{name}_order", found.order, "[code], index in the codebook"),
-            "keys": _table("int16_t", f"{name}_keys", found.keys, "[code][4], projections"),
-            "projection": _table("int8_t", f"{name}_projection", found.projection, "[dimension][4]"),
-        }
-    return {"size": len(book), "tables": tables, "figures": {} if found is None else {"slack": found.slack}}
+    return {"fields": fields, "tables": [_printed(name, table) for table in constants.tables]}
 
 
-def _mve_codebook(bundle: Bundle, level: int, found: SortedCodebook | None) -> dict[str, Any]:
-    book = mve_codebook(bundle.codec.rvq, level, found)
-    name = f"edc_codebook{level}"
-    tables = {"codes": _table("int16_t", f"{name}_codes", book.codes, f"[code][row] {list(book.codes.shape)}")}
-    if book.order is not None and book.projection is not None and book.starts is not None:
-        blocks = [_braced([block.norms.tolist(), block.keys.tolist()]) for block in book.blocks]
-        comment = "[code / 8]: squared lengths of keys, and keys, the projections of eight codes"
-        shape = f"[row / 8][4][8] {list(book.projection.shape)}"
-        tables |= {
-            "blocks": Table("edc_code_block", f"{name}_blocks", len(blocks), _rows(blocks, indent=4), comment),
-            "order": _table("uint16_t", f"{name}_order", book.order, "[code], index in the codebook"),
-            "projection": _table("int8_t", f"{name}_projection", book.projection, shape),
-            "starts": _table("uint16_t", f"{name}_starts", book.starts, "blocks to start from"),
-        }
-    figures = {"slack": book.slack, "least_key": book.least_key, "start_shift": book.start_shift}
-    return {"size": len(book.codes), "tables": tables, "figures": figures if book.blocks else {}}
-
-
-def _table(ctype: str, name: str, values: npt.NDArray[Any], comment: str) -> Table:
-    if ctype in _STRUCTS:
-        texts = [_braced(row) for row in values.tolist()]
-    else:
-        texts = [_literal(number) for number in np.asarray(values).reshape(-1).tolist()]
-    return Table(ctype, name, len(texts), _rows(texts, indent=4), comment)
+def _printed(owner: str, table: Table) -> PrintedTable:
+    """A table of ``owner``, the first part of its C name."""
+    rows = table.values if table.struct else table.values.reshape(-1)
+    texts = [_braced(row) for row in rows.tolist()]
+    return PrintedTable(table.ctype, f"{owner}_{table.name}", len(texts), _rows(texts, indent=4), table.comment)
 
 
 def _braced(values: Any) -> str:
-    """A C initialiser of nested lists."""
-    return f"{{{', '.join(map(_braced, values))}}}" if isinstance(values, list) else _literal(values)
+    """A C initialiser of a number, or of a structure or array as nested tuples and lists."""
+    if isinstance(values, list | tuple | np.ndarray):
+        return f"{{{', '.join(map(_braced, values))}}}"
+    return _literal(int(values))
 
 
 def _literal(number: int) -> str:

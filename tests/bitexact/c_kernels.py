@@ -1,4 +1,4 @@
-"""The codec's C kernels called one by one from Python, their layer constants filled in from a plan's figures."""
+"""The codec's C kernels called one by one from Python, with the constants that the generated C has."""
 
 from __future__ import annotations
 
@@ -12,22 +12,16 @@ import numpy.typing as npt
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.compile.arena import align, lead_bytes
-from edgecodec.compile.cascade import Chain
-from edgecodec.compile.codebook_search import mve_codebook, mve_entries, sort_codebook
-from edgecodec.compile.kernels import (
-    FoldedChannels,
-    Kernel,
-    fold_channels,
-    mve_row,
-    mve_weights,
-    pair_weights,
-    pointwise_weights,
-    scratch_bytes,
-    twin_bias,
-    twin_weights,
-)
+from edgecodec.compile.arena import align
+from edgecodec.compile.cascade import Cascade
+from edgecodec.compile.codebook_search import Search, mve_entries, pack_codebook, sort_codebook
+from edgecodec.compile.kernels import Kernel, PackedLayer, plain_kernel
+from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
+from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
+from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
+from edgecodec.compile.kernels.pointwise import POINTWISE
 from edgecodec.compile.render import codec_sources
+from edgecodec.compile.tables import Constants, Table
 from edgecodec.host.extension import load_extension
 
 _CDEF = """
@@ -170,229 +164,157 @@ def run_layers(graph: Graph, quantized: npt.NDArray[np.int8]) -> list[npt.NDArra
 
 
 def _in_arena(
-    layer: Layer, source: npt.NDArray[np.int8], lead: int, run: Callable[[Any, Any], None]
+    layer: Layer, source: npt.NDArray[np.int8], memory_offset: int, run: Callable[[Any, Any], None]
 ) -> npt.NDArray[np.int8]:
-    """Outputs ``[N, W', C']`` of ``run(in, out)`` with each input ``lead`` bytes behind its output in one arena."""
+    """Outputs ``[N, W', C']`` of ``run(in, out)``, each input ``memory_offset`` bytes behind its output in an arena."""
     target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
-    arena = np.zeros(max(lead + layer.input.size_bytes, layer.output.size_bytes), np.int8)
+    arena = np.zeros(max(memory_offset + layer.input.size_bytes, layer.output.size_bytes), np.int8)
     whole = _module().ffi.from_buffer("int8_t[]", arena)
     for row, out in zip(source, target, strict=True):
-        arena[lead : lead + row.size] = row.reshape(-1)
-        run(whole + lead, whole)
+        arena[memory_offset : memory_offset + row.size] = row.reshape(-1)
+        run(whole + memory_offset, whole)
         out.reshape(-1)[:] = arena[: out.size]
     return target
+
+
+def fill(struct: Any, constants: Constants, ffi: Any) -> list[Any]:
+    """Set the members of a C structure, and return what must live as long as it does: the arrays."""
+    kept = []
+    for name, value in constants.fields.items():
+        if isinstance(value, Table):
+            kept.append(ffi.from_buffer(f"{value.ctype}[]", value.values))
+        setattr(struct, name, kept[-1] if isinstance(value, Table) else value)
+    return kept
 
 
 class Bound:
     """A kernel with a layer's constants in C and scratch memory of its own, with guard words behind it."""
 
-    def __init__(self, layer: Layer, kernel: Kernel, constants: dict[str, Any]) -> None:
-        ffi = _module().ffi
-        fields = {
-            "in_width": layer.input.width,
-            "in_channels": layer.input.channels,
-            "out_width": layer.output.width,
-            "out_channels": layer.output.channels,
-            "kernel": layer.kernel,
-            "stride": layer.stride,
-            "pad_left": layer.pad_left,
-            "in_zero_point": layer.input.zero_point,
-            "out_zero_point": layer.output.zero_point,
-        }
-        known = {name for name, _ in ffi.typeof(kernel.struct).fields}
-        self._constants = constants
-        self.struct = ffi.new(
-            f"{kernel.struct} *", {name: value for name, value in fields.items() if name in known} | constants
-        )
-        self._size = scratch_bytes(layer, kernel)
+    def __init__(self, packed: PackedLayer) -> None:
+        module, kernel = _module(), packed.kernel
+        self.struct = module.ffi.new(f"{kernel.struct} *")
+        self._kept = fill(self.struct, packed, module.ffi)
+        self._size = packed.scratch_bytes
         self._scratch = np.full(self._size + 8, 0x5A, np.uint8)
-        self._function = getattr(_module().lib, kernel)
-        self._extra = [ffi.cast("int32_t *", ffi.from_buffer(self._scratch))] if kernel.wants_scratch else []
+        self._function = getattr(module.lib, kernel.function)
+        scratch = module.ffi.cast("int32_t *", module.ffi.from_buffer(self._scratch))
+        self._extra = [scratch] if kernel.takes_scratch else []
 
     def __call__(self, source: Any, target: Any) -> None:
         self._function(self.struct, source, target, *self._extra)
         assert np.all(self._scratch[self._size :] == 0x5A)
 
 
-def bind(layer: Layer, kernel: Kernel) -> Bound:
-    """The C kernel for ``layer``, which must be one that it can run."""
-    if kernel.is_paired:
-        return Bound(layer, kernel, _paired_constants(layer, kernel))
-    if kernel.is_vector:
-        return Bound(layer, kernel, _mve_constants(layer))
-    constants = {Kernel.POINTWISE: _pointwise_constants, Kernel.CONV_TWIN: _twin_constants}.get(
-        kernel, _plain_constants
-    )
-    return Bound(layer, kernel, constants(layer))
+def run(
+    layer: Layer, kernel: Kernel, source: npt.NDArray[np.int8], memory_offset: int | None = None
+) -> npt.NDArray[np.int8]:
+    """``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it or ``memory_offset`` bytes apart."""
+    packed = kernel.pack(layer)
+    offset = packed.memory_offset_bytes if memory_offset is None else memory_offset
+    return _in_arena(layer, source, offset, Bound(packed))
 
 
-def run(layer: Layer, kernel: Kernel, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
-    """``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it or ``lead`` bytes apart."""
-    return _in_arena(layer, source, lead_bytes(layer, kernel) if lead is None else lead, bind(layer, kernel))
-
-
-def run_plain(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+def run_plain(layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None) -> npt.NDArray[np.int8]:
     """``edc_conv`` or ``edc_depthwise``."""
-    return run(layer, Kernel.CONV if layer.op is Op.CONV else Kernel.DEPTHWISE, source, lead)
+    return run(layer, plain_kernel(layer), source, memory_offset)
 
 
-def run_paired(
-    layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None, *, winograd: bool = False
+def packed_taps(layer: Layer, *, winograd: bool = False) -> Kernel:
+    """The kernel of packed taps for a layer's op."""
+    if winograd:
+        return CONV_WINOGRAD
+    return CONV_PACKED_TAPS if layer.op is Op.CONV else DEPTHWISE_PACKED_TAPS
+
+
+def run_packed_taps(
+    layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None, *, winograd: bool = False
 ) -> npt.NDArray[np.int8]:
     """``edc_conv_paired``, ``edc_conv_winograd`` or ``edc_depthwise_paired``."""
-    kernel = Kernel.CONV_PAIRED if layer.op is Op.CONV else Kernel.DEPTHWISE_PAIRED
-    return run(layer, Kernel.CONV_WINOGRAD if winograd else kernel, source, lead)
+    return run(layer, packed_taps(layer, winograd=winograd), source, memory_offset)
 
 
-def run_pointwise(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+def run_pointwise(layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None) -> npt.NDArray[np.int8]:
     """``edc_pointwise`` without SIMD."""
-    return run(layer, Kernel.POINTWISE, source, lead)
+    return run(layer, POINTWISE, source, memory_offset)
 
 
-def run_twin(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+def run_packed_channels(
+    layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None
+) -> npt.NDArray[np.int8]:
     """``edc_conv_twin``."""
-    return run(layer, Kernel.CONV_TWIN, source, lead)
+    return run(layer, CONV_PACKED_CHANNELS, source, memory_offset)
 
 
-def run_mve(layer: Layer, source: npt.NDArray[np.int8], lead: int | None = None) -> npt.NDArray[np.int8]:
+def mve(layer: Layer) -> Kernel:
+    """The vector kernel for a layer's op."""
+    return CONV_MVE if layer.op is Op.CONV else DEPTHWISE_MVE
+
+
+def run_mve(layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None) -> npt.NDArray[np.int8]:
     """``edc_conv_mve`` or ``edc_depthwise_mve`` without vectors."""
-    return run(layer, Kernel.CONV_MVE if layer.op is Op.CONV else Kernel.DEPTHWISE_MVE, source, lead)
+    return run(layer, mve(layer), source, memory_offset)
 
 
-def run_chain(
-    layers: Sequence[Layer],
-    kernels: Sequence[Kernel],
-    chain: Chain,
+def run_cascade(
+    packed: Sequence[PackedLayer],
+    cascade: Cascade,
     frame: npt.NDArray[np.int8],
     *,
-    lead: int | None = None,
+    memory_offset: int | None = None,
     spoil: Callable[[npt.NDArray[np.int8], int], None] | None = None,
 ) -> npt.NDArray[np.int8]:
     """The last layer's output ``[W', C']`` for one input ``[W, C]``, by ``edc_chain`` and the C kernels.
 
-    Every buffer is as large as ``chain`` has it, with guard bytes around; the input starts ``lead`` bytes behind the
-    output. ``spoil`` may change a buffer, whose layer it is told, after each chunk.
+    Every buffer is as large as ``cascade`` has it, with guard bytes around; the input starts ``memory_offset`` bytes
+    behind the output. ``spoil`` may change a buffer, whose layer it is told, after each stripe.
     """
     module = _module()
     ffi = module.ffi
-    members = [layers[index] for index in chain.layers]
-    bound = [bind(layers[index], kernels[index]) for index in chain.layers]
-    lead = chain.lead_bytes if lead is None else lead
-    sizes = [max(lead + frame.size, members[-1].output.size_bytes)]
-    sizes += [rows * layer.input.channels for rows, layer in zip(chain.rows, members[1:], strict=True)]
+    members = [packed[index] for index in cascade.layers]
+    bound = [Bound(member) for member in members]
+    last = members[-1].layer.output
+    offset = cascade.memory_offset_bytes if memory_offset is None else memory_offset
+    sizes = [max(offset + frame.size, last.size_bytes)]
+    sizes += [rows * member.layer.input.channels for rows, member in zip(cascade.rows, members[1:], strict=True)]
     starts = np.cumsum([_GUARD_BYTES] + [align(size) + _GUARD_BYTES for size in sizes]).tolist()
     arena = np.full(starts[-1], _GUARD, np.int8)
     regions = [arena[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    regions[0][lead : lead + frame.size] = frame.reshape(-1)
+    regions[0][offset : offset + frame.size] = frame.reshape(-1)
     entries = [
         {
-            "in": starts[index] + (0 if index else lead),
-            "in_width": layer.input.width,
-            "in_channels": layer.input.channels,
-            "out_width": layer.output.width,
-            "out_channels": layer.output.channels,
-            "stride": layer.stride,
-            "pad_left": layer.pad_left,
-            "tail": each.tail,
-            "chunk": chain.chunks[index],
-            "mask": each.group - 1,
-            "lag": each.lag,
+            "in": starts[index] + (0 if index else offset),
+            "in_width": member.layer.input.width,
+            "in_channels": member.layer.input.channels,
+            "out_width": member.layer.output.width,
+            "out_channels": member.layer.output.channels,
+            "stride": member.layer.stride,
+            "pad_left": member.layer.pad_left,
+            "tail": member.cadence.lookahead,
+            "chunk": cascade.stripes[index],
+            "mask": member.cadence.granularity - 1,
+            "lag": member.cadence.latency,
         }
-        for index, (layer, each) in enumerate(zip(members, chain.paces, strict=True))
+        for index, member in enumerate(members)
     ]
     table = ffi.new("edc_chain_layer[]", entries)
     whole = ffi.new("edc_chain *", {"layers": table, "count": len(members), "out": starts[0]})
-    rows, chunk = ffi.new("edc_chain_rows[]", len(members)), ffi.new("edc_chunk *")
+    rows, stripe = ffi.new("edc_chain_rows[]", len(members)), ffi.new("edc_chunk *")
     memory = ffi.from_buffer("int8_t[]", arena)
-    for number, call in enumerate(chain.calls):
-        module.lib.edc_chain_next(whole, rows, memory, chunk)
-        assert (chunk.layer, chunk.out_width, bool(chunk.pauses)) == (call.layer, call.positions, call.pauses)
-        kernel = bound[chunk.layer]
-        for field in kernels[chain.first + chunk.layer].chunked:
-            setattr(kernel.struct, field, getattr(chunk, field))
-        kernel(getattr(chunk, "in"), chunk.out)
-        assert module.lib.edc_chain_done(whole, rows, memory, chunk) == (number == len(chain.calls) - 1)
-        if spoil is not None and chunk.layer:
-            spoil(regions[chunk.layer], chunk.layer)
+    for number, call in enumerate(cascade.calls):
+        module.lib.edc_chain_next(whole, rows, memory, stripe)
+        assert (stripe.layer, stripe.out_width, bool(stripe.pauses)) == (call.layer, call.positions, call.pauses)
+        kernel = bound[stripe.layer]
+        for field in members[stripe.layer].kernel.striped_fields:
+            setattr(kernel.struct, field, getattr(stripe, field))
+        kernel(getattr(stripe, "in"), stripe.out)
+        assert module.lib.edc_chain_done(whole, rows, memory, stripe) == (number == len(cascade.calls) - 1)
+        if spoil is not None and stripe.layer:
+            spoil(regions[stripe.layer], stripe.layer)
     inside = np.zeros(len(arena), bool)
     for start, size in zip(starts, sizes, strict=False):
         inside[start : start + size] = True
     assert np.all(arena[~inside] == _GUARD)
-    last = members[-1].output
     return regions[0][: last.size_bytes].reshape(last.width, last.channels).copy()
-
-
-def _plain_constants(layer: Layer) -> dict[str, Any]:
-    ffi = _module().ffi
-    tables = {
-        "weights": ("int8_t[]", np.ascontiguousarray(layer.weights)),
-        "bias": ("int32_t[]", layer.folded_bias),
-        "multiplier": ("int32_t[]", layer.multiplier),
-        "shift": ("int8_t[]", _shifts(layer).astype(np.int8)),
-    }
-    return {name: ffi.from_buffer(ctype, array) for name, (ctype, array) in tables.items()} | {
-        "activation_min": layer.activation_min,
-        "activation_max": layer.activation_max,
-        "narrow": layer.is_narrow,
-    }
-
-
-def _paired_constants(layer: Layer, kernel: Kernel) -> dict[str, Any]:
-    ffi = _module().ffi
-    paired = pair_weights(layer, kernel)
-    folded = fold_channels(layer, kernel)
-    return {
-        "weights": ffi.from_buffer("int32_t[]", paired.words),
-        "parts": ffi.from_buffer("uint8_t[]", paired.parts),
-        "channels": _folded_channels(folded),
-        "rectified": folded.rectified,
-        "tap_pairs": paired.tap_pairs,
-        "columns": paired.columns,
-    }
-
-
-def _pointwise_constants(layer: Layer) -> dict[str, Any]:
-    folded = fold_channels(layer, Kernel.POINTWISE)
-    return {
-        "weights": _module().ffi.from_buffer("uint32_t[]", pointwise_weights(layer).view(np.uint32)),
-        "channels": _folded_channels(folded),
-        "rectified": folded.rectified,
-    }
-
-
-def _folded_channels(folded: FoldedChannels) -> Any:
-    """A C array of ``edc_folded_channel``."""
-    rows = zip(folded.offset.tolist(), folded.multiplier.tolist(), folded.down.tolist(), strict=True)
-    return _module().ffi.new("edc_folded_channel[]", list(rows))
-
-
-def _twin_constants(layer: Layer) -> dict[str, Any]:
-    ffi = _module().ffi
-    twin = twin_weights(layer)
-    bias = twin_bias(layer, twin)
-    channels = np.stack([bias, layer.multiplier, -1 - _shifts(layer)], axis=1)
-    lengths = np.concatenate([np.append(part, np.uint8(0)) for part in twin.lengths])
-    return {
-        "weights": ffi.from_buffer("int32_t[]", twin.words),
-        "parts": ffi.from_buffer("uint8_t[]", lengths),
-        "channels": ffi.new("edc_twin_channel[]", [tuple(row) for row in channels.tolist()]),
-        "columns": twin.columns,
-    }
-
-
-def _mve_constants(layer: Layer) -> dict[str, Any]:
-    ffi = _module().ffi
-    rows = np.stack([layer.folded_bias, layer.multiplier, _shifts(layer)])
-    blocks = rows.reshape(3, -1, 4).transpose(1, 0, 2).tolist()
-    return {
-        "weights": ffi.from_buffer("int8_t[]", np.ascontiguousarray(mve_weights(layer))),
-        "channels": ffi.new("edc_mve_channels[]", [tuple(block) for block in blocks]),
-        "row": mve_row(layer),
-    }
-
-
-def _shifts(layer: Layer) -> npt.NDArray[np.int32]:
-    return np.where(layer.multiplier == 0, np.int32(-1), layer.shift)
 
 
 def normalize(
@@ -422,25 +344,23 @@ def normalize(
     return target, sums, variances
 
 
+def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned: bool) -> tuple[Any, list[Any]]:
+    """The C array of a quantiser's levels, and what must live as long as it does."""
+    levels = ffi.new(f"{ctype}[]", rvq.levels)
+    kept: list[Any] = [levels]
+    for level in range(rvq.levels):
+        found = sort_codebook(rvq, level) if pruned else None
+        kept += fill(levels[level], pack_codebook(rvq, level, found, search), ffi)
+    return levels, kept
+
+
 def quantize_latent(
     rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False, simd: bool = False
 ) -> npt.NDArray[np.uint16]:
     """Indices ``[N, P, L]`` of latents ``[N, P, D]``, by the full search or by the pruned one where it is exact."""
     module = _module(simd)
     ffi = module.ffi
-    levels = ffi.new("edc_codebook[]", rvq.levels)
-    kept = []
-    for level, book in enumerate(rvq.codebooks):
-        found = sort_codebook(rvq, level) if pruned else None
-        tables: dict[str, Any] = {"codes": book, "norms": rvq.norms(level)}
-        if found is not None:
-            names = ("codes", "norms", "order", "keys", "projection")
-            tables = {name: getattr(found, name) for name in names}
-            levels[level].slack = found.slack
-        for name, array in tables.items():
-            kept.append(ffi.from_buffer(f"{array.dtype}_t[]", np.ascontiguousarray(array)))
-            setattr(levels[level], name, kept[-1])
-        levels[level].size = len(book)
+    levels, _kept = _codebooks(rvq, Search.PLAIN, "edc_codebook", ffi, pruned=pruned)
     struct = ffi.new(
         "edc_rvq *",
         {
@@ -462,25 +382,10 @@ def quantize_latent(
 
 
 def quantize_latent_mve(rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False) -> npt.NDArray[np.uint16]:
-    """The same by ``edc_rvq_quantize_mve`` without vectors, with guard entries behind the residual."""
+    """Indices ``[N, P, L]`` by ``edc_rvq_quantize_mve`` without vectors, with guard entries behind the residual."""
     module = _module()
     ffi = module.ffi
-    levels = ffi.new("edc_mve_codebook[]", rvq.levels)
-    kept: list[Any] = []
-    for level in range(rvq.levels):
-        book = mve_codebook(rvq, level, sort_codebook(rvq, level) if pruned else None)
-        tables = {name: getattr(book, name) for name in ("codes", "order", "projection", "starts")}
-        for name, array in tables.items():
-            if array is not None:
-                kept.append(ffi.from_buffer(f"{array.dtype}_t[]", array))
-                setattr(levels[level], name, kept[-1])
-        if book.blocks:
-            blocks = [{"norms": block.norms.tolist(), "keys": block.keys.tolist()} for block in book.blocks]
-            kept.append(ffi.new("edc_code_block[]", blocks))
-            levels[level].blocks = kept[-1]
-        levels[level].size = len(book.codes)
-        for name in ("slack", "least_key", "start_shift"):
-            setattr(levels[level], name, getattr(book, name))
+    levels, _kept = _codebooks(rvq, Search.MVE, "edc_mve_codebook", ffi, pruned=pruned)
     row = mve_entries(rvq.dimension)
     figures = {
         "level_count": rvq.levels,

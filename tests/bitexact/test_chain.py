@@ -1,4 +1,4 @@
-"""Layers in chunks: the same integers by every kernel, no byte outside the buffers, no buffer larger than needed."""
+"""Layers in stripes: the same integers by every kernel, no byte outside the buffers, no buffer larger than needed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,12 @@ import pytest
 from edgecodec.codec.graph import Graph, Layer
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.cascade import make_chain
-from edgecodec.compile.kernels import Kernel, Optimize, Target, choose_kernel, pair_weights, paired_obstacle
+from edgecodec.compile.cascade import make_cascade
+from edgecodec.compile.kernels import Kernel, PackedLayer, choose_kernel
+from edgecodec.compile.kernels import plain as plain_kernels
+from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
 from edgecodec.compile.plan import make_plan
+from edgecodec.compile.target import Optimize, Target
 from edgecodec.host.shim import HostShim
 from tests.bitexact import c_kernels
 from tests.random_encoders import random_encoder
@@ -23,16 +26,16 @@ from tests.tools import require
 
 TARGETS = {
     "plain": Target(Optimize.FLASH),
-    "paired": Target(),
+    "packed taps": Target(),
     "pointwise": Target(simd=True),
-    "twin": Target(long_multiply=False),
+    "packed channels": Target(long_multiply=False),
     "mve": Target(simd=True, vectors=True),
 }
 SEEDS = [seed for seed in range(90) if len(random_encoder(seed).layers) > 1]
 
 
-def kernels_of(layers: Sequence[Layer], target: Target) -> list[Kernel]:
-    return [choose_kernel(layer, target).kernel for layer in layers]
+def pack(layers: Sequence[Layer], target: Target) -> list[PackedLayer]:
+    return [choose_kernel(layer, target).packed for layer in layers]
 
 
 def family(width: int, padding: str = "SAME", kernel: int = 7, stride: int = 2) -> Graph:
@@ -52,14 +55,14 @@ def frame_of(graph: Graph, seed: int) -> npt.NDArray[np.int8]:
     return rng.integers(-128, 128, (graph.input.width, 1)).astype(np.int8)
 
 
-def check(graph: Graph, target: Target, first: int, last: int, chunks: Sequence[int], seed: int = 0) -> None:
-    layers = graph.layers
-    kernels = kernels_of(layers, target)
+def check(graph: Graph, target: Target, first: int, last: int, stripes: Sequence[int], seed: int = 0) -> None:
+    packed = pack(graph.layers, target)
     frame = frame_of(graph, seed)
     outputs = [frame, *(output[0] for output in run_every_layer(graph, frame.reshape(1, -1)))]
-    chain = make_chain(layers, kernels, first, last, chunks)
-    found = c_kernels.run_chain(layers, kernels, chain, outputs[first])
-    np.testing.assert_array_equal(found, outputs[last + 1], f"{kernels} in {chain.chunks}")
+    cascade = make_cascade(packed, first, last, stripes)
+    found = c_kernels.run_cascade(packed, cascade, outputs[first])
+    kernels = [str(each.kernel) for each in packed]
+    np.testing.assert_array_equal(found, outputs[last + 1], f"{kernels} in {cascade.stripes}")
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -71,8 +74,8 @@ def test_random_encoders(seed: int, name: str) -> None:
     first = int(rng.integers(len(graph.layers) - 1))
     last = int(rng.integers(first + 1, len(graph.layers)))
     count = last - first + 1
-    for chunks in ([1] * count, rng.integers(1, 12, count).tolist(), [graph.input.width] * count):
-        check(graph, TARGETS[name], first, last, chunks, seed)
+    for stripes in ([1] * count, rng.integers(1, 12, count).tolist(), [graph.input.width] * count):
+        check(graph, TARGETS[name], first, last, stripes, seed)
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -81,10 +84,10 @@ def test_random_encoders(seed: int, name: str) -> None:
 def test_family(width: int, padding: str, name: str) -> None:
     require("cc", "Python.h")
     graph = family(width, padding)
-    assert (kernels_of(graph.layers, TARGETS[name])[0] is Kernel.CONV) == (name == "plain")
-    for chunks in ([1] * 5, [4, 2, 1, 1, 1], [16, 8, 4, 4, 4], [7, 5, 3, 2, 3], [3, 9, 2, 9, 2], [width] * 5):
-        check(graph, TARGETS[name], 0, 4, chunks)
-        check(graph, TARGETS[name], 1, 3, chunks[1:4])
+    assert (pack(graph.layers, TARGETS[name])[0].kernel is plain_kernels.CONV) == (name == "plain")
+    for stripes in ([1] * 5, [4, 2, 1, 1, 1], [16, 8, 4, 4, 4], [7, 5, 3, 2, 3], [3, 9, 2, 9, 2], [width] * 5):
+        check(graph, TARGETS[name], 0, 4, stripes)
+        check(graph, TARGETS[name], 1, 3, stripes[1:4])
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 7, 8])
@@ -98,7 +101,7 @@ def test_every_kernel_and_stride(kernel: int, stride: int) -> None:
             check(graph, target, 0, 4, [1, 2, 3, 1, 1])
 
 
-@pytest.mark.parametrize("kernel", [Kernel.CONV_PAIRED, Kernel.CONV_WINOGRAD])
+@pytest.mark.parametrize("kernel", [CONV_PACKED_TAPS, CONV_WINOGRAD], ids=str)
 @pytest.mark.parametrize("taps", [3, 7, 9, 15])
 @pytest.mark.parametrize("stride", [1, 2])
 def test_kernels_that_resume(kernel: Kernel, taps: int, stride: int) -> None:
@@ -108,13 +111,14 @@ def test_kernels_that_resume(kernel: Kernel, taps: int, stride: int) -> None:
     for width in range(36, 44):
         graph = read_graph(build_encoder(specs, width, seed=taps))
         layer = graph.layers[1]
-        assert paired_obstacle(layer) is None
-        assert pair_weights(layer, kernel).tap_pairs > 1 or taps < 9
+        assert CONV_PACKED_TAPS.refusal(layer) is None
+        packed = [plain_kernels.CONV.pack(graph.layers[0]), kernel.pack(layer)]
+        assert packed[1].number("tap_pairs") > 1 or taps < 9
         frame = frame_of(graph, width)
         expected = run_every_layer(graph, frame.reshape(1, -1))[-1]
-        for chunk in (1, 4, 8, 13, width):
-            chain = make_chain(graph.layers, [Kernel.CONV, kernel], 0, 1, [chunk, chunk])
-            found = c_kernels.run_chain(graph.layers, [Kernel.CONV, kernel], chain, frame)
+        for stripe in (1, 4, 8, 13, width):
+            cascade = make_cascade(packed, 0, 1, [stripe, stripe])
+            found = c_kernels.run_cascade(packed, cascade, frame)
             np.testing.assert_array_equal(found, expected[0])
 
 
@@ -122,29 +126,29 @@ def test_a_wrong_row_that_is_kept_shows() -> None:
     require("cc", "Python.h")
     graph = family(64)
     for target in TARGETS.values():
-        kernels = kernels_of(graph.layers, target)
-        chain = make_chain(graph.layers, kernels, 0, 4, [4, 4, 2, 2, 2])
+        packed = pack(graph.layers, target)
+        cascade = make_cascade(packed, 0, 4, [4, 4, 2, 2, 2])
         frame = frame_of(graph, 3)
-        right = c_kernels.run_chain(graph.layers, kernels, chain, frame)
+        right = c_kernels.run_cascade(packed, cascade, frame)
         # edc_depthwise_paired keeps what it has read in its scratch memory.
-        for spoiled in (1, 2) if kernels[2] is not Kernel.DEPTHWISE_PAIRED else (1,):
+        for spoiled in (1, 2) if packed[2].kernel is not DEPTHWISE_PACKED_TAPS else (1,):
 
             def spoil(buffer: npt.NDArray[np.int8], layer: int, spoiled: int = spoiled) -> None:
                 if layer == spoiled:
                     buffer[: graph.layers[layer].input.channels] ^= 0x40
 
-            assert not np.array_equal(right, c_kernels.run_chain(graph.layers, kernels, chain, frame, spoil=spoil))
+            assert not np.array_equal(right, c_kernels.run_cascade(packed, cascade, frame, spoil=spoil))
 
 
 def test_output_may_come_no_nearer_to_the_input() -> None:
     require("cc", "Python.h")
     graph = family(64)
-    kernels = kernels_of(graph.layers, TARGETS["plain"])
-    chain = make_chain(graph.layers, kernels, 0, 2, [4, 2, 1])
+    packed = pack(graph.layers, TARGETS["plain"])
+    cascade = make_cascade(packed, 0, 2, [4, 2, 1])
     frame = frame_of(graph, 1)
-    assert 0 < chain.lead_bytes < graph.layers[2].output.size_bytes
-    right = c_kernels.run_chain(graph.layers, kernels, chain, frame)
-    nearer = c_kernels.run_chain(graph.layers, kernels, chain, frame, lead=chain.lead_bytes - 4)
+    assert 0 < cascade.memory_offset_bytes < graph.layers[2].output.size_bytes
+    right = c_kernels.run_cascade(packed, cascade, frame)
+    nearer = c_kernels.run_cascade(packed, cascade, frame, memory_offset=cascade.memory_offset_bytes - 4)
     assert not np.array_equal(right, nearer)
 
 
@@ -152,22 +156,22 @@ def test_schedule_by_hand() -> None:
     """Two layers of kernel 3 and stride 2 on 16 samples, SAME: 8 and 4 positions, padding on the right alone."""
     graph = read_graph(build_encoder([LayerSpec(CONV, 4, 3, 2), LayerSpec(CONV, 8, 3, 2)], 16))
     assert [layer.pad_left for layer in graph.layers] == [0, 0]
-    chain = make_chain(graph.layers, [Kernel.CONV, Kernel.CONV], 0, 1, [8, 1])
+    cascade = make_cascade([plain_kernels.CONV.pack(layer) for layer in graph.layers], 0, 1, [8, 1])
     # Position p of the second wants rows 2p to 2p + 2 of the first, which are made when they lack; the last has only 2.
-    assert [(call.layer, call.positions) for call in chain.calls] == [
+    assert [(call.layer, call.positions) for call in cascade.calls] == [
         *((0, 3), (1, 1), (0, 2), (1, 1), (0, 2), (1, 1), (0, 1), (1, 1))
     ]
-    assert [call.pauses for call in chain.calls] == [True] * 6 + [False] * 2
+    assert [call.pauses for call in cascade.calls] == [True] * 6 + [False] * 2
     # Of three rows of 4 bytes the last is kept.
-    assert [call.moved_bytes for call in chain.calls if call.layer == 1] == [4, 4, 4, 0]
-    assert chain.rows == (3,)
+    assert [call.moved_bytes for call in cascade.calls if call.layer == 1] == [4, 4, 4, 0]
+    assert cascade.rows == (3,)
     # 8 bytes are written when samples from 6 on, 16 when those from 10 on, 24 when those from 14 on are to be read.
-    assert chain.lead_bytes == 12
+    assert cascade.memory_offset_bytes == 12
 
 
 @pytest.mark.parametrize("name", TARGETS)
 def test_generated_code(name: str, tmp_path: Path) -> None:
-    """Through plan and templates: a chain of all layers, one in the middle, one at the end."""
+    """Through plan and templates: a cascade of all layers, one in the middle, one at the end."""
     require("cc", "Python.h")
     specs = [
         *(LayerSpec(CONV, 8, 7, 2), LayerSpec(CONV, 12, 7, 2)),
@@ -177,13 +181,12 @@ def test_generated_code(name: str, tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "b", build_encoder(specs, 203, seed=1), sizes=(9, 4))
     frames = bundle.frames()
     assert frames is not None
-    layers = bundle.codec.graph.layers
     expected = ReferenceExecutor(bundle.codec).stages(frames)
     whole = make_plan(bundle.codec, TARGETS[name], None)
-    kernels = [step.kernel for step in whole.steps]
-    for first, last, chunks in ((0, 4, [8, 4, 2, 2, 2]), (1, 2, [5, 3]), (3, 4, [2, 2])):
-        chain = make_chain(layers, kernels, first, last, chunks)
-        plan = make_plan(bundle.codec, TARGETS[name], chain)
+    packed = [step.packed for step in whole.steps]
+    for first, last, stripes in ((0, 4, [8, 4, 2, 2, 2]), (1, 2, [5, 3]), (3, 4, [2, 2])):
+        cascade = make_cascade(packed, first, last, stripes)
+        plan = make_plan(bundle.codec, TARGETS[name], cascade)
         shim = HostShim(bundle, plan)
         found = shim.stages(frames)
         assert shim.state_bytes == plan.state_bytes

@@ -8,7 +8,7 @@ import pytest
 
 from edgecodec.codec.reference import quantize_latent
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.compile.codebook_search import Search, choose_search, mve_codebook, sort_codebook
+from edgecodec.compile.codebook_search import Search, choose_search, pack_codebook, sort_codebook
 from tests.bitexact import c_kernels
 from tests.tools import require
 
@@ -166,31 +166,28 @@ def test_blocks_by_hand() -> None:
     rvq = IntegerRvq((book,), 0, 1.0, 0)
     found = sort_codebook(rvq, 0)
     assert found is not None
-    packed = mve_codebook(rvq, 0, found)
-    assert packed.codes.shape == (40, 8)
-    assert packed.codes[:35, 0].tolist() == [10 * code for code in range(35)]
-    assert packed.codes[34:].tolist() == [[340, 0, 0, 0, 0, 0, 0, 0]] * 6
-    assert packed.order is not None
-    assert packed.order.tolist() == [*range(34, -1, -1), *[0] * 5]
-    assert packed.projection is not None
-    assert packed.projection.shape == (1, 4, 8)
-    assert packed.projection[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
-    assert len(packed.blocks) == 5
-    second = packed.blocks[1]
-    assert second.keys[0].tolist() == [80, 90, 100, 110, 120, 130, 140, 150]
-    assert second.norms.tolist() == [100 * code**2 + code % 2 for code in range(8, 16)]
+    packed = pack_codebook(rvq, 0, found, Search.MVE)
+    assert packed.array("codes").shape == (40, 8)
+    assert packed.array("codes")[:35, 0].tolist() == [10 * code for code in range(35)]
+    assert packed.array("codes")[34:].tolist() == [[340, 0, 0, 0, 0, 0, 0, 0]] * 6
+    assert packed.array("order").tolist() == [*range(34, -1, -1), *[0] * 5]
+    assert packed.array("projection").shape == (1, 4, 8)
+    assert packed.array("projection")[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
+    assert len(packed.array("blocks")) == 5
+    second = packed.array("blocks")[1]
+    assert second["keys"][0].tolist() == [80, 90, 100, 110, 120, 130, 140, 150]
+    assert second["norms"].tolist() == [100 * code**2 + code % 2 for code in range(8, 16)]
     # First keys 0, 80, 160, 240, 320: starts are 2^3 apart, so that 64 of them reach 320.
-    assert packed.start_shift == 3
-    assert packed.starts is not None
-    assert packed.starts.tolist() == [min(8 * start // 80, 4) for start in range(64)]
+    assert packed.number("start_shift") == 3
+    assert packed.array("starts").tolist() == [min(8 * start // 80, 4) for start in range(64)]
     assert packed.table_bytes == 40 * 16 + 5 * 96 + 40 * 2 + 32 + 64 * 2
 
 
 def test_blocks_of_no_codes() -> None:
     rvq = IntegerRvq((np.ones((3, 9), np.int16),), 0, 1.0, 0)
-    packed = mve_codebook(rvq, 0, None)
-    assert packed.codes.tolist() == [[1] * 9 + [0] * 7] * 3
-    assert packed.blocks == ()
+    packed = pack_codebook(rvq, 0, None, Search.MVE)
+    assert packed.array("codes").tolist() == [[1] * 9 + [0] * 7] * 3
+    assert list(packed.fields) == ["codes", "size"]
     assert packed.table_bytes == 3 * 32
 
 

@@ -1,4 +1,4 @@
-"""The paired kernels at every shape they take, and at the limits that the generator proves."""
+"""The kernels of packed taps at every shape they take, and at the limits that the generator proves."""
 
 from __future__ import annotations
 
@@ -11,16 +11,13 @@ import pytest
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.kernels import (
-    Kernel,
-    Optimize,
-    Target,
-    choose_kernel,
-    fold_channels,
-    pair_weights,
-    paired_obstacle,
-    winograd_obstacle,
-)
+from edgecodec.compile.kernels import Kernel, choose_kernel
+from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
+from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
+from edgecodec.compile.kernels.plain import CONV as PLAIN_CONV
+from edgecodec.compile.kernels.pointwise import START
+from edgecodec.compile.kernels.requantization import fold_channels
+from edgecodec.compile.target import Optimize, Target
 from edgecodec.errors import PlanError
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
@@ -45,10 +42,12 @@ def _inputs(layer: Layer, seed: int) -> npt.NDArray[np.int8]:
 def _assert_exact(
     layer: Layer, source: npt.NDArray[np.int8], winograd: tuple[bool, ...] = (False, True)
 ) -> npt.NDArray[np.int8]:
-    assert False not in winograd or paired_obstacle(layer) is None
+    assert False not in winograd or c_kernels.packed_taps(layer).refusal(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     for each in winograd if layer.op is Op.CONV else (False,):
-        np.testing.assert_array_equal(c_kernels.run_paired(layer, source, winograd=each), expected, f"winograd {each}")
+        np.testing.assert_array_equal(
+            c_kernels.run_packed_taps(layer, source, winograd=each), expected, f"winograd {each}"
+        )
     np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected)
     return expected
 
@@ -118,7 +117,7 @@ def _worst(layer: Layer) -> npt.NDArray[np.int8]:
 def test_lanes_at_the_proven_limit(sign: int, winograd: bool, parts: int) -> None:
     require("cc", "Python.h")
     layer = _at_the_limit(sign, parts, winograd=winograd)
-    assert pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts.tolist() == [parts]
+    assert c_kernels.packed_taps(layer, winograd=winograd).pack(layer).array("parts").tolist() == [parts]
     outputs = _assert_exact(layer, _worst(layer), (winograd,))
     assert len(np.unique(outputs)) > 1
 
@@ -128,7 +127,7 @@ def test_lanes_at_the_proven_limit(sign: int, winograd: bool, parts: int) -> Non
 def test_one_more_takes_another_part(more: dict[str, int], winograd: bool) -> None:
     require("cc", "Python.h")
     layer = _at_the_limit(1, **more, winograd=winograd)
-    assert pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts.tolist() == [2]
+    assert c_kernels.packed_taps(layer, winograd=winograd).pack(layer).array("parts").tolist() == [2]
     _assert_exact(layer, _worst(layer), (winograd,))
 
 
@@ -140,33 +139,38 @@ def test_blocks_of_different_parts(winograd: bool, zero_point: int) -> None:
     layer = _layer(LayerSpec(CONV, 12, large.kernel, 1, zero_point=zero_point), 9, large.input.channels, 0)
     weights = np.concatenate([large.weights // 32, large.weights, large.weights // 2]).astype(np.int8)
     layer = replace(layer, weights=weights, bias=np.zeros(12, np.int32), shift=np.full(12, -20, np.int32))
-    parts = pair_weights(layer, Kernel.CONV_WINOGRAD if winograd else Kernel.CONV_PAIRED).parts
+    parts = c_kernels.packed_taps(layer, winograd=winograd).pack(layer).array("parts")
     assert parts.tolist() == ([1, 2, 1] if winograd else [1, 4, 2])
     _assert_exact(layer, _worst(large), (winograd,))
 
 
-def test_obstacles_are_named() -> None:
+def test_refusals_are_named() -> None:
     layer = _at_the_limit(1, parts=4, more_first=1)
     # (4 (2^14 - 1) + 1) 128
-    assert "may reach 8388224, too much" in str(paired_obstacle(layer))
-    with pytest.raises(PlanError, match="too much for a lane of edc_conv_paired"):
-        pair_weights(layer, Kernel.CONV_PAIRED)
-    assert "two lanes" in str(winograd_obstacle(layer))
+    assert "may reach 8388224, too much" in str(CONV_PACKED_TAPS.refusal(layer))
+    with pytest.raises(PlanError, match=r"edc_conv_paired cannot run it: sums of products .* too much for a lane"):
+        CONV_PACKED_TAPS.pack(layer)
+    assert "two lanes" in str(CONV_WINOGRAD.refusal(layer))
     good = _at_the_limit(1)
-    assert paired_obstacle(good) is None
-    assert winograd_obstacle(good) is None
-    assert "rounding" in str(paired_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
-    assert "rounding" in str(winograd_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
-    assert "rounding" in str(paired_obstacle(replace(good, shift=np.zeros(4, np.int32))))
-    assert "rounding" in str(paired_obstacle(replace(good, activation_max=100)))
+    assert CONV_PACKED_TAPS.refusal(good) is None
+    assert CONV_WINOGRAD.refusal(good) is None
+    assert "rounding" in str(
+        CONV_PACKED_TAPS.refusal(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32)))
+    )
+    assert "rounding" in str(
+        CONV_WINOGRAD.refusal(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32)))
+    )
+    assert "rounding" in str(CONV_PACKED_TAPS.refusal(replace(good, shift=np.zeros(4, np.int32))))
+    assert "rounding" in str(CONV_PACKED_TAPS.refusal(replace(good, activation_max=100)))
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
-    assert "multiple of 4" in str(paired_obstacle(odd))
-    assert "multiple of 4" in str(winograd_obstacle(odd))
+    assert "multiple of 4" in str(CONV_PACKED_TAPS.refusal(odd))
+    assert "multiple of 4" in str(CONV_WINOGRAD.refusal(odd))
     wide = _layer(LayerSpec(DEPTHWISE, 0, 3, 1), 9, 2, 0)
-    assert "share no samples" in str(winograd_obstacle(wide))
-    assert "four words" in str(paired_obstacle(wide))
+    assert "share no samples" in str(CONV_WINOGRAD.refusal(wide))
+    assert "share no samples" in str(CONV_PACKED_TAPS.refusal(wide))
+    assert "four words" in str(DEPTHWISE_PACKED_TAPS.refusal(wide))
     double = _layer(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 9, 2, 0)
-    assert "depth multiplier 2" in str(paired_obstacle(double))
+    assert "depth multiplier 2" in str(DEPTHWISE_PACKED_TAPS.refusal(double))
 
 
 def test_choice_follows_the_target() -> None:
@@ -175,46 +179,46 @@ def test_choice_follows_the_target() -> None:
     def kernel(of: Layer = layer, **target: object) -> Kernel:
         return choose_kernel(of, Target(**target)).kernel  # type: ignore[arg-type]
 
-    assert kernel() is Kernel.CONV_PAIRED
-    assert kernel(optimize=Optimize.FLASH) is Kernel.CONV
-    assert kernel(long_multiply=False) is Kernel.CONV_TWIN
-    assert kernel(long_multiply=False, optimize=Optimize.FLASH) is Kernel.CONV
+    assert kernel() is CONV_PACKED_TAPS
+    assert kernel(optimize=Optimize.FLASH) is PLAIN_CONV
+    assert kernel(long_multiply=False) is CONV_PACKED_CHANNELS
+    assert kernel(long_multiply=False, optimize=Optimize.FLASH) is PLAIN_CONV
     # 4 channels of 2 x 100 weights: 4 x 4 x 100 bytes of words for 800, and 29 more for channels and parts.
-    assert kernel(optimize=Optimize.BALANCED) is Kernel.CONV  # 829 bytes for 7,200 multiplications
+    assert kernel(optimize=Optimize.BALANCED) is PLAIN_CONV  # 829 bytes for 7,200 multiplications
     longer = replace(layer, output=replace(layer.output, width=200))
-    assert kernel(longer, optimize=Optimize.BALANCED) is Kernel.CONV_PAIRED
+    assert kernel(longer, optimize=Optimize.BALANCED) is CONV_PACKED_TAPS
     # Four taps are two pairs of one filter or one of two; seven by twos are two of each phase or one.
     for taps, stride, channels, expected in (
-        (4, 1, 8, Kernel.CONV_WINOGRAD),
-        (7, 2, 8, Kernel.CONV_WINOGRAD),
-        (2, 1, 8, Kernel.CONV_PAIRED),
-        (5, 1, 8, Kernel.CONV_PAIRED),
-        (7, 2, 1, Kernel.CONV_PAIRED),
+        (4, 1, 8, CONV_WINOGRAD),
+        (7, 2, 8, CONV_WINOGRAD),
+        (2, 1, 8, CONV_PACKED_TAPS),
+        (5, 1, 8, CONV_PACKED_TAPS),
+        (7, 2, 1, CONV_PACKED_TAPS),
     ):
         found = _layer(LayerSpec(CONV, 8, taps, stride), 80, channels, 0)
         assert kernel(found) is expected, (taps, stride, channels)
-        assert kernel(found, optimize=Optimize.BALANCED) is not Kernel.CONV_WINOGRAD
+        assert kernel(found, optimize=Optimize.BALANCED) is not CONV_WINOGRAD
 
 
 def test_pairs_by_hand() -> None:
     layer = _layer(LayerSpec(CONV, 4, 3, 2), 9, 1, 0)
     weights = np.arange(1, 13, dtype=np.int8).reshape(4, 3, 1)
-    paired = pair_weights(replace(layer, weights=weights), Kernel.CONV_PAIRED)
+    packed = CONV_PACKED_TAPS.pack(replace(layer, weights=weights))
     # Phase 0 has taps 0 and 2, phase 1 tap 1 and none; two more columns of zeros make four.
     lane = 1 << 22
-    assert (paired.tap_pairs, paired.columns) == (1, 4)
-    assert paired.words[0, :, 0].tolist() == [1 + 3 * lane, 2, 0, 0]
-    assert paired.words[0, :, 3].tolist() == [10 + 12 * lane, 11, 0, 0]
+    assert (packed.number("tap_pairs"), packed.number("columns")) == (1, 4)
+    assert packed.array("weights")[0, :, 0].tolist() == [1 + 3 * lane, 2, 0, 0]
+    assert packed.array("weights")[0, :, 3].tolist() == [10 + 12 * lane, 11, 0, 0]
 
 
 def test_words_of_two_filters_by_hand() -> None:
     layer = _layer(LayerSpec(CONV, 4, 3, 1), 9, 1, 0)
     weights = np.arange(1, 13, dtype=np.int8).reshape(4, 3, 1)
-    paired = pair_weights(replace(layer, weights=weights), Kernel.CONV_WINOGRAD)
+    packed = CONV_WINOGRAD.pack(replace(layer, weights=weights))
     # One filter has taps 0 and 2, the other tap 1 and none; each product has four columns.
     lane = 1 << 22
-    assert (paired.tap_pairs, paired.columns) == (1, 4)
-    assert paired.words[0, :, 0].tolist() == [3 + 3 * lane, 0, 0, 0, 1 + 3 * lane, 0, 0, 0, 2, 0, 0, 0]
+    assert (packed.number("tap_pairs"), packed.number("columns")) == (1, 4)
+    assert packed.array("weights")[0, :, 0].tolist() == [3 + 3 * lane, 0, 0, 0, 1 + 3 * lane, 0, 0, 0, 2, 0, 0, 0]
 
 
 @pytest.mark.parametrize("op", [CONV, DEPTHWISE])
@@ -258,8 +262,8 @@ def test_rounding_folded_into_the_offset(op: str, right: int, zero_point: int) -
         multiplier=np.array([1 << 30, (1 << 30) + 1, (1 << 31) - 1, 0, *rng.integers(1 << 30, 1 << 31, 4)], np.int32),
         shift=np.full(8, -right, np.int32),
     )
-    kernel = Kernel.CONV_PAIRED if op == CONV else Kernel.DEPTHWISE_PAIRED
-    assert fold_channels(layer, kernel).rectified == (zero_point == -128 and right <= 22)
+    packed = c_kernels.packed_taps(layer).pack(layer)
+    assert packed.number("rectified") == (zero_point == -128 and right <= 22)
     outputs = _assert_exact(layer, _inputs(layer, right))
     assert right > 22 or len(np.unique(outputs)) > 1
 
@@ -269,16 +273,18 @@ def test_constants_of_a_channel_by_hand() -> None:
     multiplier, bias = 3 << 29, 1000
     layer = replace(
         layer,
+        input=replace(layer.input, zero_point=0),
         output=replace(layer.output, zero_point=-128),
+        bias=np.full(4, bias, np.int32),
         multiplier=np.full(4, multiplier, np.int32),
         shift=np.full(4, -4, np.int32),
     )
-    folded_bias = np.full(4, bias, np.int32)
-    found = fold_channels(layer, Kernel.CONV_PAIRED, folded_bias)
     first = (bias - (1 << 21)) * 2 * multiplier + (1 << 31)
-    assert (found.offset[0], found.multiplier[0], found.down[0]) == (first + (1 << 35) - (128 << 36), 2 * multiplier, 4)
+    packed = CONV_PACKED_TAPS.pack(layer)
+    assert packed.array("channels")[0].tolist() == (first + (1 << 35) - (128 << 36), 2 * multiplier, 4)
     signed = replace(layer, output=replace(layer.output, zero_point=-127))
-    found = fold_channels(signed, Kernel.CONV_PAIRED, folded_bias)
-    assert (found.offset[0], found.multiplier[0], found.down[0]) == (first, 2 * multiplier, 3)
-    found = fold_channels(signed, Kernel.POINTWISE, folded_bias)
-    assert found.offset[0] == first + ((1 << 21) - (1 << 24)) * 2 * multiplier
+    assert CONV_PACKED_TAPS.pack(signed).array("channels")[0].tolist() == (first, 2 * multiplier, 3)
+    # The pointwise kernel's sums start at 2^24.
+    assert START == 1 << 24
+    channel = fold_channels(signed, np.full(4, START)).table.values[0]
+    assert channel["offset"] == first + ((1 << 21) - (1 << 24)) * 2 * multiplier

@@ -11,15 +11,12 @@ import pytest
 from edgecodec.codec.graph import Graph, Layer
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.kernels import (
-    Kernel,
-    Optimize,
-    Target,
-    choose_kernel,
-    fold_channels,
-    pointwise_obstacle,
-    pointwise_weights,
-)
+from edgecodec.compile.kernels import choose_kernel
+from edgecodec.compile.kernels.mve import CONV_MVE
+from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS
+from edgecodec.compile.kernels.plain import CONV as PLAIN_CONV
+from edgecodec.compile.kernels.pointwise import POINTWISE
+from edgecodec.compile.target import Optimize, Target
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 from tests.tools import require
@@ -30,7 +27,7 @@ def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
 
 
 def _assert_exact(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    assert pointwise_obstacle(layer) is None
+    assert POINTWISE.refusal(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
     np.testing.assert_array_equal(c_kernels.run_pointwise(layer, source), expected)
     return expected
@@ -69,19 +66,19 @@ def test_largest_sums(sign: int) -> None:
 def test_weights_by_hand() -> None:
     layer = _layer(LayerSpec(CONV, 4, 1), 3, 4, 0)
     weights = np.array([[1, -1, 127, -128], [2, 3, 4, 5], [6, 7, 8, 9], [0, 0, -1, -1]], np.int8)
-    words = pointwise_weights(replace(layer, weights=weights[:, None])).view(np.uint32)
+    words = POINTWISE.pack(replace(layer, weights=weights[:, None])).array("weights")
     assert words.tolist() == [
         [[0xFFFF0001, 0x00030002, 0x00070006, 0], [0xFF80007F, 0x00050004, 0x00090008, 0xFFFFFFFF]]
     ]
 
 
-def test_choice_and_obstacles() -> None:
+def test_choice_and_refusals() -> None:
     good = _layer(LayerSpec(CONV, 4, 1), 9, 8, 0)
     simd = Target(simd=True)
-    assert choose_kernel(good, simd).kernel is Kernel.POINTWISE
-    assert choose_kernel(good, Target()).kernel is Kernel.CONV_PAIRED
-    assert choose_kernel(good, Target(Optimize.FLASH, simd=True)).kernel is Kernel.CONV
-    assert choose_kernel(good, Target(simd=True, vectors=True)).kernel is Kernel.CONV_MVE
+    assert choose_kernel(good, simd).kernel is POINTWISE
+    assert choose_kernel(good, Target()).kernel is CONV_PACKED_TAPS
+    assert choose_kernel(good, Target(Optimize.FLASH, simd=True)).kernel is PLAIN_CONV
+    assert choose_kernel(good, Target(simd=True, vectors=True)).kernel is CONV_MVE
     for spec, channels, reason in (
         (LayerSpec(CONV, 4, 2), 8, "one position"),
         (LayerSpec(DEPTHWISE, 0, 1), 8, "one position"),
@@ -89,10 +86,10 @@ def test_choice_and_obstacles() -> None:
         (LayerSpec(CONV, 6, 1), 8, "multiples of 4"),
     ):
         layer = _layer(spec, 9, channels, 0)
-        assert reason in str(pointwise_obstacle(layer))
-        assert choose_kernel(layer, simd).kernel is not Kernel.POINTWISE
-    assert "rounding" in str(pointwise_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
+        assert reason in str(POINTWISE.refusal(layer))
+        assert choose_kernel(layer, simd).kernel is not POINTWISE
+    assert "rounding" in str(POINTWISE.refusal(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
     wide = _layer(LayerSpec(CONV, 4, 1), 1, 1028, 0)
     wide = replace(wide, weights=np.full_like(wide.weights, -128))
-    assert "may reach 16842752" in str(pointwise_obstacle(wide))
-    assert fold_channels(good, Kernel.POINTWISE).offset.dtype == np.int64
+    assert "may reach 16842752" in str(POINTWISE.refusal(wide))
+    assert POINTWISE.pack(good).array("channels")["offset"].dtype == np.int64

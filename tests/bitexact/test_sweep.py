@@ -10,7 +10,7 @@ import pytest
 
 from edgecodec.codec.graph import Graph, Op
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
-from edgecodec.compile.kernels import paired_obstacle, winograd_obstacle
+from edgecodec.compile.kernels.packed_taps import CONV_WINOGRAD
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
 from edgecodec.host.shim import HostShim
 from edgecodec.verify.compare import NamedStages, Verdict, compare
@@ -41,10 +41,12 @@ def _assert_every_executor_agrees(data: bytes, graph: Graph, seed: int) -> npt.N
     for layer, source, expected in zip(graph.layers, sources, reference, strict=False):
         where = f"differs from the reference in {layer.op} {layer.name}"
         np.testing.assert_array_equal(c_kernels.run_plain(layer, source), expected, f"plain kernel {where}")
-        if paired_obstacle(layer) is None:
-            np.testing.assert_array_equal(c_kernels.run_paired(layer, source), expected, f"paired kernel {where}")
-        if winograd_obstacle(layer) is None:
-            found = c_kernels.run_paired(layer, source, winograd=True)
+        if c_kernels.packed_taps(layer).refusal(layer) is None:
+            np.testing.assert_array_equal(
+                c_kernels.run_packed_taps(layer, source), expected, f"kernel of packed taps {where}"
+            )
+        if CONV_WINOGRAD.refusal(layer) is None:
+            found = c_kernels.run_packed_taps(layer, source, winograd=True)
             np.testing.assert_array_equal(found, expected, f"Winograd's kernel {where}")
     np.testing.assert_array_equal(tflm_encoder(data, graph).run(quantized), reference[-1], "TFLM and reference differ")
     np.testing.assert_array_equal(
@@ -85,7 +87,7 @@ def test_the_sweep_covers_what_it_claims() -> None:
     assert shifts.max() >= 4
     assert shifts.min() <= -20
     assert any(layer.kernel > layer.input.width for layer in layers)
-    paired = [layer for layer in layers if paired_obstacle(layer) is None]
+    paired = [layer for layer in layers if c_kernels.packed_taps(layer).refusal(layer) is None]
     assert {layer.op for layer in paired} == set(Op)
     assert {layer.kernel for layer in paired} >= set(range(1, 10))
     assert {layer.stride for layer in paired} == {1, 2, 3}

@@ -11,7 +11,7 @@ import pytest
 from edgecodec.codec.graph import Graph, Layer
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.kernels import twin_bias, twin_obstacle, twin_weights
+from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
 from edgecodec.errors import PlanError
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
@@ -23,9 +23,9 @@ def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
 
 
 def _assert_exact(layer: Layer, source: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    assert twin_obstacle(layer) is None
+    assert CONV_PACKED_CHANNELS.refusal(layer) is None
     expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
-    np.testing.assert_array_equal(c_kernels.run_twin(layer, source), expected)
+    np.testing.assert_array_equal(c_kernels.run_packed_channels(layer, source), expected)
     return expected
 
 
@@ -63,7 +63,7 @@ def test_lanes_at_the_proven_limit(sign: int) -> None:
     require("cc", "Python.h")
     flat = sign * np.tile([127, -127, 1, 0], 5)
     layer = _with_weights(np.stack([flat, -flat, flat, np.roll(flat, 1)]))
-    assert [part.tolist() for part in twin_weights(layer).lengths] == [[2, 2, 2, 2, 2]]
+    assert CONV_PACKED_CHANNELS.pack(layer).array("parts").tolist() == [2, 2, 2, 2, 2, 0]
     worst = np.where(flat < 0, 127, -128).astype(np.int8)
     source = np.stack([np.tile(worst, (6, 1)), np.tile(-1 - worst, (6, 1))])
     assert len(np.unique(_assert_exact(layer, source))) > 2
@@ -73,7 +73,7 @@ def test_one_more_begins_another_part() -> None:
     require("cc", "Python.h")
     flat = np.array([127, -127, 1, 1, 3, 0])
     layer = _with_weights(np.stack([flat] * 4))
-    assert [part.tolist() for part in twin_weights(layer).lengths] == [[1, 2]]
+    assert CONV_PACKED_CHANNELS.pack(layer).array("parts").tolist() == [1, 2, 0]
     worst = np.where(flat < 0, 127, -128).astype(np.int8)
     _assert_exact(layer, np.tile(worst, (1, 6, 1)))
 
@@ -82,33 +82,37 @@ def test_odd_columns_and_the_lowest_weight() -> None:
     require("cc", "Python.h")
     rows = np.array([[-128, 5, -128], [7, -128, 127], [-128, -1, 0], [0, -1, -128]])
     layer = _with_weights(rows, zero_point=-3)
-    twin = twin_weights(layer)
-    assert twin.words.shape == (1, 4, 2)
+    packed = CONV_PACKED_CHANNELS.pack(layer)
+    words = packed.array("weights")
+    assert packed.number("columns") == 4
+    assert words.shape == (1, 4, 2)
     # Low lane -128, high lane 7; then a high lane of -128 above a low one of -1.
-    assert twin.words[0, 0].tolist() == [(7 << 16) - 128, (0 << 16) - 128]
-    assert twin.words[0, 2].tolist() == [(127 << 16) - 128, -(128 << 16)]
+    assert words[0, 0].tolist() == [(7 << 16) - 128, (0 << 16) - 128]
+    assert words[0, 2].tolist() == [(127 << 16) - 128, -(128 << 16)]
     source = np.random.default_rng(0).integers(-128, 128, (20, 6, 3)).astype(np.int8)
     _assert_exact(layer, source)
 
 
 def test_bias_is_less_half_a_lane_a_part() -> None:
     flat = np.array([127, 0, 127, 1, 0, 0])
-    layer = _with_weights(np.stack([flat] * 4))
-    twin = twin_weights(layer)
-    assert [part.tolist() for part in twin.lengths] == [[3]]
-    assert twin_bias(np.array([10, 20, 30, 40], np.int32), twin).tolist() == [10 - 32768, 20, 30 - 32768, 40]
+    layer = replace(_with_weights(np.stack([flat] * 4)), bias=np.array([10, 20, 30, 40], np.int32))
+    packed = CONV_PACKED_CHANNELS.pack(layer)
+    assert packed.array("parts").tolist() == [3, 0]
+    assert packed.array("channels")["bias"].tolist() == [10 - 32768, 20, 30 - 32768, 40]
 
 
-def test_obstacles_are_named() -> None:
+def test_refusals_are_named() -> None:
     good = _with_weights(np.ones((4, 3), np.int64))
-    assert twin_obstacle(good) is None
-    assert "rounding" in str(twin_obstacle(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32))))
-    assert "rounding" in str(twin_obstacle(replace(good, shift=np.zeros(4, np.int32))))
+    assert CONV_PACKED_CHANNELS.refusal(good) is None
+    assert "rounding" in str(
+        CONV_PACKED_CHANNELS.refusal(replace(good, bias=np.full(good.output.channels, 1 << 30, np.int32)))
+    )
+    assert "rounding" in str(CONV_PACKED_CHANNELS.refusal(replace(good, shift=np.zeros(4, np.int32))))
     lowest = _with_weights(np.full((4, 2), -128))
-    assert "-128 side by side" in str(twin_obstacle(lowest))
+    assert "-128 side by side" in str(CONV_PACKED_CHANNELS.refusal(lowest))
     with pytest.raises(PlanError, match="-128 side by side"):
-        twin_weights(lowest)
+        CONV_PACKED_CHANNELS.pack(lowest)
     odd = _layer(LayerSpec(CONV, 6, 3), 9, 2, 0)
-    assert "multiple of 4" in str(twin_obstacle(odd))
+    assert "multiple of 4" in str(CONV_PACKED_CHANNELS.refusal(odd))
     depthwise = _layer(LayerSpec(DEPTHWISE, 0, 7, 2), 9, 2, 0)
-    assert "depthwise" in str(twin_obstacle(depthwise))
+    assert "depthwise" in str(CONV_PACKED_CHANNELS.refusal(depthwise))

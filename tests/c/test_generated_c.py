@@ -13,10 +13,10 @@ import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor
-from edgecodec.compile.cascade import make_chain
-from edgecodec.compile.kernels import DEFAULT_TARGET, Target
+from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.library import codec_files
 from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.host.shim import HostShim
 from tests.random_encoders import random_encoder
@@ -56,15 +56,18 @@ BUNDLES: dict[str, Callable[[Path], Bundle]] = {
 }
 
 
-CHUNKED = ["family", "kernel wider than frame", "random 11"]
+STRIPED = ["family", "kernel wider than frame", "random 11"]
 
 
-def _in_chunks(bundle: Bundle, target: Target) -> Plan:
-    """All layers of a bundle in a chain, a few positions at a time."""
-    kernels = [step.kernel for step in make_plan(bundle.codec, target, None).steps]
-    layers = bundle.codec.graph.layers
-    chunks = [2 + index % 3 for index in range(len(layers))]
-    return make_plan(bundle.codec, target, make_chain(layers, kernels, 0, len(layers) - 1, chunks))
+def _as_chosen(bundle: Bundle, target: Target) -> Plan:
+    return make_plan(bundle.codec, target)
+
+
+def _in_stripes(bundle: Bundle, target: Target) -> Plan:
+    """All layers of a bundle in a cascade, a few positions at a time."""
+    packed = [step.packed for step in make_plan(bundle.codec, target, None).steps]
+    stripes = [2 + index % 3 for index in range(len(packed))]
+    return make_plan(bundle.codec, target, make_cascade(packed, 0, len(packed) - 1, stripes))
 
 
 def _write_sources(bundle: Bundle, folder: Path, plan: Plan | None = None) -> list[str]:
@@ -82,7 +85,9 @@ def _run(command: list[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("target", [DEFAULT_TARGET, VECTORS], ids=["default", "vectors"])
-@pytest.mark.parametrize(("kind", "plan"), [*((kind, make_plan) for kind in BUNDLES), *product(CHUNKED, [_in_chunks])])
+@pytest.mark.parametrize(
+    ("kind", "plan"), [*((kind, _as_chosen) for kind in BUNDLES), *product(STRIPED, [_in_stripes])]
+)
 def test_clean_under_sanitizers(
     kind: str, plan: Callable[[Bundle, Target], Plan], target: Target, tmp_path: Path
 ) -> None:
@@ -150,5 +155,5 @@ def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:
 def test_no_warnings(kind: str, compiler: list[str], tmp_path: Path) -> None:
     require(compiler[0])
     bundle = BUNDLES[kind](tmp_path / "bundle")
-    sources = _write_sources(bundle, tmp_path, _in_chunks(bundle, DEFAULT_TARGET) if kind in CHUNKED else None)
+    sources = _write_sources(bundle, tmp_path, _in_stripes(bundle, DEFAULT_TARGET) if kind in STRIPED else None)
     _run([*compiler, *STRICT_FLAGS, "-pedantic", "-Wmissing-prototypes", "-c", *sources], tmp_path)

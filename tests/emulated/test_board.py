@@ -25,7 +25,7 @@ from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.stages import Stages
-from edgecodec.compile.cascade import make_chain
+from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.codebook_search import Search
 from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, make_plan
@@ -288,8 +288,8 @@ def test_kernels_of_the_core(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CORE_KERNELS)
-def test_chunks_on_the_core(tmp_path: Path, name: str) -> None:
-    """A chain of all kernels of the core, whose inner layers can be timed but not read back."""
+def test_stripes_on_the_core(tmp_path: Path, name: str) -> None:
+    """A cascade of all kernels of the core, whose inner layers can be timed but not read back."""
     board = load_board(name)
     layers = [
         LayerSpec(CONV, 8, 7, 2, "SAME", "RELU", zero_point=-128),
@@ -306,7 +306,7 @@ def test_chunks_on_the_core(tmp_path: Path, name: str) -> None:
         Emulator(board, cached_firmware(make_project(made, board, plan=plan)).elf) as emulator,
         BoardExecutor(made, emulator.url) as executor,
     ):
-        assert_equal(executor.stages(x), expected, "in chunks")
+        assert_equal(executor.stages(x), expected, "in stripes")
         assert_equal(executor.stages(x, want=("input", "latent", "layers")), expected, "layer by layer")
         costs = executor.layer_costs
         assert costs is not None

@@ -85,7 +85,7 @@ def test_full_size(codec: Bundle, board: str) -> None:
     """With layers that take turns, whose calls are summed up."""
     frames = codec.frames()
     assert frames is not None
-    assert plan_for(codec, load_board(board)).chain is not None
+    assert plan_for(codec, load_board(board)).cascade is not None
     counts = count(codec, load_board(board), frames[:1])
     for ours, theirs in zip(timed(counts)[:-1], of_codec(counts)[:-1], strict=True):
         assert ours == pytest.approx(theirs, rel=0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import pytest
 from edgecodec.bundle import Bundle
 from edgecodec.codec.graph import Layer, Op
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.compile.arena import lead_bytes
-from edgecodec.compile.cascade import LAYER_BYTES, extra_share, make_chain
-from edgecodec.compile.kernels import Kernel, Optimize, Target, scratch_bytes, window_bytes
+from edgecodec.compile.cascade import LAYER_BYTES, extra_share, make_cascade
+from edgecodec.compile.kernels import KERNELS, Kernel, PackedLayer, plain_kernel
+from edgecodec.compile.kernels.plain import CONV as PLAIN_CONV
+from edgecodec.compile.kernels.plain import DEPTHWISE as PLAIN_DEPTHWISE
 from edgecodec.compile.plan import make_plan
+from edgecodec.compile.render import render_codec
+from edgecodec.compile.target import Optimize, Target
 from edgecodec.errors import PlanError
+from edgecodec.files.resources import firmware_dir
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, overflowing_encoder
 
 
@@ -25,7 +30,7 @@ def test_tensors_overlap_only_where_the_kernel_has_read(bundle: Bundle, optimize
     for step in plan.steps:
         a, b = step.source, step.target
         apart = a.offset_bytes + a.size_bytes <= b.offset_bytes or b.offset_bytes + b.size_bytes <= a.offset_bytes
-        assert apart or a.offset_bytes >= b.offset_bytes + lead_bytes(step.layer, step.kernel)
+        assert apart or a.offset_bytes >= b.offset_bytes + step.packed.memory_offset_bytes
     for buffer in plan.buffers:
         assert 0 <= buffer.offset_bytes <= plan.arena_bytes - buffer.size_bytes
         assert buffer.offset_bytes % 4 == 0
@@ -46,37 +51,36 @@ def deep(path: Path, channels: int = 32) -> Bundle:
     return bundle_of(path, build_encoder(specs, 256, seed=2), sizes=(5, 3))
 
 
-def test_layers_are_chained_where_that_saves_enough(tmp_path: Path) -> None:
+def test_layers_run_as_a_cascade_where_that_saves_enough(tmp_path: Path) -> None:
     made = deep(tmp_path / "b")
     for target in (Target(Optimize.FLASH), Target(long_multiply=False), Target()):
         whole, plan = make_plan(made.codec, target, None), make_plan(made.codec, target)
         assert whole.arena_bytes >= 128 * 32
-        assert plan.chain is not None
-        assert plan.chain.layers[0] == 0
-        assert plan.state_bytes <= whole.state_bytes - LAYER_BYTES * len(plan.chain.layers)
+        assert plan.cascade is not None
+        assert plan.cascade.layers[0] == 0
+        assert plan.state_bytes <= whole.state_bytes - LAYER_BYTES * len(plan.cascade.layers)
         assert plan.state_bytes <= whole.state_bytes - (whole.arena_bytes + whole.scratch_bytes) / 8
-        kernels = [step.kernel for step in plan.steps]
-        assert extra_share(made.codec.graph.layers, kernels, plan.chain) <= 0.03
-        assert [step.chunk is not None for step in plan.steps] == [index in plan.chain.layers for index in range(3)]
+        assert extra_share([step.packed for step in plan.steps], plan.cascade) <= 0.03
+        assert [step.stripe is not None for step in plan.steps] == [index in plan.cascade.layers for index in range(3)]
         # A kernel is called for every position of its layer, once.
-        for index in plan.chain.layers:
-            positions = [call.positions for call in plan.chain.calls if call.layer == index]
+        for index in plan.cascade.layers:
+            positions = [call.positions for call in plan.cascade.calls if call.layer == index]
             assert sum(positions) == made.codec.graph.layers[index].output.width
 
 
-def test_chain_by_hand(tmp_path: Path) -> None:
+def test_cascade_by_hand(tmp_path: Path) -> None:
     made = deep(tmp_path / "b", 16)
-    kernels = [Kernel.CONV] * 3
-    chain = make_chain(made.codec.graph.layers, kernels, 0, 2, [4, 2, 2])
+    packed = [PLAIN_CONV.pack(layer) for layer in made.codec.graph.layers]
+    cascade = make_cascade(packed, 0, 2, [4, 2, 2])
     # Two positions of the second layer look at 9 rows of the first's output; the third layer at its own.
-    assert chain.rows == (9, 2)
-    plan = make_plan(made.codec, Target(Optimize.FLASH), chain)
+    assert cascade.rows == (9, 2)
+    plan = make_plan(made.codec, Target(Optimize.FLASH), cascade)
     assert [buffer.size_bytes for buffer in plan.buffers] == [256, 9 * 16, 2 * 16, 64 * 4]
     assert [buffer.is_whole for buffer in plan.buffers] == [True, False, False, True]
-    assert [step.chunk for step in plan.steps] == [4, 2, 2]
+    assert [step.stripe for step in plan.steps] == [4, 2, 2]
     # The buffers are at the end, behind input and output: 4 bytes a position of the output are as fast as the 4
     # samples that it takes, so both lie in one place but for what is read again and what is read late.
-    assert plan.arena_bytes == 256 + chain.lead_bytes + 9 * 16 + 2 * 16
+    assert plan.arena_bytes == 256 + cascade.memory_offset_bytes + 9 * 16 + 2 * 16
     places = sorted((buffer.offset_bytes, buffer.size_bytes) for buffer in plan.buffers if not buffer.is_whole)
     assert places[0][0] + places[0][1] == places[1][0]
     assert places[1][0] + places[1][1] == plan.arena_bytes
@@ -84,36 +88,99 @@ def test_chain_by_hand(tmp_path: Path) -> None:
 
 
 def test_what_is_begun_is_kept_apart(tmp_path: Path) -> None:
-    """Paired kernels of a chain share no scratch memory; what others use may be the window of one of them."""
+    """Kernels of a cascade that keep something share no scratch memory; others may use the window of one of them."""
     made = deep(tmp_path / "b")
     plan = make_plan(made.codec, Target(simd=True))
-    assert plan.chain is not None
+    assert plan.cascade is not None
     spans = {
-        step.scratch_offset_bytes: (step, step.scratch_offset_bytes + scratch_bytes(step.layer, step.kernel))
+        step.scratch_offset_bytes: (step, step.scratch_offset_bytes + step.packed.scratch_bytes)
         for step in plan.steps
-        if step.kernel.is_paired
+        if step.packed.keeps_scratch
     }
-    assert len(spans) == sum(step.kernel.is_paired for step in plan.steps) > 1
+    assert len(spans) == sum(step.packed.keeps_scratch for step in plan.steps) > 1
     ends = [0]
     for offset in sorted(spans):
         assert offset >= ends[-1]
         ends.append(spans[offset][1])
     assert ends[-1] <= plan.scratch_bytes
     for step in plan.steps:
-        if not step.kernel.is_paired:
+        if not step.packed.keeps_scratch:
             first = spans[min(spans)][0]
-            kept = first.scratch_offset_bytes + window_bytes(first.layer, first.kernel)
-            assert step.scratch_offset_bytes + scratch_bytes(step.layer, step.kernel) <= kept
+            kept = first.scratch_offset_bytes + first.packed.window_bytes
+            assert step.scratch_offset_bytes + step.packed.scratch_bytes <= kept
 
 
-def test_no_chain_for_what_is_small_already(bundle: Bundle) -> None:
+def test_no_cascade_for_what_is_small_already(bundle: Bundle) -> None:
     for optimize in Optimize:
-        assert make_plan(bundle.codec, Target(optimize)).chain is None
+        assert make_plan(bundle.codec, Target(optimize)).cascade is None
+
+
+@pytest.mark.parametrize("core", [None, "cortex-m0", "cortex-m4", "cortex-m55"])
+@pytest.mark.parametrize("optimize", Optimize)
+def test_no_kernel_packs_a_layer_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, core: str | None, optimize: Optimize
+) -> None:
+    """Choosing, table sizes, scratch memory, cascade, arena and rendering share what was packed."""
+    made = deep(tmp_path / "b")
+    packed: list[tuple[str, str]] = []
+    original = Kernel.pack
+
+    def pack(kernel: Kernel, layer: Layer) -> PackedLayer:
+        packed.append((str(kernel), layer.name))
+        return original(kernel, layer)
+
+    monkeypatch.setattr(Kernel, "pack", pack)
+    plan = make_plan(made.codec, Target.of_core(core, optimize))
+    assert (plan.cascade is not None) == (core != "cortex-m55")
+    assert {(str(step.kernel), step.layer.name) for step in plan.steps} <= set(packed)
+    assert len(packed) == len(set(packed))
+    count = len(packed)
+    render_codec(made, plan)
+    assert sum(step.table_bytes for step in plan.steps) > 0
+    assert len(packed) == count
+
+
+def test_kernels_are_functions_with_headers() -> None:
+    """What a kernel says of its C is true of the C."""
+    for kernel in KERNELS:
+        header = (firmware_dir() / "codec" / kernel.header).read_text(encoding="utf-8")
+        [arguments] = re.findall(rf"^void {kernel}\(([^)]*)\);", header, re.MULTILINE)
+        assert f"const {kernel.struct} *layer" in arguments
+        assert ("int32_t *scratch" in arguments) == kernel.takes_scratch
+        members = header.partition(f"}} {kernel.struct};")[0].rpartition("typedef struct {")[2]
+        assert all(re.search(rf"\b{field};", members) for field in kernel.striped_fields)
+        assert all(
+            re.search(rf"\b{field};", members) is None
+            for field in {"resumes", "pauses", "in_width", "out_width", "pad_left"} - set(kernel.striped_fields)
+        )
+
+
+def test_plain_kernels_are_the_last_of_their_op(bundle: Bundle) -> None:
+    for layer in bundle.codec.graph.layers:
+        assert plain_kernel(layer) in (PLAIN_CONV, PLAIN_DEPTHWISE)
+        assert plain_kernel(layer).refusal(layer) is None
+    assert KERNELS[-2:] == (PLAIN_CONV, PLAIN_DEPTHWISE)
+
+
+def test_a_stripe_ends_with_a_power_of_two_positions(bundle: Bundle) -> None:
+    """``edc_chain_layer`` has a mask of the granularity, and no more latency than that."""
+    for kernel in KERNELS:
+        for layer in bundle.codec.graph.layers:
+            if layer.op in kernel.ops and kernel.refusal(layer) is None:
+                cadence = kernel.pack(layer).cadence
+                assert cadence.granularity in (1, 2, 4)
+                assert 0 <= cadence.latency < cadence.granularity
+
+
+def test_a_refused_layer_is_not_packed(bundle: Bundle) -> None:
+    depthwise = next(layer for layer in bundle.codec.graph.layers if layer.op is Op.DEPTHWISE)
+    with pytest.raises(PlanError, match="edc_conv cannot run it: it is no CONV_2D"):
+        PLAIN_CONV.pack(depthwise)
 
 
 def test_least_flash_takes_no_scratch(bundle: Bundle) -> None:
     plan = make_plan(bundle.codec, Target(Optimize.FLASH))
-    assert {step.kernel for step in plan.steps} == {Kernel.CONV, Kernel.DEPTHWISE}
+    assert {step.kernel for step in plan.steps} == {PLAIN_CONV, PLAIN_DEPTHWISE}
     assert plan.scratch_bytes == 0
     assert plan.codebooks == (None, None)
     assert plan.state_bytes == 288 + 2 * 6

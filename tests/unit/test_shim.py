@@ -119,7 +119,9 @@ def test_a_corrupt_multiplier_is_found_where_it_acts(bundle: Bundle, channel: in
     layer = plan.steps[-1].layer
     multiplier = layer.multiplier.copy()
     multiplier[channel] = 2**30 if multiplier[channel] > 1.5 * 2**30 else 2**31 - 1
-    steps = (*plan.steps[:-1], replace(plan.steps[-1], layer=replace(layer, multiplier=multiplier)))
+    packed = plan.steps[-1].kernel.pack(replace(layer, multiplier=multiplier))
+    last = replace(plan.steps[-1], choice=replace(plan.steps[-1].choice, packed=packed))
+    steps = (*plan.steps[:-1], last)
     frames = ppg_frames(20, bundle.codec.samples, 3)
     expected = ReferenceExecutor(bundle.codec).stages(frames)
     broken = HostShim(bundle, replace(plan, steps=steps)).stages(frames)

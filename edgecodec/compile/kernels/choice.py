@@ -1,0 +1,88 @@
+"""Which kernel a layer runs on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+from edgecodec.codec.graph import Layer
+from edgecodec.compile.kernels.base import Kernel, PackedLayer
+from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
+from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
+from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
+from edgecodec.compile.kernels.plain import CONV, DEPTHWISE
+from edgecodec.compile.kernels.pointwise import POINTWISE
+from edgecodec.compile.target import Optimize, Target
+
+KERNELS: tuple[Kernel, ...] = (
+    CONV_MVE,
+    DEPTHWISE_MVE,
+    POINTWISE,
+    CONV_WINOGRAD,
+    CONV_PACKED_TAPS,
+    DEPTHWISE_PACKED_TAPS,
+    CONV_PACKED_CHANNELS,
+    CONV,
+    DEPTHWISE,
+)
+"""All there are: of those for an op, a core and a goal the first that can run the layer and pays is taken.
+
+The last one of an op is the plain one, which runs any layer.
+"""
+_BALANCED_BYTES_PER_MAC = 0.06
+"""Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A layer's kernel and why it is that one."""
+
+    packed: PackedLayer
+    """The layer as the kernel wants it."""
+    reason: str
+    """Why the kernel was taken, or why no faster one was."""
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel that was taken."""
+        return self.packed.kernel
+
+
+def plain_kernel(layer: Layer) -> Kernel:
+    """The kernel that runs ``layer`` on any core, with the least flash."""
+    return next(kernel for kernel in reversed(KERNELS) if layer.op in kernel.ops)
+
+
+def choose_kernel(layer: Layer, target: Target) -> Choice:
+    """The kernel of ``layer`` on ``target``, and the layer packed for it. No kernel packs the layer twice."""
+
+    @cache
+    def pack(kernel: Kernel) -> PackedLayer:
+        return kernel.pack(layer)
+
+    plain = plain_kernel(layer)
+    refused: str | None = None
+    for kernel in KERNELS:
+        if kernel is plain:
+            break
+        if layer.op not in kernel.ops or target.optimize not in kernel.goals or not kernel.runs_on(target):
+            continue
+        refusal = kernel.refusal(layer)
+        if refusal is not None:
+            refused = refusal
+            continue
+        if not kernel.pays(layer, pack):
+            continue
+        extra_bytes = pack(kernel).table_bytes - pack(plain).table_bytes if _weighs_flash(kernel, target) else 0
+        if extra_bytes > _BALANCED_BYTES_PER_MAC * layer.macs:
+            reason = f"{extra_bytes:,} bytes more for {layer.macs:,} multiplications are not worth it"
+            return Choice(pack(plain), reason)
+        return Choice(pack(kernel), kernel.reason)
+    if refused is None or target.optimize is Optimize.FLASH:
+        return Choice(pack(plain), plain.reason)
+    return Choice(pack(plain), refused)
+
+
+def _weighs_flash(kernel: Kernel, target: Target) -> bool:
+    """Whether the flash of a kernel's tables speaks against it."""
+    return target.optimize is Optimize.BALANCED and Optimize.FLASH not in kernel.goals

@@ -1,0 +1,102 @@
+"""The plain kernels (``edc_conv.h``): any layer on any core, the least flash, no working memory."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+
+from edgecodec.codec.graph import Layer, Op
+from edgecodec.compile.kernels.base import (
+    Kernel,
+    PackedLayer,
+    memory_offset,
+    plain_cadence,
+    sizes,
+    zero_points,
+)
+from edgecodec.compile.kernels.requantization import shifts
+from edgecodec.compile.tables import Table
+from edgecodec.compile.target import Optimize, Target
+
+
+class _Plain(Kernel):
+    """What both have in common: the constants as the bundle has them."""
+
+    struct = "edc_conv_layer"
+    header = "edc_conv.h"
+    reason = "least flash"
+    goals = tuple(Optimize)
+    takes_scratch = False
+    instructions_per_call = 450
+    order: ClassVar[str]
+    """Axes of the weights."""
+
+    def runs_on(self, target: Target) -> bool:
+        return True
+
+    def _refusals(self, layer: Layer) -> Iterator[str | None]:
+        yield None if layer.op in self.ops else f"it is no {self.ops[0]}"
+
+    @abstractmethod
+    def _memory_offset(self, layer: Layer) -> int:
+        """How far the input must start behind the output."""
+
+    def _pack(self, layer: Layer) -> PackedLayer:
+        tables = (
+            Table("weights", layer.weights, f"{self.order} {list(layer.weights.shape)}"),
+            Table("bias", layer.folded_bias, "[out], input zero point folded in"),
+            Table("multiplier", layer.multiplier, "[out], Q31"),
+            Table("shift", shifts(layer).astype(np.int8), "[out], positive left"),
+        )
+        return PackedLayer(
+            kernel=self,
+            layer=layer,
+            tables=tables,
+            fields={table.name: table for table in tables}
+            | sizes(layer)
+            | {"kernel": layer.kernel, "stride": layer.stride, "pad_left": layer.pad_left}
+            | zero_points(layer)
+            | {
+                "activation_min": layer.activation_min,
+                "activation_max": layer.activation_max,
+                "narrow": int(layer.is_narrow),
+            },
+            cadence=plain_cadence(layer),
+            memory_offset_bytes=self._memory_offset(layer),
+        )
+
+
+class Conv(_Plain):
+    """``edc_conv``."""
+
+    function = "edc_conv"
+    ops = (Op.CONV,)
+    instructions_per_mac = 7.0
+    order = "[out][kernel][in]"
+
+    def _memory_offset(self, layer: Layer) -> int:
+        # A row is written while the samples under its taps are read: all of them for each output channel.
+        position = np.arange(layer.output.width)
+        return memory_offset(layer, position + 1, position * layer.stride - layer.pad_left)
+
+
+class Depthwise(_Plain):
+    """``edc_depthwise``."""
+
+    function = "edc_depthwise"
+    ops = (Op.DEPTHWISE,)
+    instructions_per_mac = 20.0
+    order = "[kernel][out]"
+
+    def _memory_offset(self, layer: Layer) -> int:
+        # A row is written while the samples under its taps are read, one input channel after the other.
+        position = np.arange(layer.output.width)
+        first_read = position * layer.stride - layer.pad_left
+        return memory_offset(layer, position + 1, first_read, channel_by_channel=True)
+
+
+CONV = Conv()
+DEPTHWISE = Depthwise()
