@@ -1,8 +1,8 @@
-/* A chain: consecutive layers run in chunks of positions, so that of the tensors between them only
- * the rows that the next chunks need exist at a time.
+/* A cascade: consecutive layers run in stripes of positions, so that of the tensors between them
+ * only the rows that the next stripes need exist at a time. In the names it is a chain of chunks.
  *
- * Each of those tensors has a buffer. The last layer that has the rows of its next chunk runs; one
- * before it runs for no more positions than that chunk lacks. What is done with is dropped: the
+ * Each of those tensors has a buffer. The last layer that has the rows of its next stripe runs; one
+ * before it runs for no more positions than that stripe lacks. What is done with is dropped: the
  * rows that a layer needs again move to the front of its input's buffer. The plan runs the same
  * schedule and so knows the most rows that each buffer ever holds (edgecodec/compile/cascade.py).
  */
@@ -20,10 +20,10 @@ typedef struct {
   uint16_t out_channels;
   uint16_t stride;
   uint16_t pad_left;
-  int16_t tail;   /* rows that n positions look at: n * stride + tail */
-  uint16_t chunk; /* positions at a time, at most */
-  uint8_t mask;   /* a chunk is a multiple of mask + 1, unless it is the last; 0, 1 or 3 */
-  uint8_t lag;    /* positions by which outputs are behind, unless it is the last; up to mask */
+  int16_t tail;   /* lookahead: n positions look at n * stride + tail rows */
+  uint16_t chunk; /* positions of a stripe, at most */
+  uint8_t mask;   /* granularity less 1: a stripe is a multiple of it, unless the last; 0, 1 or 3 */
+  uint8_t lag;    /* latency: outputs are so many positions behind, unless the last; up to mask */
 } edc_chain_layer;
 
 typedef struct {
@@ -42,7 +42,7 @@ typedef struct {
 typedef struct {
   const int8_t *in;
   int8_t *out;
-  uint32_t layer; /* of the chain */
+  uint32_t layer; /* of the cascade */
   uint16_t in_width;
   uint16_t out_width;
   uint16_t pad_left;
@@ -50,11 +50,11 @@ typedef struct {
   uint8_t pauses;  /* nor its last */
 } edc_chunk;
 
-/* The chunk to run next; rows [count]. The chain must not be at its end. */
+/* The stripe to run next; rows [count]. The cascade must not be at its end. */
 void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena,
                     edc_chunk *chunk);
 
-/* To be called when it has run: drops what is done with. 1 when that was the last chunk. */
+/* To be called when it has run: drops what is done with. 1 when that was the last stripe. */
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
                    const edc_chunk *chunk);
 

@@ -1,4 +1,4 @@
-/* Convolution along one axis, four products a multiplication (SPEC.md 1.2).
+/* Convolution along one axis with packed taps: four products a multiplication (SPEC.md 1.2).
  *
  * With B = 2^22, (b + a B)(v + w B) = b v + (a v + b w) B + a w B^2: one 32 x 32 -> 64 bit
  * multiplication is the product of two polynomials, so of two samples (a, then b) with two taps (v,
@@ -38,9 +38,9 @@ typedef struct {
   int8_t in_zero_point;
   int8_t out_zero_point;
   uint8_t rectified; /* as of the channels */
-  /* Of a part of a layer (edc_chain.h), which ends with a whole group of positions unless it is the
-   * last. Outputs lag behind samples by 1 position (edc_conv_winograd: 2): what is begun of them is
-   * in scratch until the next part writes them, before `out`. */
+  /* Of a stripe of a layer (edc_chain.h), which ends with 2 whole positions (edc_conv_winograd: 4)
+   * unless it is the last. Outputs are behind samples by 1 position (2): what is begun of them is
+   * in scratch until the next stripe writes them, before `out`. */
   uint8_t resumes;
   uint8_t pauses;
 } edc_paired_layer;

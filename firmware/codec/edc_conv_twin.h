@@ -1,5 +1,5 @@
-/* Convolution along one axis, two products a multiplication, for cores whose multiplication keeps
- * 32 bits (SPEC.md 1.2).
+/* Convolution along one axis with packed channels: two products a multiplication, for cores whose
+ * multiplication keeps 32 bits (SPEC.md 1.2).
  *
  * One word holds a tap of two output channels, v + w 2^16, so its product with a sample x is
  * x v + x w 2^16. The low lane of a sum holds for as many columns as it takes no more than 15 bits
