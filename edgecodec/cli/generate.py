@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -16,6 +17,23 @@ from edgecodec.cli.options import (
     subcommand,
 )
 from edgecodec.cli.output import Streams
+from edgecodec.documents import Document
+
+
+@dataclass(frozen=True)
+class GenerateDocument(Document):
+    """The C sources that were written."""
+
+    SCHEMA = "edgecodec.generate"
+
+    bundle_digest: str
+    """SHA-256 of the bundle's manifest, in hexadecimal digits."""
+    output: Path
+    """Folder that they are in."""
+    core: str | None
+    """Core that kernels were chosen for; null for such that run on Cortex-M3 and up."""
+    files: tuple[str, ...]
+    """Paths of all files within the folder, sorted."""
 
 
 @subcommand(
@@ -53,11 +71,9 @@ def command(
     else:
         target = Target.of_core(core, optimize)
         files = write_library(loaded, output, target=target, force=force)
-    names = [path.relative_to(output).as_posix() for path in files]
-    document = {
-        "bundle_digest": loaded.digest,
-        "output": str(output),
-        "core": chosen if library else core,
-        "files": names,
-    }
-    return streams.finish(document, lambda console: facts(console, {"library": output, "files": ", ".join(names)}))
+    names = tuple(path.relative_to(output).as_posix() for path in files)
+    document = GenerateDocument(loaded.digest, output, chosen if library else core, names)
+    return streams.finish(
+        document.to_json(),
+        lambda console: facts(console, {"library": document.output, "files": ", ".join(document.files)}),
+    )

@@ -85,7 +85,7 @@ def board_option(function: F) -> F:
 
 
 def optimize_option(function: F) -> F:
-    """``--optimize``; the names are those of :class:`edgecodec.compile.kernels.Optimize`."""
+    """``--optimize``; the names are those of :class:`edgecodec.compile.target.Optimize`."""
     return click.option(
         "--optimize",
         type=click.Choice(["speed", "balanced", "flash"]),

@@ -130,10 +130,11 @@ def command(
     from edgecodec.cli.inspect import show_summary
     from edgecodec.compile.inspect import summarize
 
-    document = summarize(result.bundle) | {"figures": result.figures, "quantization": result.report}
+    inspection = summarize(result.bundle)
+    document = inspection.to_json() | {"figures": result.figures, "quantization": result.report}
 
     def show(console: Console) -> None:
-        show_summary(console, document)
+        show_summary(console, inspection)
         console.print()
         _show_report(console, result.report)
 

@@ -230,7 +230,7 @@ def test_parts_are_the_symbols_by_whose_they_are(codec: Bundle, board: Board) ->
     ):
         assert sum(getattr(part, column) for part in report.parts) == total
     assert parts["weights"].rodata == sum(step.table_bytes for step in plan.steps)
-    assert parts["codebooks"].rodata == summarize(codec, plan.target)["flash"]["codebook_bytes"]
+    assert parts["codebooks"].rodata == summarize(codec, plan.target).flash.codebook_bytes
     assert parts["codec state"].ram == plan.state_bytes == report.codec_state_bytes
     assert parts["stack"].ram == board.stack_bytes
     assert abs(parts["other"].text) + abs(parts["other"].rodata) + abs(parts["other"].ram) < 64

@@ -24,6 +24,9 @@ DOCUMENTS = (
     "edgecodec.firmware.report.BuildReport",
     "edgecodec.verify.documents.VerificationDocument",
     "edgecodec.verify.profile.ProfileDocument",
+    "edgecodec.cli.error_document.ErrorDocument",
+    "edgecodec.cli.generate.GenerateDocument",
+    "edgecodec.compile.inspect.InspectDocument",
 )
 """Module and class of each."""
 
