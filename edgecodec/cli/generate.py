@@ -61,7 +61,7 @@ def command(
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
-    from edgecodec.compile.library import DEFAULT_CORE, write_library, write_package
+    from edgecodec.compile.library import DEFAULT_CORE, write_package, write_sources
     from edgecodec.compile.target import Target
 
     loaded = Bundle.load(bundle)
@@ -70,7 +70,7 @@ def command(
         files = write_package(loaded, output, core=chosen, optimize=optimize, force=force)
     else:
         target = Target.of_core(core, optimize)
-        files = write_library(loaded, output, target=target, force=force)
+        files = write_sources(loaded, output, target=target, force=force)
     names = tuple(path.relative_to(output).as_posix() for path in files)
     document = GenerateDocument(loaded.digest, output, chosen if library else core, names)
     return streams.finish(

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 ALIGNMENT_BYTES = 4
+"""What offsets and sizes in the arena are multiples of."""
 
 
 def align(size_bytes: int) -> int:

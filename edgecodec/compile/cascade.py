@@ -15,11 +15,11 @@ from edgecodec.compile.arena import align
 from edgecodec.compile.kernels import PackedLayer
 
 LEAST_SHARE = 1 / 8
-"""Of arena and scratch memory: what a cascade must save to be worth its code."""
+"""Share of arena and scratch memory that a cascade must save to be worth its code."""
 LAYER_BYTES = 130
-"""Flash that a cascade takes for each of its layers at ``-Os``, which it must save of that memory."""
+"""Bytes of arena and scratch memory that a cascade must save a layer: the flash that its layers take at ``-Os``."""
 MOST_EXTRA = 0.03
-"""Instructions that a cascade may cost, of the encoder's."""
+"""Share of the encoder's instructions that a cascade may cost on top."""
 
 _MOVED_INSTRUCTIONS = 1.2
 """Instructions to move a byte of the rows that are kept."""

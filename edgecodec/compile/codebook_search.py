@@ -20,16 +20,19 @@ from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
 KEYS = 4
+"""Projections of a code."""
 KEY_SHIFT = 6
+"""Fraction bits of the projection, which a key has no more."""
 MVE_CODES = 8
 """Codes of a block of ``edc_rvq_mve.h``."""
 MVE_LANES = 8
-"""Entries of a code that it takes at a time."""
+"""Entries of a code that ``edc_rvq_quantize_mve`` takes at a time."""
 MVE_STARTS = 64
-"""First keys for which it has the block to start from."""
+"""First keys for which ``edc_rvq_mve.h`` has the block to start from."""
 _LEAST_CODES = 32
-"""Below this the full search is as quick."""
+"""Codes of a codebook from which on the pruned search is quicker than the full one."""
 _MOST_SLACK = 128
+"""Slack, in 1/256, with which the pruned search still leaves out enough codes."""
 _ROUNDING = 132
 """What keys' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
@@ -51,7 +54,7 @@ class SortedCodebook:
     order: npt.NDArray[np.uint16]
     """``[K]``, index of each code in the codebook."""
     codes: npt.NDArray[np.int16]
-    """``[K, D]``"""
+    """``[K, D]``, the codes."""
     norms: npt.NDArray[np.int32]
     """``[K]``, squared lengths."""
     keys: npt.NDArray[np.int16]
@@ -59,7 +62,7 @@ class SortedCodebook:
     projection: npt.NDArray[np.int8]
     """``[D, 4]``, 2^6 times nearly orthonormal columns."""
     slack: int
-    """What the squared distance of keys may exceed the true one by, in 1/256 (and 132): see :func:`_slack`."""
+    """Share by which the squared distance of keys may exceed the true one, in 1/256, beside 132: see :func:`_slack`."""
 
 
 def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:

@@ -18,12 +18,15 @@ from edgecodec.files.resources import firmware_dir
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
-MARKER = "edc_model.h"
+SOURCES_MARKER = "edc_model.h"
+"""File by which a folder that :func:`write_sources` wrote is known."""
 PACKAGE_MARKER = "codec/edc_model.h"
+"""File by which a folder that :func:`write_package` wrote is known."""
 OPTIMIZE_FLAGS = {"speed": "-O3", "balanced": "-O2", "flash": "-Os"}
-"""Of the compiler, for each :class:`edgecodec.compile.target.Optimize`."""
+"""The compiler's option for each :class:`edgecodec.compile.target.Optimize`."""
 DEFAULT_CORE = "cortex-m4"
-_PACKAGE_TEMPLATES = {
+"""Core of a package when none is named."""
+_TEMPLATE_OF_PACKAGE_FILE = {
     "CMakeLists.txt": "package_CMakeLists.txt",
     "README.md": "package_README.md",
     "cmake/edgecodec-config.cmake": "config.cmake",
@@ -38,7 +41,7 @@ _BOARD_OF_CORE = {
     "cortex-m33": "mps2-an505",
     "cortex-m55": "mps3-an547",
 }
-"""For the command in the README."""
+"""A board with each core, for the command in the package's README."""
 
 
 def codec_files(bundle: Bundle, plan: Plan) -> dict[str, str]:
@@ -47,13 +50,13 @@ def codec_files(bundle: Bundle, plan: Plan) -> dict[str, str]:
     return files | render_codec(bundle, plan)
 
 
-def write_library(
+def write_sources(
     bundle: Bundle, out: str | os.PathLike[str], *, target: Target = DEFAULT_TARGET, force: bool = False
 ) -> list[Path]:
     """Write the C sources of ``bundle``, one flat folder, into ``out`` and return its files.
 
     The same bundle and target give the same bytes. Raises InputError when ``out`` holds other files, PlanError when
-    the codec cannot be executed exactly.
+    a layer cannot be executed exactly.
     """
     plan = make_plan(bundle.codec, target)
     files = codec_files(bundle, plan)
@@ -61,7 +64,7 @@ def write_library(
     context = {"bundle": bundle, "plan": plan, "sources": sources}
     files["CMakeLists.txt"] = render_template("library_CMakeLists.txt.j2", **context)
     files["README.md"] = render_template("library_README.md.j2", **context)
-    return _write(files, out, MARKER, force)
+    return _write(files, out, SOURCES_MARKER, force)
 
 
 def write_package(
@@ -75,8 +78,9 @@ def write_package(
     """Write the library for a vendor's SDK or an RTOS into ``out`` and return its files.
 
     Codec, serial link and the header of the five port functions, an example, a CMake package (``edgecodec::codec``,
-    ``edgecodec::server``) and a Zephyr module; kernels for ``core``, of :data:`edgecodec.boards.cores.CORES`. Raises
-    InputError for an unknown core, and as :func:`write_library`.
+    ``edgecodec::server``) and a Zephyr module; kernels for ``core``, of :data:`edgecodec.boards.cores.CORES`. The same
+    bundle, core and goal give the same bytes. Raises InputError for an unknown core and when ``out`` holds other
+    files, PlanError when a layer cannot be executed exactly.
     """
     if core not in cores.CORES:
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
@@ -96,17 +100,19 @@ def write_package(
         "server_sources": sorted(path for path in files if path.startswith("link/") and path.endswith(".c")),
         "headers": sorted(path for path in files if path.endswith(".h")),
     }
-    for path, template in _PACKAGE_TEMPLATES.items():
+    for path, template in _TEMPLATE_OF_PACKAGE_FILE.items():
         files[path] = render_template(f"library_{template}.j2", **context)
     return _write(files, out, PACKAGE_MARKER, force)
 
 
 def _read_all(root: Path, patterns: list[str]) -> dict[str, str]:
+    """The files below ``root`` that match any of ``patterns``: path within it to text."""
     paths = (path for pattern in patterns for path in root.glob(pattern))
     return {path.relative_to(root).as_posix(): path.read_text(encoding="utf-8") for path in paths}
 
 
 def _write(files: dict[str, str], out: str | os.PathLike[str], marker: str, force: bool) -> list[Path]:
+    """Write ``files`` into ``out``, all or none, and return their paths, sorted."""
     with replace_folder(out, marker=marker, force=force) as folder:
         for name, text in files.items():
             path = folder / name

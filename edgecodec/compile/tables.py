@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A constant C array that a field of a C structure points to."""
 
@@ -49,8 +49,8 @@ class Constants:
     """Members in the order of the structure's initialiser: a number, or the array that it points to."""
 
     def __post_init__(self) -> None:
-        pointed = {id(value) for value in self.fields.values() if isinstance(value, Table)}
-        assert pointed == {id(table) for table in self.tables}, "each array has a member that points to it"
+        pointed = {value for value in self.fields.values() if isinstance(value, Table)}
+        assert pointed == set(self.tables), "each array has a member that points to it"
 
     def array(self, name: str) -> npt.NDArray[Any]:
         """The values of an array. Raises KeyError when there is none of that name."""

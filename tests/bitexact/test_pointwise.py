@@ -81,7 +81,7 @@ def test_choice_and_refusals() -> None:
     assert choose_kernel(good, Target(simd=True, vectors=True)).kernel is CONV_MVE
     for spec, channels, reason in (
         (LayerSpec(CONV, 4, 2), 8, "one position"),
-        (LayerSpec(DEPTHWISE, 0, 1), 8, "one position"),
+        (LayerSpec(DEPTHWISE, 0, 1), 8, "CONV_2D alone"),
         (LayerSpec(CONV, 4, 1), 6, "multiples of 4"),
         (LayerSpec(CONV, 6, 1), 8, "multiples of 4"),
     ):

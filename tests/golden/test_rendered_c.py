@@ -9,7 +9,7 @@ import jinja2
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.compile.library import codec_files, write_library
+from edgecodec.compile.library import codec_files, write_sources
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.render import GENERATED, render_codec, render_template
 from edgecodec.errors import InputError
@@ -29,7 +29,7 @@ def test_rendered_as_before(bundle: Bundle, name: str) -> None:
 
 def test_twice_rendered_is_identical(bundle: Bundle, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        write_library(Bundle.load(bundle.path), tmp_path / name)
+        write_sources(Bundle.load(bundle.path), tmp_path / name)
     files = sorted(path.name for path in (tmp_path / "a").iterdir())
     assert set(GENERATED) < set(files)
     for name in files:
@@ -45,7 +45,7 @@ def test_library_holds_what_its_sources_include(bundle: Bundle) -> None:
 def test_library_never_replaces_a_foreign_folder(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(InputError, match="holds other files"):
-        write_library(bundle, tmp_path)
+        write_sources(bundle, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 

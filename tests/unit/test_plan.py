@@ -174,7 +174,7 @@ def test_a_stripe_ends_with_a_power_of_two_positions(bundle: Bundle) -> None:
 
 def test_a_refused_layer_is_not_packed(bundle: Bundle) -> None:
     depthwise = next(layer for layer in bundle.codec.graph.layers if layer.op is Op.DEPTHWISE)
-    with pytest.raises(PlanError, match="edc_conv cannot run it: it is no CONV_2D"):
+    with pytest.raises(PlanError, match="edc_conv cannot run it: it runs CONV_2D alone"):
         PLAIN_CONV.pack(depthwise)
 
 

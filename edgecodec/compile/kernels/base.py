@@ -84,7 +84,7 @@ class Kernel(ABC):
     reason: ClassVar[str]
     """Why it is taken, as ``inspect`` and the generated code say."""
     ops: ClassVar[tuple[Op, ...]]
-    """Ops of the layers that it is considered for."""
+    """Ops of the layers that it is considered for; it refuses all others."""
     goals: ClassVar[tuple[Optimize, ...]] = (Optimize.SPEED, Optimize.BALANCED)
     """Goals that it serves. One that serves ``flash`` has tables hardly larger than the plain kernel's."""
     striped_fields: ClassVar[tuple[str, ...]] = ("in_width", "out_width", "pad_left")
@@ -104,11 +104,13 @@ class Kernel(ABC):
 
     def refusal(self, layer: Layer) -> str | None:
         """Why it cannot run ``layer`` exactly, or None when it can."""
+        if layer.op not in self.ops:
+            return f"it runs {' and '.join(self.ops)} alone"
         return next((found for found in self._refusals(layer) if found is not None), None)
 
     @abstractmethod
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
-        """What is in the way of ``layer``, None for each thing that is not; those before hold for each next one."""
+        """What is in the way of a layer of :attr:`ops`: None for each thing that is not. The first that is counts."""
 
     @abstractmethod
     def _pack(self, layer: Layer) -> PackedLayer:
@@ -179,11 +181,6 @@ def memory_offset_of_groups(layer: Layer, together: int) -> int:
     return memory_offset(layer, written, written * layer.stride - layer.pad_left)
 
 
-def depthwise_refusal(layer: Layer) -> str | None:
-    """The refusal of a depthwise layer by a kernel that takes samples of one word for several output channels."""
-    return "a depthwise layer's channels share no samples" if layer.op is Op.DEPTHWISE else None
-
-
 def depth_multiplier_refusal(layer: Layer) -> str | None:
     """The refusal of a depthwise layer with more output channels than input channels."""
     return None if layer.depth_multiplier == 1 else f"depth multiplier {layer.depth_multiplier} is not 1"
@@ -196,7 +193,7 @@ def channels_refusal(layer: Layer) -> str | None:
 
 
 def rounding_refusal(layer: Layer) -> str | None:
-    """The refusal of a layer that wants ``edc_requantize`` and a clamp of its own."""
+    """The refusal of a layer that wants the rounding of any shift (``edc_requantize``) or a clamp of its own."""
     if layer.is_narrow:
         return None
     return "a left shift, a large accumulator or a tight activation wants the general rounding"

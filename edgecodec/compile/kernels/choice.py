@@ -25,9 +25,9 @@ KERNELS: tuple[Kernel, ...] = (
     CONV,
     DEPTHWISE,
 )
-"""All there are: of those for an op, a core and a goal the first that can run the layer and pays is taken.
+"""All kernels: of those for an op, a core and a goal the first that can run the layer and pays is taken.
 
-The last one of an op is the plain one, which runs any layer.
+The last one of each op is the plain one, which runs any layer of it.
 """
 _BALANCED_BYTES_PER_MAC = 0.06
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
@@ -61,26 +61,31 @@ def choose_kernel(layer: Layer, target: Target) -> Choice:
         return kernel.pack(layer)
 
     plain = plain_kernel(layer)
-    refused: str | None = None
-    for kernel in KERNELS:
-        if kernel is plain:
-            break
-        if layer.op not in kernel.ops or target.optimize not in kernel.goals or not kernel.runs_on(target):
-            continue
+    reason = plain.reason
+    for kernel in _faster_kernels(layer, target):
         refusal = kernel.refusal(layer)
         if refusal is not None:
-            refused = refusal
-            continue
-        if not kernel.pays(layer, pack):
-            continue
-        extra_bytes = pack(kernel).table_bytes - pack(plain).table_bytes if _weighs_flash(kernel, target) else 0
-        if extra_bytes > _BALANCED_BYTES_PER_MAC * layer.macs:
+            # With the least flash as the goal, that is why.
+            reason = refusal if target.optimize is not Optimize.FLASH else reason
+        elif kernel.pays(layer, pack):
+            extra_bytes = pack(kernel).table_bytes - pack(plain).table_bytes if _weighs_flash(kernel, target) else 0
+            if extra_bytes <= _BALANCED_BYTES_PER_MAC * layer.macs:
+                return Choice(pack(kernel), kernel.reason)
             reason = f"{extra_bytes:,} bytes more for {layer.macs:,} multiplications are not worth it"
-            return Choice(pack(plain), reason)
-        return Choice(pack(kernel), kernel.reason)
-    if refused is None or target.optimize is Optimize.FLASH:
-        return Choice(pack(plain), plain.reason)
-    return Choice(pack(plain), refused)
+            break
+    return Choice(pack(plain), reason)
+
+
+def _faster_kernels(layer: Layer, target: Target) -> list[Kernel]:
+    """The kernels beside the plain one that are made for a layer's op, the core and the goal, the first best."""
+    return [
+        kernel
+        for kernel in KERNELS
+        if kernel is not plain_kernel(layer)
+        and layer.op in kernel.ops
+        and target.optimize in kernel.goals
+        and kernel.runs_on(target)
+    ]
 
 
 def _weighs_flash(kernel: Kernel, target: Target) -> bool:

@@ -13,7 +13,6 @@ from edgecodec.compile.kernels.base import (
     Kernel,
     PackedLayer,
     channels_refusal,
-    depthwise_refusal,
     memory_offset_of_groups,
     plain_cadence,
     rounding_refusal,
@@ -40,7 +39,7 @@ class ConvPackedChannels(Kernel):
     struct = "edc_twin_layer"
     header = "edc_conv_twin.h"
     reason = "two products a multiplication, which keeps 32 bits on this core"
-    ops = tuple(Op)  # the only one for its cores, so that its refusal of depthwise layers is told
+    ops = tuple(Op)  # no other kernel is faster on its cores, so that it says why it is not for depthwise layers
     instructions_per_mac = 3.5
     instructions_per_call = 600
 
@@ -49,7 +48,8 @@ class ConvPackedChannels(Kernel):
         return not target.long_multiply
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
-        yield depthwise_refusal(layer)
+        if layer.op is Op.DEPTHWISE:
+            yield "a depthwise layer's channels share no samples"
         yield channels_refusal(layer)
         yield rounding_refusal(layer)
         if any(_part_lengths(block, layer.numerics.reach) is None for block in _blocks(layer)):

@@ -22,7 +22,6 @@ from edgecodec.compile.kernels.base import (
     PackedLayer,
     channels_refusal,
     depth_multiplier_refusal,
-    depthwise_refusal,
     memory_offset,
     rounding_refusal,
     sizes,
@@ -43,7 +42,10 @@ _DEPTHWISE_WORDS = 4
 
 
 class _PackedTaps(Kernel):
-    """What all three have in common: how taps are packed, how far a lane reaches, and outputs behind the samples."""
+    """What all three have in common: how taps are packed, how far a lane reaches, and outputs behind the samples.
+
+    It packs a conv layer's blocks of output channels, and a depthwise layer's channels as one.
+    """
 
     struct = "edc_paired_layer"
     header = "edc_conv_paired.h"
@@ -170,7 +172,6 @@ class ConvPackedTaps(_PackedTaps):
     order = "[out / 4][columns][4]"
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
-        yield depthwise_refusal(layer)
         yield channels_refusal(layer)
         yield rounding_refusal(layer)
         yield self._lane_refusal(layer)

@@ -43,7 +43,7 @@ class Pointwise(Kernel):
         return target.simd
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
-        if layer.op is not Op.CONV or layer.kernel != 1 or layer.pad_left != 0:
+        if layer.kernel != 1 or layer.pad_left != 0:
             yield "it looks at more than one position"
         if layer.input.channels % _IN_CHANNELS or layer.output.channels % BLOCK_CHANNELS:
             yield f"{layer.input.channels} to {layer.output.channels} channels are no multiples of {BLOCK_CHANNELS}"
