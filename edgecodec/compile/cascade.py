@@ -13,6 +13,7 @@ from itertools import product
 
 from edgecodec.compile.arena import align
 from edgecodec.compile.kernels import PackedLayer
+from edgecodec.compile.kernels.base import sizes
 
 LEAST_SHARE = 1 / 8
 """Share of arena and scratch memory that a cascade must save to be worth its code."""
@@ -95,6 +96,24 @@ def make_cascade(packed: Sequence[PackedLayer], first: int, last: int, stripes: 
 def _multiple(count: int, of: int) -> int:
     """``count`` rounded up to a multiple of ``of``."""
     return -(-count // of) * of
+
+
+def schedule_fields(packed: PackedLayer, offset_bytes: int, stripe: int) -> dict[str, int]:
+    """Members of ``edc_chain_layer``: the input starts at ``offset_bytes``, and ``stripe`` positions run at a time.
+
+    They are in the order of the structure's initialiser.
+    """
+    layer, cadence = packed.layer, packed.cadence
+    return {
+        "in": offset_bytes,
+        **sizes(layer),
+        "stride": layer.stride,
+        "pad_left": layer.pad_left,
+        "tail": cadence.lookahead,
+        "chunk": stripe,
+        "mask": cadence.granularity - 1,
+        "lag": cadence.latency,
+    }
 
 
 class _Schedule:

@@ -12,7 +12,7 @@ import jinja2
 import numpy as np
 
 from edgecodec import __version__
-from edgecodec.compile.cascade import Cascade
+from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import Search, pack_codebook
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.compile.tables import Constants, Table
@@ -101,7 +101,7 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "rvq": bundle.codec.rvq,
         "layer_count": len(plan.steps),
         "layers": layers,
-        "cascade": None if plan.cascade is None else _cascade(plan.cascade, layers),
+        "cascade": None if plan.cascade is None else _cascade(plan, plan.cascade, layers),
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
         "vector_search": plan.search is Search.MVE,
@@ -112,8 +112,13 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
     }
 
 
-def _cascade(cascade: Cascade, layers: list[dict[str, Any]]) -> dict[str, Any]:
-    return {"first": cascade.first, "last": cascade.last, "members": [layers[index] for index in cascade.layers]}
+def _cascade(plan: Plan, cascade: Cascade, layers: list[dict[str, Any]]) -> dict[str, Any]:
+    members = []
+    for index, stripe in zip(cascade.layers, cascade.stripes, strict=True):
+        step = plan.steps[index]
+        fields = schedule_fields(step.packed, step.source.offset_bytes, stripe)
+        members.append(layers[index] | {"schedule_fields": fields})
+    return {"first": cascade.first, "last": cascade.last, "members": members}
 
 
 def _layer(index: int, step: Step) -> dict[str, Any]:
@@ -124,7 +129,6 @@ def _layer(index: int, step: Step) -> dict[str, Any]:
         "layer": step.layer,
         "step": step,
         "scratch_argument": f", {scratch}" if step.kernel.takes_scratch else "",
-        "granularity_mask": step.packed.cadence.granularity - 1,
     } | _constants(f"edc_layer{index}", step.packed)
 
 

@@ -13,7 +13,7 @@ from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.arena import align
-from edgecodec.compile.cascade import Cascade
+from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import Search, mve_entries, pack_codebook, sort_codebook
 from edgecodec.compile.kernels import Kernel, PackedLayer, plain_kernel
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
@@ -281,19 +281,7 @@ def run_cascade(
     regions = [arena[start : start + size] for start, size in zip(starts, sizes, strict=False)]
     regions[0][offset : offset + frame.size] = frame.reshape(-1)
     entries = [
-        {
-            "in": starts[index] + (0 if index else offset),
-            "in_width": member.layer.input.width,
-            "in_channels": member.layer.input.channels,
-            "out_width": member.layer.output.width,
-            "out_channels": member.layer.output.channels,
-            "stride": member.layer.stride,
-            "pad_left": member.layer.pad_left,
-            "tail": member.cadence.lookahead,
-            "chunk": cascade.stripes[index],
-            "mask": member.cadence.granularity - 1,
-            "lag": member.cadence.latency,
-        }
+        schedule_fields(member, starts[index] + (0 if index else offset), cascade.stripes[index])
         for index, member in enumerate(members)
     ]
     table = ffi.new("edc_chain_layer[]", entries)

@@ -27,16 +27,18 @@ from edgecodec.compile.tables import Table, rows_of, structure
 from edgecodec.compile.target import Optimize, Target
 
 VECTOR_BYTES = 16
+"""Bytes of a vector."""
 TAPS = 8
 """Taps of ``edc_depthwise_mve``, at most."""
 _LONGEST_ROW = 65535
 """Samples whose places fit 16 bits."""
 _BLOCK = (np.int32, BLOCK_CHANNELS)
+"""A constant of the channels that are computed together."""
 _CHANNELS = structure(bias=_BLOCK, multiplier=_BLOCK, shift=_BLOCK)
 
 
 class _Mve(Kernel):
-    """What both have in common."""
+    """What both have in common: weights in rows of whole vectors, and constants of four channels side by side."""
 
     struct = "edc_mve_layer"
     header = "edc_conv_mve.h"
