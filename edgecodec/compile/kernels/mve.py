@@ -38,7 +38,7 @@ _CHANNELS = structure(bias=_BLOCK, multiplier=_BLOCK, shift=_BLOCK)
 
 
 class _Mve(Kernel):
-    """What both have in common: weights in rows of whole vectors, and constants of four channels side by side."""
+    """What both have in common: rows of weights with zeros behind, and constants of four channels side by side."""
 
     struct = "edc_mve_layer"
     header = "edc_conv_mve.h"
