@@ -22,7 +22,7 @@ from edgecodec.compile.tables import Constants, Table, rows_of, structure
 KEYS = 4
 """Projections of a code."""
 KEY_SHIFT = 6
-"""Fraction bits of the projection, which a key has no more."""
+"""Fraction bits of the projection; a key is rounded down to a whole number."""
 MVE_CODES = 8
 """Codes of a block of ``edc_rvq_mve.h``."""
 MVE_LANES = 8

@@ -87,10 +87,10 @@ def test_the_sweep_covers_what_it_claims() -> None:
     assert shifts.max() >= 4
     assert shifts.min() <= -20
     assert any(layer.kernel > layer.input.width for layer in layers)
-    paired = [layer for layer in layers if c_kernels.packed_taps(layer).refusal(layer) is None]
-    assert {layer.op for layer in paired} == set(Op)
-    assert {layer.kernel for layer in paired} >= set(range(1, 10))
-    assert {layer.stride for layer in paired} == {1, 2, 3}
+    packable = [layer for layer in layers if c_kernels.packed_taps(layer).refusal(layer) is None]
+    assert {layer.op for layer in packable} == set(Op)
+    assert {layer.kernel for layer in packable} >= set(range(1, 10))
+    assert {layer.stride for layer in packable} == {1, 2, 3}
     outputs = [run_every_layer(graph, _inputs(graph, seed))[-1] for seed, graph in enumerate(graphs)]
     varied = sum(len(np.unique(output)) > 16 for output in outputs)
     assert varied > ENCODERS / 2
