@@ -7,7 +7,7 @@ command (``edgecodec --help``):
     train(config, out)               a codec from recordings: encoder, decoder, codebooks
     quantize(encoder, codebooks,     the encoder in INT8, the codebooks in integers, chosen on validation frames;
              calibration)            ``.write(path)`` makes a Bundle of it
-    Bundle.load(path)                the folder that is deployed; ``.codec`` is the integer codec, ``.frames()`` its frames
+    Bundle.load(path)                the folder that is deployed: ``.codec`` in integers, ``.frames()``
     verify_host(bundle)              the firmware's C on this machine, compared with the reference and TensorFlow Lite
     verify_board(bundle, board)      the same on a board, emulated or real: every index, latent and input
     build_firmware(bundle, board,    a CMake project, its ELF and what it takes of flash, RAM and stack

@@ -43,7 +43,8 @@ def verify_host(
         progress: Called as ``progress(done, total, executor)``.
 
     Returns:
-        The outcome: ``verdict`` is ``equal`` when every input, latent and index is; ``first_divergence`` says where not.
+        The outcome: ``verdict`` is ``equal`` when every input, latent and index is, and ``first_divergence`` says where
+        not.
 
     Raises:
         BundleError: The bundle is missing or damaged.
@@ -69,8 +70,8 @@ def verify_board(
 ) -> VerifyResult:
     """Run a codec on a board and compare every index, latent and input with the host, the reference and TFLM.
 
-    Builds the firmware (or takes it from the cache), starts the emulated board or finds and flashes the real one, streams
-    the frames over its serial port and reads the stages back.
+    Builds the firmware (or takes it from the cache), starts the emulated board or finds and flashes the real one,
+    streams the frames over its serial port and reads the stages back.
 
     Args:
         bundle: A bundle or the path of one.
@@ -176,7 +177,11 @@ def profile(
         Cost of each part in instructions (emulated boards) or CPU cycles (real ones), flash, RAM and stack in bytes.
 
     Raises:
-        BundleError, InputError, BuildError, LinkError, DeviceError: as :func:`verify_board` lists them.
+        BundleError: The bundle is missing or damaged.
+        InputError: The board is unknown, the frames do not fit, or the goals contradict each other.
+        BuildError: A compiler or emulator is missing, or the build failed.
+        LinkError: The board's port is missing or silent, or ended mid-run.
+        DeviceError: The board runs other firmware, or refused a request.
     """
     from edgecodec.device.connect import AUTO
     from edgecodec.engines.native import NATIVE_ENGINE

@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, Step, make_plan
+from edgecodec.compile.target import Target
 from edgecodec.link.protocol import ENGINES
 
 if TYPE_CHECKING:

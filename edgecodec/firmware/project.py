@@ -9,10 +9,10 @@ from pathlib import Path
 from edgecodec import __version__
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
-from edgecodec.compile.kernels import Target
 from edgecodec.compile.library import OPTIMIZE_FLAGS
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.render import render_template
+from edgecodec.compile.target import Target
 from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.errors import InputError

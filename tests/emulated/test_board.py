@@ -27,8 +27,8 @@ from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.stages import Stages
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.codebook_search import Search
-from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.target import Target
 from edgecodec.device.emulator import Emulator
 from edgecodec.errors import BuildError, DeviceError, LinkError
 from edgecodec.firmware.build import cached_firmware
@@ -298,8 +298,8 @@ def test_stripes_on_the_core(tmp_path: Path, name: str) -> None:
     ]
     made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4), sizes=(40, 5))
     whole = plan_for(made, board)
-    chain = make_chain(made.codec.graph.layers, [step.kernel for step in whole.steps], 0, 3, [8, 4, 3, 3])
-    plan = make_plan(made.codec, whole.target, chain)
+    cascade = make_cascade([step.packed for step in whole.steps], 0, 3, [8, 4, 3, 3])
+    plan = make_plan(made.codec, whole.target, cascade)
     x = frames_of(made, 8)
     expected = ReferenceExecutor(made.codec).stages(x)
     with (

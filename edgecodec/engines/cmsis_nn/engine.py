@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from edgecodec.compile.kernels import Target
 from edgecodec.compile.plan import make_plan
+from edgecodec.compile.target import Target
 from edgecodec.engines.base import MapRules
 from edgecodec.engines.cmsis_nn.layers import layers_source
 from edgecodec.engines.native import NativeEngine
