@@ -9,21 +9,18 @@ preset; what is there already is not made again. A preset takes about twenty min
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from edgecodec.bundle import Bundle
 from edgecodec.evaluation.baselines import DctBaseline
-from edgecodec.evaluation.rate_distortion import evaluate
+from edgecodec.evaluation.rate_distortion import Evaluation, evaluate
 from edgecodec.quantization import FineTuning, Tuning, quantize_run
-from edgecodec.signal.frames import load_frames
 from edgecodec.training.config import load_config, preset_path
-from edgecodec.training.run import train
+from edgecodec.training.run import TrainingRun, train
 
 PRESETS = ("04x_ds4_l2", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
 SPLIT = ("data.split.test=last 8", "data.split.validation=last 3")
@@ -37,49 +34,52 @@ class Measured:
     """One preset's figures, percent and bits a frame."""
 
     name: str
+    """Name of the preset."""
     float_prdn: float
+    """PRDN of the float codec, mean over all test frames, in percent."""
     figures: dict[str, float]
-    evaluation: dict[str, Any]
-    seconds: float
+    """Figures of quantising, as the bundle's manifest keeps them."""
+    evaluation: Evaluation
+    """Figures of the integer codec and the DCT on all test frames."""
 
     @property
     def prdn(self) -> float:
-        """Of the integer codec, mean over all test frames."""
-        return float(self.evaluation["prdn"]["mean"])
+        """PRDN of the integer codec, mean over all test frames, in percent."""
+        return self.evaluation.prdn.mean
 
     def bits(self, model: str) -> float:
         """Bits a frame under an entropy model."""
-        return float(self.evaluation["bits_per_frame"][model])
+        return self.evaluation.bits_per_frame[model]
 
     def over_dct(self, model: str) -> float:
-        """Bits over the DCT's at the same PRDN."""
-        return float(self.evaluation["bits_over_dct_at_equal_prdn"][model])
+        """Bits over the DCT's at the same PRDN, which the DCT reaches for every preset."""
+        ratios = self.evaluation.bits_over_dct_at_equal_prdn
+        assert ratios is not None
+        return ratios[model]
 
 
 def measure(name: str, data: Path, out: Path) -> Measured:
     """Make what is missing of a preset and measure its bundle."""
-    run, bundle = out / name / "run", out / name / "bundle"
-    if not run.exists():
+    folder, bundle = out / name / "run", out / name / "bundle"
+    if not folder.exists():
         config = load_config(preset_path(name), data=data, settings=SPLIT)
-        train(config, run, progress=_Lines(f"{name}: train"), resume=True)
+        train(config, folder, progress=_Lines(f"{name}: train"), resume=True)
+    run = TrainingRun.load(folder)
     if not bundle.exists():
-        tuning = Tuning(train=run / "train.npz", settings=FineTuning(steps=FINE_TUNE_STEPS))
-        quantize_run(run, bundle, tuning=tuning, progress=lambda stage: _say(f"{name}: {stage}"))
+        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS))
+        quantize_run(run, tuning=tuning, progress=lambda stage: _say(f"{name}: {stage}")).write(bundle)
     loaded = Bundle.load(bundle)
-    frames, train_frames = (load_frames(run / f"{side}.npz", loaded.codec.samples) for side in ("test", "train"))
-    result = evaluate(loaded, frames, train_frames).to_json()
-    document = json.loads((run / "run.json").read_text(encoding="utf-8"))
-    provenance = loaded.manifest.provenance
-    return Measured(
-        name, document["metrics"]["test_prdn_mean"], provenance["figures"], result, document["training_seconds"]
-    )
+    result = evaluate(loaded, run.test(), run.train())
+    return Measured(name, run.metrics["test_prdn_mean"], loaded.manifest.provenance["figures"], result)
 
 
 def dct_rows(out: Path, name: str) -> list[tuple[float, float]]:
     """Bits and PRDN of the DCT on the same frames."""
-    frames = {side: np.load(out / name / "run" / f"{side}.npz")["frames"] for side in ("train", "test")}
-    moving = {side: part[np.any(part != part[:, :1], axis=1)] for side, part in frames.items()}
-    baseline = DctBaseline(moving["train"], moving["test"])
+    run = TrainingRun.load(out / name / "run")
+    train_frames = run.train()
+    assert train_frames is not None
+    moving = [part[np.any(part != part[:, :1], axis=1)] for part in (train_frames, run.test())]
+    baseline = DctBaseline(*moving)
     points = [baseline.at_bits(bits) for bits in _DCT_BITS]
     return [(point.bits_per_frame, point.prdn) for point in points if point is not None]
 
@@ -92,12 +92,14 @@ def table(rows: list[Measured], dct: list[tuple[float, float]]) -> str:
         "| --- |" + " ---: |" * 10,
     ]
     for row in rows:
-        dct_bits = row.evaluation["dct"]["equal_prdn"]["bits_per_frame"]
-        heart = row.evaluation["heart_rate"]["mean_absolute_bpm"]
+        point, beats = row.evaluation.dct.equal_prdn, row.evaluation.heart_rate
+        assert point is not None
+        assert beats is not None
         lines.append(
             f"| `{row.name}` | {row.float_prdn:.2f} % | {row.prdn:.2f} % | {row.prdn / row.float_prdn:.3f} "
             f"| {row.bits('nominal'):.0f} | {row.bits('conditional'):.0f} | {row.bits('causal'):.0f} "
-            f"| {dct_bits:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('causal'):.3f} | {heart:.2f} |"
+            f"| {point.bits_per_frame:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('causal'):.3f} "
+            f"| {beats.mean_absolute_bpm:.2f} |"
         )
     lines += ["", "| DCT: bits | PRDN |", "| ---: | ---: |"]
     lines += [f"| {bits:.0f} | {prdn:.2f} % |" for bits, prdn in dct]

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 from edgecodec.cli.options import bundle_argument, json_option, output_option, path, subcommand
 from edgecodec.cli.output import Streams
+from edgecodec.documents import Document
+
+
+@dataclass(frozen=True)
+class DecodeDocument(Document):
+    """What ``edgecodec decode --json`` prints: the file of PPG that was written."""
+
+    SCHEMA: ClassVar[str] = "edgecodec.decode"
+
+    output: Path
+    """The file, a .npz with `ppg` float32 [N, T]."""
+    frames: int
+    """N, frames decoded."""
+    samples: int
+    """T, samples of a frame."""
+    units: str
+    """`adc counts`, or `normalised` when the indices came without sum and variance."""
 
 
 @subcommand("decode", example="edgecodec decode bundle indices.npz -o ppg.npz")
@@ -34,5 +53,5 @@ def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:
     ppg = FrameDecoder(Bundle.load(bundle)).decode_file(content)
     units = "normalised" if content.sum is None else "adc counts"
     write_file(output, npz_bytes({"ppg": ppg, "units": np.array(units)}))
-    document = {"output": str(output), "frames": ppg.shape[0], "samples": ppg.shape[1], "units": units}
-    return streams.finish(document, lambda console: facts(console, document))
+    document = DecodeDocument(output, ppg.shape[0], ppg.shape[1], units)
+    return streams.finish(document.to_json(), lambda console: facts(console, asdict(document)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,8 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
     and at the same bits. Both codecs' entropy models come from the training frames alone.
     """
     from edgecodec.bundle import Bundle
-    from edgecodec.evaluation.rate_distortion import evaluate, need_matplotlib, plot_rate_distortion
+    from edgecodec.evaluation.plotting import need_matplotlib, plot_rate_distortion
+    from edgecodec.evaluation.rate_distortion import evaluate
     from edgecodec.files.atomic import write_file
     from edgecodec.signal.frames import load_frames
 
@@ -51,20 +53,20 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
         result = evaluate(loaded, test, train, progress=progress)
     if plot is not None:
         write_file(plot, plot_rate_distortion(result))
-    document = result.to_json() | {"plot": None if plot is None else str(plot)}
-    return streams.finish(document, lambda console: _show(console, result, document["plot"]))
+        result = replace(result, plot=plot)
+    return streams.finish(result.to_json(), lambda console: _show(console, result))
 
 
-def _show(console: Console, result: Evaluation, plot: str | None) -> None:
+def _show(console: Console, result: Evaluation) -> None:
     from edgecodec.cli.tables import facts, table
     from edgecodec.evaluation.rate_distortion import MODELS
 
     raw = result.raw_bits_per_frame
     rows = [
         (f"{result.name}, {MODELS[model]}", bits, raw / max(bits, 1e-9), result.prdn.mean)
-        for model, bits in result.rate.bits_per_frame.items()
+        for model, bits in result.bits_per_frame.items()
     ]
-    for point, label in ((result.dct_equal_prdn, "same PRDN"), (result.dct_equal_bits, "same bits")):
+    for point, label in ((result.dct.equal_prdn, "same PRDN"), (result.dct.equal_bits, "same bits")):
         if point is not None:
             rows.append((f"DCT, {label}", point.bits_per_frame, raw / max(point.bits_per_frame, 1e-9), point.prdn))
     table(console, ("codec", "bits/frame", "ratio to 16-bit", "PRDN %"), rows)
@@ -84,16 +86,14 @@ def _show(console: Console, result: Evaluation, plot: str | None) -> None:
                 level.perplexity,
                 100.0 * level.usage,
             )
-            for number, level in enumerate(result.rate.levels, start=1)
+            for number, level in enumerate(result.levels, start=1)
         ),
     )
     console.print()
-    facts(console, _facts(result) | ({} if plot is None else {"plot": plot}))
+    facts(console, _facts(result) | ({} if result.plot is None else {"plot": result.plot}))
 
 
 def _facts(result: Evaluation) -> dict[str, object]:
-    from edgecodec.evaluation.rate_distortion import SIDE_INFORMATION_BITS
-
     quality = result.prdn
     left_out = f", {result.constant_frames} constant ones left out" if result.constant_frames else ""
     return {
@@ -102,7 +102,8 @@ def _facts(result: Evaluation) -> dict[str, object]:
         "bits over DCT": _ratios(result),
         "frames": f"{result.frames:,}{left_out}",
         "entropy models": f"from {result.train_frames:,} training frames: {result.train_frames_source}",
-        "not counted": f"sum and variance of a frame, {SIDE_INFORMATION_BITS} bits plain, the same for both codecs",
+        "not counted": f"sum and variance of a frame, {result.side_information_bits} bits plain, "
+        "the same for both codecs",
         "indices by": result.executor,
         "digest": result.bundle_digest,
     }
@@ -121,7 +122,7 @@ def _heart_rate(result: Evaluation) -> str:
 
 
 def _ratios(result: Evaluation) -> str:
-    ratios = result.bits_over_dct
+    ratios = result.bits_over_dct_at_equal_prdn
     if ratios is None:
         return "no step of the DCT gives this PRDN"
     causal = f"{ratios['causal']:.3f} causal prior, " if "causal" in ratios else ""

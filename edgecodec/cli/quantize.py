@@ -13,6 +13,8 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgecodec.quantization import QuantizationReport
+
 
 @subcommand(
     "quantize",
@@ -66,6 +68,9 @@ if TYPE_CHECKING:
     help="Fit the bundle's model of its indices to these frames of training people; needs --validation. "
     "A RUN split by person has both.",
 )
+@click.option(
+    "--prior-steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Steps of fitting that model."
+)
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
 @click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Sampling rate of the frames.")
 @click.option(
@@ -91,6 +96,7 @@ def command(
     train: Path | None,
     fine_tune_steps: int,
     prior: Path | None,
+    prior_steps: int,
     name: str | None,
     rate_hz: float | None,
     epsilon: float,
@@ -104,61 +110,68 @@ def command(
     roundings are tried; the one that does best on validation frames is kept and all are reported. The index prior
     is what `edgecodec evaluate` takes for the bits that an entropy coder would need.
     """
-    from edgecodec.quantization import FineTuning, Tuning, quantize_files, quantize_folder, quantize_run
+    from edgecodec.bundle import MANIFEST
+    from edgecodec.cli.inspect import show_summary
+    from edgecodec.cli.quantize_document import QuantizeDocument
+    from edgecodec.compile.inspect import summarize
+    from edgecodec.files.atomic import check_folder
+    from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder, quantize_run
+    from edgecodec.training import PriorFitting
 
     files = encoder or codebooks or decoder
     ways = sum(bool(way) for way in (run, folder, files))
     if ways > 1 or (run is not None and calibration):
         raise click.UsageError("give one of RUN, --from-folder, or --encoder and --codebooks, not both")
-    tuning = Tuning(validation, train, FineTuning(steps=fine_tune_steps), prior)
+    if folder is not None and calibration is None:
+        raise click.UsageError("--from-folder needs --calibration")
+    if run is None and folder is None and (encoder is None or codebooks is None or calibration is None):
+        raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
+    check_folder(output, marker=MANIFEST, force=force)
     shared: dict[str, Any] = {
-        "tuning": tuning,
-        "force": force,
+        "validation": validation,
+        "tuning": Tuning(train, FineTuning(steps=fine_tune_steps), prior, PriorFitting(steps=prior_steps)),
         "progress": lambda stage: streams.say(f"quantizing: {stage}"),
     }
     own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon}
     if run is not None:
-        result = quantize_run(run, output, **shared)
+        result = quantize_run(run, **shared)
     elif folder is not None:
-        if calibration is None:
-            raise click.UsageError("--from-folder needs --calibration")
-        result = quantize_folder(folder, calibration, output, **own, **shared)
-    elif encoder is None or codebooks is None or calibration is None:
-        raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
+        result = quantize_folder(folder, calibration, **own, **shared)
     else:
-        result = quantize_files(encoder, codebooks, decoder, calibration, output, **own, **shared)
-    from edgecodec.cli.inspect import show_summary
-    from edgecodec.compile.inspect import summarize
-
-    inspection = summarize(result.bundle)
-    document = inspection.to_json() | {"figures": result.figures, "quantization": result.report}
+        assert codebooks is not None
+        result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
+    inspection = summarize(result.write(output, force=force))
+    document = QuantizeDocument(inspection, result.figures, result.report)
 
     def show(console: Console) -> None:
-        show_summary(console, inspection)
+        show_summary(console, document.inspection)
         console.print()
-        _show_report(console, result.report)
+        _show_report(console, document.quantization)
 
-    return streams.finish(document, show)
+    return streams.finish(document.to_json(), show)
 
 
-def _show_report(console: Console, report: dict[str, Any]) -> None:
+def _show_report(console: Console, report: QuantizationReport) -> None:
     from edgecodec.cli.tables import table
 
-    candidates, validation = report["candidates"], report["validation"]
-    columns = [key for key in candidates[0] if key not in ("name", "kept")]
-    console.print(f"candidates on {validation['frames']} validation frames ({validation['source']})", soft_wrap=True)
+    validation = report.validation
+    columns = list(report.candidates[0].figures)
+    console.print(f"candidates on {validation.frames} validation frames ({validation.source})", soft_wrap=True)
     table(
         console,
         ("candidate", "kept", *(key.replace("_", " ") for key in columns)),
-        ((entry["name"], entry["kept"], *(entry.get(key) for key in columns)) for entry in candidates),
+        (
+            (candidate.name, candidate.kept, *(candidate.figures.get(key) for key in columns))
+            for candidate in report.candidates
+        ),
     )
-    if "index_prior" in report:
-        fitted = report["index_prior"]
+    fitted = report.index_prior
+    if fitted is not None:
         console.print(
-            f"index prior: {fitted['validation_bits_per_frame']:.1f} bits a frame on {fitted['validation_frames']:,} "
-            f"validation frames, {fitted['parameters']:,} parameters, fitted to {fitted['frames']:,} training frames",
+            f"index prior: {fitted.validation_bits_per_frame:.1f} bits a frame on {fitted.validation_frames:,} "
+            f"validation frames, {fitted.parameters:,} parameters, fitted to {fitted.frames:,} training frames",
             soft_wrap=True,
         )
-    for entry in candidates:
-        if "refused" in entry:
-            console.print(f"{entry['name']}: not possible: {entry['refused']}", soft_wrap=True)
+    for candidate in report.candidates:
+        if candidate.refused is not None:
+            console.print(f"{candidate.name}: not possible: {candidate.refused}", soft_wrap=True)

@@ -2,12 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import click
 
 from edgecodec.cli.options import force_option, json_option, output_option, path, subcommand
 from edgecodec.cli.output import Streams
+from edgecodec.documents import Document
+
+
+@dataclass(frozen=True)
+class TrainDocument(Document):
+    """What ``edgecodec train --json`` prints: what a training run reached."""
+
+    SCHEMA: ClassVar[str] = "edgecodec.train"
+
+    output: Path
+    """The run folder."""
+    steps: int
+    """Optimiser steps done; fewer than planned after an early stop or when the time ran out."""
+    seconds: float
+    """Time spent training, in seconds."""
+    metrics: Mapping[str, float]
+    """Figures of the float codec by name: `val_` ones on validation frames, `test_` ones on test frames; PRDN in
+    percent."""
 
 
 @subcommand(
@@ -63,11 +84,7 @@ def command(
         streams.say(f"note: {remark}")
     with streams.progress("training") as progress:
         result = train(loaded, output, progress=progress, force=force, resume=resume)
-    document = {
-        "output": str(output),
-        "steps": result.steps,
-        "seconds": result.seconds,
-        "metrics": result.metrics,
-    }
-    figures = {name: f"{value:.4g}" for name, value in result.metrics.items()}
-    return streams.finish(document, lambda console: facts(console, {"run": output, "steps": result.steps, **figures}))
+    document = TrainDocument(output, result.steps, result.seconds, result.metrics)
+    figures = {name: f"{value:.4g}" for name, value in document.metrics.items()}
+    shown = {"run": document.output, "steps": document.steps, **figures}
+    return streams.finish(document.to_json(), lambda console: facts(console, shown))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edgecodec._lazy import lazy
 
 if TYPE_CHECKING:
-    from edgecodec.decoding.decoder import FrameDecoder
+    from edgecodec.decoding.decoder import FrameDecoder, decode
     from edgecodec.decoding.index_file import IndexFile, load_indices, save_indices
     from edgecodec.decoding.tokens import RvqConfig, RvqEncoder, RvqTokens
 
@@ -20,6 +20,7 @@ __all__ = [
     "RvqConfig",
     "RvqEncoder",
     "RvqTokens",
+    "decode",
     "load_indices",
     "save_indices",
 ]
@@ -32,6 +33,7 @@ __getattr__, __dir__ = lazy(
         "RvqConfig": "edgecodec.decoding.tokens",
         "RvqEncoder": "edgecodec.decoding.tokens",
         "RvqTokens": "edgecodec.decoding.tokens",
+        "decode": "edgecodec.decoding.decoder",
         "load_indices": "edgecodec.decoding.index_file",
         "save_indices": "edgecodec.decoding.index_file",
     },

@@ -39,8 +39,8 @@ class FloatDecoder:
         if len(inputs) != 1 or found != expected:
             shapes = ", ".join(f"{np.dtype(dtype)} {shape}" for shape, dtype in found)
             raise BundleError(
-                f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]} "
-                "(encoder and decoder of one model)"
+                f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
+                hint="take encoder and decoder of one model",
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
 
@@ -55,6 +55,30 @@ class FloatDecoder:
         return frames
 
 
+def decode(
+    bundle: Bundle,
+    indices: npt.NDArray[np.integer[Any]],
+    sum: npt.NDArray[np.int32] | None = None,
+    variance: npt.NDArray[np.uint64] | None = None,
+) -> npt.NDArray[np.float32]:
+    """Turn codebook indices back into PPG, without TensorFlow.
+
+    Args:
+        bundle: The bundle whose encoder made the indices, with a decoder.
+        indices: Codebook indices of N frames, whole numbers ``[N, P, L]``.
+        sum: S of SPEC.md 1.1, int32 ``[N]``, as it left the device.
+        variance: V of SPEC.md 1.1, uint64 ``[N]``, as it left the device; given with ``sum`` or not at all.
+
+    Returns:
+        Frames float32 ``[N, T]``, in ADC counts with ``sum`` and ``variance``, normalised without them.
+
+    Raises:
+        BundleError: The bundle has no decoder, or one that does not fit.
+        InputError: An array has another shape or type, or an index is outside its codebook.
+    """
+    return FrameDecoder(bundle).decode(indices, sum, variance)
+
+
 class FrameDecoder:
     """Turns the indices of a bundle's codec back into PPG frames."""
 
@@ -62,7 +86,7 @@ class FrameDecoder:
         """Raise BundleError when the bundle has no decoder or one that does not fit."""
         path = bundle.file(DECODER)
         if path is None:
-            raise BundleError(f"{bundle.path}: holds no {DECODER}; quantize again with --decoder dec.keras")
+            raise BundleError(f"{bundle.path}: holds no {DECODER}", hint="quantize again with --decoder dec.keras")
         self._bundle = bundle
         channels = bundle.manifest.latent.channels
         self._decoder = FloatDecoder(path.read_bytes(), bundle.codec.positions, channels, bundle.codec.samples)
@@ -89,8 +113,8 @@ class FrameDecoder:
             chosen = indices[..., level]
             if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < size:
                 raise InputError(
-                    f"index {int(chosen.max())} at level {level}; the codebook has {size} codes "
-                    "(indices of another bundle?)"
+                    f"index {int(chosen.max())} at level {level}; the codebook has {size} codes",
+                    hint="take the bundle that made the indices",
                 )
         normalized = self._decoder.run(bundle.codec.rvq.dequantize(indices.astype(np.uint16)))
         if (sum is None) != (variance is None):

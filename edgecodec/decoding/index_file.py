@@ -20,13 +20,13 @@ class IndexFile:
     """Indices of N frames, as ``--indices-out`` writes and ``decode`` reads them."""
 
     indices: npt.NDArray[np.uint16]
-    """``[N, P, L]``"""
+    """Codebook indices uint16 ``[N, P, L]``."""
     sum: npt.NDArray[np.int32] | None = None
-    """``[N]``, S of SPEC.md 1.1."""
+    """S of SPEC.md 1.1 of each frame, int32 ``[N]``; None when the file holds none."""
     variance: npt.NDArray[np.uint64] | None = None
-    """``[N]``, V of SPEC.md 1.1."""
+    """V of SPEC.md 1.1 of each frame, uint64 ``[N]``; None when the file holds none."""
     digest: str | None = None
-    """Digest of the bundle that made them."""
+    """Digest (SHA-256, hex) of the bundle that made the indices; None when the file does not say."""
 
 
 def save_indices(path: str | os.PathLike[str], content: IndexFile) -> None:
@@ -43,7 +43,9 @@ def load_indices(path: str | os.PathLike[str]) -> IndexFile:
     """Read indices from a ``.npz`` (SPEC.md 4). Raises InputError."""
     source = Path(path)
     if not source.is_file():
-        raise InputError(f"{source}: no such file; expected indices as .npz (flash-and-verify --indices-out)")
+        raise InputError(
+            f"{source}: no such file; expected indices as .npz", hint="write them with: flash-and-verify --indices-out"
+        )
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,19 +15,21 @@ from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.stages import Executor
 from edgecodec.compile.inspect import RAW_BITS_PER_SAMPLE
 from edgecodec.decoding.decoder import FrameDecoder
-from edgecodec.entropy.context_models import Rate, measure_rate
+from edgecodec.documents import Document
+from edgecodec.entropy.context_models import LevelRate, Rate, measure_rate
 from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline, DctPoint
 from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
+from edgecodec.evaluation.packages import need_package
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
 Progress = Callable[[int, int, str], None]
-"""``progress(done, total, what)``"""
+"""``progress(done, total, what)``, frames encoded and decoded so far, of all, and what is being done."""
 
 SIDE_INFORMATION_BITS = 32 + 64
-"""S and V of SPEC.md 1.1 as they leave the device."""
+"""Bits a frame of S and V of SPEC.md 1.1 as they leave the device."""
 SEPARATE = "given beside the frames measured"
 MODELS = {
     "nominal": "nominal",
@@ -37,7 +38,7 @@ MODELS = {
     "conditional": "conditional entropy",
     "causal": "causal prior",
 }
-"""Entropy models of :attr:`Rate.bits_per_frame`, by their names for people."""
+"""What people call the entropy models of :attr:`Evaluation.bits_per_frame`."""
 FIRST_HALF = "first half of the frames given; every figure is of the other half"
 
 _PART = 100
@@ -48,15 +49,30 @@ _CURVE_RATIOS = tuple(float(ratio) for ratio in 2.0 ** (np.arange(-6, 7) / 3))
 
 @dataclass(frozen=True)
 class PrdnSummary:
-    """PRDN over frames, percent (:func:`edgecodec.signal.quality.prdn`)."""
+    """PRDN over frames, in percent (:func:`edgecodec.signal.quality.prdn`)."""
 
     mean: float
+    """Mean over the frames, in percent."""
     median: float
+    """Median of the frames, in percent."""
     p90: float
+    """90th percentile of the frames, in percent."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class DctComparison:
+    """The classical codec (:mod:`edgecodec.evaluation.baselines`) on the same frames."""
+
+    equal_prdn: DctPoint | None
+    """Where the classical codec has the bundle's mean PRDN; None when no step reaches it."""
+    equal_bits: DctPoint | None
+    """Where the classical codec has the bundle's bits under the best entropy model; None when no step reaches them."""
+    curve: tuple[DctPoint, ...]
+    """Points around the two, finest step first; empty when there is neither."""
+
+
+@dataclass(frozen=True, repr=False)
+class Evaluation(Document):
     """Figures of a bundle on test frames, and the classical codec's on the same.
 
     Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
@@ -64,74 +80,55 @@ class Evaluation:
     sum and variance are the same side information for both codecs and counted for neither.
     """
 
+    SCHEMA: ClassVar[str] = "edgecodec.evaluation"
+
     bundle_digest: str
+    """SHA-256 of the bundle's manifest, hex."""
     name: str
+    """Name of the bundle."""
     samples: int
-    """T"""
+    """T, ADC counts of a frame."""
     executor: str
     """What made the indices: ``batch``, ``host`` or ``reference`` (:func:`edgecodec.host.encoders.fastest_encoder`)."""
     frames: int
-    """Test frames, constant ones left out."""
-    train_frames: int
+    """Number of test frames, constant ones left out."""
     constant_frames: int
-    """Frames left out of both, for their PRDN is undefined."""
+    """Number of frames left out of test and training frames, for their PRDN is undefined."""
+    train_frames: int
+    """Number of frames that entropy models were estimated from, constant ones left out."""
     train_frames_source: str
+    """Where the training frames are from, and what that means for the figures."""
     prdn: PrdnSummary
+    """Distortion of the decoded test frames, in percent."""
     heart_rate: HeartRateError | None
-    """None when the bundle does not say a sampling rate of at least 8 Hz."""
-    rate: Rate
-    dct_equal_prdn: DctPoint | None
-    """At the bundle's mean PRDN; None when no step reaches it."""
-    dct_equal_bits: DctPoint | None
-    """At the bundle's bits under :attr:`best_model`; None when no step reaches them."""
-    dct_curve: tuple[DctPoint, ...]
+    """Error of the heart rate; None when the bundle does not say a sampling rate of at least 8 Hz."""
+    raw_bits_per_frame: int
+    """Bits of a frame before compression, 16 a sample."""
+    bits_per_frame: dict[str, float]
+    """Mean bits of a frame under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and `causal` when
+    the bundle has an index prior."""
+    side_information_bits: int
+    """Bits of a frame's sum and variance as they leave the device."""
+    side_information_counted: bool
+    """Whether the bits of a frame hold sum and variance: false."""
+    levels: tuple[LevelRate, ...]
+    """Rate of each level's indices, first level first."""
+    dct: DctComparison
+    """The classical codec on the same frames."""
+    bits_over_dct_at_equal_prdn: dict[str, float] | None
+    """Bits over the classical codec's at equal PRDN, for each entropy model; below 1 the bundle is the better codec.
+    None when the classical codec has no step of that PRDN."""
+    best_model: str
+    """Entropy model that `dct.equal_bits` is for: the causal prior of a bundle that has one, or else `conditional`."""
+    plot: Path | None = None
+    """File of the rate-distortion plot; None when none was asked for."""
 
-    @property
-    def raw_bits_per_frame(self) -> int:
-        """What the compression ratios are measured against: 16 bits a sample."""
-        return RAW_BITS_PER_SAMPLE * self.samples
-
-    @property
-    def best_model(self) -> str:
-        """The entropy model that :attr:`dct_equal_bits` is for: the causal prior of a bundle that has one."""
-        return _best_model(self.rate)
-
-    @property
-    def bits_over_dct(self) -> dict[str, float] | None:
-        """Bits a frame over the classical codec's at equal PRDN, for each entropy model of :class:`Rate`.
-
-        Below 1 the bundle is the better codec. None when the classical codec has no step of that PRDN.
-        """
-        point = self.dct_equal_prdn
-        if point is None:
-            return None
-        return {model: bits / point.bits_per_frame for model, bits in self.rate.bits_per_frame.items()}
-
-    def to_json(self) -> dict[str, Any]:
-        """The document that ``edgecodec evaluate --json`` prints."""
-        return {
-            "bundle_digest": self.bundle_digest,
-            "name": self.name,
-            "executor": self.executor,
-            "frames": self.frames,
-            "constant_frames": self.constant_frames,
-            "train_frames": self.train_frames,
-            "train_frames_source": self.train_frames_source,
-            "prdn": asdict(self.prdn),
-            "heart_rate": None if self.heart_rate is None else asdict(self.heart_rate),
-            "raw_bits_per_frame": self.raw_bits_per_frame,
-            "bits_per_frame": self.rate.bits_per_frame,
-            "side_information_bits": SIDE_INFORMATION_BITS,
-            "side_information_counted": False,
-            "levels": [asdict(level) for level in self.rate.levels],
-            "dct": {
-                "equal_prdn": None if self.dct_equal_prdn is None else asdict(self.dct_equal_prdn),
-                "equal_bits": None if self.dct_equal_bits is None else asdict(self.dct_equal_bits),
-                "curve": [asdict(point) for point in self.dct_curve],
-            },
-            "bits_over_dct_at_equal_prdn": self.bits_over_dct,
-            "best_model": self.best_model,
-        }
+    def __repr__(self) -> str:
+        bits = self.bits_per_frame[self.best_model]
+        return (
+            f"Evaluation({self.name!r}, PRDN {self.prdn.mean:.3f} % at {bits:.1f} bits a frame ({self.best_model}), "
+            f"{self.frames:,} frames)"
+        )
 
 
 def evaluate(
@@ -149,7 +146,7 @@ def evaluate(
     Raises InputError for frames of another shape or type, fewer than 2 that are not constant, frames that are
     in both sets, or a missing package; BundleError for a bundle without decoder; PlanError.
     """
-    _need("scipy")
+    need_package("scipy")
     decoder = FrameDecoder(bundle)
     train, test, constant = _sets(bundle, frames, train_frames)
     count = _Count(progress, len(train) + 2 * len(test))
@@ -158,7 +155,7 @@ def evaluate(
     indices = _encode(executor, test, count)
     decoded = np.concatenate([_decode(decoder, part, count) for part in _parts(indices)])
     if not np.isfinite(decoded).all():
-        raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity; train and quantize again")
+        raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity", hint="train and quantize again")
     original = normalize(test, bundle.codec.normalizer.epsilon)
     distortion = prdn(original, decoded)
     rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, bundle.index_prior())
@@ -167,77 +164,38 @@ def evaluate(
     at_prdn = baseline.at_prdn(float(distortion.mean()))
     at_bits = baseline.at_bits(rate.bits_per_frame[_best_model(rate)])
     middle = at_prdn or at_bits
-    rate_hz = bundle.manifest.frame.rate_hz
+    bits = rate.bits_per_frame
+    rate_hz = bundle.rate_hz
     return Evaluation(
         bundle_digest=bundle.digest,
-        name=bundle.manifest.name,
+        name=bundle.name,
         samples=bundle.codec.samples,
         executor=executor.name,
         frames=len(test),
-        train_frames=len(train),
         constant_frames=constant,
+        train_frames=len(train),
         train_frames_source=FIRST_HALF if train_frames is None else SEPARATE,
         prdn=PrdnSummary(float(distortion.mean()), float(np.median(distortion)), float(np.percentile(distortion, 90))),
         heart_rate=heart_rate_error(original, decoded, rate_hz) if rate_hz and rate_hz >= MIN_RATE_HZ else None,
-        rate=rate,
-        dct_equal_prdn=at_prdn,
-        dct_equal_bits=at_bits,
-        dct_curve=baseline.curve(middle.step * ratio for ratio in _CURVE_RATIOS) if middle else (),
+        raw_bits_per_frame=RAW_BITS_PER_SAMPLE * bundle.codec.samples,
+        bits_per_frame=bits,
+        side_information_bits=SIDE_INFORMATION_BITS,
+        side_information_counted=False,
+        levels=rate.levels,
+        dct=DctComparison(
+            at_prdn,
+            at_bits,
+            baseline.curve(middle.step * ratio for ratio in _CURVE_RATIOS) if middle else (),
+        ),
+        bits_over_dct_at_equal_prdn=(
+            None if at_prdn is None else {model: found / at_prdn.bits_per_frame for model, found in bits.items()}
+        ),
+        best_model=_best_model(rate),
     )
-
-
-def plot_rate_distortion(evaluation: Evaluation) -> bytes:
-    """PNG of PRDN over bits a frame: the classical codec's curve and the bundle at its rates.
-
-    Raises InputError when matplotlib is not installed.
-    """
-    need_matplotlib()
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axis = figure.add_subplot()
-    curve = evaluation.dct_curve
-    axis.plot(
-        [point.bits_per_frame for point in curve],
-        [point.prdn for point in curve],
-        color="#64748b",
-        marker=".",
-        label="DCT, uniform step, static entropy code",
-    )
-    marks = {
-        "nominal": ("D", "#f4c4a8"),
-        "order_0": ("s", "#ea8a5b"),
-        "conditional": ("o", "#c2410c"),
-        "causal": ("*", "#7c2d12"),
-    }
-    for model, (marker, color) in marks.items():
-        if model not in evaluation.rate.bits_per_frame:
-            continue
-        bits, label = evaluation.rate.bits_per_frame[model], f"this codec, {MODELS[model]}"
-        axis.plot([bits], [evaluation.prdn.mean], marker=marker, color=color, linestyle="none", label=label)
-    axis.set_xlabel("bits per frame (mean and variance not counted)")
-    axis.set_ylabel("PRDN in %, mean over frames")
-    axis.set_ylim(bottom=0)
-    axis.grid(alpha=0.3)
-    axis.spines[["top", "right"]].set_visible(False)
-    axis.legend(frameon=False, fontsize=9)
-    axis.set_title(
-        f"{evaluation.frames} frames of {evaluation.samples} samples, {evaluation.raw_bits_per_frame} bits raw",
-        fontsize=10,
-        loc="left",
-    )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()
 
 
 def _best_model(rate: Rate) -> str:
     return "causal" if "causal" in rate.bits_per_frame else "conditional"
-
-
-def need_matplotlib() -> None:
-    """Raise InputError unless plots can be drawn, which is better known before an evaluation than after."""
-    _need("matplotlib")
 
 
 class _Count:
@@ -257,11 +215,6 @@ class _Count:
         """Say what is being done."""
         if self._progress:
             self._progress(self._done, self._total, what)
-
-
-def _need(package: str) -> None:
-    if importlib.util.find_spec(package) is None:
-        raise InputError(f"{package} is not installed; install it with: pip install 'edgecodec[signal]'")
 
 
 def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None) -> tuple[Frames, Frames, int]:

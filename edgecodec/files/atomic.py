@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -26,11 +27,8 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     run made it) or ``force`` is set. On any exception the folder is removed and ``path`` is as it was.
     Raises InputError when ``path`` holds something else or cannot be written.
     """
+    check_folder(path, marker=marker, force=force)
     target = Path(path)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target}: exists and is no folder; choose another output")
-    if target.is_dir() and not force and any(target.iterdir()) and not (target / marker).exists():
-        raise InputError(f"{target}: holds other files (no {marker}); choose an empty folder or pass --force")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
@@ -49,6 +47,19 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
+    """Raise InputError where :func:`replace_folder` would refuse ``path``, before long work; nothing is made."""
+    target = Path(path)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target}: exists and is no folder", hint="choose another output")
+    if target.is_dir() and not force and any(target.iterdir()) and not (target / marker).exists():
+        raise InputError(f"{target}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
+    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        reason = os.strerror(errno.EACCES if parent is None or parent.is_dir() else errno.ENOTDIR)
+        raise InputError(f"{target}: cannot be written ({reason})")
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from edgecodec.errors import InputError
 
-_INSTALL = "install it with: pip install 'edgecodec[train]'"
+_INSTALL_HINT = "install it with: pip install 'edgecodec[train]'"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -30,10 +30,10 @@ def import_keras() -> Any:
         with quiet():
             import keras
     except ImportError as error:
-        raise InputError(f"Keras cannot be imported ({error}); {_INSTALL}") from error
+        raise InputError(f"Keras cannot be imported ({error})", hint=_INSTALL_HINT) from error
     backend = keras.backend.backend()
     if backend != "tensorflow":
-        raise InputError(f"Keras runs on {backend!r}; expected 'tensorflow' (unset KERAS_BACKEND)")
+        raise InputError(f"Keras runs on {backend!r}; expected 'tensorflow'", hint="unset KERAS_BACKEND")
     return keras
 
 
@@ -44,7 +44,7 @@ def import_tensorflow() -> Any:
         with quiet():
             import tensorflow
     except ImportError as error:
-        raise InputError(f"TensorFlow cannot be imported ({error}); {_INSTALL}") from error
+        raise InputError(f"TensorFlow cannot be imported ({error})", hint=_INSTALL_HINT) from error
     return tensorflow
 
 
@@ -77,6 +77,14 @@ def save_keras(model: Any, path: Path) -> None:
                 data = json.dumps(_repeatable(json.loads(data), {})).encode()
             target.writestr(zipfile.ZipInfo(name, _EPOCH), data, zipfile.ZIP_DEFLATED)
     path.write_bytes(buffer.getvalue())
+
+
+def keras_bytes(model: Any) -> bytes:
+    """``model`` as the bytes that :func:`save_keras` writes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.keras"
+        save_keras(model, path)
+        return path.read_bytes()
 
 
 def _repeatable(node: Any, numbers: dict[int, int]) -> Any:

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.graph import Graph
-from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.codec.arrays import Frames
+from edgecodec.codec.reference import run_every_layer
 from edgecodec.errors import EdgecodecError, QuantizationError
 from edgecodec.quantization.codebooks import quantize_float, refit
+from edgecodec.quantization.convert import convert_decoder, convert_encoder, predict
 from edgecodec.quantization.fine_tune import FineTuning, fine_tune
 from edgecodec.quantization.fold import (
     Convolution,
@@ -24,23 +25,20 @@ from edgecodec.quantization.fold import (
     rotated_decoder,
     spreading_rotation,
 )
-from edgecodec.quantization.measure import (
-    DIGITS,
-    Frames,
-    Variant,
-    dequantized,
-    int8_inputs,
-    int8_latents,
-    measure,
-)
+from edgecodec.quantization.measure import DIGITS, Variant, dequantized, encoder_inputs, int8_latents, measure
 from edgecodec.quantization.ranges import Quantization, fit_quantization, tensors, with_quantization
+from edgecodec.quantization.report import Candidate
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
 Progress = Callable[[str], None]
+"""``progress(stage)``, called as each stage starts."""
 FIRST = "min-max ranges"
+"""Name of the candidate that TensorFlow's converter makes."""
+CRITERIA = ("prdn_integer", "latent_error")
+"""Figures that may decide between candidates, the first that there is."""
 _GAIN = 0.999
-"""A candidate has to lower the criterion to this share of the best so far."""
+"""A candidate has to lower the criterion below this share of the best so far."""
 _LATENT_PERCENTILES = (99.99, 99.95)
 _RANGE_PERCENTILE = 99.99
 _RANGE_FRAMES = 256
@@ -48,16 +46,16 @@ _RANGE_FRAMES = 256
 
 @dataclass(frozen=True)
 class SearchData:
-    """Frames of ADC counts int16 ``[N, T]`` and how they are normalised."""
+    """Frames that candidates are built and judged with, all ADC counts int16 ``[N, T]``."""
 
     calibration: Frames
+    """Frames that show the ranges of activations."""
     validation: Frames
-    """None constant, none of them calibrated or trained on."""
-    epsilon: float
+    """Frames to judge on, no constant one among them, none calibrated or trained on."""
     other_people: bool
     """Whether the validation frames come from elsewhere than the calibration frames."""
     fine_tuning: Frames | None = None
-    """To train on, if asked."""
+    """Frames to fine-tune on; None for no fine-tuning."""
 
 
 class Search:
@@ -78,25 +76,23 @@ class Search:
         self._settings, self._progress = settings, progress
         self._latents: npt.NDArray[np.floating[Any]] | None = None
         self._best_value = np.inf
-        self.record: list[dict[str, Any]] = []
-        """One entry a candidate: ``name``, ``kept`` and its figures, or why it was ``refused``."""
+        self.candidates: tuple[Candidate, ...] = ()
+        """All that were tried so far."""
 
     @property
     def criterion(self) -> str | None:
-        """Key of the figure that decides; None when nothing could be compared."""
-        figures = self.record[0]
-        return next((key for key in ("prdn_integer", "latent_error") if key in figures), None)
+        """Name of the figure that decides; None when nothing could be compared."""
+        figures = self.candidates[0].figures
+        return next((name for name in CRITERIA if name in figures), None)
 
     def run(self, first: Variant) -> Variant:
-        """Start from ``first`` and return the best. Raises QuantizationError when it cannot be measured."""
+        """Start from ``first`` and return the best. Raises QuantizationError when ``first`` cannot be measured."""
         data = self._data
-        if data.fine_tuning is not None and (first.model is None or self._keras_decoder is None):
-            raise QuantizationError("fine-tuning needs the float encoder and the decoder as Keras models")
         if not len(data.validation):
-            self.record.append({"name": first.name, "kept": True})
+            self.candidates = (Candidate(first.name, True, {}),)
             return first
         if first.model is not None:
-            self._latents = self._float_latents(first.model)
+            self._latents = self._float_latents(first)
         best = self._judge(first, self._latents, first)
         if self.criterion is None:
             return best
@@ -113,16 +109,18 @@ class Search:
         return best
 
     def _judge(self, variant: Variant, latents: Any, best: Variant) -> Variant:
-        figures = measure(variant, self._data.validation, self._data.epsilon, latents)
-        entry: dict[str, Any] = {"name": variant.name, "kept": False, **figures}
-        self.record.append(entry)
+        """Measure ``variant`` with the ``latents [N, P, D]`` of its float model; the better of it and ``best``."""
+        figures = measure(variant, self._data.validation, latents)
+        self.candidates += (Candidate(variant.name, False, figures),)
         value = figures.get(self.criterion or "", np.inf)
-        if not self.record[:-1] or value < _GAIN * self._best_value:
-            self._best_value, self._latents = value, latents
-            for other in self.record:
-                other["kept"] = other is entry
-            return variant
-        return best
+        if len(self.candidates) > 1 and value >= _GAIN * self._best_value:
+            return best
+        self._best_value, self._latents = value, latents
+        self.candidates = tuple(
+            replace(candidate, kept=number == len(self.candidates) - 1)
+            for number, candidate in enumerate(self.candidates)
+        )
+        return variant
 
     def _try(self, name: str, best: Variant, make: Callable[[Variant], tuple[Variant, Any]]) -> Variant:
         self._progress(f"candidate: {name}")
@@ -131,7 +129,7 @@ class Search:
             variant, latents = make(best)
             return self._judge(replace(variant, name=full), latents, best)
         except EdgecodecError as error:
-            self.record.append({"name": full, "kept": False, "refused": str(error)})
+            self.candidates += (Candidate(full, False, {}, str(error)),)
             return best
 
     def _rewritten(self, first: Variant) -> Variant:
@@ -148,25 +146,23 @@ class Search:
         return self._try(f"other ranges {_RANGE_PERCENTILE} %", best, clip)
 
     def _equalized(self, best: Variant) -> tuple[Variant, Any]:
-        chain = fold(best.model)
+        convolutions = fold(best.model)
         peaks = [np.abs(values).max(axis=(0, 1)) for values in self._activations(best)[1:]]
-        return self._converted(best, equalize(chain, peaks)), self._latents
+        return self._converted(best, equalize(convolutions, peaks)), self._latents
 
     def _rotated(self, best: Variant) -> tuple[Variant, Any]:
-        chain = best.chain or fold(best.model)
+        convolutions = best.convolutions or fold(best.model)
         latents = self._activations(best)[-1]
         rotation = spreading_rotation(latents.reshape(-1, latents.shape[-1]))
-        turned = self._converted(best, rotate(chain, rotation))
+        turned = self._converted(best, rotate(convolutions, rotation))
         decoder = best.decoder
         if self._keras_decoder is not None:
-            from edgecodec.quantization.convert import convert_decoder
-
             decoder = convert_decoder(rotated_decoder(self._keras_decoder(), rotation))
         books = [book @ rotation for book in best.codebooks]
         variant = replace(
             turned, decoder=decoder, codebooks=books, model_codebooks=books, rotation=rotation, new_model=True
         )
-        variant = replace(variant, model=self._float_model(turned.chain or ()))
+        variant = replace(variant, model=self._float_model(turned.convolutions or ()))
         return variant, None if self._latents is None else self._latents @ rotation
 
     def _clipped(self, best: Variant, percent: float, latent: bool) -> tuple[Variant, Any]:
@@ -182,18 +178,14 @@ class Search:
             else:
                 continue
             changes[number] = fit_quantization(float(low), float(high))
-        encoder = with_quantization(best.encoder, changes)
-        return replace(best, encoder=encoder, graph=read_graph(encoder)), self._latents
+        return replace(best, encoder=with_quantization(best.encoder, changes)), self._latents
 
     def _refitted(self, best: Variant) -> tuple[Variant, Any]:
-        graph = best.graph
-        latents = int8_latents(best.encoder, graph, self._data.calibration, self._data.epsilon)
-        books = refit(best.codebooks, latents.reshape(-1, graph.latent.channels))
+        latents = int8_latents(best, self._data.calibration)
+        books = refit(best.codebooks, latents.reshape(-1, best.graph.latent.channels))
         return replace(best, codebooks=books), self._latents
 
     def _fine_tuned(self, best: Variant) -> tuple[Variant, Any]:
-        from edgecodec.quantization.convert import convert_decoder
-
         data = self._data
         if self._keras_decoder is None or data.fine_tuning is None:
             raise QuantizationError("fine-tuning needs frames and the decoder as a Keras model")
@@ -201,80 +193,70 @@ class Search:
         if best.rotation is not None:
             decoder = rotated_decoder(decoder, best.rotation)
         tuned = fine_tune(
-            best.chain or fold(best.model),
+            best.convolutions or fold(best.model),
             [(tensor.scale, tensor.zero_point) for tensor in tensors(best.graph)],
             best.codebooks,
             decoder,
-            _as_input(data.fine_tuning, data.epsilon),
+            _as_input(data.fine_tuning, best.epsilon),
             self._settings,
             lambda done, total, figures: self._progress(f"fine-tuning {done}/{total}, mse {figures['mse']:.3g}"),
         )
-        variant = self._converted(best, tuned.chain)
+        variant = self._converted(best, tuned.convolutions)
         encoder = with_quantization(variant.encoder, dict(enumerate(tuned.quantization)))
-        model = self._float_model(tuned.chain)
         variant = replace(
             variant,
             encoder=encoder,
-            graph=read_graph(encoder),
             codebooks=tuned.codebooks,
             model_codebooks=tuned.codebooks,
             decoder=convert_decoder(decoder),
-            model=model,
+            model=self._float_model(tuned.convolutions),
             new_model=True,
         )
-        return variant, self._float_latents(model)
+        return variant, self._float_latents(variant)
 
-    def _converted(self, best: Variant, chain: Sequence[Convolution]) -> Variant:
-        from edgecodec.quantization.convert import convert_encoder
+    def _converted(self, best: Variant, convolutions: Sequence[Convolution]) -> Variant:
+        encoder, _ = convert_encoder(self._float_model(convolutions), self._data.calibration, best.epsilon)
+        return replace(best, encoder=encoder, convolutions=list(convolutions))
 
-        encoder, graph = convert_encoder(self._float_model(chain), self._data.calibration, self._data.epsilon)
-        return replace(best, encoder=encoder, graph=graph, chain=list(chain))
+    def _float_model(self, convolutions: Sequence[Convolution]) -> Any:
+        return keras_model(convolutions, (self._data.calibration.shape[1], 1))
 
-    def _float_model(self, chain: Sequence[Convolution]) -> Any:
-        return keras_model(chain, (self._data.calibration.shape[1], 1))
-
-    def _float_latents(self, model: Any) -> npt.NDArray[np.floating[Any]]:
-        return float_latents(model, self._data.validation, self._data.epsilon)
+    def _float_latents(self, variant: Variant) -> npt.NDArray[np.floating[Any]]:
+        return float_latents(variant.model, self._data.validation, variant.epsilon)
 
     def _activations(self, variant: Variant) -> list[npt.NDArray[np.float64]]:
         """Real values ``[N, W, C]`` of the input and every layer's output on some calibration frames."""
         frames = self._data.calibration
         chosen = np.linspace(0, len(frames) - 1, min(len(frames), _RANGE_FRAMES)).round().astype(int)
-        return int8_activations(variant.graph, frames[chosen], self._data.epsilon)
+        return int8_activations(variant, frames[chosen])
 
 
-def int8_activations(graph: Graph, frames: Frames, epsilon: float) -> list[npt.NDArray[np.float64]]:
-    """Real values ``[N, W, C]`` of the input and of every layer's output."""
-    from edgecodec.codec.reference import run_every_layer
-
-    inputs = int8_inputs(graph, frames, epsilon)
+def int8_activations(variant: Variant, frames: Frames) -> list[npt.NDArray[np.float64]]:
+    """Real values ``[N, W, C]`` of the input and of every layer's output for ADC counts int16 ``[N, T]``."""
+    graph = variant.graph
+    inputs = encoder_inputs(variant.codec.normalizer, frames)
     levels = [inputs[:, :, None], *run_every_layer(graph, inputs)]
     return [dequantized(q, tensor.scale, tensor.zero_point) for q, tensor in zip(levels, tensors(graph), strict=True)]
 
 
 def float_latents(model: Any, frames: Frames, epsilon: float) -> npt.NDArray[np.floating[Any]]:
-    """Latents ``[N, P, D]`` of a float encoder for ADC counts ``[N, T]``."""
-    from edgecodec.quantization.convert import predict
-
+    """Latents ``[N, P, D]`` of a float encoder for ADC counts int16 ``[N, T]``."""
     return predict(model, _as_input(frames, epsilon))[:, 0]
 
 
 def _as_input(frames: Frames, epsilon: float) -> npt.NDArray[np.float32]:
+    """Normalised frames as the encoder takes them, float32 ``[N, 1, T, 1]``."""
     return normalize(frames, epsilon).astype(np.float32)[:, None, :, None]
 
 
-def measure_rounded_input(
-    variant: Variant, frames: Frames, epsilon: float, latents: npt.NDArray[np.floating[Any]]
-) -> dict[str, float]:
-    """Figures of the float codec of ``variant`` when nothing but its input ``frames [N, T]`` is rounded to int8.
+def measure_rounded_input(variant: Variant, frames: Frames, latents: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
+    """Figures of the float codec of ``variant`` when nothing but its input ``frames`` int16 ``[N, T]`` is rounded.
 
-    ``latents`` are those of the input as it is: ``agreement_rounded_input_l{l}`` is the share of indices that stay,
-    ``prdn_rounded_input`` the mean PRDN in percent, if there is a decoder.
+    ``latents [N, P, D]`` are those of the input as it is: ``agreement_rounded_input_l{l}`` is the share of indices
+    that stay, ``prdn_rounded_input`` the mean PRDN in percent, if there is a decoder.
     """
-    from edgecodec.quantization.convert import predict
-
     source = variant.graph.input
-    rounded = dequantized(int8_inputs(variant.graph, frames, epsilon), source.scale, source.zero_point)
+    rounded = dequantized(encoder_inputs(variant.codec.normalizer, frames), source.scale, source.zero_point)
     moved = predict(variant.model, rounded.astype(np.float32)[:, None, :, None])[:, 0]
     flat = (np.asarray(part, np.float64).reshape(-1, part.shape[-1]) for part in (latents, moved))
     (indices, _), (other, total) = (quantize_float(part, variant.model_codebooks) for part in flat)
@@ -282,5 +264,5 @@ def measure_rounded_input(
     figures = {f"agreement_rounded_input_l{level}": float(share) for level, share in enumerate(same, start=1)}
     decoded = variant.run_decoder(total.reshape(moved.shape))
     if decoded is not None:
-        figures["prdn_rounded_input"] = float(prdn(normalize(frames, epsilon), decoded).mean())
+        figures["prdn_rounded_input"] = float(prdn(normalize(frames, variant.epsilon), decoded).mean())
     return {key: round(value, DIGITS) for key, value in figures.items()}

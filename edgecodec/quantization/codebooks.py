@@ -52,6 +52,21 @@ def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
     return books
 
 
+def as_codebooks(given: str | os.PathLike[str] | Sequence[FloatArray]) -> list[FloatArray]:
+    """Float codebooks ``[K, D]`` from what :func:`load_codebooks` reads, or from arrays, one a level.
+
+    Raises InputError.
+    """
+    if isinstance(given, str | os.PathLike):
+        return load_codebooks(given)
+    books = [_float(np.asarray(book), f"codebook {level}") for level, book in enumerate(given)]
+    try:
+        check_codebook_shapes(books)
+    except EdgecodecError as error:
+        raise InputError(str(error)) from error
+    return books
+
+
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
     """Raise QuantizationError unless these are trained codebooks for a latent of ``channels`` channels.
 
@@ -62,8 +77,8 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
     dimension = codebooks[0].shape[1]
     if dimension != channels:
         raise QuantizationError(
-            f"codes have {dimension} entries; the encoder's latent has {channels} channels "
-            "(check that encoder and codebooks are of one model)"
+            f"codes have {dimension} entries; the encoder's latent has {channels} channels",
+            hint="check that encoder and codebooks are of one model",
         )
     if levels is not None and len(codebooks) != levels:
         raise QuantizationError(f"{len(codebooks)} codebooks; the model has {levels} levels")
@@ -76,7 +91,8 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
         if _row_by_row_parallel(codebooks[first], codebooks[second]):
             raise QuantizationError(
                 f"codebook level_{second} is level_{first} with each code scaled: the moving sums of an EMA "
-                "quantiser, not codes; export the codebooks alone"
+                "quantiser, not codes",
+                hint="export the codebooks alone",
             )
 
 

@@ -74,9 +74,11 @@ def check_calibration(frames: npt.NDArray[np.int16], samples: int) -> None:
     if frames.ndim != 2 or frames.shape[1] != samples:
         raise QuantizationError(f"calibration frames have shape {frames.shape}; the encoder takes [N, {samples}]")
     if len(frames) == 0:
-        raise QuantizationError("no calibration frames; give real frames of the sensor, some hundreds if you can")
+        raise QuantizationError(
+            "no calibration frames", hint="give real frames of the sensor, some hundreds if you can"
+        )
     if not np.any(frames != frames[:, :1]):
-        raise QuantizationError("every calibration frame is constant; give real frames of the sensor")
+        raise QuantizationError("every calibration frame is constant", hint="give real frames of the sensor")
 
 
 def _converter(tf: Any, model: Any) -> Any:

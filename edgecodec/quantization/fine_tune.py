@@ -15,13 +15,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.numerics import INT8
+from edgecodec.errors import InputError
 from edgecodec.nn.backend import import_keras, import_tensorflow
 from edgecodec.quantization.fold import Convolution
 from edgecodec.quantization.ranges import Quantization, fit_quantization
 
 FloatArray = npt.NDArray[np.floating[Any]]
 Progress = Callable[[int, int, dict[str, float]], None]
-"""``progress(done, total, figures)``"""
+"""``progress(done, total, figures)``, steps and the mean squared error ``mse`` of the normalised signal."""
 _RANGE_RATE = 10.0
 """Ranges are numbers of a few units, weights of a few hundredths."""
 _COMMITMENT = 0.25
@@ -35,27 +37,40 @@ class FineTuning:
     """How long and how fast to fine-tune."""
 
     steps: int = 3000
+    """Optimiser steps."""
     batch_size: int = 32
+    """Frames a step."""
     learning_rate: float = 3e-4
-    """Of weights and decoder, falling to zero by a cosine; ranges learn ten times as fast."""
+    """Peak learning rate of weights and decoder, falling to zero by a cosine; ranges learn ten times as fast."""
     max_seconds: float | None = None
-    """Finish early, schedule included, within about this time."""
+    """Time in seconds after which fine-tuning ends early, schedule included; None for no limit."""
     seed: int = 0
+    """Seed of the draw of frames."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"fine-tuning {name} is {getattr(self, name)}; expected at least 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"fine-tuning learning_rate is {self.learning_rate}; expected a value above 0")
 
 
 @dataclass(frozen=True)
 class FineTuned:
     """What fine-tuning left; the decoder was trained in place."""
 
-    chain: list[Convolution]
+    convolutions: list[Convolution]
+    """The encoder's convolutions with trained weights."""
     quantization: list[Quantization]
-    """Of the input and of each layer's output."""
+    """Scale and zero point of the input, then of each layer's output."""
     codebooks: list[FloatArray]
+    """Trained codebooks ``[K, D]``, one a level."""
     steps: int
+    """Optimiser steps done."""
 
 
 def fine_tune(
-    chain: Sequence[Convolution],
+    convolutions: Sequence[Convolution],
     quantization: Sequence[Quantization],
     codebooks: Sequence[FloatArray],
     decoder: Any,
@@ -66,18 +81,18 @@ def fine_tune(
     """Train encoder, ranges, codebooks and the Keras ``decoder`` on the reconstruction error of the rounded codec.
 
     Weights are rounded per output channel, activations to int8 at ranges that start at ``quantization``; both
-    let gradients through. Norms are folded into ``chain`` and stay so. ``inputs`` are normalised frames float32
-    ``[N, 1, T, 1]``.
+    let gradients through. Norms are folded into ``convolutions`` and stay so. ``codebooks`` are float ``[K, D]``, one a
+    level; ``inputs`` are normalised frames float32 ``[N, 1, T, 1]``.
     """
-    trainer = _FineTuner(chain, quantization, codebooks, decoder, settings)
+    trainer = _FineTuner(convolutions, quantization, codebooks, decoder, settings)
     steps = trainer.run(inputs, progress or (lambda done, total, figures: None))
-    return FineTuned(trainer.chain(), trainer.quantization(), trainer.codebooks(), steps)
+    return FineTuned(trainer.convolutions(), trainer.quantization(), trainer.codebooks(), steps)
 
 
 class _FineTuner:
     def __init__(
         self,
-        chain: Sequence[Convolution],
+        convolutions: Sequence[Convolution],
         quantization: Sequence[Quantization],
         codebooks: Sequence[FloatArray],
         decoder: Any,
@@ -85,17 +100,17 @@ class _FineTuner:
     ) -> None:
         self._tf = tf = import_tensorflow()
         keras = import_keras()
-        self._given, self._settings, self._decoder = list(chain), settings, decoder
+        self._given, self._settings, self._decoder = list(convolutions), settings, decoder
         self._books = [tf.Variable(book, dtype=tf.float32) for book in codebooks]
-        self._kernels = [tf.Variable(conv.kernel[None], dtype=tf.float32) for conv in chain]
-        self._biases = [tf.Variable(conv.bias, dtype=tf.float32) for conv in chain]
-        self._lows = [tf.Variable(scale * (-128 - zero), dtype=tf.float32) for scale, zero in quantization]
-        self._highs = [tf.Variable(scale * (127 - zero), dtype=tf.float32) for scale, zero in quantization]
+        self._kernels = [tf.Variable(conv.kernel[None], dtype=tf.float32) for conv in convolutions]
+        self._biases = [tf.Variable(conv.bias, dtype=tf.float32) for conv in convolutions]
+        self._lows = [tf.Variable(scale * (INT8.lowest - zero), dtype=tf.float32) for scale, zero in quantization]
+        self._highs = [tf.Variable(scale * (INT8.highest - zero), dtype=tf.float32) for scale, zero in quantization]
         self._counts = [tf.Variable(tf.ones(len(book))) for book in codebooks]
         self._sums = [tf.Variable(book) for book in self._books]
         self._weights = [*self._kernels, *self._biases, *decoder.trainable_variables]
         # A ReLU's range begins at 0 and stays there.
-        linear = [True, *(conv.activation == "linear" for conv in chain)]
+        linear = [True, *(conv.activation == "linear" for conv in convolutions)]
         self._ranges = [*self._highs, *(low for low, moves in zip(self._lows, linear, strict=True) if moves)]
         self._optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0)
         self._range_optimizer = keras.optimizers.Adam(settings.learning_rate)
@@ -120,7 +135,7 @@ class _FineTuner:
                 progress(done + 1, settings.steps, {"mse": float(mse)})
         return settings.steps
 
-    def chain(self) -> list[Convolution]:
+    def convolutions(self) -> list[Convolution]:
         """The trained weights."""
         return [
             replace(conv, kernel=kernel.numpy()[0].astype(np.float64), bias=bias.numpy().astype(np.float64))

@@ -1,4 +1,4 @@
-"""An encoder as a chain of convolutions with folded norms, and rewrites of it that cost no float accuracy."""
+"""An encoder as a sequence of convolutions with folded norms, and rewrites that cost no float accuracy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from edgecodec.quantization.keras_files import flat_layers
 
 FloatArray = npt.NDArray[np.float64]
 _SAME = 1e-3
-"""Largest share of its spread by which the chain's latent may differ from the model's."""
+"""Largest difference between the latents of the convolutions and of the model, as a share of the model's largest."""
 
 
 @dataclass(frozen=True)
@@ -24,16 +24,19 @@ class Convolution:
     """One convolution along the second axis of ``(1, T, C)``, with the norm that followed it folded in."""
 
     name: str
+    """Name of its Keras layer."""
     depthwise: bool
+    """Whether each input channel is convolved by itself."""
     kernel: FloatArray
-    """``[taps, in, out]``, depthwise ``[taps, in, multiplier]``."""
+    """Weights ``[taps, in, out]``, of a depthwise convolution ``[taps, in, multiplier]``."""
     bias: FloatArray
-    """``[out]``"""
+    """Biases ``[out]``."""
     stride: int
+    """Input positions from one output position to the next."""
     padding: str
-    """``"same"`` or ``"valid"``"""
+    """``"same"`` or ``"valid"``, as Keras defines them."""
     activation: str
-    """``"linear"``, ``"relu"`` or ``"relu6"``"""
+    """``"linear"``, ``"relu"`` or ``"relu6"``."""
 
     @property
     def channels(self) -> int:
@@ -42,40 +45,40 @@ class Convolution:
 
 
 def fold(model: Any) -> list[Convolution]:
-    """The chain of convolutions that a Keras encoder is.
+    """The convolutions that a Keras encoder is made of, in the order in which they run.
 
     Raises QuantizationError, naming the layer, when the model is anything else than Conv2D, DepthwiseConv2D,
     BatchNormalization, ReLU and layers that do nothing in inference, one after the other.
     """
-    chain: list[Convolution] = []
+    convolutions: list[Convolution] = []
     for layer in flat_layers(model):
         kind = type(layer).__name__
         if kind in ("InputLayer", "Dropout", "Identity", "GaussianNoise", "SpatialDropout2D"):
             continue
         if kind in ("Conv2D", "DepthwiseConv2D"):
-            chain.append(_convolution(layer, kind == "DepthwiseConv2D"))
-        elif chain and kind == "BatchNormalization" and chain[-1].activation == "linear":
-            chain[-1] = _with_norm(chain[-1], layer)
-        elif chain and kind in ("ReLU", "Activation"):
-            chain[-1] = replace(chain[-1], activation=_joined(chain[-1].activation, layer))
+            convolutions.append(_convolution(layer, kind == "DepthwiseConv2D"))
+        elif convolutions and kind == "BatchNormalization" and convolutions[-1].activation == "linear":
+            convolutions[-1] = _with_norm(convolutions[-1], layer)
+        elif convolutions and kind in ("ReLU", "Activation"):
+            convolutions[-1] = replace(convolutions[-1], activation=_joined(convolutions[-1].activation, layer))
         else:
             raise _not_foldable(layer)
-    if not chain:
+    if not convolutions:
         raise QuantizationError("the encoder holds no convolution")
     samples = int(model.input_shape[2])
     probe = np.random.default_rng(0).standard_normal((4, 1, samples, int(model.input_shape[3]))).astype(np.float32)
-    expected, found = predict(model, probe), predict(keras_model(chain, probe.shape[2:]), probe)
+    expected, found = predict(model, probe), predict(keras_model(convolutions, probe.shape[2:]), probe)
     if expected.shape != found.shape or np.abs(expected - found).max() > _SAME * (np.abs(expected).max() + 1e-9):
-        raise QuantizationError("the encoder is no plain chain of layers (a branch, or a layer used twice)")
-    return chain
+        raise QuantizationError("the encoder is no plain sequence of layers (a branch, or a layer used twice)")
+    return convolutions
 
 
-def keras_model(chain: Sequence[Convolution], input_shape: Sequence[int]) -> Any:
-    """A Keras model of ``chain`` for inputs ``(1, *input_shape)``."""
+def keras_model(convolutions: Sequence[Convolution], input_shape: Sequence[int]) -> Any:
+    """A Keras model of ``convolutions`` for inputs ``(1, *input_shape)``."""
     keras = import_keras()
     layers = keras.layers
     x = inputs = layers.Input((1, *input_shape), name="enc_in")
-    for conv in chain:
+    for conv in convolutions:
         options = {"padding": conv.padding, "activation": conv.activation, "name": conv.name}
         taps = len(conv.kernel)
         if conv.depthwise:
@@ -86,12 +89,14 @@ def keras_model(chain: Sequence[Convolution], input_shape: Sequence[int]) -> Any
         else:
             x = layers.Conv2D(conv.channels, (1, taps), (1, conv.stride), **options)(x)
     model = keras.Model(inputs, x, name="encoder")
-    for conv in chain:
+    for conv in convolutions:
         model.get_layer(conv.name).set_weights([conv.kernel[None].astype(np.float32), conv.bias.astype(np.float32)])
     return model
 
 
-def equalize(chain: Sequence[Convolution], peaks: Sequence[FloatArray], strength: float = 0.5) -> list[Convolution]:
+def equalize(
+    convolutions: Sequence[Convolution], peaks: Sequence[FloatArray], strength: float = 0.5
+) -> list[Convolution]:
     """Bring the channels of each activation to like ranges, so that one int8 scale serves them all.
 
     ``peaks[l]`` is the largest absolute activation of each output channel of layer l. A channel divided by s
@@ -101,8 +106,8 @@ def equalize(chain: Sequence[Convolution], peaks: Sequence[FloatArray], strength
 
     Source: Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias Correction".
     """
-    result = list(chain)
-    for number in range(len(chain) - 1):
+    result = list(convolutions)
+    for number in range(len(convolutions) - 1):
         conv, following = result[number], result[number + 1]
         if conv.activation == "relu6":
             continue
@@ -115,15 +120,15 @@ def equalize(chain: Sequence[Convolution], peaks: Sequence[FloatArray], strength
     return result
 
 
-def rotate(chain: Sequence[Convolution], rotation: FloatArray) -> list[Convolution]:
-    """The chain whose latent is multiplied by ``rotation [D, D]`` from the right.
+def rotate(convolutions: Sequence[Convolution], rotation: FloatArray) -> list[Convolution]:
+    """``convolutions`` with the latent multiplied by ``rotation [D, D]`` from the right.
 
     Raises QuantizationError when the last layer is not linear and full.
     """
-    last = chain[-1]
+    last = convolutions[-1]
     if last.depthwise or last.activation != "linear":
         raise QuantizationError(f"layer '{last.name}' is no linear Conv2D; its output cannot be rotated")
-    return [*chain[:-1], replace(last, kernel=last.kernel @ rotation, bias=last.bias @ rotation)]
+    return [*convolutions[:-1], replace(last, kernel=last.kernel @ rotation, bias=last.bias @ rotation)]
 
 
 def spreading_rotation(latents: npt.NDArray[np.floating[Any]]) -> FloatArray:
@@ -200,5 +205,5 @@ def _activation_name(layer: Any) -> str:
 
 def _not_foldable(layer: Any) -> QuantizationError:
     return QuantizationError(
-        f"encoder layer '{layer.name}' ({type(layer).__name__}) cannot be folded into a chain of convolutions"
+        f"encoder layer '{layer.name}' ({type(layer).__name__}) cannot be folded into a sequence of convolutions"
     )

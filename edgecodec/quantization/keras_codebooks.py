@@ -22,6 +22,7 @@ FloatArray = npt.NDArray[np.floating[Any]]
 _QUANTIZER = re.compile(r"(?i)(^|[/_])(r?vq|[^/]*quanti[sz]er[^/]*|codebooks?)(_?\d+)?(/|$)")
 _CODES = re.compile(r"(?i)codebook|embedding")
 _AVERAGES = re.compile(r"(?i)ema|count|cluster|sum|average|avg|moving")
+_EXPORT = "export the codebooks as .npz with level_0, level_1, ..."
 _SAME = 1e-2
 """Largest median error, relative, by which an EMA layer's codes times counts may miss its sums."""
 
@@ -43,7 +44,7 @@ def read_keras_codebooks(path: Path) -> list[FloatArray]:
     if not books:
         raise InputError(f"{path}: holds no residual vector quantiser; expected a layer with codebooks [K, D]")
     if len(declared) > 1:
-        raise InputError(f"{path}: holds {len(declared)} quantisers; save the one that belongs to the encoder")
+        raise InputError(f"{path}: holds {len(declared)} quantisers", hint="save the one that belongs to the encoder")
     if declared and [book.shape for book in books] != declared[0]:
         raise InputError(
             f"{path}: found codebooks of {[book.shape for book in books]}; "
@@ -63,7 +64,7 @@ def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple
         import h5py  # type: ignore[import-untyped]
     except ImportError as error:
         raise InputError(
-            f"{path}: h5py is needed to read it; install it with: pip install 'edgecodec[train]'"
+            f"{path}: h5py is needed to read it", hint="install it with: pip install 'edgecodec[train]'"
         ) from error
     groups: dict[str, dict[str, FloatArray]] = {}
 
@@ -84,7 +85,7 @@ def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple
                 config = json.loads(file.attrs.get("model_config", "{}"))
             file.visititems(visit)
     except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path}: not a readable Keras model ({error}); save it again") from error
+        raise InputError(f"{path}: not a readable Keras model ({error})", hint="save it again") from error
     return groups, list(_declared(config))
 
 
@@ -119,7 +120,8 @@ def _codes_of_layer(arrays: dict[str, FloatArray], where: str) -> list[FloatArra
     if len(matrices) != 2 * len(counts):
         raise InputError(
             f"{where} holds {len(matrices)} matrices and {len(counts)} vectors; expected codebooks alone, or "
-            "codebooks with a count and a sum for each (export them as .npz with level_0, level_1, ...)"
+            "codebooks with a count and a sum for each",
+            hint=_EXPORT,
         )
     return _codes_beside_averages(matrices, counts, where)
 
@@ -138,7 +140,8 @@ def _codes_beside_averages(matrices: list[FloatArray], counts: list[FloatArray],
         if best is None or errors[best] > _SAME:
             raise InputError(
                 f"{where}: no codebook times its moving count gives a moving sum, so codes cannot be told from "
-                "averages; export the codebooks as .npz with level_0, level_1, ..."
+                "averages",
+                hint=_EXPORT,
             )
         left = [number for number in left if number not in best]
         found.append(best[0])

@@ -25,7 +25,7 @@ class SavedEncoder:
         self._input, source = next(iter(inputs.items()))
         self._output, target = next(iter(outputs.items()))
         if source.shape.rank is None or target.shape.rank is None:
-            raise QuantizationError(f"{path}: the serving signature has no fixed shapes; export it with them")
+            raise QuantizationError(f"{path}: the serving signature has no fixed shapes", hint="export it with them")
         self._signature = signature
         self.loaded = loaded
         """Keeps the variables alive."""
@@ -45,18 +45,27 @@ def load_encoder(path: str | os.PathLike[str]) -> Any:
     Raises InputError when it is neither, QuantizationError when its shape or a layer cannot be quantised.
     """
     model = _load_saved_model(Path(path)) if (Path(path) / "saved_model.pb").is_file() else _load(path, "encoder")
-    inputs, outputs = _shapes(model, path, "encoder")
+    check_encoder(model, str(path))
+    return model
+
+
+def check_encoder(model: Any, where: str) -> None:
+    """Raise QuantizationError unless ``model`` maps ``(1, T, 1)`` to ``(1, P, D)`` with layers that can be quantised.
+
+    ``where`` names the model in messages.
+    """
+    inputs, outputs = _shapes(model, where, "encoder")
     if inputs[1] != 1 or inputs[3] != 1 or inputs[2] is None:
-        raise QuantizationError(f"{path}: encoder takes {_text(inputs)}; expected frames (1, T, 1) of fixed length T")
+        raise QuantizationError(f"{where}: encoder takes {_text(inputs)}; expected frames (1, T, 1) of fixed length T")
     if outputs[1] != 1 or outputs[2] is None or outputs[3] is None:
-        raise QuantizationError(f"{path}: encoder returns {_text(outputs)}; expected latents (1, P, D)")
+        raise QuantizationError(f"{where}: encoder returns {_text(outputs)}; expected latents (1, P, D)")
     for layer in flat_layers(model):
         if "LayerNormalization" in type(layer).__name__:
             raise QuantizationError(
-                f"{path}: encoder layer '{layer.name}' is {type(layer).__name__}, which cannot be folded into a "
-                "convolution; train the encoder with norm 'batch' or 'none'"
+                f"{where}: encoder layer '{layer.name}' is {type(layer).__name__}, which cannot be folded into a "
+                "convolution",
+                hint="train the encoder with norm 'batch' or 'none'",
             )
-    return model
 
 
 def load_decoder(path: str | os.PathLike[str], positions: int, channels: int, samples: int) -> Any:
@@ -65,14 +74,29 @@ def load_decoder(path: str | os.PathLike[str], positions: int, channels: int, sa
     Raises InputError or QuantizationError.
     """
     model = _load(path, "decoder")
-    inputs, outputs = _shapes(model, path, "decoder")
+    check_decoder(model, str(path), positions, channels, samples)
+    return model
+
+
+def check_decoder(model: Any, where: str, positions: int, channels: int, samples: int) -> None:
+    """Raise QuantizationError unless ``model`` maps ``(1, positions, channels)`` to ``(1, samples, 1)``.
+
+    ``where`` names the model in messages.
+    """
+    inputs, outputs = _shapes(model, where, "decoder")
     expected = ((1, positions, channels), (1, samples, 1))
     if (inputs[1:], outputs[1:]) != expected:
         raise QuantizationError(
-            f"{path}: decoder maps {_text(inputs)} to {_text(outputs)}; "
+            f"{where}: decoder maps {_text(inputs)} to {_text(outputs)}; "
             f"this encoder needs {expected[0]} to {expected[1]}"
         )
-    return model
+
+
+def copy_of(model: Any) -> Any:
+    """A Keras model of the same layers with weights of its own, so that training it leaves ``model`` alone."""
+    copy = import_keras().models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
 
 
 def flat_layers(model: Any) -> list[Any]:
@@ -114,22 +138,24 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
         unknown = re.search(r"Could not locate class '([^']+)'", str(error))
         if unknown is not None:
             raise InputError(
-                f"{source}: holds a layer {unknown[1]!r} that is not Keras's; save a plain {role} without it"
+                f"{source}: holds a layer {unknown[1]!r} that is not Keras's", hint=f"save a plain {role} without it"
             ) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {reason}") from error
     return model
 
 
-def _shapes(model: Any, path: str | os.PathLike[str], role: str) -> tuple[tuple[int | None, ...], ...]:
+def _shapes(model: Any, where: str, role: str) -> tuple[tuple[int | None, ...], ...]:
     try:
         shapes = model.input_shape, model.output_shape
     except (AttributeError, ValueError) as error:
-        raise QuantizationError(f"{path}: the {role} has no fixed input shape; save a functional model") from error
+        raise QuantizationError(
+            f"{where}: the {role} has no fixed input shape", hint="save a functional model"
+        ) from error
     for shape in shapes:
         if not isinstance(shape, tuple) or len(shape) != _RANK:
             raise QuantizationError(
-                f"{path}: the {role} maps {shapes[0]} to {shapes[1]}; expected one input and one output of rank 4, "
+                f"{where}: the {role} maps {shapes[0]} to {shapes[1]}; expected one input and one output of rank 4, "
                 "(batch, 1, T, C)"
             )
     return shapes

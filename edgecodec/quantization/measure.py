@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Activations, Frames
+from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph
+from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.reference import normalize as normalize_integer
 from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization.codebooks import FloatArray, quantize_float
@@ -20,8 +27,8 @@ from edgecodec.signal.quality import prdn
 if TYPE_CHECKING:
     from edgecodec.quantization.fold import Convolution
 
-Frames = npt.NDArray[np.int16]
 DIGITS = 4
+"""Decimals that figures are rounded to."""
 
 
 @dataclass(frozen=True)
@@ -29,29 +36,43 @@ class Variant:
     """A codec ready for a bundle, and the float codec that it rounds."""
 
     name: str
+    """What was done to the codec."""
     encoder: bytes
     """INT8 TFLite file."""
-    graph: Graph
+    epsilon: float
+    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
     codebooks: Sequence[FloatArray]
-    """Float ``[K, D]``, to be rounded to the latent's scale."""
+    """Float ``[K, D]``, one a level, to be rounded to the latent's scale."""
     decoder: bytes | None
-    """float32 TFLite file."""
+    """Float32 TFLite file; None when there is no decoder."""
     model: Any | None = None
-    """Float encoder of the same latent; None when it came as TFLite."""
+    """Float encoder of the same latent as a Keras model; None when it came as TFLite."""
     model_codebooks: Sequence[FloatArray] = ()
-    """What the float codec searches."""
-    chain: Sequence[Convolution] | None = None
+    """Float ``[K, D]``, one a level, that the float codec searches."""
+    convolutions: Sequence[Convolution] | None = None
+    """Convolutions that :attr:`encoder` was converted from; None for those of :attr:`model`."""
     rotation: npt.NDArray[np.float64] | None = None
-    """By which the latent differs from the given encoder's."""
+    """Orthogonal ``[D, D]`` that the given encoder's latent is multiplied by from the right; None for none."""
     new_model: bool = False
-    """Whether ``model`` is another function than the encoder given."""
+    """Whether :attr:`model` is another function than the encoder given."""
 
-    def integer_rvq(self) -> IntegerRvq:
-        """The codebooks in integers. Raises QuantizationError."""
-        return IntegerRvq.from_float(self.codebooks, self.graph.latent.scale, self.graph.latent.zero_point)
+    @cached_property
+    def graph(self) -> Graph:
+        """Layers of :attr:`encoder`. Raises UnsupportedOpError or PlanError when they cannot be executed exactly."""
+        return read_graph(self.encoder)
+
+    @cached_property
+    def codec(self) -> Codec:
+        """The integer codec, proven. Raises QuantizationError, UnsupportedOpError or PlanError when there is none."""
+        graph, latent = self.graph, self.graph.latent
+        normalizer = Normalizer(
+            graph.input.width, self.epsilon, graph.input.scale, graph.input.zero_point, graph.input.numerics
+        )
+        rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics)
+        return Codec(normalizer, graph, rvq)
 
     def run_decoder(self, latents: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32] | None:
-        """Normalised frames ``[N, T]`` of ``latents [N, P, D]``, or None without decoder."""
+        """Normalised frames float32 ``[N, T]`` of ``latents [N, P, D]``, or None without decoder."""
         if self.decoder is None:
             return None
         latent = self.graph.latent
@@ -59,46 +80,47 @@ class Variant:
         return decoder.run(latents.astype(np.float32))
 
 
-def measure(
-    variant: Variant, frames: Frames, epsilon: float, float_latents: npt.NDArray[np.floating[Any]] | None
-) -> dict[str, float]:
-    """Figures of ``variant`` on ``frames [N, T]``, none constant, rounded to 4 decimals.
+def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floating[Any]] | None) -> dict[str, float]:
+    """Figures of ``variant`` on ``frames`` of ADC counts int16 ``[N, T]``, none constant, rounded to 4 decimals.
 
-    ``saturation_input`` and ``saturation_latent``: share of int8 values at -128 or 127. With ``float_latents
-    [N, P, D]`` of its float encoder, ``agreement_l{l}``: share of indices equal to the float codec's, and
-    ``latent_error``: distance of the integer codec's sum of codes from the float latent, percent of the latent's
+    ``saturation_input`` and ``saturation_latent``: share of activations at either end of their range. With
+    ``float_latents [N, P, D]`` of its float encoder, ``agreement_l{l}``: share of indices equal to the float codec's,
+    and ``latent_error``: distance of the integer codec's sum of codes from the float latent, percent of the latent's
     standard deviation. With a decoder, mean PRDN in percent: ``prdn_float`` (float encoder and codebooks),
     ``prdn_int8`` (INT8 latents, float codebooks), ``prdn_integer``. Raises QuantizationError when the decoder
-    returns NaN or infinity.
+    returns NaN or infinity, and as :attr:`Variant.codec` does.
     """
-    inputs = int8_inputs(variant.graph, frames, epsilon)
+    inputs = encoder_inputs(variant.codec.normalizer, frames)
     latents = run_int8(variant.encoder, variant.graph, inputs)
     latent = variant.graph.latent
     flat = dequantized(latents, latent.scale, latent.zero_point).reshape(-1, latent.channels)
-    rvq = variant.integer_rvq()
-    indices, integer = quantize_float(flat, float_codebooks(rvq))
+    indices, integer = quantize_float(flat, float_codebooks(variant.codec.rvq))
     chosen = {"int8": quantize_float(flat, variant.codebooks)[1], "integer": integer}
-    figures = {"saturation_input": saturation(inputs), "saturation_latent": saturation(latents)}
+    numerics = latent.numerics
+    figures = {
+        "saturation_input": saturation(inputs, numerics),
+        "saturation_latent": saturation(latents, numerics),
+    }
     if float_latents is not None:
         wanted = np.asarray(float_latents, np.float64).reshape(-1, latent.channels)
         float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks)
         for level, same in enumerate((float_indices == indices).mean(axis=0), start=1):
             figures[f"agreement_l{level}"] = float(same)
         figures["latent_error"] = 100 * float(np.sqrt(np.mean((integer - wanted) ** 2) / max(wanted.var(), 1e-30)))
-    original = normalize(frames, epsilon)
+    original = normalize(frames, variant.epsilon)
     for key in sorted(chosen):
         decoded = variant.run_decoder(chosen[key].reshape(latents.shape))
         if decoded is None:
             continue
         if not np.isfinite(decoded).all():
-            raise QuantizationError("the decoder returns NaN or infinity on real frames; check its weights")
+            raise QuantizationError("the decoder returns NaN or infinity on real frames", hint="check its weights")
         figures[f"prdn_{key}"] = float(prdn(original, decoded).mean())
     return {key: round(value, DIGITS) for key, value in figures.items()}
 
 
-def saturation(levels: npt.NDArray[np.int8]) -> float:
-    """Share of int8 values at either end, -128 or 127."""
-    return float(np.mean((levels == -128) | (levels == 127))) if levels.size else 0.0
+def saturation(levels: Activations, numerics: Numerics = INT8) -> float:
+    """Share of activations of any shape at either end of their range, such as -128 or 127."""
+    return float(np.mean((levels == numerics.lowest) | (levels == numerics.highest))) if levels.size else 0.0
 
 
 def float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
@@ -107,27 +129,26 @@ def float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
     return [book.astype(np.float64) * step for book in rvq.codebooks]
 
 
-def dequantized(levels: npt.NDArray[np.int8], scale: float, zero_point: int) -> npt.NDArray[np.float64]:
-    """Real values ``scale (q - zero_point)``."""
+def dequantized(levels: Activations, scale: float, zero_point: int) -> npt.NDArray[np.float64]:
+    """Real values ``scale (q - zero_point)`` of activations, in their shape."""
     real: npt.NDArray[np.float64] = (levels.astype(np.float64) - zero_point) * scale
     return real
 
 
-def int8_inputs(graph: Graph, frames: Frames, epsilon: float) -> npt.NDArray[np.int8]:
-    """The encoder's input int8 ``[N, T]`` for ADC counts ``[N, T]``."""
-    levels = np.rint(normalize(frames, epsilon) / graph.input.scale) + graph.input.zero_point
-    clipped: npt.NDArray[np.int8] = np.clip(levels, -128, 127).astype(np.int8)
-    return clipped
+def encoder_inputs(normalizer: Normalizer, frames: Frames) -> Activations:
+    """The encoder's input ``[N, T]`` for ADC counts int16 ``[N, T]``, in the codec's integers (SPEC.md 1.1)."""
+    return normalize_integer(normalizer, frames)[0]
 
 
-def int8_latents(encoder: bytes, graph: Graph, frames: Frames, epsilon: float) -> npt.NDArray[np.float64]:
-    """Dequantised latents float64 ``[N, P, D]`` of the INT8 encoder for ADC counts ``[N, T]``."""
-    levels = run_int8(encoder, graph, int8_inputs(graph, frames, epsilon))
-    return dequantized(levels, graph.latent.scale, graph.latent.zero_point)
+def int8_latents(variant: Variant, frames: Frames) -> npt.NDArray[np.float64]:
+    """Dequantised latents float64 ``[N, P, D]`` of the INT8 encoder for ADC counts int16 ``[N, T]``."""
+    latent = variant.graph.latent
+    levels = run_int8(variant.encoder, variant.graph, encoder_inputs(variant.codec.normalizer, frames))
+    return dequantized(levels, latent.scale, latent.zero_point)
 
 
-def run_int8(encoder: bytes, graph: Graph, inputs: npt.NDArray[np.int8]) -> npt.NDArray[np.int8]:
-    """Latents int8 ``[N, P, D]`` of inputs int8 ``[N, T]``.
+def run_int8(encoder: bytes, graph: Graph, inputs: Activations) -> Activations:
+    """Latents ``[N, P, D]`` of inputs ``[N, T]``, both int8, of the TFLite file ``encoder``.
 
     Run by TFLite's reference kernels, which round as the integer engine does (SPEC.md 1.2).
     """
@@ -138,7 +159,8 @@ def run_int8(encoder: bytes, graph: Graph, inputs: npt.NDArray[np.int8]) -> npt.
     )
     interpreter.allocate_tensors()
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]["index"]
-    latents = np.empty((len(inputs), graph.latent.width, graph.latent.channels), np.int8)
+    shape = (len(inputs), graph.latent.width, graph.latent.channels)
+    latents: Activations = np.empty(shape, graph.latent.numerics.activation)
     for frame, latent in zip(inputs, latents, strict=True):
         interpreter.set_tensor(source["index"], frame.reshape(source["shape"]))
         interpreter.invoke()

@@ -14,24 +14,29 @@ import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
 from edgecodec.codec.graph import Graph, Tensor
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
+
+_CONVERT_AGAIN = "convert the encoder again"
 
 Quantization = tuple[float, int]
 """Scale and zero point: real = scale (q - zero_point)."""
 
 
-def fit_quantization(low: float, high: float) -> Quantization:
-    """Scale (a float32) and zero point with which int8 covers ``low..high``, 0 included and exact.
+def fit_quantization(low: float, high: float, numerics: Numerics = INT8) -> Quantization:
+    """Scale (a float32) and zero point with which activations cover ``low..high``, 0 included and exact.
 
-    Source: TFLite ``quantization_util.cc: ChooseQuantizationParams``, for int8.
+    Source: TFLite ``quantization_util.cc: ChooseQuantizationParams``.
     Raises QuantizationError when the range is empty or not finite.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / 255.0))
+    scale = float(np.float32((high - low) / (numerics.highest - numerics.lowest)))
     if not (np.isfinite(scale) and scale > 0):
-        raise QuantizationError(f"no int8 scale covers {low:g}..{high:g}; expected a finite range that is not empty")
-    return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
+        raise QuantizationError(
+            f"no {numerics.activation} scale covers {low:g}..{high:g}; expected a finite range that is not empty"
+        )
+    return scale, int(numerics.clip(np.rint(numerics.lowest - low / scale)))
 
 
 def with_quantization(data: bytes, changes: Mapping[int, Quantization]) -> bytes:
@@ -78,7 +83,7 @@ def _assign(tensor: Any, scale: np.float32, zero_point: int) -> None:
     quantization = tensor.Quantization()
     zero_points = quantization.ZeroPointAsNumpy()
     if isinstance(zero_points, int) or len(zero_points) != 1:
-        raise QuantizationError("the TFLite file leaves a zero point out; convert the encoder again")
+        raise QuantizationError("the TFLite file leaves a zero point out", hint=_CONVERT_AGAIN)
     quantization.ScaleAsNumpy()[:] = scale
     zero_points[:] = zero_point
 
@@ -100,4 +105,4 @@ def _check(
         for old, new, bias in zip(before.layers, after.layers, biases, strict=True)
     )
     if not same:
-        raise QuantizationError("the TFLite file shares parts between tensors; convert the encoder again")
+        raise QuantizationError("the TFLite file shares parts between tensors", hint=_CONVERT_AGAIN)

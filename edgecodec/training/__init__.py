@@ -12,12 +12,12 @@ from edgecodec._lazy import lazy
 if TYPE_CHECKING:
     from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
     from edgecodec.training.config import TrainConfig, load_config
-    from edgecodec.training.run import TrainingSummary, train
+    from edgecodec.training.run import TrainingRun, train
 
 __all__ = [
     "PriorFitting",
     "TrainConfig",
-    "TrainingSummary",
+    "TrainingRun",
     "fit_index_prior",
     "load_config",
     "train",
@@ -28,7 +28,7 @@ __getattr__, __dir__ = lazy(
     {
         "PriorFitting": "edgecodec.training.causal_prior",
         "TrainConfig": "edgecodec.training.config",
-        "TrainingSummary": "edgecodec.training.run",
+        "TrainingRun": "edgecodec.training.run",
         "fit_index_prior": "edgecodec.training.causal_prior",
         "load_config": "edgecodec.training.config",
         "train": "edgecodec.training.run",

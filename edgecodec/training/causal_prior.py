@@ -26,12 +26,22 @@ class PriorFitting:
     """How a prior is fitted."""
 
     channels: int = 64
+    """Channels of the network."""
     steps: int = 4000
+    """Optimiser steps."""
     batch_size: int = 64
     """Frames a step."""
     learning_rate: float = 4e-3
-    """Of Adam, falling to zero by a cosine."""
+    """Peak learning rate of Adam, falling to zero by a cosine."""
     seed: int = 0
+    """Seed of the first weights and of the draw of frames."""
+
+    def __post_init__(self) -> None:
+        for name in ("channels", "steps", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"index prior {name} is {getattr(self, name)}; expected at least 1")
+        if not self.learning_rate > 0:
+            raise InputError(f"index prior learning_rate is {self.learning_rate}; expected a value above 0")
 
 
 def fit_index_prior(

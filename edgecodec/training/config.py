@@ -116,7 +116,7 @@ class DataConfig(_Section):
     """Names of HeartPy's recordings, or paths of files."""
     test: list[str] = []
     sampling_rate: float = Field(default=64.0, gt=0)
-    """Hz. Recordings with a rate of their own are resampled to it; arrays are taken to have it."""
+    """Sampling rate in Hz. Recordings with a rate of their own are resampled to it; arrays are taken to have it."""
     frame_size: int = Field(default=320, ge=1, le=16384)
     validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of each recording of ``train``, at its end, that chooses the best weights."""
@@ -197,14 +197,15 @@ class RateLossConfig(_Section):
     """``training.rate_loss:``, :class:`edgecodec.nn.rate_loss.RateLoss`."""
 
     weight: float = Field(default=0.0, ge=0)
-    """Of a bit a frame, beside the mean squared error; 0 is no rate loss."""
+    """Weight of a bit a frame beside the mean squared error; 0 is no rate loss."""
     ramp: float = Field(default=0.2, ge=0, le=1)
     """Share of the run over which the weight rises, from the start of the quantiser on."""
     channels: int = Field(default=48, ge=1)
-    """Of the prior that learns beside the codec."""
+    """Channels of the prior that learns beside the codec."""
     softness: float = Field(default=0.5, gt=0)
+    """Temperature of the soft assignment of latents to codes, in mean squared distances to the nearest code."""
     learning_rate: float = Field(default=2e-3, gt=0)
-    """Of the prior; it falls as the codec's does."""
+    """Peak learning rate of the prior; it falls as the codec's does."""
 
 
 class TrainingConfig(_Section):
@@ -228,10 +229,9 @@ class TrainingConfig(_Section):
 
 
 class EvaluationConfig(_Section):
-    """``evaluation:``, figures of the trained codec."""
+    """``evaluation:`` of other pipelines; nothing in it has an effect here."""
 
-    input_bit_depth: int = Field(default=16, ge=1, le=32)
-    """Bits of a raw sample, for the compression ratio."""
+    input_bit_depth: int | None = None
     num_samples: int | None = None
 
 
@@ -265,6 +265,7 @@ _WITHOUT_EFFECT = {
     "data.cache.train_ratio": "data.split says who trains",
     "data.cache.val_ratio": "data.split says who validates and tests",
     "training.validation_steps": "all validation frames are used",
+    "evaluation.input_bit_depth": "ADC counts are int16, and rates are measured against 16 bits a sample",
     "evaluation.num_samples": "all test frames are used",
     "output.results_root": "--output says where the run goes",
     "output.wandb.project": "output.tensorboard and history.csv log the run",
@@ -350,7 +351,7 @@ def preset_names() -> list[str]:
 def preset_path(name: str) -> Path:
     """Configuration file of a preset that comes with edgecodec. Raises InputError with those there are."""
     if name not in preset_names():
-        raise InputError(f"no preset {name!r}{_suggest(name, preset_names())}")
+        raise InputError(f"no preset {name!r}", hint=_suggest(name, preset_names()))
     return _presets() / f"{name}.yaml"
 
 
@@ -385,7 +386,7 @@ def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
         key = ".".join(location)
         reason = first["msg"].removeprefix("Value error, ")
         if first["type"] == "extra_forbidden":
-            raise InputError(f"{where}: unknown key {key}{_nearest_key(location)}") from error
+            raise InputError(f"{where}: unknown key {key}", hint=_nearest_key(location)) from error
         if first["type"] == "value_error" and not location:
             raise InputError(f"{where}: {reason}") from error
         raise InputError(f"{where}: {key} is {first['input']!r}: {reason}") from error
@@ -472,7 +473,7 @@ def _set_key(raw: dict[str, Any], setting: str) -> None:
     section[name] = value
 
 
-def _nearest_key(location: list[str]) -> str:
+def _nearest_key(location: list[str]) -> str | None:
     """Say which known key, in this section or another, is closest to the unknown one."""
     known = {key: key.split(".")[-1] for key in _keys(TrainConfig)}
     siblings = [key for key in known if key.split(".")[:-1] == location[:-1]]
@@ -480,8 +481,8 @@ def _nearest_key(location: list[str]) -> str:
         names = {known[key]: key for key in reversed(keys)}
         close = difflib.get_close_matches(location[-1], names, n=1)
         if close:
-            return f"; did you mean {names[close[0]]}?"
-    return f"; expected one of {', '.join(siblings)}" if siblings else ""
+            return f"did you mean {names[close[0]]}?"
+    return f"expected one of {', '.join(siblings)}" if siblings else None
 
 
 def _keys(section: type[BaseModel], prefix: str = "") -> Iterator[str]:
@@ -499,5 +500,5 @@ def _sections(section: type[BaseModel]) -> dict[str, type[BaseModel]]:
 
 def _suggest(name: str, names: Sequence[str]) -> str:
     close = difflib.get_close_matches(name, names, n=1)
-    listed = f"; expected one of {', '.join(names)}"
-    return f"; did you mean {close[0]}?{listed.replace('; expected', ' Expected')}" if close else listed
+    listed = f"xpected one of {', '.join(names)}"
+    return f"did you mean {close[0]}? E{listed}" if close else f"e{listed}"

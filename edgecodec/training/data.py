@@ -146,7 +146,8 @@ def _check_sides(trainable: bool, validation: Frames, test: Frames, config: Trai
     if len(validation) == 0:
         raise InputError(
             f"data.validation_fraction {data.validation_fraction}: leaves no usable frame of {data.frame_size} "
-            "samples for validation; raise it or give longer recordings"
+            "samples for validation",
+            hint="raise it or give longer recordings",
         )
     if len(test) == 0:
         raise InputError(f"{'data.split.test' if pooled else 'data.test'}: {usable} in its recordings")
@@ -219,7 +220,7 @@ def _divided_parts(
     """Two collections that the user divided; the ends of the training recordings validate."""
     shared = {file.path for file in train} & {file.path for file in test}
     if shared:
-        raise InputError(f"{min(shared)}: is in both data.train and data.test; split by recording")
+        raise InputError(f"{min(shared)}: is in both data.train and data.test", hint="split by recording")
     files = [*train, *test]
     loaders, people = _loaders(files, config)
     own = [{person for person in names if person != file.name} for file, names in zip(files, people, strict=True)]

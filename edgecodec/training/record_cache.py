@@ -49,7 +49,7 @@ class RecordCache:
             if found is not None:
                 return found
             if not self.build:
-                raise InputError(f"{source.path}: not in the cache {self.folder}; set data.cache.auto_build")
+                raise InputError(f"{source.path}: not in the cache {self.folder}", hint="set data.cache.auto_build")
         recordings = source.recordings(rate_hz, by, channel)
         _write(path, key, recordings)
         return recordings

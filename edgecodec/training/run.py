@@ -1,4 +1,11 @@
-"""Train a codec and keep what deploying it needs: the run folder."""
+"""The run folder: what training leaves, and all that deploying the codec needs.
+
+``run.json`` holds configuration, seed, versions, split and metrics; ``encoder.keras``, ``decoder.keras`` and
+``codebooks.npz`` (``level_0``, ... float32 ``[K, D]``) the best weights; ``calibration.npz`` frames of the training
+split, ``test.npz`` frames of the test split that do not overlap, ``verify.npz`` at most 1,000 of the test split that
+may overlap; ``history.csv`` a row an epoch. A split by person adds ``validation.npz`` and ``train.npz``, frames of
+the people that chose the weights and of those trained on.
+"""
 
 from __future__ import annotations
 
@@ -7,34 +14,192 @@ import io
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from edgecodec.codec.arrays import Frames
+from edgecodec.documents import Json
+from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes, replace_folder
 from edgecodec.nn.backend import import_keras, import_tensorflow, save_keras
-from edgecodec.training.config import TrainConfig, load_config
+from edgecodec.signal.frames import load_frames
+from edgecodec.training.config import TrainConfig, load_config, parse_config
 from edgecodec.training.data import TrainingData, load_data
 from edgecodec.training.trainer import Progress, Trainer
 
-RUN_FORMAT = "edgecodec.run"
-RUN_VERSION = 1
-RUN_MARKER = "run.json"
+FORMAT = "edgecodec.run"
+VERSION = 1
+MARKER = "run.json"
+ENCODER = "encoder.keras"
+DECODER = "decoder.keras"
+CODEBOOKS = "codebooks.npz"
+HISTORY = "history.csv"
+CALIBRATION, VALIDATION, TRAIN = "calibration.npz", "validation.npz", "train.npz"
+TEST, VERIFY = "test.npz", "verify.npz"
+_FRAMES = "frames"
+_AGAIN = "train again"
+_NEEDED = {
+    "": ("config", "seed", "versions", "split", "steps", "metrics", "training_seconds"),
+    "config": ("run_name", "data", "model"),
+    "config.data": ("frame_size", "epsilon", "sampling_rate"),
+}
+"""Keys of ``run.json`` that must be there, by the section that holds them."""
 
 
-@dataclass(frozen=True)
-class TrainingSummary:
-    """What a training run reached."""
+@dataclass(frozen=True, repr=False)
+class TrainingRun:
+    """A run folder, read and checked."""
 
     path: Path
-    metrics: dict[str, float]
+    """The folder."""
+    config: TrainConfig
+    """Configuration that the codec was trained with."""
+    versions: Mapping[str, str]
+    """Version of each package that the weights depend on, by its name."""
+    split: Mapping[str, Sequence[str]]
+    """People or recordings on each of the sides ``train``, ``validation`` and ``test``."""
     steps: int
-    """Optimiser steps done; fewer than planned when ``max_seconds`` ran out."""
+    """Optimiser steps done; fewer than planned after an early stop or when ``max_seconds`` ran out."""
+    metrics: Mapping[str, float]
+    """Figures of the float codec, on the test frames unless their name says validation: ``val_mse`` and others of the
+    normalised signal, PRDN (``test_prdn_mean``, ``test_prdn_median``, ``test_prdn_p90``) in percent."""
     seconds: float
+    """Time spent training, in seconds, that before a kill and a resumption included."""
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TrainingRun:
+        """Read the folder ``path`` that :func:`train` wrote.
+
+        Raises InputError, which names the file, when it is no run folder, damaged, or of another version.
+        """
+        folder = Path(path)
+        file = folder / MARKER
+        if not file.is_file():
+            raise InputError(
+                f"{folder}: no {MARKER} in it, so it is no run folder", hint="make one with: edgecodec train"
+            )
+        try:
+            document = json.loads(file.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError) as error:
+            raise InputError(f"{file}: cannot be read ({error})", hint=_AGAIN) from error
+        if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (FORMAT, VERSION):
+            raise InputError(f"{file}: is no {FORMAT} of version {VERSION}", hint=_AGAIN)
+        _check_keys(document, file)
+        try:
+            return cls(
+                folder,
+                parse_config(document["config"], f"{file}: config"),
+                {str(name): str(version) for name, version in document["versions"].items()},
+                {str(side): [str(name) for name in names] for side, names in document["split"].items()},
+                int(document["steps"]),
+                {str(name): float(value) for name, value in document["metrics"].items()},
+                float(document["training_seconds"]),
+            )
+        except (AttributeError, TypeError, ValueError) as error:
+            raise InputError(f"{file}: cannot be read ({error})", hint=_AGAIN) from error
+
+    @staticmethod
+    def write(folder: Path, trainer: Trainer, data: TrainingData) -> None:
+        """Write every file of a run into the empty ``folder``, the marker ``run.json`` last."""
+        save_keras(trainer.encoder, folder / ENCODER)
+        save_keras(trainer.decoder, folder / DECODER)
+        books = {f"level_{level}": book for level, book in enumerate(trainer.rvq.codebooks)}
+        (folder / CODEBOOKS).write_bytes(npz_bytes(books))
+        frames = {CALIBRATION: data.calibration, TEST: data.test, VERIFY: data.verify}
+        if data.by_person:
+            frames |= {VALIDATION: data.validation, TRAIN: data.train}
+        for name, array in frames.items():
+            (folder / name).write_bytes(npz_bytes({_FRAMES: array}))
+        (folder / HISTORY).write_text(_history_csv(trainer.history), encoding="utf-8")
+        document = {
+            "format": FORMAT,
+            "version": VERSION,
+            "config": trainer.config.model_dump(mode="json"),
+            "seed": trainer.config.seed,
+            "versions": versions(),
+            "split": data.split,
+            "steps": trainer.steps_done,
+            "metrics": trainer.evaluate(),
+            "training_seconds": round(trainer.seconds, 1),
+        }
+        (folder / MARKER).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+    @property
+    def encoder(self) -> Path:
+        """Keras model from normalised frames ``(1, T, 1)`` to latents ``(1, P, D)``."""
+        return self.path / ENCODER
+
+    @property
+    def decoder(self) -> Path:
+        """Keras model from latents ``(1, P, D)`` to normalised frames ``(1, T, 1)``."""
+        return self.path / DECODER
+
+    @property
+    def codebooks(self) -> Path:
+        """``.npz`` with ``level_0``, ``level_1``, ..., float32 ``[K, D]`` each."""
+        return self.path / CODEBOOKS
+
+    @property
+    def validation_file(self) -> Path | None:
+        """File of :meth:`validation`; None unless split by person."""
+        file = self.path / VALIDATION
+        return file if file.is_file() else None
+
+    @property
+    def samples(self) -> int:
+        """T, ADC counts of a frame."""
+        return self.config.data.frame_size
+
+    def calibration(self) -> Frames:
+        """Frames of the training split, ADC counts int16 ``[N, T]``. Raises InputError."""
+        return self._frames(CALIBRATION)
+
+    def test(self) -> Frames:
+        """Frames of the test split that do not overlap, ADC counts int16 ``[N, T]``. Raises InputError."""
+        return self._frames(TEST)
+
+    def verify(self) -> Frames:
+        """At most 1,000 frames of the test split, which may overlap, ADC counts int16 ``[N, T]``. Raises InputError."""
+        return self._frames(VERIFY)
+
+    def validation(self) -> Frames | None:
+        """Frames of the people that chose the weights, ADC counts int16 ``[N, T]``; None unless split by person.
+
+        Raises InputError.
+        """
+        file = self.validation_file
+        return None if file is None else load_frames(file, self.samples)
+
+    def train(self) -> Frames | None:
+        """Frames of the people trained on, ADC counts int16 ``[N, T]``; None unless split by person.
+
+        Raises InputError.
+        """
+        return self._frames(TRAIN) if (self.path / TRAIN).is_file() else None
+
+    @property
+    def provenance(self) -> Json:
+        """What bundles keep of training: ``config``, ``seed``, ``versions``, ``split``, ``steps`` and ``metrics``."""
+        return {
+            "config": self.config.model_dump(mode="json"),
+            "seed": self.config.seed,
+            "versions": dict(self.versions),
+            "split": {side: list(names) for side, names in self.split.items()},
+            "steps": self.steps,
+            "metrics": dict(self.metrics),
+        }
+
+    def __repr__(self) -> str:
+        prdn = self.metrics.get("test_prdn_mean")
+        quality = "" if prdn is None else f", test PRDN {prdn:.2f} %"
+        return f"TrainingRun({self.config.run_name!r} in {self.path}, {self.steps:,} steps{quality})"
+
+    def _frames(self, name: str) -> Frames:
+        return load_frames(self.path / name, self.samples)
 
 
 def train(
@@ -44,29 +209,22 @@ def train(
     progress: Progress | None = None,
     force: bool = False,
     resume: bool = False,
-) -> TrainingSummary:
+) -> TrainingRun:
     """Train a codec as ``config`` (or the YAML file at that path) says and write the run folder ``out``.
 
-    The folder holds ``run.json`` (configuration, seed, versions, split, metrics), ``encoder.keras``,
-    ``decoder.keras``, ``codebooks.npz`` (``level_0``, ... float32 ``[K, D]``), ``calibration.npz`` (frames of
-    the training split), ``test.npz`` (frames of the test split, not overlapping), ``verify.npz`` (at most
-    1,000 frames of the test split, overlapping) and ``history.csv``. A split by person adds ``validation.npz``
-    and ``train.npz``, frames of the people that chose the weights and of those trained on.
-
-    After each epoch the file :func:`checkpoint_path` keeps what ``resume`` goes on from, to the same result; it
-    is removed at the end. ``progress(done, total, metrics)`` is called after every step. Raises InputError;
-    leaves no half-written folder.
+    The folder's files are those of :mod:`edgecodec.training.run`. After each epoch the file :func:`checkpoint_path`
+    keeps what ``resume`` goes on from, to the same result; it is removed at the end.
+    ``progress(done, total, metrics)`` is called after every step. Raises InputError; leaves no half-written folder.
     """
     settings = config if isinstance(config, TrainConfig) else load_config(config)
     data = load_data(settings)
-    with replace_folder(out, marker=RUN_MARKER, force=force) as folder:
+    with replace_folder(out, marker=MARKER, force=force) as folder:
         trainer = Trainer(settings, data)
         checkpoint = checkpoint_path(out)
         trainer.run(progress or (lambda done, total, metrics: None), checkpoint, resume)
-        metrics = trainer.evaluate()
-        _write_run(folder, settings, data, trainer, metrics)
+        TrainingRun.write(folder, trainer, data)
     checkpoint.unlink(missing_ok=True)
-    return TrainingSummary(Path(out), metrics, trainer.steps_done, trainer.seconds)
+    return TrainingRun.load(out)
 
 
 def checkpoint_path(out: str | os.PathLike[str]) -> Path:
@@ -75,39 +233,8 @@ def checkpoint_path(out: str | os.PathLike[str]) -> Path:
     return target.with_name(f"{target.name}.checkpoint.npz")
 
 
-def _write_run(
-    folder: Path, config: TrainConfig, data: TrainingData, trainer: Trainer, metrics: dict[str, float]
-) -> None:
-    save_keras(trainer.encoder, folder / "encoder.keras")
-    save_keras(trainer.decoder, folder / "decoder.keras")
-    books = {f"level_{level}": book for level, book in enumerate(trainer.rvq.codebooks)}
-    arrays: dict[str, dict[str, npt.NDArray[Any]]] = {
-        "codebooks.npz": books,
-        "calibration.npz": {"frames": data.calibration},
-        "test.npz": {"frames": data.test},
-        "verify.npz": {"frames": data.verify},
-    }
-    if data.by_person:
-        arrays |= {"validation.npz": {"frames": data.validation}, "train.npz": {"frames": data.train}}
-    for name, content in arrays.items():
-        (folder / name).write_bytes(npz_bytes(content))
-    (folder / "history.csv").write_text(_history_csv(trainer.history), encoding="utf-8")
-    document = {
-        "format": RUN_FORMAT,
-        "version": RUN_VERSION,
-        "config": config.model_dump(mode="json"),
-        "seed": config.seed,
-        "versions": versions(),
-        "split": data.split,
-        "steps": trainer.steps_done,
-        "metrics": metrics,
-        "training_seconds": round(trainer.seconds, 1),
-    }
-    (folder / RUN_MARKER).write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-
-
 def versions() -> dict[str, str]:
-    """Versions of what the numbers depend on."""
+    """Versions of what the numbers depend on, by the names of the packages. Imports TensorFlow."""
     return {
         "python": platform.python_version(),
         "tensorflow": str(import_tensorflow().__version__),
@@ -116,7 +243,18 @@ def versions() -> dict[str, str]:
     }
 
 
-def _history_csv(history: Sequence[dict[str, float]]) -> str:
+def _check_keys(document: Mapping[str, Any], file: Path) -> None:
+    """Raise InputError unless ``document`` holds all of :data:`_NEEDED`."""
+    for section, keys in _NEEDED.items():
+        holder: Any = document
+        for part in filter(None, section.split(".")):
+            holder = holder.get(part)
+        for key in keys:
+            if not isinstance(holder, dict) or key not in holder:
+                raise InputError(f"{file}: lacks {'.'.join(filter(None, (section, key)))}", hint=_AGAIN)
+
+
+def _history_csv(history: Sequence[Mapping[str, float]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(history[0]), lineterminator="\n")
     writer.writeheader()

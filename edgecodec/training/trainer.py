@@ -31,6 +31,7 @@ _GRACE = 0.1
 """Share of ``max_seconds`` after which a slow machine shortens the schedule. On others the clock changes nothing,
 so that the same seed gives the same codec."""
 _CHECKPOINT_VERSION = 1
+_REMOVE = "remove it and train again"
 
 FloatFrames = npt.NDArray[np.float32]
 Progress = Callable[[int, int, dict[str, float]], None]
@@ -42,11 +43,15 @@ class _State:
     """What changes from epoch to epoch, beside weights."""
 
     step: int
+    """Optimiser steps done."""
     seconds: float
+    """Time spent training, in seconds."""
     best: float
+    """Lowest mean squared error on the validation frames so far, with the quantiser in place."""
     waited: int
     """Epochs since ``best`` fell."""
     history: list[dict[str, float]]
+    """Row of figures of each epoch."""
 
 
 class Trainer:
@@ -198,8 +203,8 @@ class Trainer:
         mse = float(np.mean([float(values[0]) for values in pending]))
         if not np.isfinite(mse):
             raise InputError(
-                f"training diverged: the loss is {mse} after step {state.step:,}; lower training.learning_rate "
-                f"({self.config.training.learning_rate:g})"
+                f"training diverged: the loss is {mse} after step {state.step:,}",
+                hint=f"lower training.learning_rate ({self.config.training.learning_rate:g})",
             )
         row = {"step": state.step, "learning_rate": rate, "mse": mse, "val_mse": self._val_mse(quantized)}
         if self._rate is not None:
@@ -284,7 +289,9 @@ class Trainer:
     def _restore(self, path: Path) -> None:
         arrays, document = read_checkpoint(path)
         if document["config"] != config_digest(self.config):
-            raise InputError(f"{path}: is of another configuration, data or seed; remove it, or train without --resume")
+            raise InputError(
+                f"{path}: is of another configuration, data or seed", hint="remove it, or train without --resume"
+            )
         try:
             for name, variable in self._variables().items():
                 variable.assign(arrays[name])
@@ -293,7 +300,7 @@ class Trainer:
             self._state = _State(*(document[key] for key in ("step", "seconds", "best", "waited", "history")))
             self._sampler.restore(document["sampler"])
         except (KeyError, ValueError, TypeError) as error:
-            raise InputError(f"{path}: lacks {error}; remove it and train again") from error
+            raise InputError(f"{path}: lacks {error}", hint=_REMOVE) from error
 
 
 def learning_rate(config: TrainConfig, share: float, step: int) -> float:
@@ -327,7 +334,9 @@ def training_log(config: TrainConfig) -> Path | None:
     if folder is None:
         return None
     if importlib.util.find_spec("tensorboard") is None:
-        raise InputError("output.tensorboard: TensorBoard is not installed; install it with: pip install tensorboard")
+        raise InputError(
+            "output.tensorboard: TensorBoard is not installed", hint="install it with: pip install tensorboard"
+        )
     return Path(folder) / config.run_name
 
 
@@ -345,9 +354,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Mapping[str, npt.NDAr
         document = json.loads(arrays.pop("state").tobytes())
         version = document["version"]
     except Exception as error:  # a damaged archive raises whatever its parsers raise
-        raise InputError(f"{path}: no readable checkpoint ({error}); remove it and train again") from error
+        raise InputError(f"{path}: no readable checkpoint ({error})", hint=_REMOVE) from error
     if version != _CHECKPOINT_VERSION:
-        raise InputError(f"{path}: checkpoint version {version!r}; remove it and train again")
+        raise InputError(f"{path}: checkpoint version {version!r}", hint=_REMOVE)
     return arrays, document
 
 

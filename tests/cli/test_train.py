@@ -38,11 +38,11 @@ def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["split"]["test"] == ["4", "5"]
     assert run["config"]["model"]["num_stages"] == 3
-    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", "--json")
+    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", "--prior-steps", "20", "--json")
     assert quantized.returncode == 0, quantized.stderr
     report = json.loads(quantized.stdout)["quantization"]
     assert report["validation"]["source"] == "validation.npz"
-    assert report["index_prior"]["frames"] == 200
+    assert (report["index_prior"]["frames"], report["index_prior"]["steps"]) == (200, 20)
     again = edgecodec("train", "--preset", "08x_ds8_l2", "--data", people, *SMALL, "-o", people)
     assert_one_error(again, "exists and is no folder")
 

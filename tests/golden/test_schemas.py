@@ -27,6 +27,11 @@ DOCUMENTS = (
     "edgecodec.cli.error_document.ErrorDocument",
     "edgecodec.cli.generate.GenerateDocument",
     "edgecodec.compile.inspect.InspectDocument",
+    "edgecodec.cli.decode.DecodeDocument",
+    "edgecodec.cli.error_document.ErrorDocument",
+    "edgecodec.cli.quantize_document.QuantizeDocument",
+    "edgecodec.cli.train.TrainDocument",
+    "edgecodec.evaluation.rate_distortion.Evaluation",
 )
 """Module and class of each."""
 

@@ -71,4 +71,4 @@ def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) 
     """The bundle of :func:`trained_run`, with decoder, Keras encoder and frames."""
     from edgecodec.quantization import quantize_run
 
-    return quantize_run(trained_run, tmp_path_factory.mktemp("quantized") / "bundle").bundle
+    return quantize_run(trained_run).write(tmp_path_factory.mktemp("quantized") / "bundle")

@@ -5,17 +5,20 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.decoding import decode
 from edgecodec.decoding.decoder import FloatDecoder, FrameDecoder
 from edgecodec.decoding.index_file import IndexFile, load_indices, save_indices
 from edgecodec.errors import BundleError, InputError
 from edgecodec.quantization.codebooks import quantize_float
-from edgecodec.quantization.pipeline import int8_latents
+from edgecodec.quantization.measure import dequantized, encoder_inputs, run_int8
 from edgecodec.signal.normalize import normalize
 
 
 def _encode(bundle: Bundle, frames):
     """Indices, sum and variance of frames, from the definitions of SPEC.md 1."""
-    latents = int8_latents(bundle.encoder_bytes, bundle.codec.graph, frames, bundle.codec.normalizer.epsilon)
+    graph = bundle.codec.graph
+    levels = run_int8(bundle.encoder_bytes, graph, encoder_inputs(bundle.codec.normalizer, frames))
+    latents = dequantized(levels, graph.latent.scale, graph.latent.zero_point)
     step = bundle.codec.rvq.latent_scale / 2.0**bundle.codec.rvq.fraction_bits
     books = [book * step for book in bundle.codec.rvq.codebooks]
     indices, _ = quantize_float(latents.reshape(-1, bundle.codec.rvq.dimension), books)
@@ -54,6 +57,12 @@ def test_counts_follow_from_sum_and_variance(trained_bundle, encoded):
     )
     assert counts == pytest.approx(expected, rel=1e-4)
     assert normalize(frames).std() > 0
+
+
+def test_function_decodes_as_the_class_does(trained_bundle, encoded):
+    decoder = FrameDecoder(trained_bundle)
+    assert np.array_equal(decode(trained_bundle, encoded[0]), decoder.decode(encoded[0]))
+    assert np.array_equal(decode(trained_bundle, *encoded), decoder.decode(*encoded))
 
 
 def test_no_frames(trained_bundle):

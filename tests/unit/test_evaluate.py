@@ -9,7 +9,8 @@ from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline
 from edgecodec.evaluation.heart_rate import heart_rate_error
-from edgecodec.evaluation.rate_distortion import evaluate, plot_rate_distortion
+from edgecodec.evaluation.plotting import plot_rate_distortion
+from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
 from tests.linear_codec import RATE_HZ, linear_codec, pulse_frames
@@ -66,7 +67,7 @@ def test_quality(evaluation, expected):
 def test_rate(evaluation, codec, expected):
     bundle, _ = codec
     rate = measure_rate(ReferenceExecutor(bundle.codec).encode(TRAIN), expected[0], (64, 32))
-    assert evaluation.rate == rate
+    assert (evaluation.levels, evaluation.bits_per_frame) == (rate.levels, rate.bits_per_frame)
     bits = rate.bits_per_frame
     assert bits["nominal"] == bundle.codec.bits_per_frame == 88
     assert bits["conditional"] < bits["order_0"] < 88
@@ -74,15 +75,13 @@ def test_rate(evaluation, codec, expected):
 
 def test_classical_codec(evaluation):
     baseline = DctBaseline(TRAIN, TEST)
-    assert evaluation.dct_equal_prdn == baseline.at_prdn(evaluation.prdn.mean)
-    assert evaluation.dct_equal_prdn.prdn == pytest.approx(evaluation.prdn.mean, rel=0.01)
-    assert evaluation.dct_equal_bits.bits_per_frame == pytest.approx(
-        evaluation.rate.bits_per_frame["conditional"], rel=0.02
-    )
-    ratio = evaluation.rate.bits_per_frame["conditional"] / evaluation.dct_equal_prdn.bits_per_frame
-    assert evaluation.bits_over_dct["conditional"] == pytest.approx(ratio)
-    steps = [point.step for point in evaluation.dct_curve]
-    assert steps[6] == pytest.approx(evaluation.dct_equal_prdn.step)
+    assert evaluation.dct.equal_prdn == baseline.at_prdn(evaluation.prdn.mean)
+    assert evaluation.dct.equal_prdn.prdn == pytest.approx(evaluation.prdn.mean, rel=0.01)
+    assert evaluation.dct.equal_bits.bits_per_frame == pytest.approx(evaluation.bits_per_frame["conditional"], rel=0.02)
+    ratio = evaluation.bits_per_frame["conditional"] / evaluation.dct.equal_prdn.bits_per_frame
+    assert evaluation.bits_over_dct_at_equal_prdn["conditional"] == pytest.approx(ratio)
+    steps = [point.step for point in evaluation.dct.curve]
+    assert steps[6] == pytest.approx(evaluation.dct.equal_prdn.step)
     assert steps[12] == pytest.approx(16 * steps[0])
 
 
@@ -98,6 +97,8 @@ def test_document(evaluation, codec):
     assert set(document["bits_over_dct_at_equal_prdn"]) == set(document["bits_per_frame"])
     assert [level["codes"] for level in document["levels"]] == [64, 32]
     assert len(document["dct"]["curve"]) == 13
+    assert document["plot"] is None
+    assert repr(evaluation).startswith("Evaluation('linear', PRDN ")
 
 
 def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluation):
@@ -106,14 +107,14 @@ def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluat
     assert split.train_frames_source == "first half of the frames given; every figure is of the other half"
     assert (split.train_frames, split.frames) == (60, 60)
     assert split.prdn == evaluation.prdn
-    assert split.rate == evaluate(codec[0], TEST, TRAIN[:60]).rate
+    assert split.levels == evaluate(codec[0], TEST, TRAIN[:60]).levels
 
 
 def test_constant_frames_are_left_out_and_counted(codec, evaluation):
     flat = np.full((3, 64), 1234, np.int16)
     with_flat = evaluate(codec[0], np.concatenate([flat, TEST]), np.concatenate([TRAIN, flat[:1]]))
     assert with_flat.constant_frames == 4
-    assert (with_flat.frames, with_flat.prdn, with_flat.rate) == (60, evaluation.prdn, evaluation.rate)
+    assert (with_flat.frames, with_flat.prdn, with_flat.levels) == (60, evaluation.prdn, evaluation.levels)
 
 
 def test_without_a_compiler(codec, evaluation, monkeypatch):

@@ -148,6 +148,7 @@ def test_configuration_of_the_seed_pipeline(tmp_path):
     assert [remark.split()[0] for remark in config.without_effect()] == [
         "data.buffer_size",
         "training.validation_steps",
+        "evaluation.input_bit_depth",
         "output.results_root",
     ]
 

@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -13,6 +14,9 @@ _PROBE = "import sys; {}; print(sorted(m for m in ('tensorflow', 'keras', 'scipy
         "from edgecodec.training import load_config",
         "import edgecodec.training.run",
         "import edgecodec.quantization",
+        "from edgecodec.quantization import Quantized, Tuning, quantize",
+        "from edgecodec.evaluation import evaluate",
+        "from edgecodec.decoding import decode",
         "import edgecodec.decoding.decoder",
         "import edgecodec.signal.sources",
     ],
@@ -24,9 +28,10 @@ def test_import_leaves_tensorflow_alone(statement):
     assert result.stdout.strip() == "[]"
 
 
-def test_unknown_name_is_an_attribute_error():
-    import edgecodec.nn
-
+@pytest.mark.parametrize("package", ["decoding", "evaluation", "nn", "quantization", "training"])
+def test_names_of_a_package(package):
+    module = importlib.import_module(f"edgecodec.{package}")
+    assert set(module.__all__) <= set(dir(module))
+    assert all(hasattr(module, name) for name in module.__all__)
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = edgecodec.nn.nonsense
-    assert "train" in dir(edgecodec.nn)
+        _ = module.nonsense

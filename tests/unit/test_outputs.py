@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.files.atomic import npz_bytes, replace_folder, write_file
+from edgecodec.files.atomic import check_folder, npz_bytes, replace_folder, write_file
 
 
 def test_folder_appears_only_on_success(tmp_path: Path) -> None:
@@ -78,6 +78,25 @@ def test_file_is_replaced_and_nothing_left_beside(tmp_path: Path) -> None:
     write_file(target, b"2")
     assert target.read_bytes() == b"2"
     assert [p.name for p in target.parent.iterdir()] == ["a.npz"]
+
+
+def test_folder_is_checked_without_making_anything(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes").touch()
+    before = sorted(tmp_path.rglob("*"))
+    for name in ("new", "deep/er/new"):
+        check_folder(tmp_path / name, marker="m")
+    check_folder(tmp_path / "mine", marker="notes")
+    check_folder(tmp_path / "mine", marker="m", force=True)
+    for name, message in (
+        ("file", "is no folder; choose another output"),
+        ("mine", r"holds other files \(no m\)"),
+        ("file/new", "cannot be written"),
+    ):
+        with pytest.raises(InputError, match=message):
+            check_folder(tmp_path / name, marker="m")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_file_over_a_folder_is_refused(tmp_path: Path) -> None:

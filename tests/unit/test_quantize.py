@@ -9,10 +9,13 @@ from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError, UnsupportedOpError
 from edgecodec.evaluation.rate_distortion import evaluate
-from edgecodec.quantization import Tuning, quantize_files, quantize_run
+from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_run
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, quantize_float
+from edgecodec.training import PriorFitting
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
+
+FEW_STEPS = PriorFitting(channels=8, steps=40, learning_rate=2e-2)
 
 
 @pytest.fixture
@@ -49,7 +52,7 @@ def _encoder(keras, path, *, length=64, norm=None, activation="relu", channels=4
 def _quantize(files, encoder, **options):
     calibration = options.pop("calibration", files / "frames.npz")
     books = options.pop("codebooks", files / "cb.npz")
-    return quantize_files(encoder, books, options.pop("decoder", None), calibration, files / "bundle", **options)
+    return quantize(encoder, books, calibration, **options)
 
 
 def test_bundle_of_a_run(trained_run, trained_bundle):
@@ -80,8 +83,8 @@ def test_bundle_of_a_run(trained_run, trained_bundle):
 
 def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, capfd):
     stages = []
-    again = quantize_run(trained_run, tmp_path / "bundle", progress=stages.append)
-    assert again.bundle.digest == trained_bundle.digest
+    again = quantize_run(trained_run, progress=stages.append)
+    assert again.write(tmp_path / "bundle").digest == trained_bundle.digest
     assert stages[:2] == ["encoder", "decoder"]
     assert stages[-1] == "figures"
     assert {"candidate: channels equalised", "candidate: latent rotated"} < set(stages)
@@ -94,10 +97,10 @@ def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, c
 
 def test_int8_latents_follow_the_reference(trained_bundle):
     from edgecodec.codec.reference import run_layers
-    from edgecodec.quantization.measure import int8_inputs, run_int8
+    from edgecodec.quantization.measure import encoder_inputs, run_int8
 
     graph = trained_bundle.codec.graph
-    inputs = int8_inputs(graph, trained_bundle.frames()[:8], 1e-3)
+    inputs = encoder_inputs(trained_bundle.codec.normalizer, trained_bundle.frames()[:8])
     found = run_int8(trained_bundle.encoder_bytes, graph, inputs)
     assert np.array_equal(found.reshape(8, -1), run_layers(graph, inputs).reshape(8, -1))
 
@@ -109,10 +112,10 @@ def test_report_of_a_run(trained_bundle):
     assert candidates[0]["name"] == "min-max ranges"
     kept = [entry for entry in candidates if entry["kept"]]
     assert [entry["name"] for entry in kept] == [report["chosen"]]
-    measured = [entry["prdn_integer"] for entry in candidates if "prdn_integer" in entry]
+    measured = [entry["figures"]["prdn_integer"] for entry in candidates if entry["refused"] is None]
     assert len(measured) == 3
     # A candidate has to gain a thousandth to be kept.
-    assert kept[0]["prdn_integer"] <= min(measured) / 0.999 + 1e-3
+    assert kept[0]["figures"]["prdn_integer"] <= min(measured) / 0.999 + 1e-3
     figures = trained_bundle.manifest.provenance["figures"]
     assert figures["prdn_given"] == pytest.approx(figures["prdn_float"], rel=0.01)
 
@@ -128,33 +131,38 @@ def test_index_prior(trained_run, tmp_path):
     frames = ppg_frames(400, 64, 7)
     np.savez(tmp_path / "train.npz", frames=frames[:200])
     np.savez(tmp_path / "others.npz", frames=frames[200:300])
-    tuning = Tuning(validation=tmp_path / "others.npz", prior=tmp_path / "train.npz")
-    summary = quantize_run(trained_run, tmp_path / "bundle", tuning=tuning)
-    report = summary.report["index_prior"]
-    assert (report["frames"], report["validation_frames"]) == (200, 100)
-    bundle = Bundle.load(tmp_path / "bundle")
+    tuning = Tuning(prior=tmp_path / "train.npz", prior_settings=FEW_STEPS)
+    quantized = quantize_run(trained_run, validation=tmp_path / "others.npz", tuning=tuning)
+    report = quantized.report.index_prior
+    assert report is not None
+    assert (report.frames, report.validation_frames, report.steps) == (200, 100, FEW_STEPS.steps)
+    bundle = quantized.write(tmp_path / "bundle")
+    assert bundle.manifest.provenance["quantization"]["index_prior"]["parameters"] == report.parameters
     prior = bundle.index_prior()
     assert prior is not None
-    assert prior.parameters == report["parameters"]
+    assert prior.parameters == report.parameters
     # The prior was fitted to what the integer codec makes of the frames.
     bits = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[200:300])).sum(axis=(1, 2)).mean()
-    assert bits == pytest.approx(report["validation_bits_per_frame"], rel=1e-6)
+    assert bits == pytest.approx(report.validation_bits_per_frame, rel=1e-6)
     assert bits < bundle.codec.bits_per_frame
     result = evaluate(bundle, frames[300:], frames[:200])
     assert result.best_model == "causal"
     expected = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[300:])).sum(axis=(1, 2)).mean()
-    assert result.rate.bits_per_frame["causal"] == pytest.approx(expected, rel=1e-6)
+    assert result.bits_per_frame["causal"] == pytest.approx(expected, rel=1e-6)
     assert result.to_json()["bits_over_dct_at_equal_prdn"]["causal"] > 0
 
 
 def test_index_prior_needs_others(trained_run, tmp_path):
     np.savez(tmp_path / "train.npz", frames=ppg_frames(20, 64, 7))
     with pytest.raises(QuantizationError, match="other people; give them with --validation"):
-        quantize_run(trained_run, tmp_path / "bundle", tuning=Tuning(prior=tmp_path / "train.npz"))
-    both = Tuning(validation=tmp_path / "train.npz", prior=tmp_path / "train.npz")
+        quantize_run(trained_run, tuning=Tuning(prior=tmp_path / "train.npz"), progress=_not_reached)
+    both = Tuning(prior=tmp_path / "train.npz")
     with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among the 20 training frames"):
-        quantize_run(trained_run, tmp_path / "bundle", tuning=both)
-    assert not (tmp_path / "bundle").exists()
+        quantize_run(trained_run, validation=tmp_path / "train.npz", tuning=both, progress=_not_reached)
+
+
+def _not_reached(stage):
+    pytest.fail(f"what can be refused at once is refused before the stage {stage!r}")
 
 
 def test_run_split_by_person_gives_a_prior_by_itself(trained_run, tmp_path):
@@ -163,15 +171,15 @@ def test_run_split_by_person_gives_a_prior_by_itself(trained_run, tmp_path):
     frames = ppg_frames(300, 64, 8)
     np.savez(run / "train.npz", frames=frames[:200])
     np.savez(run / "validation.npz", frames=frames[200:])
-    report = quantize_run(run, tmp_path / "bundle").report
-    assert report["validation"]["source"] == "validation.npz"
-    assert report["index_prior"]["frames"] == 200
+    report = quantize_run(run, tuning=Tuning(prior_settings=FEW_STEPS)).report
+    assert report.validation.source == "validation.npz"
+    assert report.index_prior.frames == 200
 
 
 def test_files_of_another_trainer(keras, files):
-    summary = _quantize(files, _encoder(keras, files / "enc.keras", norm=keras.layers.BatchNormalization()))
-    bundle = Bundle.load(files / "bundle")
-    assert bundle.digest == summary.bundle.digest
+    quantized = _quantize(files, _encoder(keras, files / "enc.keras", norm=keras.layers.BatchNormalization()))
+    bundle = quantized.write(files / "bundle")
+    assert bundle.digest == Bundle.load(files / "bundle").digest
     assert bundle.manifest.name == "enc"
     assert bundle.codec.rvq.codebook_sizes == (7, 5)
     assert [layer.op.value for layer in bundle.codec.graph.layers] == ["CONV_2D", "DEPTHWISE_CONV_2D", "CONV_2D"]
@@ -179,24 +187,64 @@ def test_files_of_another_trainer(keras, files):
     frames = np.load(files / "frames.npz")["frames"]
     assert np.array_equal(bundle.frames(), frames[::5])
     assert bundle.manifest.provenance["calibration"]["frames"] == 24
-    assert 0 <= summary.figures["agreement_l1"] <= 1
-    assert "prdn_integer" not in summary.figures
+    assert 0 <= quantized.figures["agreement_l1"] <= 1
+    assert "prdn_integer" not in quantized.figures
+    assert repr(quantized).startswith("Quantized('enc', Codec(64 samples to 16 x 2 indices of 7/5 codes, 3 layers,")
+
+
+def test_objects_in_memory_give_what_their_files_do(keras, files):
+    encoder = keras.models.load_model(_encoder(keras, files / "enc.keras"), compile=False)
+    latents = keras.layers.Input((1, 16, 4))
+    decoder = keras.Model(latents, keras.layers.Conv2DTranspose(1, (1, 4), (1, 4), padding="same")(latents))
+    decoder.save(files / "dec.keras")
+    weights = [weight.copy() for weight in decoder.get_weights()]
+    frames = np.load(files / "frames.npz")["frames"]
+    with np.load(files / "cb.npz") as archive:
+        books = [archive["level_0"], archive["level_1"]]
+    tuning = Tuning(ppg_frames(40, 64, 5), FineTuning(steps=3, batch_size=8))
+    given = {"name": "one", "validation": ppg_frames(12, 64, 6), "tuning": tuning}
+    in_memory = quantize(encoder, books, frames, decoder=decoder, **given)
+    of_files = _quantize(files, files / "enc.keras", decoder=files / "dec.keras", **given)
+    assert in_memory.encoder == of_files.encoder
+    assert in_memory.decoder == of_files.decoder
+    assert in_memory.figures == of_files.figures
+    assert in_memory.report == of_files.report
+    assert in_memory.report.validation.source == "frames given"
+    assert in_memory.report.fine_tuning.frames == 40
+    assert in_memory.write(files / "bundle").codec.rvq.codebook_sizes == (7, 5)
+    for before, after in zip(weights, decoder.get_weights(), strict=True):
+        assert np.array_equal(before, after), "fine-tuning trains a copy"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"calibration": np.zeros((20, 64))}, "^calibration: frames are float64"),
+        ({"calibration": ppg_frames(20, 63)}, r"^calibration: frames have shape \(20, 63\)"),
+        ({"codebooks": [np.zeros((3, 6), np.int8)]}, "codebook 0 is int8"),
+        ({"codebooks": []}, "codebook"),
+        ({"encoder": b"hello"}, "not a TFLite file"),
+    ],
+)
+def test_objects_that_do_not_fit(change, message):
+    given = {"encoder": small_encoder(), "codebooks": [np.eye(6)], "calibration": ppg_frames(20, 64), **change}
+    with pytest.raises(EdgecodecError, match=message):
+        quantize(**given)
 
 
 def test_int8_tflite_is_taken_as_it_is(files):
     rng = np.random.default_rng(0)
     np.savez(files / "cb.npz", level_0=rng.normal(0, 0.5, (7, 6)))
     (files / "enc.tflite").write_bytes(small_encoder())
-    summary = _quantize(files, files / "enc.tflite")
-    assert summary.bundle.encoder_bytes == small_encoder()
-    assert set(summary.bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz"}
+    bundle = _quantize(files, files / "enc.tflite").write(files / "bundle")
+    assert bundle.encoder_bytes == small_encoder()
+    assert set(bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz"}
 
 
 def _refused(files, encoder, error, message, **options):
     with pytest.raises(error, match=message) as caught:
         _quantize(files, encoder, **options)
     assert "\n" not in str(caught.value)
-    assert not (files / "bundle").exists()
     assert not [path for path in files.iterdir() if path.name.startswith(".")]
 
 
@@ -304,20 +352,21 @@ def test_float_search_by_hand():
 
 def test_run_folders_that_are_none(trained_run, tmp_path):
     with pytest.raises(InputError, match="no run folder"):
-        quantize_run(tmp_path, tmp_path / "out")
+        quantize_run(tmp_path)
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     document = json.loads((run / "run.json").read_text())
     for content, message in (
         ("{", "cannot be read"),
         (json.dumps({**document, "version": 2}), "version 1"),
-        (json.dumps({**document, "config": {}}), "lacks"),
+        (json.dumps({**document, "config": {}}), r"run\.json: lacks config\.run_name; train again"),
+        (json.dumps({**document, "split": 3}), "cannot be read"),
+        (json.dumps({**document, "config": {**document["config"], "seeds": 1}}), r"unknown key seeds"),
     ):
         (run / "run.json").write_text(content)
         with pytest.raises(InputError, match=message):
-            quantize_run(run, tmp_path / "out")
+            quantize_run(run)
     (run / "run.json").write_text(json.dumps(document))
     (run / "codebooks.npz").unlink()
     with pytest.raises(InputError, match=r"codebooks\.npz"):
-        quantize_run(run, tmp_path / "out")
-    assert not (tmp_path / "out").exists()
+        quantize_run(run)

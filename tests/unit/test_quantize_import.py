@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError, QuantizationError
-from edgecodec.quantization import FineTuning, Tuning, quantize_files, quantize_folder
+from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, refit
+from edgecodec.quantization.report import FineTuningReport, Validation
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -157,7 +158,7 @@ def frames(tmp_path):
     return tmp_path / "frames.npz"
 
 
-def _chain(keras):
+def _stack(keras):
     layers = keras.layers
     x = inputs = layers.Input((1, 64, 1))
     x = layers.Conv2D(6, (1, 5), strides=(1, 2), padding="same", use_bias=False)(x)
@@ -175,13 +176,13 @@ def test_rewrites_keep_the_function():
     from edgecodec.quantization.convert import predict
     from edgecodec.quantization.fold import equalize, fold, keras_model, rotate, spreading_rotation
 
-    model = _chain(import_keras())
+    model = _stack(import_keras())
     x = np.random.default_rng(0).normal(0, 1, (5, 1, 64, 1)).astype(np.float32)
     expected = predict(model, x)
-    chain = fold(model)
-    assert [conv.activation for conv in chain] == ["relu", "relu", "linear"]
-    even = equalize(chain, [np.array([1.0, 2, 4, 8, 1, 1]), np.array([3.0, 1, 1, 1, 9, 1]), np.ones(4)])
-    assert not np.allclose(even[0].kernel, chain[0].kernel)
+    convolutions = fold(model)
+    assert [conv.activation for conv in convolutions] == ["relu", "relu", "linear"]
+    even = equalize(convolutions, [np.array([1.0, 2, 4, 8, 1, 1]), np.array([3.0, 1, 1, 1, 9, 1]), np.ones(4)])
+    assert not np.allclose(even[0].kernel, convolutions[0].kernel)
     assert predict(keras_model(even, (64, 1)), x) == pytest.approx(expected, abs=1e-4)
     rotation = spreading_rotation(expected.reshape(-1, 4))
     assert rotation @ rotation.T == pytest.approx(np.eye(4), abs=1e-9)
@@ -196,7 +197,7 @@ def test_saved_model_gives_the_encoder_of_the_keras_file(tmp_path, frames, expor
     require("module:tensorflow")
     from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
 
-    model = _chain(import_keras())
+    model = _stack(import_keras())
     with quiet():
         if export == "export":
             model.export(str(tmp_path / "saved"), verbose=False)
@@ -206,10 +207,13 @@ def test_saved_model_gives_the_encoder_of_the_keras_file(tmp_path, frames, expor
     np.savez(tmp_path / "cb.npz", level_0=ONE, level_1=TWO)
     first = []
     for encoder in ("saved", "enc.keras"):
-        summary = quantize_files(tmp_path / encoder, tmp_path / "cb.npz", None, frames, tmp_path / "bundle")
-        first.append({key: value for key, value in summary.report["candidates"][0].items() if key != "kept"})
-        assert summary.report["criterion"] == "latent_error"
-        assert summary.bundle.codec.positions == 16
+        quantized = quantize(tmp_path / encoder, tmp_path / "cb.npz", frames)
+        first.append(quantized.report.candidates[0].figures)
+        assert quantized.report.criterion == "latent_error"
+        assert quantized.codec.positions == 16
+        # Of a SavedModel only a function is known, which is nothing to keep unless it was rewritten.
+        rewritten = quantized.report.chosen != "min-max ranges"
+        assert (quantized.keras_encoder is not None) == (encoder == "enc.keras" or rewritten)
     assert first[0] == pytest.approx(first[1], abs=2e-2)
 
 
@@ -219,23 +223,23 @@ def test_folder_that_is_no_saved_model(tmp_path, frames):
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"nothing")
     np.savez(tmp_path / "cb.npz", level_0=ONE)
     with pytest.raises(InputError, match="cannot be loaded as a SavedModel"):
-        quantize_files(tmp_path / "saved", tmp_path / "cb.npz", None, frames, tmp_path / "bundle")
+        quantize(tmp_path / "saved", tmp_path / "cb.npz", frames)
 
 
 def test_folder_of_artefacts(tmp_path, frames):
     export = tmp_path / "export"
     export.mkdir()
     with pytest.raises(InputError, match=r"holds no encoder\.keras or encoder\.tflite"):
-        quantize_folder(export, frames, tmp_path / "bundle")
+        quantize_folder(export, frames)
     (export / "encoder.tflite").write_bytes(small_encoder())
     with pytest.raises(InputError, match=r"holds no codebook\.npz"):
-        quantize_folder(export, frames, tmp_path / "bundle")
+        quantize_folder(export, frames)
     np.savez(export / "codebook.npz", level_0=RNG.normal(0, 1, (7, 6)))
-    summary = quantize_folder(export, frames, tmp_path / "bundle")
-    assert summary.bundle.encoder_bytes == small_encoder()
-    assert summary.bundle.manifest.name == "export"
+    bundle = quantize_folder(export, frames).write(tmp_path / "bundle")
+    assert bundle.encoder_bytes == small_encoder()
+    assert bundle.name == "export"
     with pytest.raises(InputError, match="no such folder"):
-        quantize_folder(tmp_path / "nowhere", frames, tmp_path / "bundle")
+        quantize_folder(tmp_path / "nowhere", frames)
 
 
 def test_fine_tuning(trained_run, tmp_path):
@@ -244,19 +248,20 @@ def test_fine_tuning(trained_run, tmp_path):
 
     np.save(tmp_path / "train.npy", ppg_frames(60, 64, 7))
     np.save(tmp_path / "val.npy", ppg_frames(20, 64, 8))
-    tuning = Tuning(tmp_path / "val.npy", tmp_path / "train.npy", FineTuning(steps=60, batch_size=16))
-    summary = quantize_run(trained_run, tmp_path / "bundle", tuning=tuning)
-    last = summary.report["candidates"][-1]
-    assert last["name"].endswith("fine-tuned")
+    tuning = Tuning(tmp_path / "train.npy", FineTuning(steps=60, batch_size=16))
+    quantized = quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=tuning)
+    last = quantized.report.candidates[-1]
+    assert last.name.endswith("fine-tuned")
     # Six steps of training leave much to learn.
-    assert last["kept"]
-    assert summary.report["validation"] == {"frames": 20, "source": "val.npy"}
-    assert summary.figures["prdn_float"] < summary.figures["prdn_given"]
+    assert last.kept
+    assert quantized.report.validation == Validation(20, "val.npy")
+    assert quantized.report.fine_tuning == FineTuningReport(frames=60, steps=60, batch_size=16)
+    assert quantized.figures["prdn_float"] < quantized.figures["prdn_given"]
     # The bundle's Keras encoder is the float side of what was tuned.
-    frames = summary.bundle.frames()[:20]
-    assert KerasExecutor(summary.bundle).encode(frames).shape == (20, 8, 2)
+    bundle = quantized.write(tmp_path / "bundle")
+    assert KerasExecutor(bundle).encode(bundle.frames()[:20]).shape == (20, 8, 2)
     with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among"):
-        quantize_run(trained_run, tmp_path / "b", tuning=Tuning(tmp_path / "val.npy", tmp_path / "val.npy"))
+        quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=Tuning(tmp_path / "val.npy"))
 
 
 def test_fine_tuning_needs_keras_models(tmp_path, frames):
@@ -264,12 +269,4 @@ def test_fine_tuning_needs_keras_models(tmp_path, frames):
     np.savez(tmp_path / "cb.npz", level_0=RNG.normal(0, 1, (7, 6)))
     np.save(tmp_path / "train.npy", ppg_frames(20, 64, 7))
     with pytest.raises(QuantizationError, match="fine-tuning needs"):
-        quantize_files(
-            tmp_path / "enc.tflite",
-            tmp_path / "cb.npz",
-            None,
-            frames,
-            tmp_path / "bundle",
-            tuning=Tuning(train=tmp_path / "train.npy"),
-        )
-    assert not (tmp_path / "bundle").exists()
+        quantize(tmp_path / "enc.tflite", tmp_path / "cb.npz", frames, tuning=Tuning(train=tmp_path / "train.npy"))

@@ -1,0 +1,81 @@
+"""What quantisation tried, what it cost and what was kept: the record that a bundle's manifest holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edgecodec.quantization.fine_tune import FineTuning
+from edgecodec.training.causal_prior import PriorFitting
+
+Figures = Mapping[str, float]
+"""Figures by name, as :func:`edgecodec.quantization.measure.measure` returns them."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to round the codec that was tried."""
+
+    name: str
+    """What was done to the codec, each step built on the best candidate before it."""
+    kept: bool
+    """Whether the bundle holds this candidate."""
+    figures: Figures
+    """Figures on the validation frames; empty when nothing could be measured."""
+    refused: str | None = None
+    """Why the candidate was not possible; None when it was."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Frames that candidates were judged on."""
+
+    frames: int
+    """Number of frames, constant ones left out."""
+    source: str
+    """Name of the file that the frames are from, or how they were held out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FineTuningReport(FineTuning):
+    """Settings of fine-tuning, and what it trained on."""
+
+    frames: int
+    """Number of training frames, constant ones left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexPriorReport(PriorFitting):
+    """Settings with which the index prior was fitted, to what, and how well it codes."""
+
+    frames: int
+    """Number of training frames whose indices the prior was fitted to."""
+    validation_frames: int
+    """Number of validation frames whose indices chose the best weights."""
+    validation_bits_per_frame: float
+    """Mean ideal code length of a validation frame under the prior, in bits."""
+    parameters: int
+    """Number of weights of the prior."""
+
+
+@dataclass(frozen=True)
+class QuantizationReport:
+    """How the integers of a codec were chosen."""
+
+    criterion: str | None
+    """Name of the figure that decides between candidates, the lower the better; None when none could be measured."""
+    validation: Validation
+    """Frames that candidates were judged on."""
+    chosen: str
+    """Name of the candidate that was kept."""
+    candidates: tuple[Candidate, ...]
+    """All candidates, in the order in which they were tried."""
+    fine_tuning: FineTuningReport | None = None
+    """Settings of fine-tuning; None when it was not asked for."""
+    index_prior: IndexPriorReport | None = None
+    """Settings and outcome of fitting an index prior; None when there is none."""
+
+    def __repr__(self) -> str:
+        kept = next(candidate for candidate in self.candidates if candidate.kept)
+        figure = "" if self.criterion is None else f", {self.criterion} {kept.figures[self.criterion]:g}"
+        return f"QuantizationReport({self.chosen!r} of {len(self.candidates)} candidates{figure})"

@@ -1,0 +1,391 @@
+"""What a codec is quantised from: encoder, decoder and codebooks as files or objects, and frames to judge with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.graph import Graph
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.documents import Json
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.nn.backend import keras_bytes
+from edgecodec.quantization.codebooks import FloatArray, as_codebooks
+from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
+from edgecodec.quantization.keras_files import (
+    check_decoder,
+    check_encoder,
+    copy_of,
+    load_decoder,
+    load_encoder,
+)
+from edgecodec.signal.frames import load_frames
+from edgecodec.signal.normalize import EPSILON
+from edgecodec.training.run import TrainingRun
+
+File = str | os.PathLike[str]
+GivenFrames = File | npt.NDArray[np.integer[Any]]
+"""A file of frames (SPEC.md 4), or ADC counts as whole numbers ``[N, T]`` that fit int16."""
+GivenCodebooks = File | Sequence[npt.NDArray[np.floating[Any]]]
+"""What :func:`edgecodec.quantization.codebooks.load_codebooks` reads, or float ``[K, D]``, one a level."""
+
+_VERIFY_FRAMES = 1000
+_HELD_OUT_EVERY = 5
+_HELD_OUT = "every fifth calibration frame, not calibrated on"
+_TOO_FEW = "the calibration frames themselves (too few to hold any out)"
+_IN_MEMORY = "frames given"
+_ENCODERS = ("encoder.keras", "encoder.tflite")
+_CODEBOOKS = ("codebook.npz", "codebooks.npz")
+_DECODER = "decoder.keras"
+
+
+class Encoder(Protocol):
+    """An encoder to make a bundle of."""
+
+    @property
+    def name(self) -> str:
+        """What the bundle is called unless the user says otherwise."""
+        ...
+
+    @property
+    def samples(self) -> int:
+        """T, ADC counts of a frame."""
+        ...
+
+    @property
+    def float_model(self) -> Any | None:
+        """Keras model from normalised frames ``(1, T, 1)`` to latents ``(1, P, D)``; None where only integers are."""
+        ...
+
+    @property
+    def keras_file(self) -> bytes | None:
+        """:attr:`float_model` as a ``.keras`` file; None where it cannot be saved as one."""
+        ...
+
+    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
+        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` normalised with ``epsilon``."""
+        ...
+
+
+@dataclass(frozen=True)
+class KerasEncoder:
+    """A float encoder still to be quantised: a Keras model, or a SavedModel."""
+
+    name: str
+    """Name of its file without suffix, or of the model."""
+    float_model: Any
+    """Keras model or :class:`~edgecodec.quantization.keras_files.SavedEncoder`, ``(1, T, 1)`` to ``(1, P, D)``."""
+    keras_file: bytes | None
+    """The model as a ``.keras`` file; None for a SavedModel, of which only a function is known."""
+
+    @classmethod
+    def load(cls, path: Path) -> KerasEncoder:
+        """Load a ``.keras`` file or SavedModel folder. Raises InputError or QuantizationError."""
+        model = load_encoder(path)
+        return cls(path.stem, model, path.read_bytes() if path.is_file() else None)
+
+    @classmethod
+    def of(cls, model: Any) -> KerasEncoder:
+        """Take a Keras model. Raises QuantizationError when its shape or a layer cannot be quantised."""
+        check_encoder(model, "encoder")
+        return cls(str(model.name), model, keras_bytes(model))
+
+    @property
+    def samples(self) -> int:
+        """T, ADC counts of a frame."""
+        return int(self.float_model.input_shape[2])
+
+    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
+        """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
+        data, _ = convert_encoder(self.float_model, calibration, epsilon)
+        return data
+
+
+@dataclass(frozen=True)
+class TfliteEncoder:
+    """A finished INT8 encoder, whose bytes are kept."""
+
+    name: str
+    """Name of its file without suffix."""
+    data: bytes
+    """INT8 TFLite file."""
+    float_model: None = field(default=None, init=False)
+    """None: what the integers were rounded from is not known."""
+    keras_file: None = field(default=None, init=False)
+    """None: there is no float encoder to keep."""
+
+    @classmethod
+    def load(cls, path: Path) -> TfliteEncoder:
+        """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
+        try:
+            data = path.read_bytes()
+            read_graph(data)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected an INT8 encoder") from error
+        except EdgecodecError as error:
+            error.within(str(path))
+            raise
+        return cls(path.stem, data)
+
+    @property
+    def samples(self) -> int:
+        """T, ADC counts of a frame."""
+        return read_graph(self.data).input.width
+
+    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
+        """The file as it is; ``calibration`` and ``epsilon`` change nothing."""
+        return self.data
+
+
+def open_encoder(given: Any) -> Encoder:
+    """An encoder from a ``.keras`` or ``.tflite`` file, a SavedModel folder, a Keras model or bytes of a TFLite file.
+
+    Raises InputError, QuantizationError or UnsupportedOpError.
+    """
+    if isinstance(given, bytes):
+        read_graph(given)
+        return TfliteEncoder("encoder", given)
+    if not isinstance(given, str | os.PathLike):
+        return KerasEncoder.of(given)
+    path = Path(given)
+    return TfliteEncoder.load(path) if path.suffix == ".tflite" else KerasEncoder.load(path)
+
+
+@dataclass(frozen=True)
+class KerasDecoder:
+    """A float decoder as a Keras model."""
+
+    given: Any
+    """Path of a ``.keras`` file, or the model, ``(1, P, D)`` to ``(1, T, 1)``."""
+
+    def model(self, graph: Graph) -> Any:
+        """A copy of the model of its own, to train, checked against the encoder's ``graph``.
+
+        Raises InputError or QuantizationError.
+        """
+        shape = (graph.latent.width, graph.latent.channels, graph.input.width)
+        if isinstance(self.given, Path):
+            return load_decoder(self.given, *shape)
+        check_decoder(self.given, "decoder", *shape)
+        return copy_of(self.given)
+
+    def to_tflite(self, graph: Graph) -> bytes:
+        """The float32 TFLite file for latents of ``graph``. Raises InputError or QuantizationError."""
+        return convert_decoder(self.model(graph))
+
+
+@dataclass(frozen=True)
+class TfliteDecoder:
+    """A finished float32 decoder."""
+
+    data: bytes
+    """TFLite file."""
+
+    @classmethod
+    def load(cls, path: Path) -> TfliteDecoder:
+        """Read a ``.tflite`` file. Raises InputError."""
+        try:
+            return cls(path.read_bytes())
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a float32 decoder") from error
+
+    def to_tflite(self, graph: Graph) -> bytes:
+        """The file as it is."""
+        return self.data
+
+
+Decoder = KerasDecoder | TfliteDecoder
+
+
+def open_decoder(given: Any) -> Decoder:
+    """A decoder from a ``.keras`` or ``.tflite`` file, a Keras model or the bytes of a TFLite file.
+
+    Raises InputError when a ``.tflite`` file cannot be read; Keras files are read when they are used.
+    """
+    if isinstance(given, bytes):
+        return TfliteDecoder(given)
+    if not isinstance(given, str | os.PathLike):
+        return KerasDecoder(given)
+    path = Path(given)
+    return TfliteDecoder.load(path) if path.suffix == ".tflite" else KerasDecoder(path)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A trained codec and the frames that go with it, all ADC counts int16 ``[N, T]``.
+
+    Raises QuantizationError when the calibration frames cannot calibrate.
+    """
+
+    name: str
+    """What the bundle is called."""
+    encoder: Encoder
+    """Float or INT8 encoder."""
+    codebooks: Sequence[FloatArray]
+    """Float codebooks ``[K, D]``, one a level."""
+    decoder: Decoder | None
+    """Float decoder; None when the bundle is to have none."""
+    calibration: Frames
+    """Frames that show the ranges of activations."""
+    validation: Frames
+    """Frames to choose the best candidate on."""
+    validation_source: str
+    """Name of the file that :attr:`validation` is from, or how it was held out."""
+    held_out: bool
+    """Whether :attr:`validation` is of the same recordings as :attr:`calibration`."""
+    verify: Frames
+    """Frames that the bundle ships for verification."""
+    figures: Frames
+    """Frames that the quality of the candidate kept is measured on."""
+    epsilon: float
+    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
+    rate_hz: float | None = None
+    """Sampling rate in Hz; None when it is not known."""
+    levels: int | None = None
+    """Number of codebooks that the model was trained with; None when it is not known."""
+    train: Frames | None = None
+    """Frames of people trained on, to fit an index prior to; None when there are none."""
+    provenance: Json = field(default_factory=dict)
+    """What the bundle's manifest keeps of training."""
+
+    def __post_init__(self) -> None:
+        check_calibration(self.calibration, self.encoder.samples)
+
+    @classmethod
+    def of(
+        cls,
+        encoder: Any,
+        codebooks: GivenCodebooks,
+        calibration: GivenFrames | None,
+        *,
+        decoder: Any | None = None,
+        validation: GivenFrames | None = None,
+        name: str | None = None,
+        rate_hz: float | None = None,
+        epsilon: float = EPSILON,
+    ) -> Source:
+        """A codec trained elsewhere, as :func:`edgecodec.quantization.quantize` takes it.
+
+        Without ``validation``, one in five of the calibration frames is held out in its place.
+        Raises InputError, QuantizationError or UnsupportedOpError.
+        """
+        if calibration is None:
+            raise QuantizationError(
+                "no calibration frames", hint="give real frames of the sensor with --calibration FILE"
+            )
+        opened = open_encoder(encoder)
+        frames = given_frames(calibration, opened.samples, "calibration")
+        used, judged, origin, held_out = _split(frames, validation)
+        return cls(
+            name=name or opened.name,
+            encoder=opened,
+            codebooks=as_codebooks(codebooks),
+            decoder=None if decoder is None else open_decoder(decoder),
+            calibration=used,
+            validation=judged,
+            validation_source=origin,
+            held_out=held_out,
+            verify=judged[:_VERIFY_FRAMES],
+            figures=judged,
+            epsilon=epsilon,
+            rate_hz=rate_hz,
+        )
+
+    @classmethod
+    def of_run(cls, run: TrainingRun | File, *, validation: GivenFrames | None = None) -> Source:
+        """The codec of a run folder.
+
+        Candidates are chosen on ``validation``, or on the run's frames of other people, never on its test frames.
+        Raises InputError or QuantizationError.
+        """
+        loaded = run if isinstance(run, TrainingRun) else TrainingRun.load(run)
+        data = loaded.config.data
+        used, judged, origin, held_out = _split(
+            loaded.calibration(), validation if validation is not None else loaded.validation_file
+        )
+        return cls(
+            name=loaded.config.run_name,
+            encoder=KerasEncoder.load(loaded.encoder),
+            codebooks=as_codebooks(loaded.codebooks),
+            decoder=KerasDecoder(loaded.decoder),
+            calibration=used,
+            validation=judged,
+            validation_source=origin,
+            held_out=held_out,
+            verify=loaded.verify(),
+            figures=loaded.test(),
+            epsilon=data.epsilon,
+            rate_hz=data.sampling_rate,
+            levels=loaded.config.model.num_levels,
+            train=None if held_out else loaded.train(),
+            provenance={"training": loaded.provenance},
+        )
+
+    @classmethod
+    def of_folder(
+        cls,
+        folder: File,
+        calibration: GivenFrames | None,
+        *,
+        validation: GivenFrames | None = None,
+        name: str | None = None,
+        rate_hz: float | None = None,
+        epsilon: float = EPSILON,
+    ) -> Source:
+        """A folder of artefacts as compressionKIT names them.
+
+        ``encoder.keras`` (or else ``encoder.tflite``), ``codebook.npz`` and, if there, ``decoder.keras``. Raises
+        InputError when the folder lacks a part, QuantizationError or UnsupportedOpError when one does not fit.
+        """
+        source = Path(folder)
+        if not source.is_dir():
+            raise InputError(f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODER}")
+        decoder = source / _DECODER
+        return cls.of(
+            _first_of(source, _ENCODERS),
+            _first_of(source, _CODEBOOKS),
+            calibration,
+            decoder=decoder if decoder.is_file() else None,
+            validation=validation,
+            name=name or source.resolve().name,
+            rate_hz=rate_hz,
+            epsilon=epsilon,
+        )
+
+
+def given_frames(given: GivenFrames, samples: int, role: str) -> Frames:
+    """Frames of ``samples`` counts, int16 ``[N, T]``, from a file or an array; ``role`` names the array in messages.
+
+    Raises InputError.
+    """
+    if isinstance(given, str | os.PathLike):
+        return load_frames(given, samples)
+    try:
+        return as_frames(given, samples)
+    except InputError as error:
+        error.within(role)
+        raise
+
+
+def _split(calibration: Frames, validation: GivenFrames | None) -> tuple[Frames, Frames, str, bool]:
+    """Frames to calibrate on, frames to choose on, where those come from, and whether they were held out."""
+    if validation is not None:
+        origin = Path(validation).name if isinstance(validation, str | os.PathLike) else _IN_MEMORY
+        return calibration, given_frames(validation, calibration.shape[1], "validation"), origin, False
+    if len(calibration) < 2 * _HELD_OUT_EVERY:
+        return calibration, calibration, _TOO_FEW, True
+    return np.delete(calibration, np.s_[::_HELD_OUT_EVERY], axis=0), calibration[::_HELD_OUT_EVERY], _HELD_OUT, True
+
+
+def _first_of(folder: Path, names: Sequence[str]) -> Path:
+    for name in names:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{folder}: holds no {' or '.join(names)}", hint="name the files with --encoder and --codebooks")

@@ -1,0 +1,54 @@
+"""``edgecodec quantize``: one document, and an output that is refused before the work, not after it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from tests.cli.run import assert_one_error, edgecodec
+from tests.tflite_builder import ppg_frames, small_encoder
+from tests.tools import require
+
+
+@pytest.fixture
+def export(tmp_path: Path) -> Path:
+    """A folder of artefacts with an INT8 encoder, and frames to calibrate on."""
+    (tmp_path / "export").mkdir()
+    (tmp_path / "export" / "encoder.tflite").write_bytes(small_encoder())
+    np.savez(tmp_path / "export" / "codebook.npz", level_0=np.random.default_rng(0).normal(0, 1, (7, 6)))
+    np.save(tmp_path / "frames.npy", ppg_frames(20, 64))
+    return tmp_path
+
+
+ARGUMENTS = ("quantize", "--from-folder", "export", "--calibration", "frames.npy", "-o", "out")
+
+
+def test_document_and_table(export: Path) -> None:
+    require("module:tensorflow")
+    result = edgecodec(*ARGUMENTS, "--json", cwd=export)
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert (document["schema"], document["schema_version"]) == ("edgecodec.quantize", 1)
+    assert document["inspection"]["bundle_digest"] == Bundle.load(export / "out").digest
+    assert document["figures"]["frames"] == 4
+    assert document["quantization"]["candidates"][0]["kept"]
+    assert document["quantization"]["index_prior"] is None
+    again = edgecodec(*ARGUMENTS, cwd=export)
+    assert again.returncode == 0, again.stderr
+    assert "candidates on 4 validation frames (every fifth calibration frame" in again.stdout
+    assert "min-max ranges" in again.stdout
+
+
+def test_output_is_refused_before_the_search(export: Path) -> None:
+    (export / "out").mkdir()
+    (export / "out" / "thesis.txt").write_text("mine")
+    result = edgecodec(*ARGUMENTS, cwd=export)
+    assert_one_error(result, "holds other files (no manifest.json); choose an empty folder or pass --force")
+    assert "quantizing" not in result.stderr
+    result = edgecodec(*ARGUMENTS[:-1], "frames.npy/out", cwd=export)
+    assert_one_error(result, "frames.npy/out: cannot be written")
+    assert "quantizing" not in result.stderr
