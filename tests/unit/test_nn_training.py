@@ -11,7 +11,7 @@ from edgecodec.errors import InputError
 from edgecodec.signal.sources import Recording
 from edgecodec.training.config import DataConfig, parse_config
 from edgecodec.training.data import CropSampler, load_data
-from edgecodec.training.run import train
+from edgecodec.training.run import TrainingRun, train
 from edgecodec.training.trainer import learning_rate
 from tests.tools import require
 
@@ -25,6 +25,10 @@ FILES = {
     "verify.npz",
     "history.csv",
 }
+
+
+SMALL = {"num_stages": 1, "base_filters": 4}
+"""A model that TensorFlow traces in half the time, for tests that train again and again."""
 
 
 def _config(smoke_config, **sections):
@@ -53,6 +57,19 @@ def test_run_folder(trained_run):
         assert [row["step"] for row in csv.DictReader(file)] == ["3", "6"]
 
 
+def test_run_is_loaded(trained_run, smoke_config):
+    run = TrainingRun.load(trained_run)
+    document = json.loads((trained_run / "run.json").read_text())
+    assert run.config == _config(smoke_config)
+    assert run.provenance == {key: document[key] for key in run.provenance}
+    assert set(run.provenance) == {"config", "seed", "versions", "split", "steps", "metrics"}
+    assert run.seconds == document["training_seconds"]
+    assert (run.calibration().shape, run.test().shape, run.verify().shape) == ((40, 64), (40, 64), (1000, 64))
+    assert (run.validation(), run.train()) == (None, None)
+    assert all(path.is_file() for path in (run.encoder, run.decoder, run.codebooks))
+    assert repr(run).startswith(f"TrainingRun('smoke' in {trained_run}, 6 steps, test PRDN ")
+
+
 def test_same_seed_gives_the_same_codec(trained_run, smoke_config, tmp_path):
     seen = []
     summary = train(_config(smoke_config), tmp_path / "again", progress=lambda *call: seen.append(call))
@@ -65,7 +82,7 @@ def test_same_seed_gives_the_same_codec(trained_run, smoke_config, tmp_path):
 
 def test_time_budget_ends_cleanly(smoke_config, tmp_path):
     require("module:tensorflow", "module:scipy")
-    config = _config(smoke_config, training={"max_seconds": 1e-6, "kmeans_start_steps": 3})
+    config = _config(smoke_config, model=SMALL, training={"max_seconds": 1e-6, "kmeans_start_steps": 3})
     summary = train(config, tmp_path / "run")
     assert summary.steps == 1
     assert np.isfinite(summary.metrics["test_prdn_mean"])
@@ -79,7 +96,7 @@ def test_interruption_leaves_nothing(smoke_config, tmp_path):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(_config(smoke_config), tmp_path / "run", progress=stop)
+        train(_config(smoke_config, model=SMALL), tmp_path / "run", progress=stop)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +105,7 @@ def test_interruption_after_an_epoch_leaves_a_checkpoint(smoke_config, tmp_path)
     whole = tmp_path / "whole"
     train(_resumable(smoke_config), whole)
     run = tmp_path / "run"
-    for last in (1, 7, 10):
+    for last in (7, 10):
         with pytest.raises(KeyboardInterrupt):
             train(_resumable(smoke_config), run, progress=_stop_after(last), resume=True)
     assert [path.name for path in tmp_path.iterdir() if path != whole] == ["run.checkpoint.npz"]
@@ -103,7 +120,7 @@ def test_interruption_after_an_epoch_leaves_a_checkpoint(smoke_config, tmp_path)
 
 def _resumable(smoke_config):
     training = {"rate_loss": {"weight": 1e-3, "channels": 4}, "derivative_loss": {"enabled": True}}
-    return _config(smoke_config, data={"epochs": 4}, training=training)
+    return _config(smoke_config, data={"epochs": 4}, model=SMALL, training=training)
 
 
 def _stop_after(last):
@@ -114,11 +131,9 @@ def _stop_after(last):
     return stop
 
 
-def test_killed_process_resumes_to_the_same_result(smoke_config, tmp_path):
-    require("module:tensorflow", "module:scipy")
+def test_killed_process_resumes_to_the_same_result(trained_run, smoke_config, tmp_path):
     config = tmp_path / "config.json"  # JSON is YAML
     config.write_text(json.dumps(smoke_config), encoding="utf-8")
-    train(config, tmp_path / "whole")
     program = (
         "import os, signal, sys\n"
         "from edgecodec.training.run import train\n"
@@ -131,24 +146,25 @@ def test_killed_process_resumes_to_the_same_result(smoke_config, tmp_path):
     assert (tmp_path / "run.checkpoint.npz").exists()
     train(config, tmp_path / "run", resume=True)
     for name in FILES - {"run.json"}:
-        assert (tmp_path / "run" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes(), name
+        assert (tmp_path / "run" / name).read_bytes() == (trained_run / name).read_bytes(), name
 
 
 def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(smoke_config, tmp_path):
     require("module:tensorflow", "module:scipy")
     run, checkpoint = tmp_path / "run", tmp_path / "run.checkpoint.npz"
+    config = _config(smoke_config, model=SMALL)
     with pytest.raises(KeyboardInterrupt):
-        train(_config(smoke_config), run, progress=_stop_after(4))
+        train(config, run, progress=_stop_after(4))
     good = checkpoint.read_bytes()
     with pytest.raises(InputError, match="another configuration"):
-        train(_config(smoke_config, training={"learning_rate": 2e-3}), run, resume=True)
+        train(_config(smoke_config, model=SMALL, training={"learning_rate": 2e-3}), run, resume=True)
     for bad in (b"", good[:1000], b"x" * 100):
         checkpoint.write_bytes(bad)
         with pytest.raises(InputError, match="no readable checkpoint"):
-            train(_config(smoke_config), run, resume=True)
+            train(config, run, resume=True)
     assert not run.exists()
     assert checkpoint.read_bytes() == b"x" * 100
-    train(_config(smoke_config), run)
+    train(config, run)
     assert not checkpoint.exists()
 
 
@@ -166,7 +182,7 @@ def test_early_stop(smoke_config, tmp_path):
 
 def test_divergence_is_said(smoke_config, tmp_path):
     require("module:tensorflow", "module:scipy")
-    config = _config(smoke_config, data={"epochs": 200}, training={"learning_rate": 1e38})
+    config = _config(smoke_config, data={"epochs": 200}, model=SMALL, training={"learning_rate": 1e38})
     with pytest.raises(InputError, match=r"training diverged: the loss is .* lower training\.learning_rate"):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
@@ -174,7 +190,7 @@ def test_divergence_is_said(smoke_config, tmp_path):
 
 def test_logs(smoke_config, tmp_path):
     require("module:tensorflow", "module:scipy")
-    config = _config(smoke_config, output={"tensorboard": str(tmp_path / "logs")})
+    config = _config(smoke_config, model=SMALL, output={"tensorboard": str(tmp_path / "logs")})
     train(config, tmp_path / "run")
     (events,) = (tmp_path / "logs" / "smoke").iterdir()
     import tensorflow as tf
@@ -205,8 +221,9 @@ def test_split_by_person_keeps_their_frames(tmp_path):
         "model": {"embedding_dim": 4, "latent_width": 8, "num_stages": 2, "base_filters": 8},
         "output": {"calibration_frames": 10, "train_frames": 30},
     }
-    train(parse_config(document, "test"), tmp_path / "run")
+    run = train(parse_config(document, "test"), tmp_path / "run")
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES | {"validation.npz", "train.npz"}
+    assert (run.validation().shape, run.train().shape) == ((20, 64), (30, 64))
     split = json.loads((tmp_path / "run" / "run.json").read_text())["split"]
     assert split == {
         "train": ["synthetic0", "synthetic1"],
