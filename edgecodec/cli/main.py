@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from edgecodec import __version__
+from edgecodec._version import __version__
 from edgecodec.cli.options import DEBUG_VARIABLE, DebugOption
 from edgecodec.cli.output import Streams, plain_line
 from edgecodec.errors import BuildError, EdgecodecError

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecodec import __version__
+from edgecodec._version import __version__
 from edgecodec.boards import cores
 from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.compile.render import codec_sources, render_codec, render_template

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 import numpy as np
 
-from edgecodec import __version__
+from edgecodec._version import __version__
 from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import Search, pack_codebook
 from edgecodec.compile.plan import Plan, Step

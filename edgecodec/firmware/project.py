@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecodec import __version__
+from edgecodec._version import __version__
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.compile.library import OPTIMIZE_FLAGS

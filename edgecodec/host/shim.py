@@ -30,7 +30,7 @@ class HostShim:
     name = "host"
 
     def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
-        from edgecodec import __version__
+        from edgecodec._version import __version__
         from edgecodec.compile.library import codec_files
         from edgecodec.compile.plan import make_plan
         from edgecodec.compile.render import render_template

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-import edgecodec
+from edgecodec._version import __version__
 from edgecodec.codec.arrays import Frames
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
@@ -266,7 +266,7 @@ def _origin(source: Source) -> Json:
     content = np.ascontiguousarray(source.calibration, "<i2").tobytes()
     calibration = {"frames": len(source.calibration), "sha256": hashlib.sha256(content).hexdigest()}
     made_with = {} if source.encoder.float_model is None else {"versions": versions()}
-    return {"edgecodec": edgecodec.__version__, **made_with, "calibration": calibration}
+    return {"edgecodec": __version__, **made_with, "calibration": calibration}
 
 
 def _figures(first: Variant, best: Variant, frames: Frames) -> dict[str, float]:

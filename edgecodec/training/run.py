@@ -210,11 +210,22 @@ def train(
     force: bool = False,
     resume: bool = False,
 ) -> TrainingRun:
-    """Train a codec as ``config`` (or the YAML file at that path) says and write the run folder ``out``.
+    """Train a codec and write its run folder: encoder, decoder, codebooks, and frames to quantise and verify with.
 
-    The folder's files are those of :mod:`edgecodec.training.run`. After each epoch the file :func:`checkpoint_path`
-    keeps what ``resume`` goes on from, to the same result; it is removed at the end.
-    ``progress(done, total, metrics)`` is called after every step. Raises InputError; leaves no half-written folder.
+    Args:
+        config: A configuration, or the path of its YAML file.
+        out: Folder to write; an earlier run there is replaced, other files only with ``force``.
+        progress: Called as ``progress(done, total, figures)`` after every step.
+        force: Replace a folder that holds other files.
+        resume: Go on where a run into the same ``out`` was ended, to the result that it would have had. What is needed
+            for that lies in the file :func:`checkpoint_path` after each epoch, until the end.
+
+    Returns:
+        The run: paths of its parts, frames of each side of the split (ADC counts int16 ``[N, T]``), figures.
+
+    Raises:
+        InputError: The configuration, the recordings or the checkpoint do not fit, TensorFlow is missing, training
+            diverged, or ``out`` cannot be written. No half-written folder is left.
     """
     settings = config if isinstance(config, TrainConfig) else load_config(config)
     data = load_data(settings)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec import __version__
+from edgecodec._version import __version__
 from edgecodec.compile.render import render_template
 from edgecodec.files.atomic import write_file
 from edgecodec.verify.documents import VerificationDocument
