@@ -29,21 +29,28 @@ from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes
 
 TAPS = 3
-"""Of each convolution."""
+"""Taps of each convolution."""
 _PART = 256
-"""Frames at a time."""
+"""Frames whose code lengths are computed at a time."""
 _MOST_BLOCKS = 16
+"""Residual blocks that a file may hold: 16 look back over 131,070 positions."""
 
 FloatArray = npt.NDArray[np.float32]
 
 
 def blocks_for(positions: int) -> int:
-    """How many blocks look back over about two thirds of ``positions`` and more: at least 1."""
+    """Number of residual blocks that look back over about two thirds of ``positions`` or more, at least 1."""
     return max(1, int(np.ceil(np.log2(max(2.0, positions / TAPS)))))
 
 
 def array_shapes(codebook_sizes: Sequence[int], blocks: int, channels: int) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a prior's arrays, all float32."""
+    """Names and shapes of a prior's arrays, all float32; C is ``channels``, K_l the codes of level l.
+
+    With the symbols of this module: ``embedding_l [K_l + 1, C]`` is E_l; ``taps_b [TAPS, C, C]`` and
+    ``taps_bias_b [C]`` are A_b and a_b of block b; ``mix_b [C, C]`` and ``mix_bias_b [C]`` are M_b and m_b;
+    ``hidden_l [C, C]`` and ``hidden_bias_l [C]`` are C_l and c_l; ``above_l_j [K_j, C]`` is U_lj; ``logits_l [C, K_l]``
+    and ``logits_bias_l [K_l]`` are W_l and w_l.
+    """
     shapes: dict[str, tuple[int, ...]] = {}
     for level, codes in enumerate(codebook_sizes):
         shapes[f"embedding_{level}"] = (codes + 1, channels)
@@ -64,13 +71,15 @@ def array_shapes(codebook_sizes: Sequence[int], blocks: int, channels: int) -> d
 
 @dataclass(frozen=True)
 class IndexPrior:
-    """A fitted model: the arrays of :func:`array_shapes`.
+    """A fitted model of the indices of a frame.
 
     Raises InputError for missing or further arrays, other shapes or types, and values that are not finite.
     """
 
     codebook_sizes: tuple[int, ...]
+    """Codes of each level, K."""
     arrays: Mapping[str, FloatArray]
+    """Weights by the names of :func:`array_shapes`, float32."""
 
     def __post_init__(self) -> None:
         first = self.arrays.get("embedding_0")
@@ -90,12 +99,12 @@ class IndexPrior:
 
     @property
     def blocks(self) -> int:
-        """Residual blocks; block b looks ``2^(b + 1)`` positions back."""
+        """Number of residual blocks; block b looks ``2^(b + 1)`` positions back."""
         return sum(name.startswith("mix_bias_") for name in self.arrays)
 
     @property
     def parameters(self) -> int:
-        """Numbers in all arrays."""
+        """Number of weights in all arrays."""
         return sum(array.size for array in self.arrays.values())
 
     @classmethod
@@ -109,7 +118,7 @@ class IndexPrior:
         return cls(tuple(codebook_sizes), arrays)
 
     def to_npz(self) -> bytes:
-        """The arrays as an ``.npz``, the same bytes for the same arrays."""
+        """The arrays as an ``.npz``; equal arrays give equal bytes."""
         return npz_bytes(dict(self.arrays))
 
     def code_lengths(self, indices: npt.NDArray[np.integer[Any]]) -> npt.NDArray[np.float64]:
@@ -130,6 +139,7 @@ class IndexPrior:
         return lengths
 
     def _logits(self, indices: npt.NDArray[np.intp]) -> list[FloatArray]:
+        """Logits float32 ``[N, P, K_l]``, one array a level, of indices ``[N, P, L]``."""
         arrays = self.arrays
         x = np.zeros((*indices.shape[:2], arrays["embedding_0"].shape[1]), np.float32)
         for level in range(indices.shape[2]):
@@ -149,7 +159,7 @@ class IndexPrior:
 
 
 def _causal(x: FloatArray, taps: FloatArray, dilation: int) -> FloatArray:
-    """Convolve ``[N, P, C]`` along P with ``[TAPS, C, C']``; the last tap meets the position itself."""
+    """Convolve ``x [N, P, C]`` along P with ``taps [TAPS, C, C']``; the last tap meets the position itself."""
     total: FloatArray = x @ taps[-1]
     for back in range(1, TAPS):
         shift = back * dilation
@@ -159,6 +169,7 @@ def _causal(x: FloatArray, taps: FloatArray, dilation: int) -> FloatArray:
 
 
 def _cross_entropy_bits(logits: FloatArray, chosen: npt.NDArray[np.intp]) -> npt.NDArray[np.float64]:
+    """Ideal code lengths ``[N, P]`` in bits of indices ``chosen [N, P]`` under ``logits [N, P, K]``."""
     wide = logits.astype(np.float64)
     wide -= wide.max(axis=-1, keepdims=True)
     log_total = np.log(np.exp(wide).sum(axis=-1))

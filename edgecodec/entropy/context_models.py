@@ -13,50 +13,58 @@ from edgecodec.entropy.causal_prior import IndexPrior
 from edgecodec.errors import InputError
 
 Indices = npt.NDArray[np.integer[Any]]
+"""Codebook indices ``[N, P, L]``."""
 Symbols = npt.NDArray[np.int64]
+"""Indices or contexts of one level, as whole numbers."""
 Probabilities = npt.NDArray[np.float64]
+"""Probabilities, or ideal code lengths in bits, one an index."""
 
 STRENGTHS = tuple(2.0**exponent for exponent in range(-3, 19))
-"""Strengths of a prior that the held-out frames choose from."""
+"""Strengths of smoothing, in counts, that the held-out frames choose from."""
 _CONTEXT_BITS = 17
-"""Holds an index and the ones that :func:`_previous` adds."""
+"""Bits of one index plus one (:func:`_previous`) within a context of two."""
 _HELD_OUT_SHARE = 5
 """One in so many training frames, the last ones, is held out to choose the strengths."""
 
 
 @dataclass(frozen=True)
 class LevelRate:
-    """Bits of one level's indices, each figure in bits an index."""
+    """Bits of one level's indices."""
 
     codes: int
-    """K"""
+    """K, codes of the level's codebook."""
     nominal_bits: int
-    """``ceil(log2 K)``, at least 1."""
+    """Bits of an index without any model, ``ceil(log2 K)``, at least 1."""
     order_0_bits: float
-    """Cross-entropy of the test indices under the static model without context."""
+    """Mean bits of a test index under the static model without context."""
     order_1_bits: float
-    """The same with one context: the previous position's index, or that of the level above."""
+    """Mean bits of a test index under the static model with one context: the index at the previous position, or that
+    of the level above."""
     conditional_bits: float
-    """The same with two contexts."""
+    """Mean bits of a test index under the static model with two contexts."""
     causal_bits: float | None
-    """The same under a causal prior (:mod:`edgecodec.entropy.causal_prior`); None without one."""
+    """Mean bits of a test index under a causal prior (:mod:`edgecodec.entropy.causal_prior`); None without one."""
     perplexity: float
-    """``2^H`` of the test indices' own distribution."""
+    """Codes that would, used alike, carry as many bits as the test indices do: ``2^H`` of their own distribution."""
     usage: float
-    """Share of the codes that the test indices hold."""
+    """Share of the codes that the test indices hold, 0 to 1."""
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Bits of a codec's indices."""
+    """Bits of a codec's indices, level by level and a frame."""
 
     positions: int
-    """P"""
+    """P, latent vectors of a frame."""
     levels: tuple[LevelRate, ...]
+    """Rate of each level, first level first."""
 
     @property
     def bits_per_frame(self) -> dict[str, float]:
-        """Bits of a frame: ``nominal``, ``order_0``, ``order_1``, ``conditional``; ``causal`` if there is a prior."""
+        """Mean bits of a frame by entropy model.
+
+        Keys are ``nominal``, ``order_0``, ``order_1`` and ``conditional``, and ``causal`` if there is a prior.
+        """
         totals = {
             "nominal": sum(float(level.nominal_bits) for level in self.levels),
             "order_0": sum(level.order_0_bits for level in self.levels),
@@ -72,8 +80,8 @@ class Rate:
 def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], prior: IndexPrior | None = None) -> Rate:
     """Rate of ``test`` indices ``[N, P, L]`` under static models estimated from ``train`` ``[M, P, L]`` alone.
 
-    Every frame is coded by itself, position by position, level by level. The model of an index has a chain of
-    contexts, each narrower than the one before (the first position, with nothing before it, is a context of its
+    Every frame is coded by itself, position by position, level by level. The model of an index has a sequence
+    of contexts, each narrower than the one before (the first position, with nothing before it, is a context of its
     own):
 
     - order 0: none;
@@ -113,23 +121,25 @@ def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], p
 
 
 def code_lengths(train: Indices, test: Indices, level: int, codes: int) -> list[Probabilities]:
-    """Ideal code lengths in bits of ``test[..., level]``, one ``[N, P]`` a context of the chain, widest first.
+    """Ideal code lengths in bits of ``test[..., level]``, float64 ``[N, P]``, one array a context, widest first.
 
-    The models are those of :func:`measure_rate`, estimated from ``train`` ``[M, P, L]``.
+    ``test`` holds indices ``[N, P, L]`` of codebooks with ``codes`` codes at ``level``. The models are those of
+    :func:`measure_rate`, estimated from indices ``train`` ``[M, P, L]``.
     """
     strengths = _choose_strengths(train, level, codes)
-    chain = _chain_probabilities(train, test, level, codes, strengths)
-    return [-np.log2(probabilities).reshape(test.shape[:2]) for probabilities in chain]
+    every_context = _probabilities(train, test, level, codes, strengths)
+    return [-np.log2(probabilities).reshape(test.shape[:2]) for probabilities in every_context]
 
 
 def perplexity_and_usage(indices: Indices, codes: int) -> tuple[float, float]:
-    """``2^H`` of the indices' own distribution, and the share of ``codes`` among them."""
+    """``2^H`` of the own distribution of ``indices`` of any shape, and the share of ``codes`` codes among them."""
     counts = np.bincount(indices.reshape(-1), minlength=codes)
     shares = counts[counts > 0] / counts.sum()
     return float(2.0 ** -np.sum(shares * np.log2(shares))), float(np.count_nonzero(counts)) / codes
 
 
 def _choose_strengths(train: Indices, level: int, codes: int) -> list[float]:
+    """Strengths of smoothing, one a context, widest first, by the code length of the last fifth of ``train``."""
     held_out = len(train) // _HELD_OUT_SHARE
     contexts = _contexts(train, level)
     if held_out == 0:
@@ -147,23 +157,23 @@ def _choose_strengths(train: Indices, level: int, codes: int) -> list[float]:
     return strengths
 
 
-def _chain_probabilities(
+def _probabilities(
     train: Indices, test: Indices, level: int, codes: int, strengths: Sequence[float]
 ) -> list[Probabilities]:
-    """Probability of each test index under every context of the chain, the widest first."""
+    """Probability of each test index ``[N P]`` under every context, widest first."""
     wider = np.full(test.shape[0] * test.shape[1], 1.0 / codes)
-    chain = []
+    found = []
     for order, strength in enumerate(strengths):
         hits, totals = _count(train, test, level, codes, order)
         wider = (hits + strength * wider) / (totals + strength)
-        chain.append(wider)
-    return chain
+        found.append(wider)
+    return found
 
 
 def _count(
     train: Indices, test: Indices, level: int, codes: int, order: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """How often ``train`` holds each test index in its context, and that context at all."""
+    """How often ``train`` holds each test index in its context, and that context at all, both ``[N P]``."""
     seen, asked = _contexts(train, level)[order], _contexts(test, level)[order]
     seen_pairs = seen * codes + train[..., level].reshape(-1)
     asked_pairs = asked * codes + test[..., level].reshape(-1)
@@ -171,6 +181,7 @@ def _count(
 
 
 def _occurrences(among: Symbols, wanted: Symbols) -> npt.NDArray[np.int64]:
+    """How often each of ``wanted`` ``[N]`` is in ``among`` ``[M]``, int64 ``[N]``."""
     values, counts = np.unique(among, return_counts=True)
     at = np.minimum(np.searchsorted(values, wanted), len(values) - 1)
     found: npt.NDArray[np.int64] = np.where(values[at] == wanted, counts[at], 0)
@@ -178,7 +189,7 @@ def _occurrences(among: Symbols, wanted: Symbols) -> npt.NDArray[np.int64]:
 
 
 def _contexts(indices: Indices, level: int) -> list[Symbols]:
-    """The chain of contexts of each index of ``level``, each int64 ``[N P]``, the widest first."""
+    """The contexts of each index of ``level``, each int64 ``[N P]``, widest first."""
     wide = indices.astype(np.int64)
     if level == 0:
         near = _previous(wide[..., 0])
@@ -186,8 +197,8 @@ def _contexts(indices: Indices, level: int) -> list[Symbols]:
     else:
         near = wide[..., level - 1]
         further = _previous(wide[..., 0]) if level == 1 else wide[..., level - 2]
-    chain = (np.zeros_like(near), near, (near << _CONTEXT_BITS) | further)
-    return [context.reshape(-1) for context in chain]
+    contexts = (np.zeros_like(near), near, (near << _CONTEXT_BITS) | further)
+    return [context.reshape(-1) for context in contexts]
 
 
 def _previous(symbols: Symbols) -> Symbols:

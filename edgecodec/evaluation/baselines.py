@@ -33,12 +33,15 @@ from edgecodec.errors import InputError
 from edgecodec.signal.normalize import EPSILON, normalize
 
 Coefficients = npt.NDArray[np.float64]
+"""DCT coefficients ``[N, T - 1]`` of normalised frames."""
 Levels = npt.NDArray[np.int64]
+"""Quantised values of one coefficient, ``[N]``."""
 _FINEST_STEP = 1e-3
+"""Smallest step that is tried, in units of a coefficient."""
 _ESCAPE_COUNT = 16
 _GAMMA_SHARE = 1 / 16
 _HALVINGS = 18
-"""Of the interval of log(step): well below the step at which any figure changes."""
+"""How often the interval of log(step) is halved: enough that no figure changes with the next."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,11 @@ class DctPoint:
     """The classical codec at one step, mean over the test frames."""
 
     step: float
+    """Quantiser step, in units of the normalised frame's DCT coefficients."""
     bits_per_frame: float
+    """Mean ideal code length of a frame, in bits."""
     prdn: float
-    """Percent."""
+    """Mean PRDN, in percent."""
 
 
 class DctBaseline:
@@ -138,6 +143,6 @@ def _coefficients(frames: npt.NDArray[np.number], epsilon: float, name: str) -> 
     if frames.ndim != 2 or frames.shape[0] < 1 or frames.shape[1] < 2:
         raise InputError(f"{name} frames have shape {frames.shape}; expected [N, T] with at least 1 frame of 2 samples")
     if np.any(np.all(frames == frames[:, :1], axis=1)):
-        raise InputError(f"{name} frames hold a constant frame, whose PRDN is undefined; leave such frames out")
+        raise InputError(f"{name} frames hold a constant frame, whose PRDN is undefined", hint="leave such frames out")
     transformed: Coefficients = dct(normalize(frames, epsilon), type=2, norm="ortho", axis=1)[:, 1:]
     return transformed

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from edgecodec.errors import InputError
 
 MIN_RATE_HZ = 8.0
-"""Lowest sampling rate that beats can be found at."""
+"""Lowest sampling rate that beats can be found at, in Hz."""
 _BAND_HZ = (0.5, 8.0)
 _MAX_HEART_RATE_BPM = 220.0
 _PROMINENCE, _HEIGHT = 0.7, 0.5
 """In standard deviations of the filtered frame: the first keeps ripple out, the second dicrotic waves."""
 _MIN_BEATS = 3
 _PADDING_S = 2.0
-"""Mirrored at both ends before filtering: longer than a beat."""
+"""Signal mirrored at both ends before filtering, in seconds: longer than a beat."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,11 @@ class HeartRateError:
     """Heart rate of decoded frames against that of the originals."""
 
     mean_absolute_bpm: float | None
-    """Over the measured frames; None when there is none."""
+    """Mean absolute difference of the heart rates over the measured frames, in beats a minute; None without any."""
     measured: int
-    """Frames in which both show at least three beats."""
+    """Number of frames in which original and decoded signal both show at least three beats."""
     not_measured: int
+    """Number of frames in which either shows fewer than three beats."""
 
 
 def beat_times(frames: npt.NDArray[np.number], rate_hz: float) -> list[npt.NDArray[np.float64]]:

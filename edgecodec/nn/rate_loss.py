@@ -14,12 +14,12 @@ from edgecodec.nn.causal_prior import IndexPriorNetwork
 
 @dataclass(frozen=True)
 class RateTerms:
-    """Scalars, bits a frame."""
+    """The two losses of a batch, differentiable scalars."""
 
     codec: Any
-    """Expected rate under soft assignments; its gradient reaches the latent, not the prior."""
+    """Expected bits a frame under soft assignments; its gradient reaches the latent, not the prior."""
     prior: Any
-    """Rate of the indices under the prior; its gradient reaches the prior alone."""
+    """Bits a frame of the indices under the prior; its gradient reaches the prior alone."""
 
 
 class RateLoss:

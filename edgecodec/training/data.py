@@ -28,7 +28,9 @@ _BATCHES_A_FILE = 8
 """Batches drawn while streaming before the next file takes the place of the oldest."""
 
 Frames = npt.NDArray[np.int16]
+"""ADC counts ``[N, T]``."""
 FloatFrames = npt.NDArray[np.float32]
+"""Normalised frames ``[N, T]``."""
 Sides = dict[str, list[Recording]]
 
 
@@ -37,7 +39,9 @@ class Part:
     """Recordings that are loaded together: a file or a synthetic person."""
 
     name: str
+    """File or person that the recordings are of."""
     load: Callable[[], list[Recording]]
+    """Reads or makes the recordings."""
     divide: Callable[[list[Recording]], Sides]
     """Says which recordings, or parts of them, are for ``train``, ``validation`` and ``test``."""
 
@@ -51,8 +55,9 @@ class Shard:
     """Training recordings that are loaded together."""
 
     load: Callable[[], list[Recording]]
+    """Reads or makes the recordings."""
     starts: int
-    """At how many positions a crop can start."""
+    """Number of positions at which a crop can start."""
 
 
 @dataclass(frozen=True)
@@ -60,20 +65,21 @@ class TrainingData:
     """Data split for training, validation and test. Frames are ADC counts, int16 ``[N, T]``."""
 
     shards: tuple[Shard, ...]
-    """One in memory, or one for each file when streaming."""
+    """Recordings to draw crops from: one shard in memory, or one for each file when streaming."""
     calibration: Frames
-    """Of the training split."""
+    """Frames drawn from the training split that show the ranges of activations."""
     validation: Frames
+    """Frames that choose the best weights."""
     test: Frames
-    """Not overlapping."""
+    """Frames of the test split that do not overlap."""
     verify: Frames
-    """At most 1,000 of the test split, overlapping."""
+    """At most 1,000 frames of the test split, which may overlap."""
     train: Frames
-    """Drawn from the training split, overlapping: what models of its indices are fitted to."""
+    """Frames drawn from the training split, which may overlap, that models of the indices are fitted to."""
     by_person: bool
-    """Whether nobody is on two sides. Otherwise the ends of the training recordings validate."""
+    """Whether nobody is on two sides; otherwise the ends of the training recordings validate."""
     split: dict[str, list[str]]
-    """Who, or which recordings, are on each side."""
+    """Names of the people, or recordings, on each side."""
 
     def train_recordings(self) -> list[Recording]:
         """The training split, all of it."""

@@ -62,7 +62,7 @@ def test_network_and_numpy_agree():
 
 
 def test_learns_what_tables_cannot_see():
-    # Each index repeats the one five positions before; the chain of tables looks two back.
+    # Each index repeats the one five positions before; the tables look two back.
     rng = np.random.default_rng(2)
     frames = np.tile(rng.integers(0, 4, (600, 5, 1)), (1, 4, 1)).astype(np.uint16)
     train, validation, test = frames[:400], frames[400:500], frames[500:]
@@ -125,6 +125,12 @@ def test_damaged_files_are_refused():
             IndexPrior.from_npz(npz_bytes(dict(arrays)), (6, 3))
     with pytest.raises(InputError, match=r"embedding_0 is float32 \(7, 4\); expected float32 \(9, 4\)"):
         IndexPrior.from_npz(data, (8, 3))
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 0}, {"steps": 0}, {"batch_size": -1}, {"learning_rate": 0.0}])
+def test_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=rf"index prior {next(iter(wrong))} is .*; expected"):
+        PriorFitting(**wrong)
 
 
 def test_wrong_indices_are_refused():

@@ -264,6 +264,12 @@ def test_fine_tuning(trained_run, tmp_path):
         quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=Tuning(tmp_path / "val.npy"))
 
 
+@pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}])
+def test_fine_tuning_settings_out_of_range_are_refused(wrong):
+    with pytest.raises(InputError, match=rf"fine-tuning {next(iter(wrong))} is .*; expected"):
+        FineTuning(**wrong)
+
+
 def test_fine_tuning_needs_keras_models(tmp_path, frames):
     (tmp_path / "enc.tflite").write_bytes(small_encoder())
     np.savez(tmp_path / "cb.npz", level_0=RNG.normal(0, 1, (7, 6)))
