@@ -78,8 +78,8 @@ def dct_rows(out: Path, name: str) -> list[tuple[float, float]]:
     run = TrainingRun.load(out / name / "run")
     train_frames = run.train()
     assert train_frames is not None
-    moving = [part[np.any(part != part[:, :1], axis=1)] for part in (train_frames, run.test())]
-    baseline = DctBaseline(*moving)
+    train_moving, test_moving = (part[np.any(part != part[:, :1], axis=1)] for part in (train_frames, run.test()))
+    baseline = DctBaseline(train_moving, test_moving)
     points = [baseline.at_bits(bits) for bits in _DCT_BITS]
     return [(point.bits_per_frame, point.prdn) for point in points if point is not None]
 

@@ -66,7 +66,8 @@ class TrainingRun:
     """Optimiser steps done; fewer than planned after an early stop or when ``max_seconds`` ran out."""
     metrics: Mapping[str, float]
     """Figures of the float codec, on the test frames unless their name says validation: ``val_mse`` and others of the
-    normalised signal, PRDN (``test_prdn_mean``, ``test_prdn_median``, ``test_prdn_p90``) in percent."""
+    normalised signal, PRDN (``test_prdn_mean``, ``test_prdn_median``, ``test_prdn_p90``) in percent unless every test
+    frame is constant."""
     seconds: float
     """Time spent training, in seconds, that before a kill and a resumption included."""
 

@@ -150,17 +150,22 @@ class Trainer:
         state.seconds = before + time.monotonic() - started
 
     def evaluate(self) -> dict[str, float]:
-        """Figures of the best weights, on the test recordings unless the name says validation."""
+        """Figures of the best weights, on the test recordings unless the name says validation.
+
+        ``test_prdn_mean``, ``test_prdn_median`` and ``test_prdn_p90``, in percent, are missing when every test frame is
+        constant, for PRDN is undefined then.
+        """
         epsilon = self.config.data.epsilon
         test = self.data.test
         moving = test[np.any(test != test[:, :1], axis=1)]
-        figures = prdn(normalize(moving, epsilon), self._reconstruct(_to_input(moving, epsilon)))
-        metrics = {
-            "val_mse": float(np.mean((self._reconstruct(self._validation) - self._validation[:, 0, :, 0]) ** 2)),
-            "test_prdn_mean": float(figures.mean()),
-            "test_prdn_median": float(np.median(figures)),
-            "test_prdn_p90": float(np.percentile(figures, 90)),
-        }
+        metrics = {"val_mse": float(np.mean((self._reconstruct(self._validation) - self._validation[:, 0, :, 0]) ** 2))}
+        if len(moving):
+            figures = prdn(normalize(moving, epsilon), self._reconstruct(_to_input(moving, epsilon)))
+            metrics |= {
+                "test_prdn_mean": float(figures.mean()),
+                "test_prdn_median": float(np.median(figures)),
+                "test_prdn_p90": float(np.percentile(figures, 90)),
+            }
         for metric in self.rvq.metrics:
             metric.reset_state()
         self.model(self._validation, training=False)

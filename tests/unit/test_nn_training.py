@@ -3,6 +3,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from edgecodec.signal.sources import Recording
 from edgecodec.training.config import DataConfig, parse_config
 from edgecodec.training.data import CropSampler, load_data
 from edgecodec.training.run import TrainingRun, train
-from edgecodec.training.trainer import learning_rate
+from edgecodec.training.trainer import Trainer, learning_rate
 from tests.tools import require
 
 FILES = {
@@ -87,6 +88,15 @@ def test_time_budget_ends_cleanly(smoke_config, tmp_path):
     assert summary.steps == 1
     assert np.isfinite(summary.metrics["test_prdn_mean"])
     assert {path.name for path in (tmp_path / "run").iterdir()} == FILES
+
+
+def test_constant_test_frames_have_no_prdn(smoke_config):
+    require("module:tensorflow", "module:scipy")
+    config = _config(smoke_config, model=SMALL)
+    data = replace(load_data(config), test=np.full((3, 64), 7, np.int16))
+    metrics = Trainer(config, data).evaluate()
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert not [name for name in metrics if name.startswith("test_")]
 
 
 def test_interruption_leaves_nothing(smoke_config, tmp_path):

@@ -12,6 +12,7 @@ from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_run
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, quantize_float
 from edgecodec.training import PriorFitting
+from tests.linear_codec import linear_codec, pulse_frames
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -230,6 +231,27 @@ def test_objects_that_do_not_fit(change, message):
     given = {"encoder": small_encoder(), "codebooks": [np.eye(6)], "calibration": ppg_frames(20, 64), **change}
     with pytest.raises(EdgecodecError, match=message):
         quantize(**given)
+
+
+def test_candidate_that_cannot_be_executed_is_refused_while_searching(tmp_path, monkeypatch):
+    bundle, _ = linear_codec(tmp_path)
+    rvq = bundle.codec.rvq
+    books = [book * rvq.latent_scale / 2.0**rvq.fraction_bits for book in rvq.codebooks]
+    decoder = (bundle.path / "decoder.tflite").read_bytes()
+    given = {"decoder": decoder, "validation": pulse_frames(30, seed=3), "rate_hz": bundle.rate_hz}
+    quantized = quantize(bundle.encoder_bytes, books, pulse_frames(40, seed=4), **given)
+    assert [candidate.refused for candidate in quantized.report.candidates] == [None, None]
+    assert quantized.report.criterion == "prdn_integer"
+    monkeypatch.setattr(
+        "edgecodec.quantization.candidates.refit", lambda given, latents: [1e9 * book for book in given]
+    )
+    quantized = quantize(bundle.encoder_bytes, books, pulse_frames(40, seed=4), **given)
+    first, refitted = quantized.report.candidates
+    assert (first.kept, refitted.kept, refitted.figures) == (True, False, {})
+    assert "cannot be held in int16" in refitted.refused
+    again = quantized.write(tmp_path / "bundle")
+    assert np.array_equal(again.codec.rvq.codebooks[0], rvq.codebooks[0])
+    assert again.manifest.provenance["quantization"]["candidates"][1]["refused"] == refitted.refused
 
 
 def test_int8_tflite_is_taken_as_it_is(files):
