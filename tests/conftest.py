@@ -1,17 +1,21 @@
-"""Fixtures that every area uses, and the markers' meaning."""
+"""Fixtures that every area uses, a codec trained in a few seconds among them, and the markers' meaning."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
 from tests import tools
+from tests.tflite_builder import ppg_frames, small_bundle
 
 # One place for every run, so that host shims and firmware are built once and reused.
 os.environ.setdefault("EDGECODEC_CACHE", str(Path(__file__).resolve().parent.parent / ".cache" / "tests"))
+
+_SAMPLES = 64
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -29,6 +33,64 @@ def _tools_of_markers(request: pytest.FixtureRequest) -> None:
 @pytest.fixture(scope="session")
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small bundle with 16 frames, made without TensorFlow. Tests that edit it copy it first."""
-    from tests.tflite_builder import small_bundle
-
     return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``a.npy`` and ``b.npy``: rows of synthetic PPG, int16 ``[4, 640]``."""
+    folder = tmp_path_factory.mktemp("recordings")
+    for seed, name in enumerate("ab"):
+        np.save(folder / f"{name}.npy", ppg_frames(4, 640, seed))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smoke_config(recordings: Path) -> dict[str, object]:
+    """A configuration of six steps."""
+    return {
+        "run_name": "smoke",
+        "seed": 3,
+        "data": {
+            "source": "files",
+            "train": [str(recordings / "a.npy")],
+            "test": [str(recordings / "b.npy")],
+            "frame_size": _SAMPLES,
+            "validation_fraction": 0.2,
+            "batch_size": 8,
+            "steps_per_epoch": 3,
+            "epochs": 2,
+            "gaussian_noise": [0.0, 0.1],
+            "time_warp": 0.2,
+            "mix": 0.5,
+        },
+        "model": {
+            "embedding_dim": 4,
+            "latent_width": 16,
+            "num_stages": 3,
+            "base_filters": 8,
+            "use_ema": True,
+        },
+        "training": {"learning_rate": 1e-3, "kmeans_start_steps": 2},
+        "output": {"calibration_frames": 40},
+    }
+
+
+@pytest.fixture(scope="session")
+def trained_run(smoke_config: dict[str, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder of ``edgecodec train``."""
+    tools.require("module:tensorflow", "module:scipy")
+    from edgecodec.training.config import parse_config
+    from edgecodec.training.run import train
+
+    folder = tmp_path_factory.mktemp("run") / "run"
+    train(parse_config(smoke_config, "smoke"), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained_bundle(trained_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The bundle of :func:`trained_run`, with decoder, Keras encoder and frames."""
+    from edgecodec.quantization import quantize_run
+
+    return quantize_run(trained_run).write(tmp_path_factory.mktemp("quantized") / "bundle")

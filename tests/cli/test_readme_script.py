@@ -66,20 +66,17 @@ def test_every_name_of_the_face_is_documented_alone() -> None:
             assert "return" in typing.get_type_hints(value, localns=_TYPES), name
 
 
-_TYPES = dict.fromkeys(("VerifyResult", "Attachment", "Engine", "Firmware", "Limits"), typing.Any) | dict.fromkeys(
-    ("ProfileDocument", "Evaluation"), typing.Any
-)
+_LATER = ("Attachment", "Engine", "Evaluation", "Firmware", "Limits", "ProfileDocument", "VerifyResult")
+_TYPES = dict.fromkeys(_LATER, typing.Any)
 """What api.py imports for type checkers alone."""
 
 
 def test_import_takes_nothing_heavy() -> None:
-    program = (
-        "import sys, edgecodec; print([m for m in ('numpy', 'pydantic', 'keras', 'tensorflow') if m in sys.modules])"
-    )
+    heavy = ("numpy", "pydantic", "keras", "tensorflow")
+    program = f"import sys, edgecodec; print([name for name in {heavy} if name in sys.modules])"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    result = subprocess.run(
-        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", program]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
 
