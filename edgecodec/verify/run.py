@@ -112,8 +112,11 @@ def verify_host(
 ) -> VerifyResult:
     """Compare host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
 
-    The oracle is TFLM (package ``tflite-micro``), or TFLite's reference kernels where that package has no
-    build. Raises EdgecodecError (no compiler, frames that do not fit, ...).
+    The oracle is TFLM (package ``tflite-micro``), or TFLite's reference kernels where that package has no build.
+    ``keras`` also compares with the float encoder, which tells and never decides.
+
+    Raises InputError without frames and for frames of another shape or type, BuildError when the shim cannot be built,
+    OracleMissingError when no oracle is installed.
     """
     executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
     stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -369,6 +370,32 @@ def test_damaged_report_is_told(tmp_path: Path, text: str) -> None:
     (tmp_path / "build-report.json").write_text(text)
     with pytest.raises(BuildError, match="not a readable build report"):
         read_firmware(tmp_path)
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"schema_version": 0}, "schema and version are"),
+        ({"schema": "edgecodec.profile"}, "schema and version are"),
+        ({"flash_bytes": 1}, "validation error"),
+        ({"symbols": [{"name": "x"}]}, "validation error"),
+        ({"elf": "other.elf"}, "No such file"),
+        ({"elf_sha256": "ab" * 32}, "not the file that the build wrote; build the firmware again"),
+    ],
+)
+def test_report_that_is_not_of_this_build(
+    bundle: Bundle, board: Board, tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    built = cached_firmware(make_project(bundle, board))
+    folder = Path(shutil.copytree(built.folder, tmp_path / "moved"))
+    assert read_firmware(folder) == replace(built, folder=folder)
+    document = json.loads((folder / "build-report.json").read_text())
+    assert document["output"] is None
+    (folder / "build-report.json").write_text(json.dumps(document | change))
+    with pytest.raises(BuildError, match=reason) as caught:
+        read_firmware(folder)
+    assert "\n" not in str(caught.value)
 
 
 def test_output_of_a_missing_tool(board: Board) -> None:
