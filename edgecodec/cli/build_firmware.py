@@ -85,7 +85,7 @@ def command(
     )
     firmware = build_firmware(project, output, limits=Limits(flash_limit, ram_limit), force=force)
     report = replace(firmware.report, output=str(output))
-    return streams.finish(report.to_json(), lambda console: _show(console, report, firmware.elf, target))
+    return streams.finish(report, lambda console: _show(console, report, firmware.elf, target))
 
 
 def show_parts(console: Console, memory: MemoryUse) -> None:

@@ -54,4 +54,4 @@ def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:
     units = "normalised" if content.sum is None else "adc counts"
     write_file(output, npz_bytes({"ppg": ppg, "units": np.array(units)}))
     document = DecodeDocument(output, ppg.shape[0], ppg.shape[1], units)
-    return streams.finish(document.to_json(), lambda console: facts(console, asdict(document)))
+    return streams.finish(document, lambda console: facts(console, asdict(document)))

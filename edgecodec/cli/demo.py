@@ -35,7 +35,7 @@ def command(streams: Streams, board: str, output: Path) -> int:
     result = run_demo(output, board, streams.progress)
     document = result.document
     return streams.finish(
-        document.to_json(),
+        document,
         lambda console: facts(console, {**document.summary, "report": str(document.report)}),
         exit_code=result.exit_code,
     )

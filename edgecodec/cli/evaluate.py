@@ -54,7 +54,7 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
     if plot is not None:
         write_file(plot, plot_rate_distortion(result))
         result = replace(result, plot=plot)
-    return streams.finish(result.to_json(), lambda console: _show(console, result))
+    return streams.finish(result, lambda console: _show(console, result))
 
 
 def _show(console: Console, result: Evaluation) -> None:

@@ -101,5 +101,5 @@ def show_commands(
     project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
     document = CommandsDocument(tuple(describe(project, attachment)))
     return streams.finish(
-        document.to_json(), lambda console: console.print("\n".join(document.commands), soft_wrap=True, markup=False)
+        document, lambda console: console.print("\n".join(document.commands), soft_wrap=True, markup=False)
     )

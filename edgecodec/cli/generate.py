@@ -74,6 +74,6 @@ def command(
     names = tuple(path.relative_to(output).as_posix() for path in files)
     document = GenerateDocument(loaded.digest, output, chosen if library else core, names)
     return streams.finish(
-        document.to_json(),
+        document,
         lambda console: facts(console, {"library": document.output, "files": ", ".join(document.files)}),
     )

@@ -32,7 +32,7 @@ def command(streams: Streams, bundle: Path, core: str | None, optimize: str) -> 
     from edgecodec.compile.target import Target
 
     inspection = summarize(Bundle.load(bundle), Target.of_core(core, optimize))
-    return streams.finish(inspection.to_json(), lambda console: show_summary(console, inspection))
+    return streams.finish(inspection, lambda console: show_summary(console, inspection))
 
 
 def show_summary(console: Console, inspection: InspectDocument) -> None:

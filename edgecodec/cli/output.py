@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from edgecodec.documents import Document
 
@@ -62,9 +61,7 @@ class Streams:
             os.close(self._saved_fd)
         sys.stdout = self._saved_stdout
 
-    def finish(
-        self, document: Document | Mapping[str, Any], show: Callable[[Console], None], exit_code: int = 0
-    ) -> int:
+    def finish(self, document: Document, show: Callable[[Console], None], exit_code: int = 0) -> int:
         """Print ``document`` as JSON or let ``show`` print it as text; return ``exit_code``.
 
         When whoever read the output has gone, nobody can be told: the rest is dropped and the result is 2.
@@ -143,10 +140,9 @@ class Streams:
             os.dup2(2, 1)
         sys.stdout = sys.stderr
 
-    def _write(self, document: Document | Mapping[str, Any]) -> None:
+    def _write(self, document: Document) -> None:
         self._written = True
-        content = document.to_json() if isinstance(document, Document) else _plain(document)
-        self._document_stream.write(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        self._document_stream.write(json.dumps(document.to_json(), indent=2, allow_nan=False) + "\n")
         self._document_stream.flush()
 
 
@@ -188,18 +184,3 @@ def _detail_text(detail: object) -> str:
 
 def _figure(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _plain(value: object) -> object:
-    """``value`` as JSON knows it: NaN and infinity become null, paths text, numpy scalars numbers."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return _plain(value.tolist())
-    return str(value)

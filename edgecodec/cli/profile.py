@@ -87,7 +87,7 @@ def command(
         document = profile_board(
             loaded, target, chosen, attachment=attachment, optimize=optimize, engine=opened, progress=progress
         )
-    return streams.finish(document.to_json(), lambda console: _show(console, document, target))
+    return streams.finish(document, lambda console: _show(console, document, target))
 
 
 def _show(console: Console, document: ProfileDocument, board: Board) -> None:

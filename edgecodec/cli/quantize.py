@@ -148,7 +148,7 @@ def command(
         console.print()
         _show_report(console, document.quantization)
 
-    return streams.finish(document.to_json(), show)
+    return streams.finish(document, show)
 
 
 def _show_report(console: Console, report: QuantizationReport) -> None:

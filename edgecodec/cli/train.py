@@ -87,4 +87,4 @@ def command(
     document = TrainDocument(output, result.steps, result.seconds, result.metrics)
     figures = {name: f"{value:.4g}" for name, value in document.metrics.items()}
     shown = {"run": document.output, "steps": document.steps, **figures}
-    return streams.finish(document.to_json(), lambda console: facts(console, shown))
+    return streams.finish(document, lambda console: facts(console, shown))

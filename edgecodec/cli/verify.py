@@ -40,7 +40,7 @@ def write_indices(path: Path | None, result: VerifyResult) -> None:
 def finish(streams: Streams, result: VerifyResult) -> int:
     """Print a verification and return its exit code."""
     document = result.document
-    return streams.finish(document.to_json(), lambda console: _show(console, document), exit_code=result.exit_code)
+    return streams.finish(document, lambda console: _show(console, document), exit_code=result.exit_code)
 
 
 def _show(console: Console, document: VerificationDocument) -> None:
