@@ -6,45 +6,30 @@ import json
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
+from edgecodec.bundle import Bundle
 from tests.cli.run import edgecodec
+from tests.tools import require
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "schemas"
-TYPES: dict[str, type | tuple[type, ...]] = {
-    "object": dict,
-    "array": list,
-    "string": str,
-    "boolean": bool,
-    "integer": int,
-    "number": (int, float),
-    "null": type(None),
-}
 
 
-def problems(value: Any, schema: dict[str, Any], definitions: dict[str, Any], where: str = "document") -> list[str]:
-    """Where ``value`` is not as ``schema`` says, for the part of JSON Schema that the documents use."""
-    if "$ref" in schema:
-        return problems(value, definitions[schema["$ref"].rpartition("/")[2]], definitions, where)
-    if "anyOf" in schema:
-        each = [problems(value, choice, definitions, where) for choice in schema["anyOf"]]
-        return [] if [] in each else min(each, key=len)
-    kind = TYPES[schema["type"]]
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-        return [f"{where}: {value!r} is no {schema['type']}"]
-    if value != schema.get("const", value) or value not in schema.get("enum", [value]):
-        return [f"{where}: {value!r} is not allowed"]
-    if isinstance(value, list):
-        parts = [problems(item, schema["items"], definitions, f"{where}[{i}]") for i, item in enumerate(value)]
-        return [found for part in parts for found in part]
-    if not isinstance(value, dict) or "properties" not in schema:
-        return []
-    assert schema["additionalProperties"] is False
-    assert schema["required"] == list(schema["properties"])
-    if list(value) != schema["required"]:
-        return [f"{where}: keys {sorted(value.keys() ^ set(schema['required']))} or their order"]
-    parts = [problems(value[key], schema["properties"][key], definitions, f"{where}.{key}") for key in value]
-    return [found for part in parts for found in part]
+def check(document: dict[str, Any], name: str) -> None:
+    """Raise ValidationError unless ``document`` is as the schema ``name`` says; keys in its order, too."""
+    schema = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema, cls=jsonschema.Draft202012Validator)
+    assert list(document) == list(schema["properties"])
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.json")), ids=lambda path: path.stem)
+def test_schemas_are_schemas_and_leave_nothing_open(path: Path) -> None:
+    schema = json.loads(path.read_text(encoding="utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    for part in (schema, *(each for each in schema.get("$defs", {}).values() if "properties" in each)):
+        assert part["additionalProperties"] is False
+        assert part["required"] == list(part["properties"])
 
 
 @pytest.mark.parametrize(
@@ -58,21 +43,49 @@ def problems(value: Any, schema: dict[str, Any], definitions: dict[str, Any], wh
         (["ports"], "ports"),
     ],
 )
-def test_document_is_as_its_schema_says(arguments: list[str], name: str) -> None:
+def test_document(arguments: list[str], name: str) -> None:
     document = json.loads(edgecodec(*arguments, "--json").stdout)
-    schema = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
-    assert problems(document, schema, schema.get("$defs", {})) == []
+    check(document, name)
     assert document["schema"] == f"edgecodec.{name}"
 
 
+@pytest.mark.parametrize(
+    ("command", "arguments", "name"),
+    [
+        ("inspect", ["--core", "cortex-m0"], "inspect"),
+        ("generate", ["-o", "OUT", "--library"], "generate"),
+        ("verify-host", ["--limit", "2"], "verification"),
+        ("verify-host", ["--limit", "0"], "error"),
+    ],
+)
+def test_document_of_a_bundle(command: str, arguments: list[str], name: str, bundle: Bundle, tmp_path: Path) -> None:
+    require("cc", "Python.h")
+    words = [str(tmp_path / "out") if word == "OUT" else word for word in arguments]
+    check(json.loads(edgecodec(command, bundle.path, *words, "--json").stdout), name)
+
+
+@pytest.mark.emulated
+def test_document_of_a_firmware(bundle: Bundle, tmp_path: Path) -> None:
+    board = ["--board", "mps2-an386"]
+    built = edgecodec("build-firmware", bundle.path, *board, "-o", tmp_path / "firmware", "--json")
+    check(json.loads(built.stdout), "build")
+    check(json.loads((tmp_path / "firmware" / "build-report.json").read_text(encoding="utf-8")), "build")
+    check(json.loads(edgecodec("profile", bundle.path, *board, "--limit", "2", "--json").stdout), "profile")
+    check(
+        json.loads(edgecodec("flash-and-verify", bundle.path, *board, "--limit", "2", "--json").stdout), "verification"
+    )
+    check(json.loads(edgecodec("flash-and-verify", bundle.path, *board, "--dry-run", "--json").stdout), "commands")
+
+
 def test_a_wrong_document_is_noticed() -> None:
-    schema = json.loads((FOLDER / "ports.json").read_text(encoding="utf-8"))
-    definitions = schema["$defs"]
     port = {"device": "COM3", "description": "x", "hardware_id": "y", "vid": 1, "pid": None, "serial_number": None}
     good = {"schema": "edgecodec.ports", "schema_version": 1, "ports": [port | {"boards": ["pico"]}]}
-    assert problems(good, schema, definitions) == []
-    assert problems(good | {"more": 1}, schema, definitions) == ["document: keys ['more'] or their order"]
-    assert problems(good | {"schema": "edgecodec.port"}, schema, definitions)
-    lacking = problems(good | {"ports": [port]}, schema, definitions)
-    assert lacking == ["document.ports[0]: keys ['boards'] or their order"]
-    assert problems(good | {"ports": [good["ports"][0] | {"vid": "1"}]}, schema, definitions)
+    check(good, "ports")
+    for wrong in (
+        good | {"more": 1},
+        good | {"schema": "edgecodec.port"},
+        good | {"ports": [port]},
+        good | {"ports": [good["ports"][0] | {"vid": "1"}]},
+    ):
+        with pytest.raises(jsonschema.ValidationError):
+            check(wrong, "ports")

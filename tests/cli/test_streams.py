@@ -33,18 +33,26 @@ def test_json_is_all_there_is_on_stdout(bundle: Bundle) -> None:
 def test_what_libraries_print_stays_off_the_document() -> None:
     program = (
         "import os\n"
+        "from edgecodec.cli.error_document import ErrorDocument\n"
         "from edgecodec.cli.output import Streams\n"
         "with Streams(as_json=True) as streams:\n"
         "    print('from Python')\n"
         "    os.write(1, b'from C')\n"
-        "    streams.finish({'x': float('nan'), 'y': [1]}, lambda console: None)\n"
+        "    streams.finish(ErrorDocument('undecided', 'x', None, 'y'), lambda console: None)\n"
         "print('after')\n"
     )
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60, cwd=ROOT
     )
     document, _, rest = result.stdout.partition("}\n")
-    assert json.loads(document + "}") == {"x": None, "y": [1]}
+    assert json.loads(document + "}") == {
+        "schema": "edgecodec.error",
+        "schema_version": 1,
+        "verdict": "undecided",
+        "error": "x",
+        "hint": None,
+        "error_type": "y",
+    }
     assert rest == "after\n"
     assert "from Python" in result.stderr
     assert "from C" in result.stderr
