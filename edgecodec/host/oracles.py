@@ -43,11 +43,12 @@ class EncoderOracle:
     def __init__(self, name: str, graph: Graph, infer: Callable[[Activations], Activations]) -> None:
         self._name = name
         self._shape = (graph.latent.width, graph.latent.channels)
+        self._dtype = graph.latent.numerics.activation
         self._infer = infer
 
     def run(self, quantized: Activations) -> Activations:
-        """Run the encoder: int8 ``[N, T]`` to int8 ``[N, P, D]``. Raises OracleError."""
-        latent = np.empty((len(quantized), *self._shape), np.int8)
+        """Run the encoder: inputs ``[N, T]`` to latents ``[N, P, D]``. Raises OracleError."""
+        latent = np.empty((len(quantized), *self._shape), self._dtype)
         try:
             for number, row in enumerate(quantized):
                 latent[number] = self._infer(row).reshape(self._shape)

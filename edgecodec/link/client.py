@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.arrays import Activations, Frames, as_frames
 from edgecodec.codec.stages import Stages
 from edgecodec.errors import DeviceError, LinkError
 from edgecodec.link.costs import Costs, LayerCosts, LinkStatistics
@@ -217,12 +217,12 @@ class BoardExecutor:
                 progress(done, len(frames))
         return result
 
-    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> npt.NDArray[np.int8] | None:
+    def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> Activations | None:
         """Encode one int16 ``[T]`` frame and read back what a layer of the encoder (0, 1, ...) put out.
 
-        Returns int8 ``[bytes]``, or None when the firmware keeps that layer's output nowhere. The frame is encoded
-        again for every piece that a reply holds. Raises InputError for a frame that does not fit, LinkError when the
-        board goes away or stays silent, DeviceError when it refuses the request.
+        Returns its values in a row, of the codec's activation type, or None when the firmware keeps that layer's output
+        nowhere. The frame is encoded again for every piece that a reply holds. Raises InputError for a frame that does
+        not fit, LinkError when the board goes away or stays silent, DeviceError when it refuses the request.
         """
         frame = as_frames(frame[None], self._shape.samples)[0]
         data = bytearray()
@@ -235,7 +235,7 @@ class BoardExecutor:
             ((_, reply),) = self._run(1, exchange)
             data += reply.data
             if len(data) == reply.total_bytes:
-                return np.frombuffer(data, np.int8) if data else None
+                return np.frombuffer(data, self._numerics.activation) if data else None
 
     def _count(self, reply: EncodeReply) -> None:
         self._tick_sums += np.array(reply.ticks, np.uint64)
