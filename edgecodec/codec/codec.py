@@ -46,7 +46,7 @@ class Codec:
 
     @property
     def numerics(self) -> Numerics:
-        """Of all tensors."""
+        """The integers of all its tensors."""
         return self.graph.input.numerics
 
     @property

@@ -93,7 +93,7 @@ class Layer:
 
     @property
     def numerics(self) -> Numerics:
-        """Of its input and output."""
+        """The integers of its input and output."""
         return self.input.numerics
 
     @property

@@ -109,7 +109,7 @@ class Stages:
         return self._arrays.get(name)
 
     def changed(self, **arrays: Array | None) -> Stages:
-        """The same with some stages replaced, or left out where the value is None."""
+        """These results with some stages replaced, or left out where the value is None."""
         return Stages(**{**self._arrays, **arrays})
 
     @property

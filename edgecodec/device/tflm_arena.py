@@ -30,7 +30,8 @@ from edgecodec.link.client import BoardExecutor
 
 _AMPLE_BYTES = 1 << 16
 _AMPLE_FACTOR = 4
-"""Of the native engine's arena without a cascade: TFLM holds a layer's input and output side by side, and scratch."""
+"""How many times the native engine's arena without a cascade to start from: TFLM holds a layer's input and output
+side by side, and scratch."""
 _OTHER_RAM_BYTES = 1 << 13
 """Roughly what the rest of a firmware takes."""
 _STEPS_BYTES = (0, 64, 256, 1024, 4096)

@@ -52,7 +52,7 @@ class Engine(ABC):
     least_stack_bytes: ClassVar[int] = 0
     """Stack that its firmware needs where a board keeps less."""
     languages: ClassVar[tuple[str, ...]] = ("C",)
-    """Of the project, as CMake names them."""
+    """Languages of the project, as CMake names them."""
     link_options: ClassVar[tuple[str, ...]] = ("-nostdlib",)
     """What of a C library the firmware is linked with: none, or all but what starts a program."""
     server_files: ClassVar[tuple[str, ...]]

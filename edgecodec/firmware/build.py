@@ -157,5 +157,5 @@ class _Runner:
 
 
 def _with_room(linker_script: str) -> str:
-    """The same memory map with regions that hold every firmware."""
+    """A linker script with the regions of ``linker_script`` made large enough for every firmware."""
     return re.sub(r"(LENGTH = )0x[0-9A-Fa-f]+", rf"\g<1>{_ROOM_BYTES:#x}", linker_script)

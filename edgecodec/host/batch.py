@@ -239,7 +239,7 @@ class _Tables:
 
 
 def _quad_weights(layer: Layer, source: _Source) -> list[dict[int, npt.NDArray[np.int8]]]:
-    """Of each output channel: quad (counted from a position's first) to its four weights."""
+    """For each output channel, its four weights by their quad, counted from a position's first."""
     found: list[dict[int, npt.NDArray[np.int8]]] = []
     for channel in range(layer.output.channels):
         if layer.op is Op.CONV:

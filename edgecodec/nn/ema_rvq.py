@@ -17,7 +17,7 @@ from edgecodec.nn.rvq import ResidualQuantizerBase, keras, ops
 
 @keras.saving.register_keras_serializable(package="edgecodec")
 class EmaResidualVectorQuantizer(ResidualQuantizerBase):
-    """As :class:`ResidualVectorQuantizer`, with codebooks that are not trained by gradient.
+    """A residual vector quantiser whose codebooks are moving averages and not trained by gradient.
 
     Only the commitment loss ``beta mean((stop(q) - r)^2)`` is added. When ``training``, each level keeps
     with decay g a count ``N = g N + (1-g) n`` and a sum ``W = g W + (1-g) sum r`` of the residuals that

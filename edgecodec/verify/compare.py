@@ -77,8 +77,9 @@ class Divergence:
     received: int
     """The value that ``b`` gives."""
     margin: int | None = None
-    """Of an index, else null: squared distance of b's code to a's residual less that of a's code, in squared codebook
-    steps. Above 0, a chose the nearer code; 0 is a tie, which the lowest index wins; below 0, a chose wrongly."""
+    """Decision margin of an index, else null: squared distance of b's code to a's residual less that of a's code, in
+    squared codebook steps. Above 0, a chose the nearer code; 0 is a tie, which the lowest index wins; below 0, a chose
+    wrongly."""
 
     def describe(self) -> str:
         """One line of English."""

@@ -53,7 +53,7 @@ class BoardRun:
     cycles_per_frame: float | None
     """Mean CPU cycles of a frame where the board's counter counts them (real boards), else null."""
     breakdown: Breakdown
-    """The same cost stage by stage."""
+    """Cost of a frame stage by stage, in instructions on emulated boards and in cycles on real ones."""
     link: LinkStatistics
     """How the serial link behaved."""
 
@@ -111,7 +111,7 @@ class VerificationDocument(Document):
     cycles_per_frame: float | None
     """Mean CPU cycles of a frame on a real board; null otherwise."""
     breakdown: Breakdown | None
-    """The same cost stage by stage; null without a board."""
+    """Cost of a frame stage by stage, in instructions or cycles; null without a board."""
     link: LinkStatistics | None
     """How the serial link behaved; null without a board."""
     runs: tuple[BoardRun, ...]

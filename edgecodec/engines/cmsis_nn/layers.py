@@ -14,7 +14,7 @@ import numpy.typing as npt
 from edgecodec.codec.graph import Graph, Layer, Op
 
 _MVE_DEPTHWISE_BYTES = 4 * 124
-"""Of scratch for each tap: CH_IN_BLOCK_MVE of CMSIS-NN, four positions."""
+"""Bytes of scratch for each tap: CH_IN_BLOCK_MVE of CMSIS-NN, four positions."""
 
 
 def layers_source(graph: Graph, *, vectors: bool) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edgecodec.compile.plan import Plan
 
 ARENA_ALIGNMENT_BYTES = 16
-"""Of arena and model: what TFLM asks of its buffers."""
+"""Alignment of arena and model in bytes: what TFLM asks of its buffers."""
 _POINTER_BYTES = 4
 _TEMPLATES = {
     "edc_model.h": "tflm_edc_model.h.j2",
@@ -36,11 +36,11 @@ class TflmOp:
     name: str
     """As in the model file."""
     method: str
-    """Of ``MicroMutableOpResolver``."""
+    """Method of ``MicroMutableOpResolver`` that adds the op."""
     registration: str
     """Function that gives the kernel: the one for int8 alone, which headers without one call the general one."""
     header: str
-    """Of ``tensorflow/lite/micro/kernels``."""
+    """Header in ``tensorflow/lite/micro/kernels`` that declares it."""
 
     @property
     def code(self) -> str:

@@ -92,7 +92,7 @@ class TflmLibrary:
     definitions: tuple[str, ...]
     """Macros that its headers need to fit the library."""
     code: tuple[ArmAttributes, ...]
-    """Of its members, each once."""
+    """Build attributes of its members, each kind once."""
     warnings: tuple[str, ...]
     """What works and costs more than it must."""
     digest: str
