@@ -42,7 +42,7 @@ def test_json_says_where_the_training_frames_are_from(folder: Path) -> None:
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["train_frames_source"].startswith("first half of the frames given")
-    assert (document["executor"], document["frames"], document["plot"]) == ("host", 20, None)
+    assert (document["executor"], document["frames"], document["plot"]) == ("batch", 20, None)
     assert document["prdn"]["mean"] > 0
 
 

@@ -129,7 +129,7 @@ def test_the_c_gives_the_same(codec, evaluation, monkeypatch):
     monkeypatch.setattr("edgecodec.evaluation.rate_distortion.fastest_encoder", fastest_encoder)
     found = evaluate(codec[0], TEST, TRAIN)
     assert found.executor == "batch"
-    assert (found.prdn, found.rate) == (evaluation.prdn, evaluation.rate)
+    assert (found.prdn, found.levels) == (evaluation.prdn, evaluation.levels)
 
 
 def test_progress(codec):
