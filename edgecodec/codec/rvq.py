@@ -112,7 +112,8 @@ class IntegerRvq:
     ) -> IntegerRvq:
         """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 down to 0) that are proven safe.
 
-        Raises QuantizationError for non-finite values, wrong shapes, or codes far outside the latent's range.
+        Raises QuantizationError for non-finite values, wrong shapes, codes far outside the latent's range, or codes
+        so small that all of a level round to one.
         """
         check_codebook_shapes(codebooks)
         for level, book in enumerate(codebooks):
@@ -124,17 +125,33 @@ class IntegerRvq:
         for bits in range(MAX_FRACTION_BITS, -1, -1):
             scaled = [np.asarray(book, np.float64) * (2.0**bits / latent_scale) for book in codebooks]
             rounded = [np.copysign(np.floor(np.abs(s) + 0.5), s) for s in scaled]
-            if max(float(np.abs(r).max()) for r in rounded) > 32767:
-                reason = "a code leaves int16"
+            largest = [float(np.abs(r).max()) for r in rounded]
+            if max(largest) > 32767:
+                level = int(np.argmax(largest))
+                reason = f"level_{level} reaches {float(np.abs(codebooks[level]).max()):g}, so a code leaves int16"
                 continue
             try:
-                return cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point, numerics)
+                found = cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point, numerics)
             except PlanError as error:
                 reason = error.message
+                continue
+            _refuse_vanished(found, codebooks)
+            return found
         raise QuantizationError(
             f"the codebooks cannot be held in int16 at the latent's scale {latent_scale:g}: {reason}",
             hint="check that they belong to this encoder",
         )
+
+
+def _refuse_vanished(rvq: IntegerRvq, codebooks: Sequence[npt.NDArray[np.floating]]) -> None:
+    """Raise QuantizationError when rounding left a level with one code, so that its indices say nothing."""
+    for level, (rounded, book) in enumerate(zip(rvq.codebooks, codebooks, strict=True)):
+        if len(rounded) > 1 and np.all(rounded == rounded[0]):
+            raise QuantizationError(
+                f"codebook level_{level}: all {len(book)} codes round to the same integers (its largest entry is "
+                f"{float(np.abs(book).max()):g}, a step of the codes {rvq.latent_scale / 2.0**rvq.fraction_bits:g})",
+                hint="check that encoder and codebooks are of one model",
+            )
 
 
 def check_codebook_shapes(codebooks: Sequence[npt.NDArray[np.generic]]) -> None:

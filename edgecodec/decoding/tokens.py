@@ -15,6 +15,8 @@ from edgecodec.errors import InputError
 MAX_CODEBOOK_SIZE = 65536
 _CHUNK_ELEMENTS = 1 << 20
 """Values of 8 bytes in the largest temporary array of a search."""
+_LARGEST = 1e150
+"""Largest value of a vector or code; the squares of sums of many still fit float64."""
 _START_BITS = 24
 """Bits of a starting code's entries: all that float32 holds."""
 
@@ -29,27 +31,46 @@ class RvqConfig:
     """M, codebooks searched one after the other."""
     dimension: int = 6
     """D, entries of a vector."""
-    codebook_size: int = 256
-    """K, codes of each codebook, at most 65,536."""
+    codebook_size: int | Sequence[int] = 256
+    """K, codes of each codebook, at most 65,536: one number for all stages, or one for each, kept as a tuple."""
 
     def __post_init__(self) -> None:
-        limits = {"num_stages": None, "dimension": None, "codebook_size": MAX_CODEBOOK_SIZE}
-        for name, most in limits.items():
-            value = getattr(self, name)
-            whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
-            if not whole or value < 1 or (most is not None and value > most):
-                expected = "a whole number of at least 1" if most is None else f"a whole number in 1..{most}"
-                raise InputError(f"{name} is {value!r}; expected {expected}")
+        _check_whole("num_stages", self.num_stages, None)
+        _check_whole("dimension", self.dimension, None)
+        if isinstance(self.codebook_size, list | tuple):
+            sizes = tuple(self.codebook_size)
+            for stage, size in enumerate(sizes):
+                _check_whole(f"codebook_size of stage {stage}", size, MAX_CODEBOOK_SIZE)
+            if len(sizes) != self.num_stages:
+                raise InputError(f"codebook_size has {len(sizes)} entries; expected one for each of {self.num_stages}")
+            object.__setattr__(self, "codebook_size", tuple(int(size) for size in sizes))
+        else:
+            _check_whole("codebook_size", self.codebook_size, MAX_CODEBOOK_SIZE)
+
+    @property
+    def codebook_sizes(self) -> tuple[int, ...]:
+        """K of each stage."""
+        if isinstance(self.codebook_size, Sequence):
+            return tuple(self.codebook_size)
+        return (int(self.codebook_size),) * int(self.num_stages)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RvqTokens:
-    """Vectors as codebook indices."""
+    """Vectors as codebook indices; equal when shapes, indices and errors are."""
 
     indices: npt.NDArray[np.uint16]
     """``[..., M]``, first stage first."""
     total_error: npt.NDArray[np.float64]
     """``[...]``, squared Euclidean distance between each vector and the sum of its codes."""
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, RvqTokens):
+            return NotImplemented
+        pairs = ((self.indices, other.indices), (self.total_error, other.total_error))
+        return all(np.array_equal(mine, theirs) for mine, theirs in pairs)
 
 
 class RvqEncoder:
@@ -60,9 +81,18 @@ class RvqEncoder:
     """
 
     def __init__(self, config: RvqConfig, codebooks: Sequence[FloatArray]) -> None:
-        """Keep copies of ``codebooks``; :meth:`new` and :meth:`from_codebooks` are the usual ways here."""
+        """Keep copies of ``codebooks``; :meth:`new` and :meth:`from_codebooks` are the usual ways here.
+
+        Raises InputError unless they are what ``config`` says, of finite real numbers up to 1e150.
+        """
+        books = [_codebook(book, stage) for stage, book in enumerate(codebooks)]
+        expected = [(size, int(config.dimension)) for size in config.codebook_sizes]
+        if [book.shape for book in books] != expected:
+            raise InputError(
+                f"codebooks have shapes {[book.shape for book in books]}; the configuration says {expected}"
+            )
         self.config = config
-        self.codebooks = tuple(book.copy() for book in codebooks)
+        self.codebooks = tuple(book.copy() for book in books)
         """Read-only, float32 or float64 ``[K, D]`` each."""
         for book in self.codebooks:
             book.setflags(write=False)
@@ -78,9 +108,9 @@ class RvqEncoder:
         """
         config = config or RvqConfig()
         slopes = np.array([_root_fraction(prime) for prime in _primes(config.dimension)], np.int64)
-        books = []
-        for stage in range(config.num_stages):
-            number = np.arange(config.codebook_size, dtype=np.int64) + stage * config.codebook_size
+        books, sizes = [], config.codebook_sizes
+        for stage, size in enumerate(sizes):
+            number = np.arange(size, dtype=np.int64) + sum(sizes[:stage])
             points = (number[:, None] * slopes) & ((1 << _START_BITS) - 1)
             book = (points / 2.0 ** (_START_BITS - 1) - 1.0) * 2.0**-stage
             book[0] = 0.0
@@ -89,25 +119,25 @@ class RvqEncoder:
 
     @classmethod
     def from_codebooks(cls, codebooks: Sequence[npt.ArrayLike] | npt.NDArray[Any]) -> RvqEncoder:
-        """Take trained codebooks, M of ``[K, D]``, or ``[M, K, D]``.
+        """Take trained codebooks, M of ``[K, D]``, or ``[M, K, D]``; K may differ between stages.
 
-        float32 and float64 are kept, other numbers become float64. Raises InputError unless all have one shape
-        and finite values.
+        float32 and float64 are kept, other numbers become float64. Raises InputError unless all share D and hold
+        finite values up to 1e150.
         """
         books = [_codebook(book, stage) for stage, book in enumerate(codebooks)]
         if not books:
             raise InputError("no codebooks; expected at least one of [K, D]")
         for stage, book in enumerate(books):
-            if book.shape != books[0].shape:
+            if book.shape[1] != books[0].shape[1]:
                 raise InputError(f"codebook {stage} has shape {book.shape}; codebook 0 has {books[0].shape}")
-        size, dimension = books[0].shape
-        return cls(RvqConfig(len(books), dimension, size), books)
+        sizes = tuple(len(book) for book in books)
+        size = sizes[0] if len(set(sizes)) == 1 else sizes
+        return cls(RvqConfig(len(books), books[0].shape[1], size), books)
 
     @property
     def total_vocabulary(self) -> int:
-        """Distinct tokens ``K**M``, of any size."""
-        vocabulary: int = int(self.config.codebook_size) ** int(self.config.num_stages)
-        return vocabulary
+        """Distinct tokens, the product of the stages' K, of any size."""
+        return math.prod(self.config.codebook_sizes)
 
     def encode(self, vectors: npt.ArrayLike) -> RvqTokens:
         """Search the codebooks: ``[..., D]`` to indices ``[..., M]``, ties to the lowest index.
@@ -134,12 +164,16 @@ class RvqEncoder:
         Raises InputError for another last axis, values that are no whole numbers, or outside the codebook.
         """
         indices = np.asarray(tokens.indices if isinstance(tokens, RvqTokens) else tokens)
-        stages, size = self.config.num_stages, self.config.codebook_size
+        stages = self.config.num_stages
         if indices.dtype.kind not in "iu" or indices.ndim < 1 or indices.shape[-1] != stages:
             raise InputError(f"indices are {indices.dtype} {indices.shape}; expected whole numbers [..., {stages}]")
-        outside = indices[(indices < 0) | (indices >= size)]
-        if outside.size:
-            raise InputError(f"index {int(outside[0])} is outside the codebook; expected 0..{size - 1}")
+        for stage, size in enumerate(self.config.codebook_sizes):
+            chosen = indices[..., stage]
+            outside = chosen[(chosen < 0) | (chosen >= size)]
+            if outside.size:
+                raise InputError(
+                    f"index {int(outside[0])} is outside the codebook; expected 0..{size - 1} at stage {stage}"
+                )
         total = np.zeros((*indices.shape[:-1], self.config.dimension))
         for stage, book in enumerate(self.codebooks):
             total += book[indices[..., stage]]
@@ -170,7 +204,23 @@ class RvqEncoder:
             raise InputError(f"vectors have shape {given.shape}; expected [..., {self.config.dimension}]")
         if not np.isfinite(given).all():
             raise InputError("vectors hold NaN or infinity; expected finite values")
+        _refuse_huge(given, "vectors hold")
         return given.astype(np.float64)
+
+
+def _check_whole(name: str, value: Any, most: int | None) -> None:
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < 1 or (most is not None and value > most):
+        expected = "a whole number of at least 1" if most is None else f"a whole number in 1..{most}"
+        raise InputError(f"{name} is {value!r}; expected {expected}")
+
+
+def _refuse_huge(values: npt.NDArray[Any], what: str) -> None:
+    """Raise InputError for a value whose square, summed, could leave float64."""
+    if values.size:
+        largest = max(float(values.max()), float(values.min()), key=abs)
+        if abs(largest) > _LARGEST:
+            raise InputError(f"{what} {largest:g}; expected values up to {_LARGEST:g}, whose squares are finite")
 
 
 def _codebook(values: npt.ArrayLike, stage: int) -> FloatArray:
@@ -184,6 +234,7 @@ def _codebook(values: npt.ArrayLike, stage: int) -> FloatArray:
         raise InputError(f"codebook {stage} is {book.dtype}; expected real numbers")
     if not np.isfinite(book).all():
         raise InputError(f"codebook {stage} holds NaN or infinity")
+    _refuse_huge(book, f"codebook {stage} holds")
     return book if book.dtype in (np.float32, np.float64) else book.astype(np.float64)
 
 

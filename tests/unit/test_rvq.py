@@ -57,11 +57,18 @@ def test_distance_proof_at_its_limit() -> None:
         ([np.array([[np.inf]])], "NaN or infinity"),
         ([np.array([[1e9]])], "cannot be held in int16"),
         ([np.zeros((65537, 1))], "at most 65536"),
+        # A step at 4 fraction bits is 0.1 / 16: 0.003 rounds to none of it.
+        ([np.eye(2), np.eye(2) * 0.003], r"level_1: all 2 codes round to the same .* 0\.003, .* 0\.00625\)"),
+        ([np.eye(2), np.full((1, 2), 1e9)], r"level_1 reaches 1e\+09, so a code leaves int16"),
     ],
 )
 def test_refused_codebooks(books: list[np.ndarray], message: str) -> None:
     with pytest.raises(QuantizationError, match=message):
         IntegerRvq.from_float(books, 0.1, 0)
+
+
+def test_a_level_of_one_code_may_be_zero() -> None:
+    assert IntegerRvq.from_float([np.eye(2), np.zeros((1, 2))], 0.1, 0).codebooks[1].tolist() == [[0, 0]]
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])

@@ -125,6 +125,8 @@ def test_start_is_deterministic_and_useful():
         ({"dimension": 2.0}, r"dimension is 2\.0"),
         ({"num_stages": True}, "num_stages is True"),
         ({"num_stages": "4"}, "num_stages is '4'"),
+        ({"num_stages": 2, "codebook_size": [4]}, "codebook_size has 1 entries; expected one for each of 2"),
+        ({"num_stages": 2, "codebook_size": [4, 0]}, "codebook_size of stage 1 is 0"),
     ],
 )
 def test_bad_config(arguments, message):
@@ -140,6 +142,7 @@ def test_bad_config(arguments, message):
         ([np.zeros((0, 2))], r"shape \(0, 2\)"),
         ([np.zeros((3, 2)), np.zeros((3, 3))], r"codebook 1 has shape \(3, 3\); codebook 0 has \(3, 2\)"),
         ([[[0.0, np.nan]]], "codebook 0 holds NaN"),
+        ([[[0.0, 1.0]], [[-1e300, 0.0]]], r"codebook 1 holds -1e\+300; expected values up to 1e\+150"),
         ([[["a"]]], "codebook 0 is <U1"),
         ([[[1.0, 2.0], [3.0]]], "ragged"),
     ],
@@ -147,6 +150,44 @@ def test_bad_config(arguments, message):
 def test_bad_codebooks(codebooks, message):
     with pytest.raises(InputError, match=message):
         RvqEncoder.from_codebooks(codebooks)
+
+
+def test_codebooks_must_be_those_of_the_configuration():
+    with pytest.raises(InputError, match=r"shapes \[\(3, 2\)\]; the configuration says \[\(3, 2\), \(3, 2\)\]"):
+        RvqEncoder(RvqConfig(2, 2, 3), [COARSE])
+    with pytest.raises(InputError, match=r"says \[\(256, 6\), .*\]"):
+        RvqEncoder(RvqConfig(), [COARSE, FINE])
+    with pytest.raises(InputError, match="codebook 1 holds NaN"):
+        RvqEncoder(RvqConfig(2, 2, 3), [COARSE, np.full((3, 2), np.nan)])
+
+
+def test_a_size_for_each_stage():
+    encoder = RvqEncoder.from_codebooks([COARSE, FINE[:2]])
+    assert encoder.config == RvqConfig(2, 2, (3, 2)) == RvqConfig(2, 2, [3, 2])
+    assert encoder.total_vocabulary == 6
+    # (0, 3): nearest (0, 4), left (0, -1); of (0, 0) and (1, 0) the first is nearer, squared 1.
+    assert encoder.encode([[0.0, 3.0]]) == RvqTokens(np.array([[2, 0]], np.uint16), np.array([1.0]))
+    with pytest.raises(InputError, match=r"index 2 is outside the codebook; expected 0\.\.1 at stage 1"):
+        encoder.decode([[2, 2]])
+    started = RvqEncoder.new(RvqConfig(2, 2, [3, 4]))
+    assert [book.shape for book in started.codebooks] == [(3, 2), (4, 2)]
+    # Stage 1 goes on in the sequence where stage 0 ended, as with equal sizes.
+    assert np.array_equal(started.codebooks[1][:3], RvqEncoder.new(RvqConfig(2, 2, 3)).codebooks[1])
+
+
+def test_tokens_compare_by_value(encoder):
+    one, same, other = (encoder.encode(vectors) for vectors in ([[5.0, 0.5]], [[5.0, 0.5]], [[0.0, 3.0]]))
+    assert one == same
+    assert one != other
+    assert one != encoder.encode([5.0, 0.5])
+    assert one != one.indices.tolist()
+    # The same codes with another error are of another vector.
+    assert one != RvqTokens(one.indices, one.total_error + 1)
+
+
+def test_large_values_are_coded():
+    encoder = RvqEncoder.from_codebooks([[[0.0], [1e140]]])
+    assert encoder.encode([[0.9e140]]).indices.tolist() == [[1]]
 
 
 @pytest.mark.parametrize(
@@ -159,6 +200,7 @@ def test_bad_codebooks(codebooks, message):
         ([[1j, 0]], "complex128"),
         ([[True, False]], "bool"),
         ([[1.0, 2.0], [3.0]], "ragged"),
+        ([[0.0, 1e300]], r"vectors hold 1e\+300; expected values up to 1e\+150"),
     ],
 )
 def test_bad_vectors(encoder, vectors, message):
