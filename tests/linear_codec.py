@@ -39,10 +39,7 @@ def linear_codec(folder: Path) -> tuple[Bundle, npt.NDArray[np.float32]]:
     graph = read_graph(encoder)
     frames = pulse_frames(1000, seed=9)
     normalizer = Normalizer(SAMPLES, 1e-3, graph.input.scale, graph.input.zero_point)
-    latents = run_layers(graph, reference.normalize(normalizer, frames)[0])
-    rvq = _fitted_rvq(graph, latents.reshape(-1, graph.latent.channels))
-    codes = rvq.dequantize(reference.quantize_latent(rvq, latents)).reshape(len(frames), -1).astype(np.float64)
-    weights = np.linalg.lstsq(codes, normalize(frames), rcond=None)[0].T.astype(np.float32)
+    rvq, weights = _fitted(graph, reference.normalize(normalizer, frames)[0], normalize(frames))
     bundle = write_bundle(
         folder / "linear",
         encoder=encoder,
@@ -52,6 +49,29 @@ def linear_codec(folder: Path) -> tuple[Bundle, npt.NDArray[np.float32]]:
         optional={DECODER: _decoder(weights, graph.latent.width, graph.latent.channels)},
     )
     return bundle, weights
+
+
+def codec_of_scaled_frames() -> tuple[bytes, list[npt.NDArray[np.float64]], bytes]:
+    """Encoder, float codebooks and decoder fitted to frames that are scaled to -1..1 instead of normalised."""
+    encoder = build_encoder([LayerSpec(CONV, 8, 8, 8)], SAMPLES, input_zero_point=-3, input_scale=0.02)
+    graph = read_graph(encoder)
+    counts = pulse_frames(1000, seed=9).astype(np.float64)
+    low, high = counts.min(axis=1, keepdims=True), counts.max(axis=1, keepdims=True)
+    scaled = 2 * (counts - low) / (high - low) - 1
+    inputs = np.clip(np.rint(scaled / graph.input.scale) + graph.input.zero_point, -128, 127).astype(np.int8)
+    rvq, weights = _fitted(graph, inputs, scaled)
+    books = [book * (rvq.latent_scale / 2.0**rvq.fraction_bits) for book in rvq.codebooks]
+    return encoder, books, _decoder(weights, graph.latent.width, graph.latent.channels)
+
+
+def _fitted(
+    graph: Graph, inputs: npt.NDArray[np.int8], frames: npt.NDArray[np.float64]
+) -> tuple[IntegerRvq, npt.NDArray[np.float32]]:
+    """Codebooks for the latents of ``inputs [N, T]``, and the matrix that decodes their codes to ``frames [N, T]``."""
+    latents = run_layers(graph, inputs)
+    rvq = _fitted_rvq(graph, latents.reshape(-1, graph.latent.channels))
+    codes = rvq.dequantize(reference.quantize_latent(rvq, latents)).reshape(len(frames), -1).astype(np.float64)
+    return rvq, np.linalg.lstsq(codes, frames, rcond=None)[0].T.astype(np.float32)
 
 
 def _fitted_rvq(graph: Graph, latents: npt.NDArray[np.int8]) -> IntegerRvq:

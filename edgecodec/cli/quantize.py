@@ -80,6 +80,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="Of the normaliser (x - mean) / sqrt(variance + epsilon).",
 )
+@click.option(
+    "--accept-quality",
+    is_flag=True,
+    help="Write the bundle although its codec is no better than chance, as one is whose parts are not of one model.",
+)
 @output_option("Folder for the bundle.")
 @force_option
 @json_option
@@ -100,6 +105,7 @@ def command(
     name: str | None,
     rate_hz: float | None,
     epsilon: float,
+    accept_quality: bool,
     output: Path,
     force: bool,
 ) -> int:
@@ -107,8 +113,9 @@ def command(
 
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
     and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
-    roundings are tried; the one that does best on validation frames is kept and all are reported. The index prior
-    is what `edgecodec evaluate` takes for the bits that an entropy coder would need.
+    roundings are tried; the one that does best on validation frames is kept and all are reported. A codec no
+    better than chance, as one is whose parts are not of one model, is refused. The index prior is what `edgecodec
+    evaluate` takes for the bits that an entropy coder would need.
     """
     from edgecodec.bundle import MANIFEST
     from edgecodec.cli.inspect import show_summary
@@ -140,6 +147,8 @@ def command(
     else:
         assert codebooks is not None
         result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
+    if not accept_quality:
+        result.check_quality()
     inspection = summarize(result.write(output, force=force))
     document = QuantizeDocument(inspection, result.figures, result.report)
 
@@ -172,6 +181,8 @@ def _show_report(console: Console, report: QuantizationReport) -> None:
             f"validation frames, {fitted.parameters:,} parameters, fitted to {fitted.frames:,} training frames",
             soft_wrap=True,
         )
+    for shortfall in report.shortfalls:
+        console.print(f"no better than chance: {shortfall}", soft_wrap=True)
     for candidate in report.candidates:
         if candidate.refused is not None:
             console.print(f"{candidate.name}: not possible: {candidate.refused}", soft_wrap=True)

@@ -25,6 +25,8 @@ _EXPECTED = (
     "pattern of .npy files, one a level"
 )
 _PARALLEL = 0.9999
+_LARGEST = 1e15
+"""Largest absolute entry of a code; sums of the squares of many still fit float32."""
 
 
 def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
@@ -70,8 +72,8 @@ def as_codebooks(given: str | os.PathLike[str] | Sequence[FloatArray]) -> list[F
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
     """Raise QuantizationError unless these are trained codebooks for a latent of ``channels`` channels.
 
-    Refused are codes of another length, another count than ``levels`` (when given), NaN and infinity, codes
-    that are all the same, and moving sums of an EMA quantiser taken for another level.
+    Refused are codes of another length, another count than ``levels`` (when given), NaN, infinity and values whose
+    squares leave float32, codes that are all the same, and moving sums of an EMA quantiser taken for another level.
     """
     check_codebook_shapes(codebooks)
     dimension = codebooks[0].shape[1]
@@ -85,6 +87,12 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
     for level, book in enumerate(codebooks):
         if not np.isfinite(book).all():
             raise QuantizationError(f"codebook level_{level} holds NaN or infinity")
+        largest = float(np.abs(book).max())
+        if largest > _LARGEST:
+            raise QuantizationError(
+                f"codebook level_{level} holds values up to {largest:g}; expected at most {_LARGEST:g}, as a float32 "
+                "search squares them"
+            )
         if len(book) > 1 and np.all(book == book[0]):
             raise QuantizationError(f"codebook level_{level}: all {len(book)} codes are equal (never trained?)")
     for first, second in combinations(range(len(codebooks)), 2):

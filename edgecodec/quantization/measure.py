@@ -83,12 +83,15 @@ class Variant:
 def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floating[Any]] | None) -> dict[str, float]:
     """Figures of ``variant`` on ``frames`` of ADC counts int16 ``[N, T]``, none constant, rounded to 4 decimals.
 
-    ``saturation_input`` and ``saturation_latent``: share of activations at either end of their range. With
-    ``float_latents [N, P, D]`` of its float encoder, ``agreement_l{l}``: share of indices equal to the float codec's,
-    and ``latent_error``: distance of the integer codec's sum of codes from the float latent, percent of the latent's
-    standard deviation. With a decoder, mean PRDN in percent: ``prdn_float`` (float encoder and codebooks),
-    ``prdn_int8`` (INT8 latents, float codebooks), ``prdn_integer``. Raises QuantizationError when the decoder
-    returns NaN or infinity, and as :attr:`Variant.codec` does.
+    ``saturation_input`` and ``saturation_latent``: share of activations at either end of their range.
+    ``code_error``: distance of the integer codec's sum of codes from its INT8 latent, percent of the latent's distance
+    from its mean. With ``float_latents [N, P, D]`` of its float encoder, ``agreement_l{l}``: share of indices equal to
+    the float codec's, ``kappa_l1``: Cohen's kappa of those of the first level, which is 0 where codes agree as often
+    as by chance, and ``latent_error``: distance of the integer codec's sum of codes from the float latent, percent
+    of the latent's standard deviation. With a decoder, mean PRDN in percent: ``prdn_float`` (float encoder and
+    codebooks), ``prdn_int8`` (INT8 latents, float codebooks), ``prdn_integer``.
+
+    Raises QuantizationError when the decoder returns NaN or infinity, and as :attr:`Variant.codec` does.
     """
     inputs = encoder_inputs(variant.codec.normalizer, frames)
     latents = run_int8(variant.encoder, variant.graph, inputs)
@@ -100,12 +103,14 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     figures = {
         "saturation_input": saturation(inputs, numerics),
         "saturation_latent": saturation(latents, numerics),
+        "code_error": 100 * float(np.sqrt(np.sum((integer - flat) ** 2) / max(_power(flat), 1e-30))),
     }
     if float_latents is not None:
         wanted = np.asarray(float_latents, np.float64).reshape(-1, latent.channels)
         float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks)
         for level, same in enumerate((float_indices == indices).mean(axis=0), start=1):
             figures[f"agreement_l{level}"] = float(same)
+        figures["kappa_l1"] = cohens_kappa(indices[:, 0], float_indices[:, 0])
         figures["latent_error"] = 100 * float(np.sqrt(np.mean((integer - wanted) ** 2) / max(wanted.var(), 1e-30)))
     original = normalize(frames, variant.epsilon)
     for key in sorted(chosen):
@@ -116,6 +121,24 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
             raise QuantizationError("the decoder returns NaN or infinity on real frames", hint="check its weights")
         figures[f"prdn_{key}"] = float(prdn(original, decoded).mean())
     return {key: round(value, DIGITS) for key, value in figures.items()}
+
+
+def cohens_kappa(one: npt.NDArray[np.integer[Any]], other: npt.NDArray[np.integer[Any]]) -> float:
+    """Agreement of two choices ``[N]`` beyond chance: 1 when all are equal, 0 as often as independent ones.
+
+    Source: J. Cohen, "A coefficient of agreement for nominal scales", Educational and Psychological Measurement 20
+    (1960), 37-46.
+    """
+    size = int(max(one.max(), other.max())) + 1
+    shares = [np.bincount(choice, minlength=size) / len(choice) for choice in (one, other)]
+    chance = float(shares[0] @ shares[1])
+    agreement = float(np.mean(one == other))
+    return 1.0 if agreement == 1.0 else (agreement - chance) / (1.0 - chance)
+
+
+def _power(vectors: npt.NDArray[np.float64]) -> float:
+    """Sum of the squared distances of ``[N, D]`` from their mean."""
+    return float(np.sum((vectors - vectors.mean(axis=0)) ** 2))
 
 
 def saturation(levels: Activations, numerics: Numerics = INT8) -> float:

@@ -21,9 +21,17 @@ from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.candidates import FIRST, Progress, Search, SearchData, float_latents, measure_rounded_input
 from edgecodec.quantization.codebooks import check_codebooks, quantize_float
 from edgecodec.quantization.fine_tune import FineTuning
+from edgecodec.quantization.floor import other_convention, shortfalls
 from edgecodec.quantization.measure import Variant, float_codebooks, int8_latents, measure
 from edgecodec.quantization.quantized import Quantized
-from edgecodec.quantization.report import FineTuningReport, IndexPriorReport, QuantizationReport, Validation
+from edgecodec.quantization.report import (
+    Figures,
+    FineTuningReport,
+    IndexPriorReport,
+    QuantizationReport,
+    Shortfall,
+    Validation,
+)
 from edgecodec.quantization.sources import File, GivenCodebooks, GivenFrames, KerasDecoder, Source, given_frames
 from edgecodec.signal.normalize import EPSILON
 from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
@@ -154,6 +162,7 @@ def quantize_source(source: Source, tuning: Tuning | None = None, progress: Prog
         chosen=best.name,
         candidates=search.candidates,
         fine_tuning=_fine_tuning_report(data, tuning),
+        shortfalls=_shortfalls(first, search.candidates[0].figures, figures, _moving(source.calibration)),
     )
     prior = None
     if prior_frames is not None:
@@ -220,6 +229,14 @@ def _first_variant(source: Source, progress: Progress) -> Variant:
     decoder, graph = source.decoder.to_tflite(variant.graph), variant.graph
     FloatDecoder(decoder, graph.latent.width, graph.latent.channels, graph.input.width)
     return replace(variant, decoder=decoder)
+
+
+def _shortfalls(first: Variant, given: Figures, kept: Figures, calibration: Frames) -> tuple[Shortfall, ...]:
+    """What the figures of the codec ``given`` and of that which is ``kept`` say against its parts."""
+    found = shortfalls(given, kept)
+    measured = given.get("prdn_float", given.get("prdn_int8"))
+    other = None if measured is None else other_convention(first, calibration, measured)
+    return found if other is None else (*found, other)
 
 
 def _keras_decoder(source: Source, first: Variant) -> Callable[[], Any] | None:

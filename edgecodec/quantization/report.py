@@ -59,6 +59,23 @@ class IndexPriorReport(PriorFitting):
 
 
 @dataclass(frozen=True)
+class Shortfall:
+    """A figure on the wrong side of the floor, below which encoder, codebooks and decoder are not of one model."""
+
+    figure: str
+    """Name of the figure, as in the figures; ``prdn_zscore`` is the PRDN of frames of mean 0 and variance 1."""
+    value: float
+    """What was measured, in the figure's unit."""
+    floor: float
+    """The limit in the figure's unit; for ``prdn_zscore`` the PRDN that frames scaled another way reach."""
+    meaning: str
+    """What that says of the codec."""
+
+    def __str__(self) -> str:
+        return f"{self.figure} {self.value:g} (limit {self.floor:g}: {self.meaning})"
+
+
+@dataclass(frozen=True)
 class QuantizationReport:
     """How the integers of a codec were chosen."""
 
@@ -74,6 +91,9 @@ class QuantizationReport:
     """Settings of fine-tuning; None when it was not asked for."""
     index_prior: IndexPriorReport | None = None
     """Settings and outcome of fitting an index prior; None when there is none."""
+
+    shortfalls: tuple[Shortfall, ...] = ()
+    """Figures on the wrong side of the floor; the parts of a sound codec give none."""
 
     def __repr__(self) -> str:
         kept = next(candidate for candidate in self.candidates if candidate.kept)

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.quantization.measure import float_codebooks
 from tests.cli.run import assert_one_error, edgecodec
-from tests.tflite_builder import ppg_frames, small_encoder
+from tests.tflite_builder import fitted_rvq, ppg_frames, small_encoder
 from tests.tools import require
 
 
@@ -19,7 +21,8 @@ def export(tmp_path: Path) -> Path:
     """A folder of artefacts with an INT8 encoder, and frames to calibrate on."""
     (tmp_path / "export").mkdir()
     (tmp_path / "export" / "encoder.tflite").write_bytes(small_encoder())
-    np.savez(tmp_path / "export" / "codebook.npz", level_0=np.random.default_rng(0).normal(0, 1, (7, 6)))
+    (book,) = float_codebooks(fitted_rvq(read_graph(small_encoder()), (7,)))
+    np.savez(tmp_path / "export" / "codebook.npz", level_0=book)
     np.save(tmp_path / "frames.npy", ppg_frames(20, 64))
     return tmp_path
 
@@ -52,3 +55,17 @@ def test_output_is_refused_before_the_search(export: Path) -> None:
     result = edgecodec(*ARGUMENTS[:-1], "frames.npy/out", cwd=export)
     assert_one_error(result, "frames.npy/out: cannot be written")
     assert "quantizing" not in result.stderr
+
+
+def test_codebooks_of_another_encoder_are_refused_unless_accepted(export: Path) -> None:
+    require("module:tensorflow")
+    np.savez(export / "export" / "codebook.npz", level_0=np.random.default_rng(0).normal(0, 1, (7, 6)))
+    result = edgecodec(*ARGUMENTS, cwd=export)
+    assert_one_error(result, "code_error 2")
+    assert "(limit 100: the codes are no nearer to the latents than the latents' mean is)" in result.stderr
+    assert "--accept-quality" in result.stderr
+    assert not (export / "out").exists()
+    accepted = edgecodec(*ARGUMENTS, "--accept-quality", "--json", cwd=export)
+    assert accepted.returncode == 0, accepted.stderr
+    assert [found["figure"] for found in json.loads(accepted.stdout)["quantization"]["shortfalls"]] == ["code_error"]
+    assert Bundle.load(export / "out").manifest.provenance["quantization"]["shortfalls"]

@@ -1,0 +1,91 @@
+"""The least that a codec of its own encoder, codebooks and decoder reaches; below it the parts are not of one model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.arrays import Frames
+from edgecodec.quantization.codebooks import quantize_float
+from edgecodec.quantization.convert import predict
+from edgecodec.quantization.measure import Variant, dequantized, float_codebooks, run_int8
+from edgecodec.quantization.report import Figures, Shortfall
+from edgecodec.signal.quality import prdn
+
+LEAST_KAPPA = 0.1
+"""Least Cohen's kappa between the integer and the float codec's indices of the first level; 0 is chance."""
+MOST_ERROR = 100.0
+"""Most error in percent: where the mean in place of the latent, and a flat line in place of a frame, are as good."""
+_TELLING = 0.7
+"""Another convention is said to be the encoder's when its PRDN is below this share of the z-score's."""
+_FRAMES = 64
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def _unit_range(frames: Frames) -> FloatArray:
+    counts = np.asarray(frames, np.float64)
+    low, high = counts.min(axis=1, keepdims=True), counts.max(axis=1, keepdims=True)
+    scaled: FloatArray = (counts - low) / (high - low)
+    return scaled
+
+
+_CONVENTIONS: Mapping[str, Callable[[Frames], FloatArray]] = MappingProxyType(
+    {"0..1": _unit_range, "-1..1": lambda frames: 2.0 * _unit_range(frames) - 1.0}
+)
+"""What frames are scaled to elsewhere: ADC counts ``[N, T]``, none constant, to float64 ``[N, T]``."""
+
+
+def shortfalls(given: Figures, kept: Figures) -> tuple[Shortfall, ...]:
+    """What lies below the floor: the codes' error of the codec ``given``, and the quality of that which is ``kept``.
+
+    Both are figures of :func:`~edgecodec.quantization.measure.measure`; those that are missing are not judged.
+    """
+    found = []
+    if given.get("code_error", 0.0) >= MOST_ERROR:
+        meaning = "the codes are no nearer to the latents than the latents' mean is"
+        found.append(Shortfall("code_error", given["code_error"], MOST_ERROR, meaning))
+    if kept.get("kappa_l1", 1.0) < LEAST_KAPPA:
+        meaning = "integer and float codec choose the same codes hardly more often than by chance"
+        found.append(Shortfall("kappa_l1", kept["kappa_l1"], LEAST_KAPPA, meaning))
+    if kept.get("prdn_integer", 0.0) >= MOST_ERROR:
+        meaning = "a flat line is as close to the frames as what is decoded"
+        found.append(Shortfall("prdn_integer", kept["prdn_integer"], MOST_ERROR, meaning))
+    return tuple(found)
+
+
+def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Shortfall | None:
+    """Whether the codec decodes frames that are scaled another way far better than those of mean 0 and variance 1.
+
+    ``frames`` are ADC counts int16 ``[N, T]``, none constant, and ``prdn_zscore`` the mean PRDN in percent of
+    the float codec, or of the integer codec when there is no float encoder, on normalised ones. None without a decoder.
+    """
+    used = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).round().astype(int)]
+    best: tuple[float, str] | None = None
+    for name, scale in _CONVENTIONS.items():
+        scaled = scale(used)
+        decoded = variant.run_decoder(_codes(variant, scaled))
+        if decoded is None:
+            return None
+        if np.isfinite(decoded).all():
+            reached = float(prdn(scaled, decoded).mean())
+            best = (reached, name) if best is None else min(best, (reached, name))
+    if best is None or best[0] >= _TELLING * prdn_zscore:
+        return None
+    meaning = f"frames scaled to {best[1]} are decoded with a PRDN of {best[0]:.1f} %: it was trained on such frames"
+    return Shortfall("prdn_zscore", round(prdn_zscore, 4), round(best[0], 4), meaning)
+
+
+def _codes(variant: Variant, scaled: FloatArray) -> FloatArray:
+    """Sums of codes ``[N, P, D]`` of real inputs ``[N, T]``, in float where there is a float encoder."""
+    graph = variant.graph
+    shape = (len(scaled), graph.latent.width, graph.latent.channels)
+    if variant.model is not None:
+        latents = predict(variant.model, scaled.astype(np.float32)[:, None, :, None]).astype(np.float64)
+        return quantize_float(latents.reshape(-1, shape[2]), variant.model_codebooks)[1].reshape(shape)
+    levels = graph.input.numerics.clip(np.rint(scaled / graph.input.scale) + graph.input.zero_point)
+    latents = dequantized(run_int8(variant.encoder, graph, levels), graph.latent.scale, graph.latent.zero_point)
+    return quantize_float(latents.reshape(-1, shape[2]), float_codebooks(variant.codec.rvq))[1].reshape(shape)
