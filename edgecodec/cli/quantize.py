@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     "--codebooks",
     type=path,
     metavar="PATH",
-    help=".npz with level_0, level_1, ... float [K, D]; Keras model with the quantiser; folder or pattern of .npy.",
+    help=".npz with level_0, level_1, ... [K, D], or one array [M, K, D]; Keras model with the quantiser; folder or "
+    "pattern of .npy.",
 )
 @click.option("--decoder", type=path, metavar="FILE", help="Keras decoder, kept for `edgecodec decode`.")
 @click.option(
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
     "folder",
     type=path,
     metavar="DIR",
-    help="Folder with encoder.keras or encoder.tflite, codebook.npz and decoder.keras.",
+    help="Folder with encoder.keras, encoder.tflite or encoder_int8.tflite, codebook.npz and decoder.keras; its "
+    "deploy_manifest.json or config.json gives the rate.",
 )
 @click.option("--calibration", type=path, metavar="FILE", help="ADC counts [N, T] (.npz, .npy, .csv).")
 @click.option(
@@ -181,6 +183,8 @@ def _show_report(console: Console, report: QuantizationReport) -> None:
             f"validation frames, {fitted.parameters:,} parameters, fitted to {fitted.frames:,} training frames",
             soft_wrap=True,
         )
+    for note in report.notes:
+        console.print(note, soft_wrap=True)
     for shortfall in report.shortfalls:
         console.print(f"no better than chance: {shortfall}", soft_wrap=True)
     for candidate in report.candidates:

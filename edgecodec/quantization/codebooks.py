@@ -6,7 +6,8 @@ import glob
 import os
 import re
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -17,56 +18,71 @@ import numpy.typing as npt
 from edgecodec.codec.rvq import check_codebook_shapes
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.nn.kmeans import nearest
-from edgecodec.quantization.keras_codebooks import natural, read_keras_codebooks
+from edgecodec.quantization.keras_codebooks import codes_beside_averages, is_average, natural, read_keras_codebooks
 
 FloatArray = npt.NDArray[np.floating[Any]]
 _EXPECTED = (
-    "expected codebooks as .npz with level_0, level_1, ..., a saved Keras model (.keras, .h5), or a folder or "
-    "pattern of .npy files, one a level"
+    "expected codebooks as .npz with level_0, level_1, ..., one array [M, K, D] as .npz or .npy, a saved Keras model "
+    "(.keras, .h5), or a folder or pattern of .npy files, one a level"
 )
+_NUMBERED = re.compile(r"(.*?)(\d+)")
+_CODES = re.compile(r"(?i)level|code|book|embedding")
 _PARALLEL = 0.9999
 _LARGEST = 1e15
 """Largest absolute entry of a code; sums of the squares of many still fit float32."""
 
 
+@dataclass(frozen=True)
+class Codebooks:
+    """Float codebooks, and what was done to find them."""
+
+    levels: list[FloatArray]
+    """``[K, D]``, one a level; K may differ between levels."""
+    notes: tuple[str, ...] = ()
+    """What was left out or taken apart, a phrase each."""
+
+
 def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
-    """Load float codebooks ``[K, D]`` level by level; K may differ between levels.
-
-    From a ``.npz`` with ``level_0``, ``level_1``, ...; the quantiser layer of a saved Keras model (``.keras``,
-    ``.h5``); or ``.npy`` files, one a level, in a folder or matching a pattern, in the order of the numbers in
-    their names. Raises InputError.
-    """
-    source = Path(path)
-    if source.is_dir():
-        books = _load_npy(sorted(source.glob("*.npy")), source)
-    elif not source.exists() and glob.has_magic(str(source)):
-        books = _load_npy([Path(name) for name in glob.glob(str(source))], source)
-    elif not source.is_file():
-        raise InputError(f"{source}: no such file; {_EXPECTED}")
-    elif source.suffix in (".keras", ".h5"):
-        books = read_keras_codebooks(source)
-    else:
-        books = _load_npz(source)
-    try:
-        check_codebook_shapes(books)
-    except EdgecodecError as error:
-        raise InputError(f"{source}: {error}") from error
-    return books
+    """The levels of :func:`open_codebooks` for a file, folder or pattern. Raises InputError."""
+    return open_codebooks(path).levels
 
 
-def as_codebooks(given: str | os.PathLike[str] | Sequence[FloatArray]) -> list[FloatArray]:
-    """Float codebooks ``[K, D]`` from what :func:`load_codebooks` reads, or from arrays, one a level.
+def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -> Codebooks:
+    """Float codebooks ``[K, D]``, level by level, from files or arrays.
 
-    Raises InputError.
+    Args:
+        given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; a ``.npz``
+            or ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
+            the quantiser; ``.npy`` files, one a level, in a folder or matching a pattern, in the order of the numbers
+            in their names; or arrays, one a level. Whole numbers become floats.
+
+    Returns:
+        The codebooks. Moving counts and sums of an EMA quantiser among the levels are taken out, and other arrays of a
+        ``.npz`` left out; the notes say so.
+
+    Raises:
+        InputError: Nothing there is sure to be the codebooks.
     """
     if isinstance(given, str | os.PathLike):
-        return load_codebooks(given)
-    books = [_float(np.asarray(book), f"codebook {level}") for level, book in enumerate(given)]
+        source = Path(given)
+        where, (arrays, notes) = f"{source}: ", _read_file(source)
+    else:
+        where, notes = "", []
+        arrays = {f"codebook {level}": np.asarray(book) for level, book in enumerate(given)}
     try:
+        books = [_float(array, f"{where}{name}") for name, array in arrays.items()]
+        books, averages = _without_averages(books, list(arrays), f"{where}the quantiser")
         check_codebook_shapes(books)
+    except InputError:
+        raise
     except EdgecodecError as error:
-        raise InputError(str(error)) from error
-    return books
+        raise InputError(f"{where}{error}") from error
+    return Codebooks(books, (*notes, *averages))
+
+
+def as_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -> list[FloatArray]:
+    """The levels of :func:`open_codebooks`. Raises InputError."""
+    return open_codebooks(given).levels
 
 
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
@@ -147,24 +163,89 @@ def _row_by_row_parallel(first: FloatArray, second: FloatArray) -> bool:
     return float(np.median(cosine)) > _PARALLEL
 
 
-def _load_npz(source: Path) -> list[FloatArray]:
+def _without_averages(books: list[FloatArray], names: list[str], where: str) -> tuple[list[FloatArray], list[str]]:
+    """``books`` without the moving averages of an EMA quantiser, when each code has its own, and what was left out."""
+    counts = [book for book in books if book.ndim == 1]
+    matrices = [book for book in books if book.ndim == 2]
+    kept = books
+    if counts and len(matrices) == 2 * len(counts) and len(books) == 3 * len(counts):
+        kept = codes_beside_averages(matrices, counts, where)
+    elif len(books) % 2 == 0 and len(matrices) == len(books):
+        left = list(range(len(books)))
+        found = []
+        while left:
+            code = left.pop(0)
+            sums = next((other for other in left if _row_by_row_parallel(books[code], books[other])), None)
+            if sums is None:
+                return books, []
+            left.remove(sums)
+            found.append(books[code])
+        kept = found
+    if len(kept) == len(books):
+        return books, []
+    out = [name for name, book in zip(names, books, strict=True) if not any(book is code for code in kept)]
+    return kept, [f"{', '.join(out)}: left out, the moving averages of an EMA quantiser beside its codes"]
+
+
+def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
+    """Arrays by name, one a level, and what was left out."""
+    if source.is_dir():
+        return _load_npy(sorted(source.glob("*.npy")), source), []
+    if not source.exists() and glob.has_magic(str(source)):
+        return _load_npy([Path(name) for name in glob.glob(str(source))], source), []
+    if not source.is_file():
+        raise InputError(f"{source}: no such file; {_EXPECTED}")
+    if source.suffix in (".keras", ".h5"):
+        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, []
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            raise InputError(f"{source}: holds a single array; {_EXPECTED}")
+            return _unstacked(loaded), []
         with loaded:
             arrays = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{source}: not a readable .npz of codebooks ({error})") from error
-    count = sum(1 for key in arrays if re.fullmatch(r"level_\d+", key))
-    names = [f"level_{level}" for level in range(count)]
-    if count == 0 or sorted(arrays) != sorted(names):
-        found = ", ".join(sorted(arrays)) or "nothing"
-        raise InputError(f"{source}: holds {found}; expected only level_0, level_1, ... without a gap")
-    return [_float(arrays[name], f"{source}: {name}") for name in names]
+        raise InputError(f"{source}: not a readable .npz or .npy of codebooks ({error})") from error
+    names = _level_names(arrays)
+    if names is None:
+        found = ", ".join(f"{key} {arrays[key].shape}" for key in sorted(arrays)) or "nothing"
+        raise InputError(
+            f"{source}: holds {found}; expected level_0, level_1, ... without a gap, or one array [M, K, D]"
+        )
+    out = [f"{key} {arrays[key].shape}" for key in sorted(arrays) if key not in names]
+    notes = [f"{source.name}: left out {', '.join(out)}"] if out else []
+    if len(names) == 1 and arrays[names[0]].ndim == 3:
+        return _unstacked(arrays[names[0]]), notes
+    return {name: arrays[name] for name in names}, notes
 
 
-def _load_npy(files: Sequence[Path], source: Path) -> list[FloatArray]:
+def _unstacked(array: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """The levels of one array ``[M, K, D]``, or the array itself."""
+    levels = list(array) if array.ndim == 3 else [array]
+    return {f"level_{level}": book for level, book in enumerate(levels)}
+
+
+def _level_names(arrays: Mapping[str, npt.NDArray[Any]]) -> list[str] | None:
+    """Keys of the levels in order; None when several could be, or numbers are missing."""
+    groups: dict[str, dict[int, str]] = {}
+    for key in arrays:
+        match = _NUMBERED.fullmatch(key)
+        if match is not None:
+            groups.setdefault(match[1], {})[int(match[2])] = key
+    named = [prefix for prefix in groups if prefix == "level_"]
+    named = named or [prefix for prefix in groups if _CODES.search(prefix) and not is_average(prefix)]
+    named = named or list(groups)
+    if len(named) == 1:
+        group = groups[named[0]]
+        first = min(group)
+        # Of one array alone, number 1 says that number 0 is missing.
+        if first > (len(group) > 1) or sorted(group) != list(range(first, first + len(group))):
+            return None
+        return [group[number] for number in sorted(group)]
+    matrices = [key for key, array in arrays.items() if array.ndim in (2, 3)]
+    return matrices if not named and len(matrices) == 1 else None
+
+
+def _load_npy(files: Sequence[Path], source: Path) -> dict[str, npt.NDArray[Any]]:
     if not files:
         raise InputError(f"{source}: no .npy file; {_EXPECTED}")
     ordered = sorted(files, key=lambda file: natural(file.name))
@@ -173,7 +254,7 @@ def _load_npy(files: Sequence[Path], source: Path) -> list[FloatArray]:
     if len(flat) != len(files) or flat != list(range(flat[0], flat[0] + len(flat))) or flat[0] > 1:
         names = ", ".join(file.name for file in ordered)
         raise InputError(f"{source}: holds {names}; expected one file a level, numbered from 0 or 1 without a gap")
-    books = []
+    books = {}
     for file in ordered:
         try:
             array = np.load(file, allow_pickle=False)
@@ -181,11 +262,11 @@ def _load_npy(files: Sequence[Path], source: Path) -> list[FloatArray]:
             raise InputError(f"{file}: not a readable .npy ({error})") from error
         if not isinstance(array, np.ndarray):
             raise InputError(f"{file}: is no .npy array")
-        books.append(_float(array, str(file)))
+        books[file.name] = array
     return books
 
 
 def _float(array: npt.NDArray[Any], where: str) -> FloatArray:
-    if array.dtype.kind != "f":
-        raise InputError(f"{where} is {array.dtype}; expected float [K, D]")
-    return array
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{where} is {array.dtype}; expected numbers [K, D]")
+    return array if array.dtype.kind == "f" else array.astype(np.float64)

@@ -53,6 +53,11 @@ def read_keras_codebooks(path: Path) -> list[FloatArray]:
     return books
 
 
+def is_average(name: str) -> bool:
+    """Whether an array of that name is a moving average of an EMA quantiser."""
+    return _AVERAGES.search(name) is not None
+
+
 def natural(name: str) -> list[tuple[int, str]]:
     """Sort key that puts ``level_10`` after ``level_9``."""
     return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
@@ -123,11 +128,14 @@ def _codes_of_layer(arrays: dict[str, FloatArray], where: str) -> list[FloatArra
             "codebooks with a count and a sum for each",
             hint=_EXPORT,
         )
-    return _codes_beside_averages(matrices, counts, where)
+    return codes_beside_averages(matrices, counts, where)
 
 
-def _codes_beside_averages(matrices: list[FloatArray], counts: list[FloatArray], where: str) -> list[FloatArray]:
-    """Of each count N and two matrices A, B with ``A N = B``, A is the codebook."""
+def codes_beside_averages(matrices: list[FloatArray], counts: list[FloatArray], where: str) -> list[FloatArray]:
+    """Of each count N ``[K]`` and two matrices A, B ``[K, D]`` with ``A N = B``, A is the codebook.
+
+    ``where`` names them in messages. Raises InputError when a count has no such matrices.
+    """
     left, found = list(range(len(matrices))), []
     for count in counts:
         errors = {

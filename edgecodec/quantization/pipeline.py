@@ -75,8 +75,8 @@ def quantize(
     Args:
         encoder: From normalised frames ``(1, T, 1)`` to latents ``(1, P, D)``: a Keras model, the path of a ``.keras``
             file, SavedModel folder or INT8 ``.tflite``, or the bytes of the last; INT8 is kept as it is.
-        codebooks: Float arrays ``[K, D]``, one a level; or the path of a ``.npz`` with ``level_0``, ``level_1``, ...,
-            of a Keras model with the quantiser, or a folder or pattern of ``.npy`` files.
+        codebooks: Arrays ``[K, D]``, one a level; or the path of a ``.npz`` with ``level_0``, ``level_1``, ..., of one
+            array ``[M, K, D]``, of a Keras model with the quantiser, or a folder or pattern of ``.npy`` files.
         calibration: Real frames of ADC counts, whole numbers ``[N, T]``, or a file of them (SPEC.md 4).
         decoder: From latents ``(1, P, D)`` to frames ``(1, T, 1)``: a Keras model, the path of a ``.keras`` or float32
             ``.tflite`` file, or the bytes of the last. Without one the bundle cannot be decoded.
@@ -137,9 +137,11 @@ def quantize_folder(
 ) -> Quantized:
     """Quantise a folder of artefacts as compressionKIT names them.
 
-    ``folder`` holds ``encoder.keras`` (or else ``encoder.tflite``), ``codebook.npz`` and, if there, ``decoder.keras``;
-    the other arguments are those of :func:`quantize`. Raises InputError when the folder lacks a part, and
-    QuantizationError, UnsupportedOpError or PlanError when one cannot be quantised.
+    ``folder`` holds ``encoder.keras`` (or else ``encoder.tflite`` or ``encoder_int8.tflite``), ``codebook.npz`` and,
+    if there, ``decoder.keras`` or ``decoder_float32.tflite``; its ``deploy_manifest.json`` or ``config.json`` gives the
+    rate when ``rate_hz`` does not. The other arguments are those of :func:`quantize`. Raises InputError when the folder
+    lacks a part or the manifest is of another codec, and QuantizationError, UnsupportedOpError or PlanError when a part
+    cannot be quantised.
     """
     source = Source.of_folder(folder, calibration, validation=validation, name=name, rate_hz=rate_hz, epsilon=epsilon)
     return quantize_source(source, tuning, progress)
@@ -162,6 +164,7 @@ def quantize_source(source: Source, tuning: Tuning | None = None, progress: Prog
         chosen=best.name,
         candidates=search.candidates,
         fine_tuning=_fine_tuning_report(data, tuning),
+        notes=source.notes,
         shortfalls=_shortfalls(first, search.candidates[0].figures, figures, _moving(source.calibration)),
     )
     prior = None

@@ -92,6 +92,8 @@ class QuantizationReport:
     index_prior: IndexPriorReport | None = None
     """Settings and outcome of fitting an index prior; None when there is none."""
 
+    notes: tuple[str, ...] = ()
+    """What was left out, taken apart or taken from other files to read the parts, a phrase each."""
     shortfalls: tuple[Shortfall, ...] = ()
     """Figures on the wrong side of the floor; the parts of a sound codec give none."""
 

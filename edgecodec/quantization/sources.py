@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,8 +17,9 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.nn.backend import keras_bytes
-from edgecodec.quantization.codebooks import FloatArray, as_codebooks
+from edgecodec.quantization.codebooks import FloatArray, as_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
+from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import (
     check_decoder,
     check_encoder,
@@ -34,16 +35,16 @@ File = str | os.PathLike[str]
 GivenFrames = File | npt.NDArray[np.integer[Any]]
 """A file of frames (SPEC.md 4), or ADC counts as whole numbers ``[N, T]`` that fit int16."""
 GivenCodebooks = File | Sequence[npt.NDArray[np.floating[Any]]]
-"""What :func:`edgecodec.quantization.codebooks.load_codebooks` reads, or float ``[K, D]``, one a level."""
+"""What :func:`edgecodec.quantization.codebooks.open_codebooks` reads: files, or ``[K, D]``, one a level."""
 
 _VERIFY_FRAMES = 1000
 _HELD_OUT_EVERY = 5
 _HELD_OUT = "every fifth calibration frame, not calibrated on"
 _TOO_FEW = "the calibration frames themselves (too few to hold any out)"
 _IN_MEMORY = "frames given"
-_ENCODERS = ("encoder.keras", "encoder.tflite")
+_ENCODERS = ("encoder.keras", "encoder.tflite", "encoder_int8.tflite")
 _CODEBOOKS = ("codebook.npz", "codebooks.npz")
-_DECODER = "decoder.keras"
+_DECODERS = ("decoder.keras", "decoder_float32.tflite")
 
 
 class Encoder(Protocol):
@@ -254,6 +255,8 @@ class Source:
     """Frames of people trained on, to fit an index prior to; None when there are none."""
     provenance: Json = field(default_factory=dict)
     """What the bundle's manifest keeps of training."""
+    notes: tuple[str, ...] = ()
+    """What was left out, taken apart or taken from other files to read the parts, a phrase each."""
 
     def __post_init__(self) -> None:
         check_calibration(self.calibration, self.encoder.samples)
@@ -283,10 +286,11 @@ class Source:
         opened = open_encoder(encoder)
         frames = given_frames(calibration, opened.samples, "calibration")
         used, judged, origin, held_out = _split(frames, validation)
+        books = open_codebooks(codebooks)
         return cls(
             name=name or opened.name,
             encoder=opened,
-            codebooks=as_codebooks(codebooks),
+            codebooks=books.levels,
             decoder=None if decoder is None else open_decoder(decoder),
             calibration=used,
             validation=judged,
@@ -296,6 +300,7 @@ class Source:
             figures=judged,
             epsilon=epsilon,
             rate_hz=rate_hz,
+            notes=books.notes,
         )
 
     @classmethod
@@ -339,25 +344,37 @@ class Source:
         rate_hz: float | None = None,
         epsilon: float = EPSILON,
     ) -> Source:
-        """A folder of artefacts as compressionKIT names them.
+        """A folder of artefacts as compressionKIT names them, or publishes them.
 
-        ``encoder.keras`` (or else ``encoder.tflite``), ``codebook.npz`` and, if there, ``decoder.keras``. Raises
-        InputError when the folder lacks a part, QuantizationError or UnsupportedOpError when one does not fit.
+        An encoder (``encoder.keras``, or else ``encoder.tflite`` or ``encoder_int8.tflite``), ``codebook.npz`` and, if
+        there, a decoder (``decoder.keras`` or ``decoder_float32.tflite``). A ``deploy_manifest.json`` or
+        ``config.json`` gives the rate when ``rate_hz`` does not. Raises InputError when the folder lacks a part or the
+        manifest is of another codec, QuantizationError or UnsupportedOpError when a part does not fit.
         """
         source = Path(folder)
         if not source.is_dir():
-            raise InputError(f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODER}")
-        decoder = source / _DECODER
-        return cls.of(
+            raise InputError(
+                f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODERS[0]}"
+            )
+        manifest = read_deploy_manifest(source)
+        decoder = next((source / name for name in _DECODERS if (source / name).is_file()), None)
+        made = cls.of(
             _first_of(source, _ENCODERS),
             _first_of(source, _CODEBOOKS),
             calibration,
-            decoder=decoder if decoder.is_file() else None,
+            decoder=decoder,
             validation=validation,
             name=name or source.resolve().name,
             rate_hz=rate_hz,
             epsilon=epsilon,
         )
+        if manifest is None:
+            return made
+        manifest.check(made.encoder.samples, rate_hz)
+        if rate_hz is not None or manifest.rate_hz is None:
+            return made
+        note = f"{manifest.path.name}: frames at {manifest.rate_hz:g} Hz"
+        return replace(made, rate_hz=manifest.rate_hz, notes=(*made.notes, note))
 
 
 def given_frames(given: GivenFrames, samples: int, role: str) -> Frames:

@@ -7,7 +7,7 @@ import pytest
 
 from edgecodec.errors import InputError, QuantizationError
 from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder
-from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, refit
+from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, open_codebooks, refit
 from edgecodec.quantization.report import FineTuningReport, Validation
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
@@ -119,6 +119,68 @@ def test_npy_files_in_natural_order(tmp_path):
         np.save(tmp_path / f"book_{level}.npy", book)
     for source in (tmp_path, tmp_path / "book_*.npy"):
         assert [book[0, 0] for book in load_codebooks(source)] == list(range(11))
+
+
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"level_1": ONE, "level_2": TWO},
+        {"arr_0": ONE, "arr_1": TWO},
+        {"codebook_l1": ONE, "codebook_l2": TWO},
+        {"codebooks": np.stack([ONE, TWO])},
+        {"arr_0": np.stack([ONE, TWO])},
+    ],
+)
+def test_names_of_arrays(tmp_path, arrays):
+    np.savez(tmp_path / "cb.npz", **arrays)
+    found = open_codebooks(tmp_path / "cb.npz")
+    assert np.array_equal(found.levels, [ONE, TWO])
+    assert found.notes == ()
+
+
+def test_one_array_of_all_levels(tmp_path):
+    np.save(tmp_path / "cb.npy", np.stack([ONE, TWO]))
+    _is_one_two(load_codebooks(tmp_path / "cb.npy"))
+    np.save(tmp_path / "one.npy", ONE)
+    assert np.array_equal(load_codebooks(tmp_path / "one.npy"), [ONE])
+    _is_one_two(open_codebooks(np.stack([ONE, TWO])).levels)
+
+
+def test_whole_numbers_are_codes(tmp_path):
+    np.savez(tmp_path / "cb.npz", level_0=np.array([[1, -2], [3, 4]], np.int8))
+    (book,) = load_codebooks(tmp_path / "cb.npz")
+    assert (book.dtype, book.tolist()) == (np.float64, [[1.0, -2.0], [3.0, 4.0]])
+
+
+def test_other_arrays_are_left_out_and_named(tmp_path):
+    np.savez(tmp_path / "cb.npz", level_0=ONE, level_1=TWO, ema_weight_1=SUMS[0], usage=COUNTS[0], version=np.array(3))
+    found = open_codebooks(tmp_path / "cb.npz")
+    _is_one_two(found.levels)
+    assert found.notes == ("cb.npz: left out ema_weight_1 (6, 4), usage (6,), version ()",)
+
+
+@pytest.mark.parametrize(
+    ("levels", "out"),
+    [
+        # As an exporter writes them that takes every matrix of an EMA quantiser for a codebook.
+        ([ONE, SUMS[0], TWO, SUMS[1]], "level_1, level_3"),
+        ([ONE, TWO, SUMS[0], SUMS[1]], "level_2, level_3"),
+        ([ONE, COUNTS[0], SUMS[0], TWO, COUNTS[1], SUMS[1]], "level_1, level_2, level_4, level_5"),
+        # Never trained: sums are the codes themselves.
+        ([ONE, ONE, TWO, TWO], "level_1, level_3"),
+    ],
+)
+def test_moving_averages_are_taken_apart(tmp_path, levels, out):
+    np.savez(tmp_path / "cb.npz", **{f"level_{level}": book for level, book in enumerate(levels)})
+    found = open_codebooks(tmp_path / "cb.npz")
+    _is_one_two(found.levels)
+    assert found.notes == (f"{out}: left out, the moving averages of an EMA quantiser beside its codes",)
+    _is_one_two(open_codebooks(levels).levels)
+
+
+def test_levels_that_are_not_averages_stay():
+    assert len(open_codebooks([ONE, TWO, SUMS[0], TWO + ONE]).levels) == 4
+    assert len(open_codebooks([np.array([[1.0], [2.0]]), np.array([[2.0], [4.0]])]).levels) == 2
 
 
 @pytest.mark.parametrize("names", [["a_0", "a_2"], ["a_2", "a_3"], ["a_0", "b_0"], ["a", "b"], []])
