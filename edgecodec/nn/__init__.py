@@ -16,6 +16,7 @@ if TYPE_CHECKING:
         build_encoder_2d,
         build_rvq_autoencoder,
         compute_compression_stats,
+        helia_edge_objects,
         make_divisible,
     )
     from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
@@ -31,6 +32,7 @@ __all__ = [
     "build_encoder_2d",
     "build_rvq_autoencoder",
     "compute_compression_stats",
+    "helia_edge_objects",
     "make_divisible",
 ]
 
@@ -45,6 +47,7 @@ __getattr__, __dir__ = lazy(
         "build_encoder_2d": "edgecodec.nn.autoencoder",
         "build_rvq_autoencoder": "edgecodec.nn.autoencoder",
         "compute_compression_stats": "edgecodec.nn.autoencoder",
+        "helia_edge_objects": "edgecodec.nn.autoencoder",
         "make_divisible": "edgecodec.nn.autoencoder",
     },
 )

@@ -6,11 +6,12 @@ The layers and names follow compressionKIT's ``build_rvq_autoencoder``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
-from edgecodec.nn.rvq import ResidualQuantizerBase, ResidualVectorQuantizer, keras
+from edgecodec.nn.rvq import ResidualQuantizerBase, ResidualVectorQuantizer, keras, ops
 
 layers = keras.layers
 
@@ -97,6 +98,15 @@ def build_decoder_2d(
     return keras.Model(inputs, x, name=f"Decoder2D_ds{factor}")
 
 
+@dataclass(frozen=True)
+class _Extras:
+    """What :meth:`VQAutoencoder.compile` was given beside Keras's own; in a class that Keras does not track."""
+
+    losses: tuple[Callable[[Any, Any], Any], ...] = ()
+    metrics: tuple[tuple[Any, Callable[[Any, Any], Any] | None], ...] = ()
+    """Metrics to show; with a function, the mean of its values, otherwise the metric's own update."""
+
+
 @keras.saving.register_keras_serializable(package="edgecodec")
 class VQAutoencoder(keras.Model):  # type: ignore[misc]
     """Encoder, quantiser ``vq`` and decoder in one model.
@@ -106,6 +116,7 @@ class VQAutoencoder(keras.Model):  # type: ignore[misc]
 
     def __init__(self, encoder: Any, vq: ResidualQuantizerBase, decoder: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        self._extras = _Extras()
         self.encoder = encoder
         self.vq = vq
         self.decoder = decoder
@@ -122,6 +133,65 @@ class VQAutoencoder(keras.Model):  # type: ignore[misc]
         y = self.decoder(quantized, training=training)
         return (y, indices) if return_indices else y
 
+    def compile(
+        self,
+        *args: Any,
+        extra_losses: Sequence[Callable[[Any, Any], Any]] | None = None,
+        extra_metrics: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Configure training as ``keras.Model.compile`` does.
+
+        ``extra_losses`` are functions ``f(y_true, y_pred)`` of which each is added to the loss; ``extra_metrics`` such
+        functions, whose mean is shown under their name, or Keras metrics. A saved model is compiled again when it is
+        loaded, unless it has any of these.
+        """
+        super().compile(*args, **kwargs)
+        metrics = tuple(
+            (metric, None)
+            if isinstance(metric, keras.metrics.Metric)
+            else (keras.metrics.Mean(name=getattr(metric, "__name__", "extra_metric")), metric)
+            for metric in extra_metrics or ()
+        )
+        self._extras = _Extras(tuple(extra_losses or ()), metrics)
+
+    def get_compile_config(self) -> dict[str, Any]:
+        """Arguments of :meth:`compile`; empty with extra losses or metrics, which are functions and cannot be saved."""
+        if self._extras != _Extras():
+            return {}
+        config: dict[str, Any] = super().get_compile_config()
+        return config
+
+    def compile_from_config(self, config: dict[str, Any]) -> None:
+        """Compile with what :meth:`get_compile_config` returned."""
+        self.compile(**keras.saving.deserialize_keras_object(config))
+        if self.built:
+            self.optimizer.build(self.trainable_variables)
+
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        """Compiled loss, the quantiser's and the extra ones; a scalar."""
+        total = super().compute_loss(x=x, y=y, y_pred=y_pred, sample_weight=sample_weight, training=training)
+        for loss in self._extras.losses:
+            total = total + ops.mean(loss(y, y_pred))
+        return total
+
+    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+        """Compiled and extra metrics by name."""
+        for metric, function in self._extras.metrics:
+            if function is None:
+                metric.update_state(y, y_pred, sample_weight=sample_weight)
+            else:
+                metric.update_state(function(y, y_pred))
+        results: dict[str, Any] = super().compute_metrics(x, y, y_pred, sample_weight)
+        return results
+
+    @property
+    def metrics(self) -> list[Any]:
+        """Metrics of the model, its parts, and the extra ones."""
+        return [*super().metrics, *(metric for metric, _ in self._extras.metrics)]
+
     def get_config(self) -> dict[str, Any]:
         """The three parts, serialised."""
         parts = {"encoder": self.encoder, "vq": self.vq, "decoder": self.decoder}
@@ -130,12 +200,22 @@ class VQAutoencoder(keras.Model):  # type: ignore[misc]
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> VQAutoencoder:
-        """Rebuild from :meth:`get_config`."""
+        """Rebuild from :meth:`get_config`, or from the configuration of heliaEDGE's class."""
         parts = {
             key: keras.saving.deserialize_keras_object(config[key], custom_objects=custom_objects)
             for key in ("encoder", "vq", "decoder")
         }
-        return cls(**parts, name=config["name"])
+        return cls(**parts, name=config.get("name"))
+
+
+def helia_edge_objects() -> dict[str, type[Any]]:
+    """Classes here by the names that heliaEDGE saves its own under.
+
+    ``keras.models.load_model(path, custom_objects=helia_edge_objects())`` loads its ``.keras`` files where it is not
+    imported. Weight files need no names: variables lie in the same places.
+    """
+    classes = (ResidualVectorQuantizer, EmaResidualVectorQuantizer, VQAutoencoder)
+    return {f"helia_edge>{each.__name__}": each for each in classes}
 
 
 def build_rvq_autoencoder(

@@ -36,7 +36,7 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     def __init__(
         self,
         num_levels: int,
-        num_embeddings: int | Sequence[int],
+        num_embeddings: int | np.integer[Any] | Sequence[int],
         embedding_dim: int,
         beta: float = 0.25,
         ema_decay: float = 0.99,
@@ -54,31 +54,35 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         self.epsilon = float(epsilon)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Create the codebooks, ``ema_count_l{l}`` (ones) and ``ema_weight_l{l}`` (the codebook)."""
+        """Create for each level its codebook, ``ema_count_l{l}`` (ones) and ``ema_weight_l{l}`` (the codebook)."""
+        self._ema_counts: list[Any] = []
+        self._ema_weights: list[Any] = []
         super().build(input_shape)
-        self._counts, self._sums = [], []
-        for level, size in enumerate(self.codebook_sizes, start=1):
-            self._counts.append(
-                self.add_weight(name=f"ema_count_l{level}", shape=(size,), initializer="ones", trainable=False)
+
+    def _build_level(self, level: int, size: int) -> None:
+        super()._build_level(level, size)
+        self._ema_counts.append(
+            self.add_weight(name=f"ema_count_l{level}", shape=(size,), initializer="ones", trainable=False)
+        )
+        self._ema_weights.append(
+            self.add_weight(
+                name=f"ema_weight_l{level}", shape=(size, self.embedding_dim), initializer="zeros", trainable=False
             )
-            self._sums.append(
-                self.add_weight(
-                    name=f"ema_weight_l{level}", shape=(size, self.embedding_dim), initializer="zeros", trainable=False
-                )
-            )
-        for total, codebook in zip(self._sums, self._codebooks, strict=True):
-            total.assign(codebook)
+        )
+        self._ema_weights[-1].assign(self._codebooks[-1])
 
     def set_codebooks(self, codebooks: Sequence[npt.NDArray[np.floating]]) -> None:
         """Replace the codebooks and start their averages anew."""
         super().set_codebooks(codebooks)
-        for count, total, book in zip(self._counts, self._sums, codebooks, strict=True):
+        for count, total, book in zip(self._ema_counts, self._ema_weights, codebooks, strict=True):
             count.assign(np.ones(len(book), np.float32))
             total.assign(book)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of ``__init__``."""
-        own = {"ema_decay": self.ema_decay, "epsilon": self.epsilon, "revive_threshold": self.revive_threshold}
+        """Arguments of ``__init__``; ``revive_threshold``, which heliaEDGE's layer lacks, only where it is set."""
+        own = {"ema_decay": self.ema_decay, "epsilon": self.epsilon}
+        if self.revive_threshold > 0:
+            own["revive_threshold"] = self.revive_threshold
         return {**super().get_config(), **own}
 
     def _level_loss(self, residual: Any, code: Any) -> Any:
@@ -87,14 +91,14 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     def _learn(self, level: int, index: Any, residual: Any) -> None:
         decay, size = self.ema_decay, self.codebook_sizes[level]
         chosen = ops.one_hot(index, size, dtype="float32")
-        count = decay * self._counts[level] + (1.0 - decay) * ops.sum(chosen, axis=0)
-        total = decay * self._sums[level] + (1.0 - decay) * ops.matmul(ops.transpose(chosen), residual)
+        count = decay * self._ema_counts[level] + (1.0 - decay) * ops.sum(chosen, axis=0)
+        total = decay * self._ema_weights[level] + (1.0 - decay) * ops.matmul(ops.transpose(chosen), residual)
         if self.revive_threshold > 0:
             count, total = self._revive(level, index, residual, count, total)
         everything = ops.sum(count)
         smoothed = (count + self.epsilon) / (everything + size * self.epsilon) * everything
-        self._counts[level].assign(count)
-        self._sums[level].assign(total)
+        self._ema_counts[level].assign(count)
+        self._ema_weights[level].assign(total)
         self._codebooks[level].assign(total / ops.expand_dims(smoothed, axis=1))
 
     def _revive(self, level: int, index: Any, residual: Any, count: Any, total: Any) -> tuple[Any, Any]:

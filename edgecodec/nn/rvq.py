@@ -1,7 +1,8 @@
 """Residual vector quantiser whose codebooks learn by gradient.
 
 Sources: van den Oord et al. 2017, "Neural Discrete Representation Learning" (losses, straight-through
-estimator); Zeghidour et al. 2021, "SoundStream" (residual levels). Names follow heliaEDGE's layer.
+estimator); Zeghidour et al. 2021, "SoundStream" (residual levels). Arguments, attributes and the order and places of
+variables follow heliaEDGE's layer, so that files of one load into the other.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
     def __init__(
         self,
         num_levels: int,
-        num_embeddings: int | Sequence[int],
+        num_embeddings: int | np.integer[Any] | Sequence[int],
         embedding_dim: int,
         beta: float = 0.25,
         **kwargs: Any,
@@ -39,7 +40,7 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
                 "expected num_levels >= 1, embedding_dim > 0 and beta > 0; "
                 f"received {num_levels}, {embedding_dim} and {beta}"
             )
-        sizes = [num_embeddings] * num_levels if isinstance(num_embeddings, int) else list(num_embeddings)
+        sizes = [num_embeddings] * num_levels if isinstance(num_embeddings, int | np.integer) else list(num_embeddings)
         if len(sizes) != num_levels:
             raise ValueError(f"num_embeddings has {len(sizes)} entries; expected num_levels = {num_levels}")
         if any(size < 1 for size in sizes):
@@ -48,13 +49,14 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
         self.codebook_sizes = [int(size) for size in sizes]
         self.embedding_dim = int(embedding_dim)
         self.beta = float(beta)
+        self.M, self.D, self.Ks = self.num_levels, self.embedding_dim, list(self.codebook_sizes)
         levels = range(1, self.num_levels + 1)
-        self._perplexity = [keras.metrics.Mean(name=f"rvq_l{level}_perplexity") for level in levels]
-        self._usage = [keras.metrics.Mean(name=f"rvq_l{level}_usage") for level in levels]
-        self._bits = [keras.metrics.Mean(name=f"rvq_l{level}_bits_per_index") for level in levels]
-        self._perplexity_mean = keras.metrics.Mean(name="rvq_perplexity_mean")
+        self._lvl_perp = [keras.metrics.Mean(name=f"rvq_l{level}_perplexity") for level in levels]
+        self._lvl_usage = [keras.metrics.Mean(name=f"rvq_l{level}_usage") for level in levels]
+        self._lvl_bpi = [keras.metrics.Mean(name=f"rvq_l{level}_bits_per_index") for level in levels]
+        self._perp_mean = keras.metrics.Mean(name="rvq_perplexity_mean")
         self._usage_mean = keras.metrics.Mean(name="rvq_usage_mean")
-        self._bits_sum = keras.metrics.Mean(name="rvq_bits_per_index_sum")
+        self._bpi_sum = keras.metrics.Mean(name="rvq_bits_per_index_sum")
         # TensorFlow finds variables of layers by itself, those of metrics only here; a SavedModel needs them.
         for metric in self.metrics:
             for number, variable in enumerate(metric.variables):
@@ -63,19 +65,27 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
     trainable_codebooks = True
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Create ``codebook_l1``, ``codebook_l2``, ...: ``[K, D]``, uniform in +-1/K."""
+        """Create ``codebook_l1``, ``codebook_l2``, ...: ``[K, D]``, uniform in +-1/K.
+
+        Only the last entry of ``input_shape`` counts, and None there stands for ``embedding_dim``.
+        """
         channels = input_shape[-1]
-        if channels != self.embedding_dim:
+        if channels not in (None, self.embedding_dim):
             raise ValueError(f"input has {channels} channels; expected embedding_dim = {self.embedding_dim}")
-        self._codebooks = [
+        self._codebooks: list[Any] = []
+        for level, size in enumerate(self.codebook_sizes, start=1):
+            self._build_level(level, size)
+
+    def _build_level(self, level: int, size: int) -> None:
+        """Create the variables of ``level``, from 1, with ``size`` codes; the codebook first."""
+        self._codebooks.append(
             self.add_weight(
                 name=f"codebook_l{level}",
                 shape=(size, self.embedding_dim),
                 initializer=keras.initializers.RandomUniform(-1.0 / size, 1.0 / size),
                 trainable=self.trainable_codebooks,
             )
-            for level, size in enumerate(self.codebook_sizes, start=1)
-        ]
+        )
 
     @property
     def codebooks(self) -> list[npt.NDArray[np.float32]]:
@@ -163,12 +173,12 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
             perplexities.append(ops.exp(entropy_nats))
             usages.append(ops.mean(ops.cast(share > 0, "float32")))
             entropies.append(entropy_nats / np.float32(np.log(2.0)))
-            self._perplexity[level].update_state(perplexities[-1])
-            self._usage[level].update_state(usages[-1])
-            self._bits[level].update_state(entropies[-1])
-        self._perplexity_mean.update_state(ops.mean(ops.stack(perplexities)))
+            self._lvl_perp[level].update_state(perplexities[-1])
+            self._lvl_usage[level].update_state(usages[-1])
+            self._lvl_bpi[level].update_state(entropies[-1])
+        self._perp_mean.update_state(ops.mean(ops.stack(perplexities)))
         self._usage_mean.update_state(ops.mean(ops.stack(usages)))
-        self._bits_sum.update_state(ops.sum(ops.stack(entropies)))
+        self._bpi_sum.update_state(ops.sum(ops.stack(entropies)))
 
 
 @keras.saving.register_keras_serializable(package="edgecodec")

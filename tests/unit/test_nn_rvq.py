@@ -120,7 +120,7 @@ def test_ema_learns_only_in_training_and_not_by_gradient(nn):
     assert [book.tolist() for book in made.codebooks] == [book.tolist() for book in BOOKS]
     assert made.trainable_weights == []
     names = [weight.name for weight in made.weights if "codebook" in weight.name or "ema" in weight.name]
-    assert names == ["codebook_l1", "codebook_l2", "ema_count_l1", "ema_weight_l1", "ema_count_l2", "ema_weight_l2"]
+    assert names == ["codebook_l1", "ema_count_l1", "ema_weight_l1", "codebook_l2", "ema_count_l2", "ema_weight_l2"]
 
 
 def test_second_level_learns_from_residuals_before_subtraction(nn):
