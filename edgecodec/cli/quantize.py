@@ -139,6 +139,7 @@ def command(
     shared: dict[str, Any] = {
         "validation": validation,
         "tuning": Tuning(train, FineTuning(steps=fine_tune_steps), prior, PriorFitting(steps=prior_steps)),
+        "accept_quality": accept_quality,
         "progress": lambda stage: streams.say(f"quantizing: {stage}"),
     }
     own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon}
@@ -149,8 +150,6 @@ def command(
     else:
         assert codebooks is not None
         result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
-    if not accept_quality:
-        result.check_quality()
     inspection = summarize(result.write(output, force=force))
     document = QuantizeDocument(inspection, result.figures, result.report)
 

@@ -27,7 +27,7 @@ from edgecodec.quantization.fold import (
 )
 from edgecodec.quantization.measure import DIGITS, Variant, dequantized, encoder_inputs, int8_latents, measure
 from edgecodec.quantization.ranges import Quantization, fit_quantization, tensors, with_quantization
-from edgecodec.quantization.report import Candidate
+from edgecodec.quantization.report import Candidate, Figures
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
@@ -85,15 +85,19 @@ class Search:
         figures = self.candidates[0].figures
         return next((name for name in CRITERIA if name in figures), None)
 
-    def run(self, first: Variant) -> Variant:
-        """Start from ``first`` and return the best. Raises QuantizationError when ``first`` cannot be measured."""
-        data = self._data
-        if not len(data.validation):
+    def start(self, first: Variant) -> Figures:
+        """Measure ``first``, which the rest is built on. Raises QuantizationError when it cannot be measured."""
+        if not len(self._data.validation):
             self.candidates = (Candidate(first.name, True, {}),)
-            return first
-        if first.model is not None:
-            self._latents = self._float_latents(first)
-        best = self._judge(first, self._latents, first)
+        else:
+            if first.model is not None:
+                self._latents = self._float_latents(first)
+            self._judge(first, self._latents, first)
+        return self.candidates[0].figures
+
+    def run(self, first: Variant) -> Variant:
+        """Try what may be better than ``first``, with which the search was started, and return the best."""
+        data, best = self._data, first
         if self.criterion is None:
             return best
         if first.model is not None:

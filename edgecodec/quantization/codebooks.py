@@ -25,6 +25,8 @@ _EXPECTED = (
     "expected codebooks as .npz with level_0, level_1, ..., one array [M, K, D] as .npz or .npy, a saved Keras model "
     "(.keras, .h5), or a folder or pattern of .npy files, one a level"
 )
+_MAGIC = (b"PK", b"\x93NUMPY")
+"""First bytes of ``.npz`` and ``.npy`` files; of anything else numpy says that it might be unpickled."""
 _NUMBERED = re.compile(r"(.*?)(\d+)")
 _CODES = re.compile(r"(?i)level|code|book|embedding")
 _PARALLEL = 0.9999
@@ -68,7 +70,7 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
         where, (arrays, notes) = f"{source}: ", _read_file(source)
     else:
         where, notes = "", []
-        arrays = {f"codebook {level}": np.asarray(book) for level, book in enumerate(given)}
+        arrays = {f"codebook {level}": _as_array(book, level) for level, book in enumerate(given)}
     try:
         books = [_float(array, f"{where}{name}") for name, array in arrays.items()]
         books, averages = _without_averages(books, list(arrays), f"{where}the quantiser")
@@ -163,6 +165,13 @@ def _row_by_row_parallel(first: FloatArray, second: FloatArray) -> bool:
     return float(np.median(cosine)) > _PARALLEL
 
 
+def _as_array(book: Any, level: int) -> npt.NDArray[Any]:
+    try:
+        return np.asarray(book)
+    except ValueError as error:
+        raise InputError(f"codebook {level} has rows of different lengths; expected numbers [K, D]") from error
+
+
 def _without_averages(books: list[FloatArray], names: list[str], where: str) -> tuple[list[FloatArray], list[str]]:
     """``books`` without the moving averages of an EMA quantiser, when each code has its own, and what was left out."""
     counts = [book for book in books if book.ndim == 1]
@@ -198,20 +207,26 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
     if source.suffix in (".keras", ".h5"):
         return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, []
     try:
+        with source.open("rb") as file:
+            if not file.read(6).startswith(_MAGIC):
+                raise InputError(f"{source}: neither a .npz nor a .npy file; {_EXPECTED}")
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return _unstacked(loaded), []
         with loaded:
-            arrays = {key: loaded[key] for key in loaded.files}
+            members = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{source}: not a readable .npz or .npy of codebooks ({error})") from error
+    # What a .zip holds beside .npy files comes as bytes.
+    arrays = {key: member for key, member in members.items() if isinstance(member, np.ndarray)}
+    told = {key: f"{key} {arrays[key].shape}" if key in arrays else key for key in sorted(members)}
     names = _level_names(arrays)
     if names is None:
-        found = ", ".join(f"{key} {arrays[key].shape}" for key in sorted(arrays)) or "nothing"
+        found = ", ".join(told.values()) or "nothing"
         raise InputError(
             f"{source}: holds {found}; expected level_0, level_1, ... without a gap, or one array [M, K, D]"
         )
-    out = [f"{key} {arrays[key].shape}" for key in sorted(arrays) if key not in names]
+    out = [text for key, text in told.items() if key not in names]
     notes = [f"{source.name}: left out {', '.join(out)}"] if out else []
     if len(names) == 1 and arrays[names[0]].ndim == 3:
         return _unstacked(arrays[names[0]]), notes

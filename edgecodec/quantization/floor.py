@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames
+from edgecodec.errors import QuantizationError
 from edgecodec.quantization.codebooks import quantize_float
 from edgecodec.quantization.convert import predict
 from edgecodec.quantization.measure import Variant, dequantized, float_codebooks, run_int8
@@ -39,15 +40,20 @@ _CONVENTIONS: Mapping[str, Callable[[Frames], FloatArray]] = MappingProxyType(
 """What frames are scaled to elsewhere: ADC counts ``[N, T]``, none constant, to float64 ``[N, T]``."""
 
 
-def shortfalls(given: Figures, kept: Figures) -> tuple[Shortfall, ...]:
-    """What lies below the floor: the codes' error of the codec ``given``, and the quality of that which is ``kept``.
+def shortfalls_of_parts(given: Figures) -> tuple[Shortfall, ...]:
+    """What the codec says against its codebooks before anything was tried to round it better.
 
-    Both are figures of :func:`~edgecodec.quantization.measure.measure`; those that are missing are not judged.
+    ``given`` are figures of :func:`~edgecodec.quantization.measure.measure`; one that is missing is not judged.
     """
+    if given.get("code_error", 0.0) < MOST_ERROR:
+        return ()
+    meaning = "the codes are no nearer to the latents than the latents' mean is"
+    return (Shortfall("code_error", given["code_error"], MOST_ERROR, meaning),)
+
+
+def shortfalls_of_codec(kept: Figures) -> tuple[Shortfall, ...]:
+    """What lies below the floor of the codec that is to be written, by its figures as above."""
     found = []
-    if given.get("code_error", 0.0) >= MOST_ERROR:
-        meaning = "the codes are no nearer to the latents than the latents' mean is"
-        found.append(Shortfall("code_error", given["code_error"], MOST_ERROR, meaning))
     if kept.get("kappa_l1", 1.0) < LEAST_KAPPA:
         meaning = "integer and float codec choose the same codes hardly more often than by chance"
         found.append(Shortfall("kappa_l1", kept["kappa_l1"], LEAST_KAPPA, meaning))
@@ -55,6 +61,16 @@ def shortfalls(given: Figures, kept: Figures) -> tuple[Shortfall, ...]:
         meaning = "a flat line is as close to the frames as what is decoded"
         found.append(Shortfall("prdn_integer", kept["prdn_integer"], MOST_ERROR, meaning))
     return tuple(found)
+
+
+def refuse(name: str, found: Sequence[Shortfall]) -> None:
+    """Raise QuantizationError, which names the codec and all of ``found``, when there is any."""
+    if found:
+        raise QuantizationError(
+            f"{name}: " + "; ".join(map(str, found)),
+            hint="check that encoder, codebooks and decoder are of one model, trained on frames of mean 0 and "
+            "variance 1, or keep it with --accept-quality",
+        )
 
 
 def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Shortfall | None:

@@ -21,7 +21,7 @@ from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.candidates import FIRST, Progress, Search, SearchData, float_latents, measure_rounded_input
 from edgecodec.quantization.codebooks import check_codebooks, quantize_float
 from edgecodec.quantization.fine_tune import FineTuning
-from edgecodec.quantization.floor import other_convention, shortfalls
+from edgecodec.quantization.floor import other_convention, refuse, shortfalls_of_codec, shortfalls_of_parts
 from edgecodec.quantization.measure import Variant, float_codebooks, int8_latents, measure
 from edgecodec.quantization.quantized import Quantized
 from edgecodec.quantization.report import (
@@ -68,6 +68,7 @@ def quantize(
     rate_hz: float | None = None,
     epsilon: float = EPSILON,
     tuning: Tuning | None = None,
+    accept_quality: bool = True,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a trained codec to INT8 and find the roundings that cost it least.
@@ -86,11 +87,13 @@ def quantize(
         rate_hz: Sampling rate of the frames in Hz.
         epsilon: Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts.
         tuning: What may be trained, too: the codec itself, and a model of its indices.
+        accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
+            one is whose parts are not of one model; refused otherwise, as soon as it is known.
         progress: Called as ``progress(stage)`` as each stage starts.
 
     Raises:
         InputError: A file is missing or damaged, or frames or codebooks are of another shape or type.
-        QuantizationError: The parts do not fit each other, or cannot be quantised.
+        QuantizationError: The parts do not fit each other, cannot be quantised, or make a codec that is not accepted.
         UnsupportedOpError: The encoder holds an op or a shape that the integer engine does not run.
         PlanError: The integers of the encoder could overflow.
     """
@@ -104,7 +107,7 @@ def quantize(
         rate_hz=rate_hz,
         epsilon=epsilon,
     )
-    return quantize_source(source, tuning, progress)
+    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
 
 def quantize_run(
@@ -112,6 +115,7 @@ def quantize_run(
     *,
     validation: GivenFrames | None = None,
     tuning: Tuning | None = None,
+    accept_quality: bool = True,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a run of :func:`edgecodec.training.train`, or the run folder at that path.
@@ -121,7 +125,8 @@ def quantize_run(
     of those trained on gives a codec with an index prior. ``progress(stage)`` is called as each stage starts.
     Raises InputError, QuantizationError, UnsupportedOpError or PlanError.
     """
-    return quantize_source(Source.of_run(run, validation=validation), tuning, progress)
+    source = Source.of_run(run, validation=validation)
+    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
 
 def quantize_folder(
@@ -133,6 +138,7 @@ def quantize_folder(
     rate_hz: float | None = None,
     epsilon: float = EPSILON,
     tuning: Tuning | None = None,
+    accept_quality: bool = True,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a folder of artefacts as compressionKIT names them.
@@ -144,20 +150,32 @@ def quantize_folder(
     cannot be quantised.
     """
     source = Source.of_folder(folder, calibration, validation=validation, name=name, rate_hz=rate_hz, epsilon=epsilon)
-    return quantize_source(source, tuning, progress)
+    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
 
-def quantize_source(source: Source, tuning: Tuning | None = None, progress: Progress | None = None) -> Quantized:
-    """Quantise ``source``. Raises InputError, QuantizationError, UnsupportedOpError or PlanError."""
+def quantize_source(
+    source: Source,
+    tuning: Tuning | None = None,
+    progress: Progress | None = None,
+    *,
+    accept_quality: bool = True,
+) -> Quantized:
+    """Quantise ``source``; arguments and errors are those of :func:`quantize`."""
     tuning, progress = tuning or Tuning(), progress or _silent
     data = _search_data(source, tuning)
     prior_frames = _prior_frames(source, tuning)
     first = _first_variant(source, progress)
     keras_decoder = _keras_decoder(source, first)
     search = Search(data, keras_decoder, tuning.settings, progress)
+    found = _shortfalls(first, search.start(first), _moving(source.calibration))
+    if not accept_quality:
+        refuse(source.name, found)
     best = search.run(first)
     progress("figures")
     figures = _figures(first, best, _spread(_moving(source.figures)))
+    found = (*found, *shortfalls_of_codec(figures))
+    if not accept_quality:
+        refuse(source.name, found)
     report = QuantizationReport(
         criterion=search.criterion,
         validation=Validation(len(data.validation), source.validation_source),
@@ -165,7 +183,7 @@ def quantize_source(source: Source, tuning: Tuning | None = None, progress: Prog
         candidates=search.candidates,
         fine_tuning=_fine_tuning_report(data, tuning),
         notes=source.notes,
-        shortfalls=_shortfalls(first, search.candidates[0].figures, figures, _moving(source.calibration)),
+        shortfalls=found,
     )
     prior = None
     if prior_frames is not None:
@@ -234,10 +252,10 @@ def _first_variant(source: Source, progress: Progress) -> Variant:
     return replace(variant, decoder=decoder)
 
 
-def _shortfalls(first: Variant, given: Figures, kept: Figures, calibration: Frames) -> tuple[Shortfall, ...]:
-    """What the figures of the codec ``given`` and of that which is ``kept`` say against its parts."""
-    found = shortfalls(given, kept)
-    measured = given.get("prdn_float", given.get("prdn_int8"))
+def _shortfalls(first: Variant, figures: Figures, calibration: Frames) -> tuple[Shortfall, ...]:
+    """What the figures of ``first``, and other ways to scale the calibration frames, say against the codec's parts."""
+    found = shortfalls_of_parts(figures)
+    measured = figures.get("prdn_float", figures.get("prdn_int8"))
     other = None if measured is None else other_convention(first, calibration, measured)
     return found if other is None else (*found, other)
 

@@ -10,7 +10,6 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.codec.codec import Codec
 from edgecodec.documents import Json, to_json
 from edgecodec.entropy.causal_prior import IndexPrior
-from edgecodec.errors import QuantizationError
 from edgecodec.files.atomic import npz_bytes
 from edgecodec.quantization.report import Figures, QuantizationReport
 
@@ -44,18 +43,6 @@ class Quantized:
     """Candidates tried, with their figures on the validation frames, and which was kept."""
     provenance: Json
     """What the manifest keeps of training, versions and calibration frames, beside report and figures."""
-
-    def check_quality(self) -> None:
-        """Raise QuantizationError when the codec is no better than chance (:mod:`edgecodec.quantization.floor`).
-
-        Then encoder, codebooks and decoder are not of one model, or it was trained on frames normalised another way.
-        """
-        if self.report.shortfalls:
-            raise QuantizationError(
-                f"{self.name}: " + "; ".join(map(str, self.report.shortfalls)),
-                hint="check that encoder, codebooks and decoder are of one model, trained on frames of mean 0 and "
-                "variance 1, or keep it with --accept-quality",
-            )
 
     def write(self, path: str | os.PathLike[str], *, force: bool = False) -> Bundle:
         """Write the bundle folder ``path`` whole or not at all, and load it.

@@ -11,7 +11,7 @@ from edgecodec.bundle import DECODER
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization import quantize
 from edgecodec.quantization.codebooks import check_codebooks
-from edgecodec.quantization.floor import shortfalls
+from edgecodec.quantization.floor import shortfalls_of_codec, shortfalls_of_parts
 from edgecodec.quantization.measure import cohens_kappa, float_codebooks
 from tests.linear_codec import codec_of_scaled_frames, linear_codec, pulse_frames
 from tests.tools import require
@@ -36,9 +36,8 @@ def _names(encoder: bytes, books: list[np.ndarray], decoder: bytes | None) -> li
 
 def test_parts_of_one_model_pass(parts: Parts) -> None:
     encoder, books, decoder = parts
-    quantized = quantize(encoder, books, FRAMES, decoder=decoder)
+    quantized = quantize(encoder, books, FRAMES, decoder=decoder, accept_quality=False)
     assert quantized.report.shortfalls == ()
-    quantized.check_quality()
     assert 5 < quantized.figures["code_error"] < 30
     # A tenth of the size leaves something of each latent.
     assert _names(encoder, [book * 0.1 for book in books], decoder) == []
@@ -46,9 +45,12 @@ def test_parts_of_one_model_pass(parts: Parts) -> None:
 
 def test_codes_far_too_small_are_told_without_a_decoder(parts: Parts) -> None:
     encoder, books, _ = parts
-    quantized = quantize(encoder, [book * 0.01 for book in books], FRAMES)
+    small = [book * 0.01 for book in books]
+    assert [found.figure for found in quantize(encoder, small, FRAMES).report.shortfalls] == ["code_error"]
+    stages: list[str] = []
     with pytest.raises(QuantizationError, match=r"code_error 10\d.* \(limit 100: .*latents' mean is\); check that enc"):
-        quantized.check_quality()
+        quantize(encoder, small, FRAMES, accept_quality=False, progress=stages.append)
+    assert stages == ["encoder"], "refused before anything else is tried"
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-12, 0.0])
@@ -69,6 +71,8 @@ def test_codes_of_another_model_are_told_by_what_is_decoded(parts: Parts) -> Non
     rng = np.random.default_rng(1)
     other = [rng.normal(0, book.std(), book.shape) for book in books]
     assert _names(encoder, other, decoder) == ["prdn_integer"]
+    with pytest.raises(QuantizationError, match=r"encoder: prdn_integer 1\d\d.* \(limit 100: a flat line is as close"):
+        quantize(encoder, other, FRAMES, decoder=decoder, accept_quality=False)
 
 
 def test_another_convention_of_normalising_is_named() -> None:
@@ -89,7 +93,9 @@ def test_kappa_by_hand() -> None:
 
 
 def test_limits() -> None:
-    assert shortfalls({}, {}) == ()
-    assert shortfalls({"code_error": 99.9}, {"kappa_l1": 0.1, "prdn_integer": 99.9}) == ()
-    found = shortfalls({"code_error": 100.0}, {"kappa_l1": 0.09, "prdn_integer": 100.0})
-    assert [each.figure for each in found] == ["code_error", "kappa_l1", "prdn_integer"]
+    assert shortfalls_of_parts({}) == shortfalls_of_codec({}) == ()
+    assert shortfalls_of_parts({"code_error": 99.9}) == ()
+    assert shortfalls_of_codec({"kappa_l1": 0.1, "prdn_integer": 99.9}) == ()
+    assert [found.figure for found in shortfalls_of_parts({"code_error": 100.0})] == ["code_error"]
+    found = shortfalls_of_codec({"kappa_l1": 0.09, "prdn_integer": 100.0})
+    assert [each.figure for each in found] == ["kappa_l1", "prdn_integer"]
