@@ -20,6 +20,6 @@ class QuantizeDocument(Document):
     """The bundle, as `edgecodec inspect` shows it."""
     figures: Figures
     """Quality of the bundle's codec beside the float codec's: number of frames, shares of equal indices and of
-    saturated values from 0 to 1, PRDN and the latent's error in percent."""
+    saturated values from 0 to 1, Cohen's kappa of the indices, PRDN and the errors of latent and codes in percent."""
     quantization: QuantizationReport
     """Candidates that were tried and the one that was kept."""

@@ -22,7 +22,11 @@ MOST_ERROR = 100.0
 """Most error in percent: where the mean in place of the latent, and a flat line in place of a frame, are as good."""
 _TELLING = 0.7
 """Another convention is said to be the encoder's when its PRDN is below this share of the z-score's."""
-_FRAMES = 64
+_DECODES = 50.0
+"""PRDN in percent that another convention must reach at most; what decodes nothing may be near 100 with any."""
+_SUSPECT = 20.0
+"""PRDN in percent below which a codec was surely trained on z-scores."""
+_FRAMES = 32
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -34,10 +38,21 @@ def _unit_range(frames: Frames) -> FloatArray:
     return scaled
 
 
+def _centred(frames: Frames) -> FloatArray:
+    counts = np.asarray(frames, np.float64)
+    centred: FloatArray = counts - counts.mean(axis=1, keepdims=True)
+    return centred
+
+
 _CONVENTIONS: Mapping[str, Callable[[Frames], FloatArray]] = MappingProxyType(
-    {"0..1": _unit_range, "-1..1": lambda frames: 2.0 * _unit_range(frames) - 1.0}
+    {
+        "frames scaled to 0..1": _unit_range,
+        "frames scaled to -1..1": lambda frames: 2.0 * _unit_range(frames) - 1.0,
+        "ADC counts less their mean": _centred,
+        "ADC counts as they are": lambda frames: np.asarray(frames, np.float64),
+    }
 )
-"""What frames are scaled to elsewhere: ADC counts ``[N, T]``, none constant, to float64 ``[N, T]``."""
+"""What encoders elsewhere are trained on: ADC counts ``[N, T]``, none constant, to float64 ``[N, T]``."""
 
 
 def shortfalls_of_parts(given: Figures) -> tuple[Shortfall, ...]:
@@ -76,9 +91,12 @@ def refuse(name: str, found: Sequence[Shortfall]) -> None:
 def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Shortfall | None:
     """Whether the codec decodes frames that are scaled another way far better than those of mean 0 and variance 1.
 
-    ``frames`` are ADC counts int16 ``[N, T]``, none constant, and ``prdn_zscore`` the mean PRDN in percent of
-    the float codec, or of the integer codec when there is no float encoder, on normalised ones. None without a decoder.
+    ``frames`` are ADC counts int16 ``[N, T]``, none constant. ``prdn_zscore`` is the mean PRDN in percent of
+    normalised frames, of the float codec, or of the integer codec when there is no float encoder. None without a
+    decoder or frames, and where that PRDN is below 20 %.
     """
+    if prdn_zscore < _SUSPECT or not len(frames):
+        return None
     used = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).round().astype(int)]
     best: tuple[float, str] | None = None
     for name, scale in _CONVENTIONS.items():
@@ -89,9 +107,9 @@ def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Sh
         if np.isfinite(decoded).all():
             reached = float(prdn(scaled, decoded).mean())
             best = (reached, name) if best is None else min(best, (reached, name))
-    if best is None or best[0] >= _TELLING * prdn_zscore:
+    if best is None or best[0] >= min(_TELLING * prdn_zscore, _DECODES):
         return None
-    meaning = f"frames scaled to {best[1]} are decoded with a PRDN of {best[0]:.1f} %: it was trained on such frames"
+    meaning = f"{best[1]} are decoded with a PRDN of {best[0]:.1f} %: it was trained on such frames"
     return Shortfall("prdn_zscore", round(prdn_zscore, 4), round(best[0], 4), meaning)
 
 

@@ -9,10 +9,11 @@ import pytest
 
 from edgecodec.bundle import DECODER
 from edgecodec.errors import QuantizationError
-from edgecodec.quantization import quantize
+from edgecodec.quantization import floor, quantize
 from edgecodec.quantization.codebooks import check_codebooks
 from edgecodec.quantization.floor import shortfalls_of_codec, shortfalls_of_parts
 from edgecodec.quantization.measure import cohens_kappa, float_codebooks
+from edgecodec.quantization.report import Shortfall
 from tests.linear_codec import codec_of_scaled_frames, linear_codec, pulse_frames
 from tests.tools import require
 
@@ -83,6 +84,38 @@ def test_another_convention_of_normalising_is_named() -> None:
     assert found.value == quantized.report.candidates[0].figures["prdn_int8"]
     assert 10 < found.floor < 20 < 30 < found.value < 40
     assert "scaled to -1..1" in found.meaning
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        ("frames scaled to 0..1", 0.0, 1.0),
+        ("frames scaled to -1..1", -1.0, 1.0),
+        ("ADC counts less their mean", -300.0, 100.0),
+        ("ADC counts as they are", 1000.0, 1400.0),
+    ],
+)
+def test_every_convention_is_told_by_its_values(
+    name: str, low: float, high: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = np.array([[1000, 1400, 1400, 1400], [1400, 1400, 1000, 1400]], np.int16)
+
+    class Decoder:
+        """Gives back what lies within its limits, and a flat line for the rest."""
+
+        @staticmethod
+        def run_decoder(inputs: np.ndarray) -> np.ndarray:
+            fits = (inputs.min(), inputs.max()) == (low, high)
+            return inputs if fits else np.zeros_like(inputs)
+
+    monkeypatch.setattr(floor, "_codes", lambda variant, scaled: scaled)
+    found = floor.other_convention(Decoder(), frames, 100.0)  # type: ignore[arg-type]
+    assert found == Shortfall(
+        "prdn_zscore", 100.0, 0.0, f"{name} are decoded with a PRDN of 0.0 %: it was trained on such frames"
+    )
+    # What decodes well is not doubted, and nothing is said without frames.
+    assert floor.other_convention(Decoder(), frames, 19.9) is None  # type: ignore[arg-type]
+    assert floor.other_convention(Decoder(), frames[:0], 100.0) is None  # type: ignore[arg-type]
 
 
 def test_kappa_by_hand() -> None:
