@@ -173,7 +173,12 @@ def _as_array(book: Any, level: int) -> npt.NDArray[Any]:
 
 
 def _without_averages(books: list[FloatArray], names: list[str], where: str) -> tuple[list[FloatArray], list[str]]:
-    """``books`` without the moving averages of an EMA quantiser, when each code has its own, and what was left out."""
+    """``books`` without the moving averages of an EMA quantiser, when each code has its own, and what was left out.
+
+    With NaN, infinity or values that no codebook may have, they stay as they are, to be refused for that.
+    """
+    if any(book.size and not np.abs(book).max() <= _LARGEST for book in books):
+        return books, []
     counts = [book for book in books if book.ndim == 1]
     matrices = [book for book in books if book.ndim == 2]
     kept = books
@@ -284,4 +289,4 @@ def _load_npy(files: Sequence[Path], source: Path) -> dict[str, npt.NDArray[Any]
 def _float(array: npt.NDArray[Any], where: str) -> FloatArray:
     if array.dtype.kind not in "iuf":
         raise InputError(f"{where} is {array.dtype}; expected numbers [K, D]")
-    return array if array.dtype.kind == "f" else array.astype(np.float64)
+    return array if array.dtype.kind == "f" and array.dtype.itemsize in (4, 8) else array.astype(np.float64)

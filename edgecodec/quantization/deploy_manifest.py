@@ -15,7 +15,9 @@ _SPEC, _CARD = "codec_spec.json", "model_card.json"
 _RATES = ("sample_rate", "sampling_rate", "sample_rate_hz", "sampling_rate_hz")
 _NORMALIZATIONS = ("normalization", "normalisation", "normalize")
 _KINDS = ("kind", "type", "method", "name")
-_ZSCORE = ("zscore", "standard", "standardize", "layernorm", "layernormalization")
+_ZSCORE = ("zscore", "standard", "layernorm", "meanstd")
+_OTHER = ("minmax", "range", "none", "fixed", "raw", "median", "robust", "quantile")
+"""Parts of words, in lower-case letters and digits, for z-scores and for what is none."""
 
 
 @dataclass(frozen=True)
@@ -31,21 +33,30 @@ class DeployManifest:
     normalization: str | None
     """How frames are normalised, in the exporter's word; None when it does not say."""
 
-    def check(self, samples: int, rate_hz: float | None) -> None:
-        """Raise InputError unless the encoder's ``samples``, the user's ``rate_hz`` and a z-score fit the manifest."""
+    def check(self, samples: int, rate_hz: float | None) -> tuple[str, ...]:
+        """What the manifest adds to, or leaves open of, an encoder of ``samples`` and the user's ``rate_hz``.
+
+        Raises InputError unless these and z-scores fit the manifest.
+        """
         if self.samples is not None and self.samples != samples:
             raise InputError(
                 f"{self.path}: frames of {self.samples} samples; the encoder beside it takes {samples}",
                 hint="take encoder and manifest of one export",
             )
-        if None not in (self.rate_hz, rate_hz) and self.rate_hz != rate_hz:
+        notes = []
+        if self.rate_hz is not None and rate_hz is None:
+            notes.append(f"{self.path.name}: frames at {self.rate_hz:g} Hz")
+        elif self.rate_hz is not None and self.rate_hz != rate_hz:
             raise InputError(f"{self.path}: a rate of {self.rate_hz:g} Hz; --rate-hz says {rate_hz:g} Hz")
         word = "".join(letter for letter in (self.normalization or "zscore").lower() if letter.isalnum())
-        if word.removeprefix("perframe") not in _ZSCORE:
+        if any(part in word for part in _OTHER):
             raise InputError(
                 f"{self.path}: frames are normalised by {self.normalization!r}; expected z-scores of each frame",
                 hint="train it on frames of mean 0 and variance 1",
             )
+        if not any(part in word for part in _ZSCORE):
+            notes.append(f"{self.path.name}: normalised by {self.normalization!r}, taken for z-scores of each frame")
+        return tuple(notes)
 
 
 def read_deploy_manifest(folder: Path) -> DeployManifest | None:

@@ -370,11 +370,9 @@ class Source:
         )
         if manifest is None:
             return made
-        manifest.check(made.encoder.samples, rate_hz)
-        if rate_hz is not None or manifest.rate_hz is None:
-            return made
-        note = f"{manifest.path.name}: frames at {manifest.rate_hz:g} Hz"
-        return replace(made, rate_hz=manifest.rate_hz, notes=(*made.notes, note))
+        notes = manifest.check(made.encoder.samples, rate_hz)
+        rate = manifest.rate_hz if rate_hz is None else rate_hz
+        return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
 
 
 def given_frames(given: GivenFrames, samples: int, role: str) -> Frames:

@@ -13,6 +13,8 @@ import pytest
 from edgecodec.errors import InputError, QuantizationError
 from edgecodec.quantization.codebooks import check_codebooks, open_codebooks
 
+pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")
+"""The message comes alone: numpy must not warn beside it."""
 GOOD = np.random.default_rng(0).normal(0, 1, (6, 4))
 HUGE = GOOD.copy()
 HUGE[3, 2] = -1e300
@@ -78,6 +80,10 @@ KEYS: dict[str, dict[str, Any]] = {
         "level_1": np.arange(1.0, 7.0),
         "level_2": np.random.default_rng(1).normal(0, 1, (6, 4)),
     },
+    "1e300 in the second level": {"level_0": GOOD, "level_1": HUGE},
+    "1e300 beside counts": {"level_0": GOOD, "level_1": np.full(6, 1e300), "level_2": HUGE},
+    "NaN in both": {"level_0": GOOD * np.nan, "level_1": GOOD * np.nan},
+    "infinity in both": {"level_0": GOOD * np.inf, "level_1": GOOD * np.inf},
     "averages of one level alone": {"level_0": GOOD, "level_1": GOOD * 2, "level_2": GOOD[::-1] + 1},
 }
 BYTES: dict[str, bytes] = {

@@ -60,7 +60,15 @@ def test_facts(tmp_path: Path, files: dict[str, Any], rate: float | None, normal
     manifest = read_deploy_manifest(_export(tmp_path / "export", "encoder.tflite", "config.json", **files))
     assert manifest is not None
     assert (manifest.samples, manifest.rate_hz, manifest.normalization) == (64, rate, normalization)
-    manifest.check(64, None)
+    assert manifest.check(64, rate) == ()
+
+
+def test_a_word_that_is_not_known_is_said(tmp_path: Path) -> None:
+    manifest = {"normalization": "house style"}
+    export = _export(tmp_path / "export", "encoder.tflite", "config.json", manifest=manifest)
+    assert Source.of_folder(export, ppg_frames(20, 64)).notes[-1] == (
+        "config.json: normalised by 'house style', taken for z-scores of each frame"
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,6 +80,7 @@ def test_facts(tmp_path: Path, files: dict[str, Any], rate: float | None, normal
         ({"sample_rate": True}, "a sampling rate of True"),
         ({"sample_rate": 0}, "a sampling rate of 0"),
         ({"normalization": "minmax"}, "normalised by 'minmax'; expected z-scores"),
+        ({"normalization": "per-frame Min-Max to [-1, 1]"}, "normalised by 'per-frame Min-Max"),
         ({"normalization": {"type": "none"}}, "normalised by 'none'"),
     ],
 )
