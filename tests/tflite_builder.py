@@ -60,6 +60,12 @@ class LayerSpec:
     of two give the multiplier 2^30, with which accumulators often lie exactly between two results."""
     weight_limit: int = 127
     """Largest absolute weight; small ones keep accumulators small enough for left shifts."""
+    dilation: int = 1
+    """Positions from one tap to the next."""
+    pad: tuple[int, int] = (0, 0)
+    """Positions that a PAD op adds before the layer, in front and behind."""
+    pad_op: str = "PAD"
+    """``"PAD"``, or ``"PADV2"``, which names the value that it pads with."""
     cross_stride: int = 1
     """Stride on the axis of size 1, where it changes nothing (Keras writes 2 for ``strides=2``)."""
     vanishing_channel: bool = False
@@ -164,7 +170,10 @@ def encoder_model(
         depthwise = layer.op == DEPTHWISE
         out_channels = channels * layer.depth_multiplier if depthwise else layer.out_channels
         weights = _random_weights(rng, layer, channels, out_channels)
-        acc = _accumulate(probe, weights, layer)
+        if any(layer.pad):
+            current = _pad(builder, layer, current, f"encoder/pad_{number}")
+            probe = np.pad(probe, ((0, 0), layer.pad, (0, 0)))
+        acc = _accumulate(probe, _spread(weights, layer), layer)
         bias = np.zeros(out_channels, np.int32)
         if layer.bias:
             bias = np.round(rng.normal(0, 0.5, out_channels) * (acc.std() + 1)).astype(np.int32)
@@ -310,19 +319,51 @@ def _accumulate(
 ) -> npt.NDArray[np.float64]:
     """Plain convolution of ``[N, W, C]`` for the choice of scales (the order of float sums does not matter)."""
     count, width, channels = centred.shape
+    kernel = (layer.kernel - 1) * layer.dilation + 1
     if layer.padding == "SAME":
         out = -(-width // layer.stride)
-        total = max((out - 1) * layer.stride + layer.kernel - width, 0)
+        total = max((out - 1) * layer.stride + kernel - width, 0)
     else:
-        out, total = (width - layer.kernel) // layer.stride + 1, 0
+        out, total = (width - kernel) // layer.stride + 1, 0
     if out < 1:
-        raise ValueError(f"kernel {layer.kernel} does not fit width {width}")
+        raise ValueError(f"kernel {kernel} does not fit width {width}")
     padded = np.zeros((count, width + total + layer.stride, channels))
     padded[:, total // 2 : total // 2 + width] = centred
-    taps = [padded[:, t : t + out * layer.stride : layer.stride][:, :out] for t in range(layer.kernel)]
+    taps = [padded[:, t : t + out * layer.stride : layer.stride][:, :out] for t in range(kernel)]
     if layer.op == DEPTHWISE:
         return sum(np.repeat(tap, layer.depth_multiplier, axis=2) * weights[t] for t, tap in enumerate(taps))
     return sum(tap @ weights[:, t].T.astype(np.float64) for t, tap in enumerate(taps))
+
+
+def _spread(weights: npt.NDArray[np.int8], layer: LayerSpec) -> npt.NDArray[np.int8]:
+    """``weights`` with zeros where a dilated kernel looks at nothing."""
+    axis = 0 if layer.op == DEPTHWISE else 1
+    shape = list(weights.shape)
+    shape[axis] = (layer.kernel - 1) * layer.dilation + 1
+    spread = np.zeros(shape, np.int8)
+    np.moveaxis(spread, axis, 0)[:: layer.dilation] = np.moveaxis(weights, axis, 0)
+    return spread
+
+
+def _pad(builder: _ModelBuilder, layer: LayerSpec, current: int, name: str) -> int:
+    """The tensor that an op puts out which pads tensor ``current`` along its positions."""
+    source = builder.graph.tensors[current]
+    axis = 1 if layer.vertical else 2
+    pairs = np.zeros((4, 2), np.int32)
+    pairs[axis] = layer.pad
+    shape = [int(size + sum(pair)) for size, pair in zip(source.shape, pairs, strict=True)]
+    scale, zero_point = source.quantization.scale, int(source.quantization.zeroPoint[0])
+    inputs = [current, builder.tensor(f"{name}/sizes", (4, 2), schema.TensorType.INT32, 1.0, data=pairs)]
+    builder.graph.tensors[inputs[1]].quantization = None
+    if layer.pad_op == "PADV2":
+        value = np.array([zero_point], np.int8)
+        inputs.append(builder.tensor(f"{name}/value", (), schema.TensorType.INT8, scale, zero_point, data=value))
+    padded = builder.tensor(name, shape, schema.TensorType.INT8, scale, zero_point)
+    v2 = layer.pad_op == "PADV2"
+    code = schema.BuiltinOperator.PADV2 if v2 else schema.BuiltinOperator.PAD
+    kind = schema.BuiltinOptions.PadV2Options if v2 else schema.BuiltinOptions.PadOptions
+    builder.operator(code, inputs, padded, kind, schema.PadV2OptionsT() if v2 else schema.PadOptionsT())
+    return padded
 
 
 def _draw_zero_point(rng: np.random.Generator, layer: LayerSpec) -> int:
@@ -361,6 +402,7 @@ def _options(layer: LayerSpec, vertical: bool) -> Any:
     options.padding = _PADDING[layer.padding]
     along, across = layer.stride, layer.cross_stride
     options.strideH, options.strideW = (along, across) if vertical else (across, along)
+    options.dilationHFactor, options.dilationWFactor = (layer.dilation, 1) if vertical else (1, layer.dilation)
     options.fusedActivationFunction = _ACTIVATION[layer.activation]
     if depthwise:
         options.depthMultiplier = layer.depth_multiplier
@@ -380,11 +422,6 @@ def _dynamic_width(model: Any) -> None:
     for tensor in _activations(model):
         tensor.shape = [1, 1, 1, tensor.shape[3]]
         tensor.shapeSignature = [1, 1, -1, tensor.shape[3]]
-
-
-def _dynamic_batch(model: Any) -> None:
-    for tensor in _activations(model):
-        tensor.shapeSignature = [-1, *tensor.shape[1:]]
 
 
 def _batch_two(model: Any) -> None:
@@ -425,7 +462,21 @@ def _per_tensor_weights(model: Any) -> None:
 
 
 def _dilation(model: Any) -> None:
-    _first_options(model).dilationWFactor = 2
+    """Seven taps at dilation 43 reach over more positions than a kernel may."""
+    _first_options(model).dilationWFactor = 43
+
+
+def _unit_axis_stride(model: Any) -> None:
+    _first_options(model).strideH = 0
+
+
+def _depth_multiplier(model: Any) -> None:
+    model.subgraphs[0].operators[2].builtinOptions.depthMultiplier = 2
+
+
+def _relu6_at_tiny_scale(model: Any) -> None:
+    _first_options(model).fusedActivationFunction = schema.ActivationFunctionType.RELU6
+    _activations(model)[1].quantization.scale = np.array([1e-38], np.float32)
 
 
 def _weight_zero_point(model: Any) -> None:
@@ -561,7 +612,8 @@ def _no_tensors(model: Any) -> None:
 MALFORMED: dict[str, Callable[[Any], None]] = {
     function.__name__.lstrip("_"): function
     for function in (
-        _float_model, _dynamic_width, _dynamic_batch, _batch_two, _op_add, _custom_op, _dilation,
+        _float_model, _dynamic_width, _batch_two, _op_add, _custom_op, _dilation, _unit_axis_stride,
+        _depth_multiplier, _relu6_at_tiny_scale,
         _weight_zero_point, _weight_axis, _weights_not_constant, _short_weights, _int16_input, _uint8_output, _tanh,
         _zero_stride, _zero_scale, _nan_scale, _no_quantization, _zero_point_out_of_range, _two_inputs, _two_outputs,
         _two_subgraphs, _no_operators, _tensor_index_out_of_range, _code_index_out_of_range,
@@ -576,6 +628,14 @@ def per_tensor_encoder(seed: int = 0) -> bytes:
     """The bytes of the :data:`FAMILY` encoder with one weight scale for all channels of its first layer."""
     model = encoder_model(FAMILY, 64, seed=seed, input_zero_point=-3)
     _per_tensor_weights(model)
+    return serialize(model)
+
+
+def dynamic_batch_encoder(seed: int = 0) -> bytes:
+    """The :data:`FAMILY` encoder as TensorFlow's converter leaves a Keras model: a batch of any size."""
+    model = encoder_model(FAMILY, 64, seed=seed, input_zero_point=-3)
+    for tensor in _activations(model):
+        tensor.shapeSignature = [-1, *tensor.shape[1:]]
     return serialize(model)
 
 

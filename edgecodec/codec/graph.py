@@ -52,8 +52,9 @@ class Layer:
     kernel: int
     stride: int
     padding: str
-    """``"SAME"`` or ``"VALID"``, as in the file."""
+    """``"SAME"`` or ``"VALID"``, as in the file; ``"PAD"`` where an op before it pads."""
     pad_left: int
+    """Positions before the first sample that tap 0 of the first output meets: zeros, in real numbers."""
     depth_multiplier: int
     """Output channels for each input channel of a depthwise layer; 0 for ``CONV_2D``."""
     weights: Int8Array
@@ -115,6 +116,9 @@ class Graph:
     """A sequence of layers from the input frame to the latent."""
 
     layers: tuple[Layer, ...]
+    """At least one convolution, first to last."""
+    moves: tuple[str, ...] = ()
+    """TFLite ops of the file that only move data, such as PAD, each once: part of the layers here, but run by TFLM."""
 
     def __post_init__(self) -> None:
         if not self.layers:

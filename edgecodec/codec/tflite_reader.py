@@ -20,6 +20,53 @@ _IDENTIFIER = b"TFL3"
 _CONVOLUTIONS = ("convolution", "depthwise", "Conv2D")
 """Last part of the names that TensorFlow gives the ops of a convolution layer."""
 _EXPORT_AGAIN = "export it again"
+_PADDING_OPS = ("PAD", "PADV2")
+MOVING_OPS = (*_PADDING_OPS, "RESHAPE", "EXPAND_DIMS", "SQUEEZE")
+"""Ops that run no arithmetic: padding becomes that of the convolution behind it, unit axes come and go."""
+_KERAS = "give `edgecodec quantize` the Keras model that it was converted from"
+_CONVERT = (
+    "convert with optimizations = [tf.lite.Optimize.DEFAULT], a representative_dataset and supported_ops = "
+    f"[tf.lite.OpsSet.TFLITE_BUILTINS_INT8], or {_KERAS}"
+)
+_TYPE_HINTS = {
+    "FLOAT32": f"a float model: {_CONVERT}",
+    "FLOAT16": f"a model with float16 weights: {_CONVERT}",
+    "INT16": f"a model with 16-bit activations (16x8), of which the engine has no kernels: {_CONVERT}",
+    "UINT8": f"a model of the older uint8 scheme: {_CONVERT}",
+}
+_ACTIVATION = "train the encoder with ReLU or ReLU6"
+_ARITHMETIC = f"a scale, a norm or a skip connection that the converter left: {_KERAS}, which folds what can be folded"
+_SHAPES = "it computes the shape of a dynamic batch: export with a batch of 1"
+_ATTENTION = "attention does not run: a longer or dilated convolution looks as far"
+_RECURRENT = "recurrent layers do not run: a longer or dilated convolution looks as far"
+_POOLING = "train with a strided convolution in place of the pooling"
+_DILATED = f"a dilated convolution that the converter took apart: {_KERAS}"
+WAYS_OUT = {
+    **dict.fromkeys(
+        ("LEAKY_RELU", "PRELU", "ELU", "GELU", "TANH", "LOGISTIC", "HARD_SWISH", "RELU_N1_TO_1", "RELU_0_TO_1"),
+        _ACTIVATION,
+    ),
+    **dict.fromkeys(("RELU", "RELU6", "MINIMUM", "MAXIMUM"), "let ReLU follow its convolution, so that it is fused"),
+    **dict.fromkeys(("ADD", "SUB", "MUL", "DIV"), _ARITHMETIC),
+    **dict.fromkeys(
+        ("MEAN", "RSQRT", "SQUARED_DIFFERENCE", "SUM", "SQRT"),
+        "a mean or a norm over the frame's own values: train with batch normalisation, which folds",
+    ),
+    **dict.fromkeys(("BATCH_MATMUL", "SOFTMAX"), _ATTENTION),
+    **dict.fromkeys(
+        ("WHILE", "UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN", "BIDIRECTIONAL_SEQUENCE_LSTM"),
+        _RECURRENT,
+    ),
+    **dict.fromkeys(("MAX_POOL_2D", "AVERAGE_POOL_2D"), _POOLING),
+    **dict.fromkeys(("SHAPE", "STRIDED_SLICE", "PACK", "BROADCAST_TO"), _SHAPES),
+    **dict.fromkeys(("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"), _DILATED),
+    "FULLY_CONNECTED": "a dense layer: a convolution of one tap does the same at each position",
+    "TRANSPOSE": "export with channels last, (1, 1, T, C)",
+    "CONCATENATION": "leave skip connections and branches out of the encoder",
+    "QUANTIZE": "the model changes its type in between: convert all of it to INT8",
+    "DEQUANTIZE": "the model changes its type in between: convert all of it to INT8",
+}
+"""What to do about an op that the engine does not run."""
 _MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
 _MAX_KERNEL = 255
@@ -29,13 +76,19 @@ def read_graph(data: bytes) -> Graph:
     """Read the bytes of a ``.tflite`` file.
 
     Raises InputError when they are no readable TFLite file, UnsupportedOpError (naming op, tensor and
-    layer) when the model is anything but INT8 CONV_2D and DEPTHWISE_CONV_2D along one axis, one after the other,
-    PlanError when a layer's sums may overflow.
+    layer) when the model is anything but INT8 CONV_2D and DEPTHWISE_CONV_2D along one axis, one after the other, with
+    :data:`MOVING_OPS` between them, PlanError when a layer's sums may overflow.
     """
-    return _GraphReader(_unpack(data)).read()
+    return read_file(data).graph
 
 
-def _unpack(data: bytes) -> schema.ModelT:
+def read_file(data: bytes) -> TfliteFile:
+    """Read as :func:`read_graph` does, and tell where in the file each part is."""
+    return _GraphReader(unpack(data)).read()
+
+
+def unpack(data: bytes) -> schema.ModelT:
+    """The tables of a ``.tflite`` file with one graph. Raises InputError or UnsupportedOpError."""
     if not data:
         raise InputError("the TFLite file is empty")
     if len(data) < 8 or data[4:8] != _IDENTIFIER:
@@ -68,8 +121,21 @@ def _text(raw: Any) -> str:
 
 
 @dataclass(frozen=True)
+class TfliteFile:
+    """A ``.tflite`` encoder as the engine runs it, and where the parts of that are in the file."""
+
+    graph: Graph
+    """What the engine runs."""
+    tensors: tuple[tuple[int, ...], ...]
+    """The file's tensors that hold the graph's input, then those that hold each layer's output: more than one where
+    an op only pads or reshapes it."""
+    operators: tuple[int, ...]
+    """Number in the file of each layer's op."""
+
+
+@dataclass(frozen=True)
 class _Axis:
-    """The axis that the convolutions run along: 2 for (1, 1, W, C) tensors, 1 for (1, H, 1, C)."""
+    """The axis that a convolution runs along: 2 for (1, 1, W, C) tensors, 1 for (1, H, 1, C)."""
 
     long: int
 
@@ -78,58 +144,94 @@ class _Axis:
         return 3 - self.long
 
 
+@dataclass(frozen=True)
+class _Margin:
+    """Zeros, in real numbers, around the positions of a tensor that ops have padded."""
+
+    left: int = 0
+    right: int = 0
+
+
 class _GraphReader:
     def __init__(self, model: schema.ModelT) -> None:
         self.model = model
         self.subgraph = model.subgraphs[0]
 
-    def read(self) -> Graph:
+    def read(self) -> TfliteFile:
         operators = self.subgraph.operators or []
-        ops = [self._op(operator, index) for index, operator in enumerate(operators)]
-        if not ops:
+        names = [self._op_name(operator) for operator in operators]
+        if not names:
             raise UnsupportedOpError("the model has no ops; expected at least one CONV_2D or DEPTHWISE_CONV_2D")
+        for index, name in enumerate(names):
+            if name not in (*Op, *MOVING_OPS):
+                raise self._unknown_op(name, index)
         current = self._only(self.subgraph.inputs, "input")
         last = self._only(self.subgraph.outputs, "output")
-        axis = self._axis(operators)
-        layers = []
-        for op, operator in zip(ops, operators, strict=True):
+        # What ops that move data have done to `current` since the tensor that the last layer wrote.
+        source, margin = current, _Margin()
+        layers: list[Layer] = []
+        held: list[list[int]] = [[current]]
+        places = []
+        for index, (op, operator) in enumerate(zip(names, operators, strict=True)):
             inputs = _indices(operator.inputs)
             outputs = _indices(operator.outputs)
-            if len(inputs) not in (2, 3) or len(outputs) != 1:
+            convolves = op in list(Op)
+            if len(inputs) not in ((2, 3) if convolves else (1, 2, 3)) or len(outputs) != 1:
                 raise UnsupportedOpError(f"{op}: has {len(inputs)} inputs and {len(outputs)} outputs; expected 3 and 1")
-            name = self._layer_name(outputs[0], inputs[1:])
+            name = self._layer_name(outputs[0], inputs[1:]) if convolves else self._tensor_name(outputs[0])
             if inputs[0] != current:
                 raise UnsupportedOpError(
                     f"{op} '{name}': reads tensor '{self._tensor_name(inputs[0])}', not the previous layer's "
-                    f"'{self._tensor_name(current)}'; layers must follow one another"
+                    f"'{self._tensor_name(current)}'; layers must follow one another",
+                    hint="leave skip connections and branches out of the encoder",
                 )
-            layers.append(self._layer(op, operator, axis, name))
             current = outputs[0]
+            if convolves:
+                layers.append(self._layer(Op(op), operator, source, margin, name))
+                held.append([current])
+                places.append(index)
+                source, margin = current, _Margin()
+                continue
+            held[-1].append(current)
+            self._same_quantization(inputs[0], current, f"{op} '{name}'")
+            if op in _PADDING_OPS:
+                margin = self._padded(op, operator, margin, f"{op} '{name}'")
+            elif self._position_shape(inputs[0]) != self._position_shape(current):
+                raise UnsupportedOpError(
+                    f"{op} '{name}': turns {self._activation_shape(inputs[0])} into {self._activation_shape(current)}; "
+                    "only axes of size 1 may come or go",
+                    hint="leave Flatten, Permute and Reshape layers out of the encoder",
+                )
+        if margin != _Margin():
+            raise UnsupportedOpError(
+                f"the model ends with padding (tensor '{self._tensor_name(current)}'); expected a convolution behind it"
+            )
         if current != last:
             raise UnsupportedOpError(
                 f"the model's output is tensor '{self._tensor_name(last)}'; expected the last layer's "
                 f"'{self._tensor_name(current)}'"
             )
-        return Graph(tuple(layers))
+        moves = tuple(op for op in MOVING_OPS if op in names)
+        return TfliteFile(Graph(tuple(layers), moves), tuple(map(tuple, held)), tuple(places))
 
-    def _op(self, operator: schema.OperatorT, index: int) -> Op:
+    def _op_name(self, operator: schema.OperatorT) -> str:
         codes = self.model.operatorCodes
         if not 0 <= operator.opcodeIndex < len(codes):
             raise InputError("the TFLite file is damaged (an op without a code)", hint=_EXPORT_AGAIN)
         code = codes[operator.opcodeIndex]
-        value = max(code.builtinCode, code.deprecatedBuiltinCode)
-        name = _name_of(value, schema.BuiltinOperator)
-        if name == "CUSTOM":
-            name = f"CUSTOM {_text(code.customCode)}"
-        try:
-            return Op(name)
-        except ValueError:
-            outputs = _indices(operator.outputs)
-            tensor = self._tensor_name(outputs[0]) if outputs else "none"
-            raise UnsupportedOpError(
-                f"op {index} is {name} (output tensor '{tensor}'); the engine runs {' and '.join(Op)}",
-                hint="fold norms into convolutions and remove other layers from the encoder",
-            ) from None
+        name = _name_of(max(code.builtinCode, code.deprecatedBuiltinCode), schema.BuiltinOperator)
+        return f"CUSTOM {_text(code.customCode)}" if name == "CUSTOM" else name
+
+    def _unknown_op(self, name: str, index: int) -> UnsupportedOpError:
+        operator = self.subgraph.operators[index]
+        outputs, inputs = _indices(operator.outputs), _indices(operator.inputs)
+        tensor = self._tensor_name(outputs[0]) if outputs else "none"
+        hint = WAYS_OUT.get(name, "remove the layer from the encoder")
+        if name == "DEQUANTIZE" and inputs and self._tensor(inputs[0]).type == schema.TensorType.FLOAT16:
+            hint = _TYPE_HINTS["FLOAT16"]
+        return UnsupportedOpError(
+            f"op {index} is {name} (output tensor '{tensor}'); the engine runs {' and '.join(Op)}", hint=hint
+        )
 
     def _only(self, indices: Any, role: str) -> int:
         found = _indices(indices)
@@ -158,38 +260,42 @@ class _GraphReader:
                 return _text(path[-1])
         return self._tensor_name(output)
 
-    def _axis(self, operators: Sequence[schema.OperatorT]) -> _Axis:
-        shapes = [self._activation_shape(_indices(self.subgraph.inputs)[0])]
-        shapes += [self._activation_shape(index) for op in operators for index in _indices(op.outputs)]
-        if all(shape[1] == 1 for shape in shapes):
-            return _Axis(2)
-        if all(shape[2] == 1 for shape in shapes):
-            return _Axis(1)
-        raise UnsupportedOpError(
-            f"the activations are two-dimensional (input {shapes[0]}); expected (1, 1, T, C) or (1, T, 1, C)"
-        )
-
     def _activation_shape(self, index: int) -> tuple[int, ...]:
         tensor = self._tensor(index)
         name = _text(tensor.name)
         if tensor.type != schema.TensorType.INT8:
-            raise UnsupportedOpError(
-                f"tensor '{name}' is {_name_of(tensor.type, schema.TensorType)}; expected INT8",
-                hint="convert with full integer quantisation, INT8 inputs and outputs (edgecodec quantize does)",
-            )
+            kind = _name_of(tensor.type, schema.TensorType)
+            raise UnsupportedOpError(f"tensor '{name}' is {kind}; expected INT8", hint=_TYPE_HINTS.get(kind, _CONVERT))
         shape = _indices(tensor.shape)
         signature = _indices(tensor.shapeSignature)
-        if any(n < 1 for n in shape) or any(n < 1 for n in signature):
+        # A batch of any size (-1 in front) is a batch of 1 in `shape`, which is what TFLM runs.
+        if any(n < 1 for n in shape) or any(n < 1 for n in signature[1:]):
             raise UnsupportedOpError(
                 f"tensor '{name}' has the dynamic shape {tuple(signature or shape)}",
-                hint="export with a fixed batch of 1",
+                hint="export with a fixed frame length and a batch of 1",
             )
-        if len(shape) != 4 or shape[0] != 1:
-            raise UnsupportedOpError(f"tensor '{name}' has shape {tuple(shape)}; expected (1, 1, T, C)")
+        if len(shape) not in (3, 4) or shape[0] != 1:
+            raise UnsupportedOpError(
+                f"tensor '{name}' has shape {tuple(shape)}; expected (1, 1, T, C)", hint="export with a batch of 1"
+            )
         return tuple(shape)
 
-    def _activation(self, index: int, axis: _Axis) -> Tensor:
-        shape = self._activation_shape(index)
+    def _position_shape(self, index: int) -> tuple[int, ...]:
+        """Positions and channels, the axes of size 1 before the channels left out."""
+        *axes, channels = self._activation_shape(index)
+        return (*(size for size in axes if size != 1), channels)
+
+    def _same_quantization(self, before: int, after: int, where: str) -> None:
+        """Refuse an op that moves values into a tensor of another scale."""
+        scales = [self._activation(index) for index in (before, after)]
+        if scales[0] != scales[1]:
+            raise UnsupportedOpError(
+                f"{where}: has scale and zero point {scales[0]} before and {scales[1]} behind; expected the same"
+            )
+
+    def _activation(self, index: int) -> tuple[float, int]:
+        """Scale and zero point of an activation."""
+        self._activation_shape(index)
         tensor = self._tensor(index)
         name = _text(tensor.name)
         scales, zero_points = _quantization(tensor)
@@ -198,47 +304,128 @@ class _GraphReader:
         scale, zero_point = float(scales[0]), int(zero_points[0])
         if not (math.isfinite(scale) and scale > 0) or not INT8.lowest <= zero_point <= INT8.highest:
             raise UnsupportedOpError(f"tensor '{name}' has scale {scale} and zero point {zero_point}; expected INT8's")
-        width, channels = shape[axis.long], shape[3]
+        return scale, zero_point
+
+    def _positions(self, index: int, width: int, channels: int) -> Tensor:
+        scale, zero_point = self._activation(index)
+        name = self._tensor_name(index)
         if width > _MAX_WIDTH or channels > _MAX_CHANNELS:
             raise UnsupportedOpError(
                 f"tensor '{name}' is {width} x {channels}; at most {_MAX_WIDTH} positions of {_MAX_CHANNELS} channels"
             )
         return Tensor(name, width, channels, scale, zero_point)
 
-    def _layer(self, op: Op, operator: schema.OperatorT, axis: _Axis, name: str) -> Layer:
+    def _padded(self, op: str, operator: schema.OperatorT, margin: _Margin, where: str) -> _Margin:
+        """``margin`` with what an op that pads adds to it."""
+        inputs, outputs = _indices(operator.inputs), _indices(operator.outputs)
+        shape, target = self._activation_shape(inputs[0]), self._activation_shape(outputs[0])
+        if len(inputs) < 2:
+            raise InputError(f"{where}: the TFLite file is damaged (padding without sizes)", hint=_EXPORT_AGAIN)
+        sizes = self._tensor(inputs[1])
+        if sizes.type not in (schema.TensorType.INT32, schema.TensorType.INT64):
+            raise UnsupportedOpError(f"{where}: sizes are no INT32 or INT64")
+        dtype = np.dtype("<i4" if sizes.type == schema.TensorType.INT32 else "<i8")
+        pairs = self._constant(sizes, dtype, 2 * len(shape), where).reshape(-1, 2).tolist()
+        long = [axis for axis, pair in enumerate(pairs) if any(pair)]
+        expected = tuple(size + left + right for size, (left, right) in zip(shape, pairs, strict=True))
+        along_one = len(long) <= 1 and not {0, len(shape) - 1} & set(long)
+        if not along_one or min(map(min, pairs)) < 0 or expected != target or (long and self._crossed(shape, long[0])):
+            raise UnsupportedOpError(
+                f"{where}: pads {shape} by {pairs} to {target}; expected zeros before and behind the positions alone"
+            )
+        if len(inputs) == 3:
+            _, zero_point = self._activation(inputs[0])
+            value = int(self._constant(self._tensor(inputs[2]), np.dtype(np.int8), 1, where)[0])
+            if value != zero_point:
+                raise UnsupportedOpError(f"{where}: pads with {value}; expected the zero point {zero_point}")
+        left, right = pairs[long[0]] if long else (0, 0)
+        return _Margin(margin.left + left, margin.right + right)
+
+    @staticmethod
+    def _crossed(shape: Sequence[int], axis: int) -> bool:
+        """Whether ``axis`` is not the one that the positions of ``shape`` are on."""
+        return any(size != 1 for other, size in enumerate(shape[:-1]) if other != axis)
+
+    def _axis(self, index: int, weights: int, where: str) -> _Axis:
+        """The axis along which the convolution runs that reads tensor ``index``."""
+        shape, kernel = self._activation_shape(index), _indices(self._tensor(weights).shape)
+        if len(shape) != 4:
+            raise UnsupportedOpError(f"{where}: reads a tensor of shape {shape}; expected (1, 1, T, C)")
+        possible = [axis for axis in (_Axis(2), _Axis(1)) if shape[axis.short] == 1]
+        if not possible:
+            raise UnsupportedOpError(
+                f"the activations are two-dimensional (tensor '{self._tensor_name(index)}' is {shape}); "
+                "expected (1, 1, T, C) or (1, T, 1, C)",
+                hint="the engine runs one signal of one channel",
+            )
+        # One position lies on either axis; the kernel then tells which.
+        fitting = [axis for axis in possible if len(kernel) == 4 and kernel[axis.short] == 1]
+        return (fitting or possible)[0]
+
+    def _layer(self, op: Op, operator: schema.OperatorT, held: int, margin: _Margin, name: str) -> Layer:
+        """The layer of a convolution whose input is tensor ``held`` with ``margin`` around it."""
         where = f"{op} '{name}'"
-        indices = _indices(operator.inputs)
-        source = self._activation(indices[0], axis)
-        target = self._activation(_indices(operator.outputs)[0], axis)
+        indices, output = _indices(operator.inputs), _indices(operator.outputs)[0]
+        axis = self._axis(indices[0], indices[1], where)
+        shape, reached = self._activation_shape(indices[0]), self._activation_shape(output)
+        if len(reached) != 4 or reached[axis.short] != 1:
+            raise UnsupportedOpError(f"{where}: returns a tensor of shape {reached}; expected one position across")
+        width = shape[axis.long] - margin.left - margin.right
+        source = self._positions(held, width, shape[3])
+        target = self._positions(output, reached[axis.long], reached[3])
         weights, weight_scales = self._weights(op, indices[1], axis, source, target, where)
         bias = self._bias(indices[2] if len(indices) == 3 else -1, target.channels, where)
-        stride, padding, activation = _options(op, operator.builtinOptions, axis, where)
-        kernel = int(weights.shape[1] if op is Op.CONV else weights.shape[0])
-        if padding == "SAME":
-            width, pad_left = same_padding(source.width, kernel, stride)
+        options = _options(op, operator.builtinOptions, axis, where)
+        depth_multiplier = target.channels // source.channels if op is Op.DEPTHWISE else 0
+        if op is Op.DEPTHWISE and operator.builtinOptions.depthMultiplier != depth_multiplier:
+            raise UnsupportedOpError(
+                f"{where}: has depth multiplier {operator.builtinOptions.depthMultiplier} for {source.channels} to "
+                f"{target.channels} channels; expected {depth_multiplier}"
+            )
+        taps_axis = 1 if op is Op.CONV else 0
+        kernel = (weights.shape[taps_axis] - 1) * options.dilation + 1
+        if kernel > _MAX_KERNEL:
+            raise UnsupportedOpError(
+                f"{where}: {weights.shape[taps_axis]} taps at dilation {options.dilation} reach over {kernel} "
+                f"positions; at most {_MAX_KERNEL}"
+            )
+        weights = _dilated(weights, options.dilation, taps_axis)
+        padded = shape[axis.long]
+        if options.padding == "SAME":
+            width, pad_left = same_padding(padded, kernel, options.stride)
         else:
-            width, pad_left = (source.width - kernel) // stride + 1, 0
+            width, pad_left = (padded - kernel) // options.stride + 1, 0
         if width != target.width:
-            raise UnsupportedOpError(f"{where}: output has {target.width} positions; {padding} padding gives {width}")
+            raise UnsupportedOpError(
+                f"{where}: output has {target.width} positions; {options.padding} padding gives {width}"
+            )
+        pad_left += margin.left
+        last = (target.width - 1) * options.stride - pad_left
+        if pad_left >= kernel or last >= source.width:
+            raise UnsupportedOpError(
+                f"{where}: pads {pad_left} positions on the left, and its last output starts at position {last} of "
+                f"{source.width}; a kernel of {kernel} taps must reach a sample at each of its outputs",
+                hint="pad less",
+            )
         # TFLite computes this ratio in double from the float32 scales.
         ratios = [source.scale * float(scale) / target.scale for scale in weight_scales]
         constants = [quantize_multiplier(ratio) for ratio in ratios]
-        low, high = _activation_range(activation, target, INT8)
+        low, high = _activation_range(options.activation, target, INT8)
         return Layer(
             name=name,
             op=op,
             input=source,
             output=target,
             kernel=kernel,
-            stride=stride,
-            padding=padding,
+            stride=options.stride,
+            padding="PAD" if margin != _Margin() else options.padding,
             pad_left=pad_left,
-            depth_multiplier=target.channels // source.channels if op is Op.DEPTHWISE else 0,
+            depth_multiplier=depth_multiplier,
             weights=weights,
             bias=bias,
             multiplier=np.array([m for m, _ in constants], np.int32),
             shift=np.array([e for _, e in constants], np.int32),
-            activation=activation,
+            activation=options.activation,
             activation_min=low,
             activation_max=high,
         )
@@ -339,24 +526,47 @@ def _quantization(tensor: schema.TensorT) -> tuple[npt.NDArray[np.float32], npt.
     return scales, np.asarray(zero_points, np.int64)
 
 
-def _options(op: Op, options: Any, axis: _Axis, where: str) -> tuple[int, str, str]:
-    """Stride along the axis, padding and activation."""
+@dataclass(frozen=True)
+class _Options:
+    """Of a convolution, along the axis of its positions."""
+
+    stride: int
+    dilation: int
+    padding: str
+    activation: str
+
+
+def _options(op: Op, options: Any, axis: _Axis, where: str) -> _Options:
     expected = schema.Conv2DOptionsT if op is Op.CONV else schema.DepthwiseConv2DOptionsT
     if not isinstance(options, expected):
         raise InputError(f"{where}: the op's options are missing (damaged file)", hint=_EXPORT_AGAIN)
-    stride = options.strideW if axis.long == 2 else options.strideH
-    dilation = options.dilationWFactor if axis.long == 2 else options.dilationHFactor
-    if dilation != 1:
-        raise UnsupportedOpError(f"{where}: dilation {dilation}; expected 1")
-    if not 1 <= stride <= _MAX_WIDTH:
-        raise UnsupportedOpError(f"{where}: stride {stride}; expected at least 1")
+    strides, dilations = [options.strideW, options.strideH], [options.dilationWFactor, options.dilationHFactor]
+    # TFLM reads both axes, so what the unit axis says must make sense, too.
+    if not all(1 <= stride <= _MAX_WIDTH for stride in strides):
+        raise UnsupportedOpError(f"{where}: strides {strides}; expected 1 at least")
+    if not all(1 <= dilation <= _MAX_KERNEL for dilation in dilations):
+        raise UnsupportedOpError(f"{where}: dilations {dilations}; expected 1..{_MAX_KERNEL}")
+    along = 0 if axis.long == 2 else 1
     padding = _name_of(options.padding, schema.Padding)
     if padding not in ("SAME", "VALID"):
         raise UnsupportedOpError(f"{where}: padding {padding}; expected SAME or VALID")
     activation = _name_of(options.fusedActivationFunction, schema.ActivationFunctionType)
     if activation not in ("NONE", "RELU", "RELU6"):
-        raise UnsupportedOpError(f"{where}: fused activation {activation}; expected NONE, RELU or RELU6")
-    return stride, padding, activation
+        raise UnsupportedOpError(
+            f"{where}: fused activation {activation}; expected NONE, RELU or RELU6", hint="train with ReLU"
+        )
+    return _Options(strides[along], dilations[along], padding, activation)
+
+
+def _dilated(weights: npt.NDArray[np.int8], dilation: int, axis: int) -> npt.NDArray[np.int8]:
+    """``weights`` with ``dilation - 1`` taps of zero between those along ``axis``, which adds nothing to a sum."""
+    if dilation == 1:
+        return weights
+    shape = list(weights.shape)
+    shape[axis] = (shape[axis] - 1) * dilation + 1
+    spread = np.zeros(shape, np.int8)
+    spread[(slice(None),) * axis + (slice(None, None, dilation),)] = weights
+    return spread
 
 
 def _activation_range(activation: str, target: Tensor, numerics: Numerics) -> tuple[int, int]:
@@ -365,6 +575,12 @@ def _activation_range(activation: str, target: Tensor, numerics: Numerics) -> tu
     if activation != "NONE":
         low = max(low, target.zero_point)
     if activation == "RELU6":
-        steps = float(np.float32(6.0) / np.float32(target.scale))
+        with np.errstate(over="ignore"):
+            steps = float(np.float32(6.0) / np.float32(target.scale))
+        # TFLite casts to int32, which nothing that is larger survives.
+        if not steps + 0.5 + abs(target.zero_point) < 1 << 31:
+            raise UnsupportedOpError(
+                f"tensor '{target.name}' has scale {target.scale}, at which 6, the limit of ReLU6, leaves int32"
+            )
         high = min(high, target.zero_point + math.floor(steps + 0.5))
     return low, high

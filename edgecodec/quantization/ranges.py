@@ -15,7 +15,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from edgecodec.codec.graph import Graph, Tensor
 from edgecodec.codec.numerics import INT8, Numerics
-from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.codec.tflite_reader import read_file, read_graph
 from edgecodec.errors import QuantizationError
 
 _CONVERT_AGAIN = "convert the encoder again"
@@ -46,21 +46,21 @@ def with_quantization(data: bytes, changes: Mapping[int, Quantization]) -> bytes
     changes gets its biases rounded anew at ``input scale x weight scale``. Raises QuantizationError when the
     file shares parts between tensors so that one cannot be changed alone, or when a bias leaves int32.
     """
-    before = read_graph(data)
+    file = read_file(data)
+    before = file.graph
     buffer = bytearray(data)
     model = schema.Model.GetRootAs(buffer, 0)
     subgraph = model.Subgraphs(0)
     wanted = [(tensor.scale, tensor.zero_point) for tensor in tensors(before)]
     for number, (scale, zero_point) in changes.items():
         wanted[number] = float(np.float32(scale)), zero_point
-        operator = subgraph.Operators(max(number - 1, 0))
-        index = operator.Inputs(0) if number == 0 else operator.Outputs(0)
-        _assign(subgraph.Tensors(index), np.float32(scale), zero_point)
+        for index in file.tensors[number]:
+            _assign(subgraph.Tensors(index), np.float32(scale), zero_point)
     biases = []
     for number, layer in enumerate(before.layers):
         bias = layer.bias
         if number in changes:
-            operator = subgraph.Operators(number)
+            operator = subgraph.Operators(file.operators[number])
             ratio = layer.input.scale / wanted[number][0]
             rounded = np.rint(bias * ratio)
             if np.abs(rounded).max(initial=0) > np.iinfo(np.int32).max:

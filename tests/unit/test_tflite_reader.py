@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 
 import numpy as np
 import pytest
@@ -11,18 +12,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecodec.codec.graph import Op, quantize_multiplier, same_padding
+from edgecodec.codec.reference import run_layers
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import EdgecodecError, InputError, UnsupportedOpError
+from edgecodec.host.oracles import tflm_encoder
 from tests.tflite_builder import (
     CONV,
     DEPTHWISE,
     MALFORMED,
     LayerSpec,
     build_encoder,
+    dynamic_batch_encoder,
     malformed_encoder,
     per_tensor_encoder,
     small_encoder,
 )
+from tests.tools import require
 
 GOOD = small_encoder()
 
@@ -55,6 +60,35 @@ def test_one_weight_scale_serves_all_channels() -> None:
     assert len(layer.multiplier) == 8
 
 
+def test_a_batch_of_any_size_is_a_batch_of_one() -> None:
+    """The converter's default for a Keras model: TFLM runs the file as it is, and so do we."""
+    require("module:tflite_micro")
+    data = dynamic_batch_encoder()
+    graph = read_graph(data)
+    inputs = np.random.default_rng(0).integers(-128, 128, (8, 64)).astype(np.int8)
+    found = run_layers(graph, inputs)
+    assert np.array_equal(found, run_layers(read_graph(GOOD), inputs))
+    assert np.array_equal(tflm_encoder(data, graph).run(inputs), found)
+
+
+@pytest.mark.parametrize(
+    ("kind", "hint"),
+    [
+        ("float_model", "a float model: convert with .*representative_dataset"),
+        ("int16_input", "16-bit activations .*TFLITE_BUILTINS_INT8"),
+        ("uint8_output", "older uint8 scheme"),
+        ("op_add", "give `edgecodec quantize` the Keras model"),
+        ("tanh", "train with ReLU"),
+        ("dynamic_width", "fixed frame length"),
+    ],
+)
+def test_refusal_names_the_way_out(kind: str, hint: str) -> None:
+    with pytest.raises(UnsupportedOpError) as caught:
+        read_graph(malformed_encoder(kind))
+    assert caught.value.hint is not None
+    assert re.search(hint, caught.value.hint)
+
+
 @pytest.mark.parametrize("kind", MALFORMED)
 def test_refused(kind: str) -> None:
     with pytest.raises((InputError, UnsupportedOpError)) as caught:
@@ -66,11 +100,14 @@ def test_refused(kind: str) -> None:
     ("kind", "message"),
     [
         ("float_model", "FLOAT32; expected INT8"),
-        ("dynamic_batch", "dynamic shape"),
+        ("dynamic_width", "dynamic shape"),
         ("op_add", r"op 5 is ADD \(output tensor 'encoder/add'\)"),
         ("custom_op", "CUSTOM MyConv"),
         ("tanh", "CONV_2D 'encoder/conv_0': fused activation TANH"),
-        ("dilation", "CONV_2D 'encoder/conv_0': dilation 2"),
+        ("dilation", "CONV_2D 'encoder/conv_0': 7 taps at dilation 43 reach over 259 positions; at most 255"),
+        ("unit_axis_stride", r"CONV_2D 'encoder/conv_0': strides \[2, 0\]"),
+        ("depth_multiplier", "DEPTHWISE_CONV_2D 'encoder/dw_2': has depth multiplier 2 for 12 to 12 channels"),
+        ("relu6_at_tiny_scale", "tensor 'encoder/conv_0' has scale .* leaves int32"),
         ("skip_connection", "layers must follow one another"),
     ],
 )

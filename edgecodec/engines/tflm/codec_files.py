@@ -54,12 +54,25 @@ _OPS = {
         "DEPTHWISE_CONV_2D", "AddDepthwiseConv2D", "Register_DEPTHWISE_CONV_2D_INT8", "depthwise_conv.h"
     ),
 }
+_MOVES = {
+    "PAD": "AddPad",
+    "PADV2": "AddPadV2",
+    "RESHAPE": "AddReshape",
+    "EXPAND_DIMS": "AddExpandDims",
+    "SQUEEZE": "AddSqueeze",
+}
+"""Method of ``MicroMutableOpResolver`` for each of :data:`edgecodec.codec.tflite_reader.MOVING_OPS`."""
 
 
 def ops_of(graph: Graph) -> tuple[TflmOp, ...]:
     """The ops that a graph uses, each once."""
     used = {layer.op for layer in graph.layers}
     return tuple(_OPS[op] for op in Op if op in used)
+
+
+def moves_of(graph: Graph) -> tuple[str, ...]:
+    """Methods of ``MicroMutableOpResolver`` for the ops that only move data, which no layer's figures include."""
+    return tuple(_MOVES[op] for op in graph.moves)
 
 
 def state_bytes(plan: Plan, arena_bytes: int) -> int:
@@ -86,6 +99,7 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
         "cascade": None,
         "kernel_headers": [],
         "ops": ops_of(bundle.codec.graph),
+        "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
     rendered = {name: render_template(template, **context) for name, template in _TEMPLATES.items()}
