@@ -19,6 +19,7 @@ PROGRAM = "edgecodec"
 UNDECIDED = 2
 COMMANDS = {
     "train": "Train a codec from a YAML configuration or a preset.",
+    "check": "Show which layers of a model run, and what to change.",
     "quantize": "Make a deployable INT8 bundle from a trained codec.",
     "inspect": "Show layers, sizes, rates and memory of a bundle.",
     "generate": "Write the C library of a bundle.",

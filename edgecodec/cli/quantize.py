@@ -164,6 +164,8 @@ def command(
 def _show_report(console: Console, report: QuantizationReport) -> None:
     from edgecodec.cli.tables import table
 
+    for note in report.notes:
+        console.print(note, soft_wrap=True, markup=False)
     validation = report.validation
     columns = list(report.candidates[0].figures)
     console.print(f"candidates on {validation.frames} validation frames ({validation.source})", soft_wrap=True)

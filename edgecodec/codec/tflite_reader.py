@@ -87,6 +87,15 @@ def read_file(data: bytes) -> TfliteFile:
     return _GraphReader(unpack(data)).read()
 
 
+def op_names(data: bytes) -> list[tuple[str, str]]:
+    """Name and output tensor of each op of a ``.tflite`` file, those that are refused included.
+
+    Raises InputError when ``data`` is no readable TFLite file, UnsupportedOpError when it holds several graphs.
+    """
+    reader = _GraphReader(unpack(data))
+    return [reader.name_of(operator) for operator in reader.subgraph.operators or []]
+
+
 def unpack(data: bytes) -> schema.ModelT:
     """The tables of a ``.tflite`` file with one graph. Raises InputError or UnsupportedOpError."""
     if not data:
@@ -214,6 +223,13 @@ class _GraphReader:
         moves = tuple(op for op in MOVING_OPS if op in names)
         return TfliteFile(Graph(tuple(layers), moves), tuple(map(tuple, held)), tuple(places))
 
+    def name_of(self, operator: schema.OperatorT) -> tuple[str, str]:
+        """The op's name, and its layer's or else its output tensor's."""
+        op, outputs, inputs = self._op_name(operator), _indices(operator.outputs), _indices(operator.inputs)
+        if not outputs:
+            return op, "none"
+        return op, self._layer_name(outputs[0], inputs[1:]) if op in list(Op) else self._tensor_name(outputs[0])
+
     def _op_name(self, operator: schema.OperatorT) -> str:
         codes = self.model.operatorCodes
         if not 0 <= operator.opcodeIndex < len(codes):
@@ -227,8 +243,9 @@ class _GraphReader:
         outputs, inputs = _indices(operator.outputs), _indices(operator.inputs)
         tensor = self._tensor_name(outputs[0]) if outputs else "none"
         hint = WAYS_OUT.get(name, "remove the layer from the encoder")
-        if name == "DEQUANTIZE" and inputs and self._tensor(inputs[0]).type == schema.TensorType.FLOAT16:
-            hint = _TYPE_HINTS["FLOAT16"]
+        if name in ("QUANTIZE", "DEQUANTIZE"):
+            kinds = [_name_of(self._tensor(each).type, schema.TensorType) for each in (*inputs, *outputs)]
+            hint = next((_TYPE_HINTS[kind] for kind in ("FLOAT16", "INT16") if kind in kinds), hint)
         return UnsupportedOpError(
             f"op {index} is {name} (output tensor '{tensor}'); the engine runs {' and '.join(Op)}", hint=hint
         )

@@ -19,7 +19,7 @@ class FloatDecoder:
     def __init__(self, data: bytes, positions: int, channels: int, samples: int) -> None:
         """Load the file and check that it maps ``(1, 1, P, D)`` to ``(1, 1, T, 1)``.
 
-        Raises BundleError.
+        Other axes of size 1 may be missing or elsewhere, and the batch may be of any size. Raises BundleError.
         """
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -36,23 +36,31 @@ class FloatDecoder:
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         found = [(tuple(int(n) for n in detail["shape"]), detail["dtype"]) for detail in [*inputs, *outputs]]
         expected = [((1, 1, positions, channels), np.float32), ((1, 1, samples, 1), np.float32)]
-        if len(inputs) != 1 or found != expected:
+        same = [(_sizes(shape), dtype) for shape, dtype in found] == [
+            (_sizes(shape), dtype) for shape, dtype in expected
+        ]
+        if len(inputs) != 1 or not same:
             shapes = ", ".join(f"{np.dtype(dtype)} {shape}" for shape, dtype in found)
             raise BundleError(
                 f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
                 hint="take encoder and decoder of one model",
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
+        self._latent_shape, self._samples = found[0][0], samples
 
     def run(self, latents: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Decode latents ``[N, P, D]`` to normalised frames float32 ``[N, T]``."""
-        shape = self._interpreter.get_tensor(self._output).shape
-        frames = np.empty((len(latents), shape[2]), np.float32)
+        frames = np.empty((len(latents), self._samples), np.float32)
         for frame, latent in zip(frames, latents, strict=True):
-            self._interpreter.set_tensor(self._input, latent[None, None])
+            self._interpreter.set_tensor(self._input, latent.reshape(self._latent_shape))
             self._interpreter.invoke()
-            frame[:] = self._interpreter.get_tensor(self._output)[0, 0, :, 0]
+            frame[:] = self._interpreter.get_tensor(self._output).ravel()
         return frames
+
+
+def _sizes(shape: tuple[int, ...]) -> list[int]:
+    """The axes that are not of size 1."""
+    return [size for size in shape if size != 1]
 
 
 def decode(

@@ -15,9 +15,9 @@ from edgecodec.codec.reference import run_every_layer
 from edgecodec.errors import EdgecodecError, QuantizationError
 from edgecodec.quantization.codebooks import quantize_float, refit
 from edgecodec.quantization.convert import convert_decoder, convert_encoder, predict
+from edgecodec.quantization.convolutions import Convolution
 from edgecodec.quantization.fine_tune import FineTuning, fine_tune
 from edgecodec.quantization.fold import (
-    Convolution,
     equalize,
     fold,
     keras_model,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,23 @@ from edgecodec.codec.graph import Graph
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
+from edgecodec.quantization.converter import configure, convert_apart, failure
 from edgecodec.quantization.keras_files import SavedEncoder
+from edgecodec.quantization.keras_layers import flat_layers
 from edgecodec.signal.normalize import EPSILON, normalize
+
+_TAME = frozenset(
+    f"{name}{rank}"
+    for names, ranks in (
+        (("Conv", "DepthwiseConv", "SeparableConv"), ("1D", "2D")),
+        (("UpSampling", "ZeroPadding", "Cropping", "MaxPooling", "AveragePooling"), ("1D", "2D")),
+        (("Conv1DTranspose", "Conv2DTranspose", "Dense", "BatchNormalization", "LayerNormalization"), ("",)),
+        (("InputLayer", "ReLU", "LeakyReLU", "ELU", "Activation", "Dropout", "Add", "Concatenate", "Reshape"), ("",)),
+    )
+    for name in names
+    for rank in ranks
+)
+"""Layers that the converter takes without crashing."""
 
 
 def convert_encoder(model: Any, calibration: npt.NDArray[np.int16], epsilon: float = EPSILON) -> tuple[bytes, Graph]:
@@ -26,28 +40,13 @@ def convert_encoder(model: Any, calibration: npt.NDArray[np.int16], epsilon: flo
     """
     check_calibration(calibration, int(model.input_shape[2]))
     inputs = normalize(calibration, epsilon).astype(np.float32)[:, None, None, :, None]
-    tf = import_tensorflow()
-    converter = _converter(tf, model)
-    converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
-
-    def dataset() -> Iterator[list[npt.NDArray[np.float32]]]:
-        for frame in inputs:
-            yield [frame]
-
-    converter.representative_dataset = dataset
-    data = _convert(converter, "encoder")
+    data = _convert(model, "encoder", inputs)
     return data, read_graph(data)
 
 
 def convert_decoder(model: Any) -> bytes:
     """Convert a decoder to float32 TFLite with built-in ops only. Raises QuantizationError."""
-    tf = import_tensorflow()
-    converter = _converter(tf, model)
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    return _convert(converter, "decoder")
+    return _convert(model, "decoder", None)
 
 
 def predict(model: Any, inputs: npt.NDArray[np.float32], batch: int = 64) -> npt.NDArray[np.float32]:
@@ -81,28 +80,32 @@ def check_calibration(frames: npt.NDArray[np.int16], samples: int) -> None:
         raise QuantizationError("every calibration frame is constant", hint="give real frames of the sensor")
 
 
-def _converter(tf: Any, model: Any) -> Any:
-    """Converter of ``model`` at batch 1: a Keras model converted as it is keeps a dynamic batch.
+def _function(tf: Any, model: Any) -> Any:
+    """``model`` as one concrete function at batch 1: a Keras model converted as it is keeps a dynamic batch.
 
     A Keras model is converted as one function with constants, which gives the integers that TensorFlow's own road by
     way of a SavedModel on disk gives, several times as fast.
     """
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")
     if isinstance(model, SavedEncoder):
-        function = tf.function(model).get_concrete_function(signature)
-        with quiet():
-            return tf.lite.TFLiteConverter.from_concrete_functions([function], model.loaded)
+        return tf.function(model).get_concrete_function(signature)
     keras = import_keras()
     inputs = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="input")
     # Cloned, not nested, so that tensors carry the layers' own names.
     fixed = keras.models.clone_model(model, input_tensors=inputs)
     fixed.set_weights(model.get_weights())
+    return tf.function(lambda x: fixed(x, training=False)).get_concrete_function(signature)
+
+
+def _convert(model: Any, role: str, inputs: npt.NDArray[np.float32] | None) -> bytes:
+    """Convert by the ranges on ``inputs [N, 1, ...]``, or to float32 without them. Raises QuantizationError."""
+    tf = import_tensorflow()
     with quiet():
-        function = tf.function(lambda x: fixed(x, training=False)).get_concrete_function(signature)
-        return tf.lite.TFLiteConverter.from_concrete_functions([function])
-
-
-def _convert(converter: Any, role: str) -> bytes:
+        function = _function(tf, model)
+        if isinstance(model, SavedEncoder) or any(type(layer).__name__ not in _TAME for layer in flat_layers(model)):
+            return convert_apart(function, role, inputs)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+    configure(tf, converter, inputs)
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -111,8 +114,7 @@ def _convert(converter: Any, role: str) -> bytes:
             data: bytes = converter.convert()
     # The converter raises anything from ValueError to its own ConverterError.
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
-        raise QuantizationError(f"TensorFlow cannot convert the {role} to TFLite: {reason}") from error
+        raise failure(role, error) from error
     finally:
         logger.setLevel(level)
     return data

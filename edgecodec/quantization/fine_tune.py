@@ -18,7 +18,7 @@ import numpy.typing as npt
 from edgecodec.codec.numerics import INT8
 from edgecodec.errors import InputError
 from edgecodec.nn.backend import import_keras, import_tensorflow
-from edgecodec.quantization.fold import Convolution
+from edgecodec.quantization.convolutions import Convolution
 from edgecodec.quantization.ranges import Quantization, fit_quantization
 
 FloatArray = npt.NDArray[np.floating[Any]]
@@ -182,6 +182,8 @@ class _FineTuner:
 
     def _convolve(self, conv: Convolution, x: Any, kernel: Any, bias: Any) -> Any:
         tf = self._tf
+        if conv.pad != (0, 0):
+            x = tf.pad(x, [[0, 0], [0, 0], conv.pad, [0, 0]])
         # Equal strides, for TensorFlow's depthwise kernel; the axis of size 1 takes any.
         operation = tf.nn.depthwise_conv2d if conv.depthwise else tf.nn.conv2d
         y = operation(x, kernel, [1, conv.stride, conv.stride, 1], conv.padding.upper()) + bias

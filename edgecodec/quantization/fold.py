@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,62 +13,33 @@ import numpy.typing as npt
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_keras
 from edgecodec.quantization.convert import predict
-from edgecodec.quantization.keras_files import flat_layers
+from edgecodec.quantization.convolutions import Convolution, FloatArray
+from edgecodec.quantization.keras_layers import Verdict, read_layers, refusal
 
-FloatArray = npt.NDArray[np.float64]
 _SAME = 1e-3
 """Largest difference between the latents of the convolutions and of the model, as a share of the model's largest."""
-
-
-@dataclass(frozen=True)
-class Convolution:
-    """One convolution along the second axis of ``(1, T, C)``, with the norm that followed it folded in."""
-
-    name: str
-    """Name of its Keras layer."""
-    depthwise: bool
-    """Whether each input channel is convolved by itself."""
-    kernel: FloatArray
-    """Weights ``[taps, in, out]``, of a depthwise convolution ``[taps, in, multiplier]``."""
-    bias: FloatArray
-    """Biases ``[out]``."""
-    stride: int
-    """Input positions from one output position to the next."""
-    padding: str
-    """``"same"`` or ``"valid"``, as Keras defines them."""
-    activation: str
-    """``"linear"``, ``"relu"`` or ``"relu6"``."""
-
-    @property
-    def channels(self) -> int:
-        """Output channels."""
-        return len(self.bias)
 
 
 def fold(model: Any) -> list[Convolution]:
     """The convolutions that a Keras encoder is made of, in the order in which they run.
 
-    Raises QuantizationError, naming the layer, when the model is anything else than Conv2D, DepthwiseConv2D,
-    BatchNormalization, ReLU and layers that do nothing in inference, one after the other.
+    They map ``(1, T, C)`` to ``(1, P, D)`` whatever axes of size 1 the model's own input and output have. Raises
+    QuantizationError, naming the layer and what to do about it, when the model is anything else than a sequence of the
+    layers that :mod:`edgecodec.quantization.keras_layers` reads.
     """
-    convolutions: list[Convolution] = []
-    for layer in flat_layers(model):
-        kind = type(layer).__name__
-        if kind in ("InputLayer", "Dropout", "Identity", "GaussianNoise", "SpatialDropout2D"):
-            continue
-        if kind in ("Conv2D", "DepthwiseConv2D"):
-            convolutions.append(_convolution(layer, kind == "DepthwiseConv2D"))
-        elif convolutions and kind == "BatchNormalization" and convolutions[-1].activation == "linear":
-            convolutions[-1] = _with_norm(convolutions[-1], layer)
-        elif convolutions and kind in ("ReLU", "Activation"):
-            convolutions[-1] = replace(convolutions[-1], activation=_joined(convolutions[-1].activation, layer))
-        else:
-            raise _not_foldable(layer)
+    if not model.layers:
+        raise QuantizationError("the encoder holds no convolution that could be seen")
+    convolutions, rows = read_layers(model)
+    for row in rows:
+        if row.verdict is Verdict.REFUSED:
+            raise refusal(row)
     if not convolutions:
         raise QuantizationError("the encoder holds no convolution")
-    samples = int(model.input_shape[2])
-    probe = np.random.default_rng(0).standard_normal((4, 1, samples, int(model.input_shape[3]))).astype(np.float32)
-    expected, found = predict(model, probe), predict(keras_model(convolutions, probe.shape[2:]), probe)
+    shape = tuple(int(size) for size in model.inputs[0].shape[1:])
+    probe = np.random.default_rng(0).standard_normal((4, *shape)).astype(np.float32)
+    expected = predict(model, probe)
+    found = predict(keras_model(convolutions, (math.prod(shape[:-1]), shape[-1])), probe.reshape(4, 1, -1, shape[-1]))
+    expected = expected.reshape(4, 1, -1, expected.shape[-1])
     if expected.shape != found.shape or np.abs(expected - found).max() > _SAME * (np.abs(expected).max() + 1e-9):
         raise QuantizationError("the encoder is no plain sequence of layers (a branch, or a layer used twice)")
     return convolutions
@@ -81,6 +53,8 @@ def keras_model(convolutions: Sequence[Convolution], input_shape: Sequence[int])
     for conv in convolutions:
         options = {"padding": conv.padding, "activation": conv.activation, "name": conv.name}
         taps = len(conv.kernel)
+        if conv.pad != (0, 0):
+            x = layers.ZeroPadding2D(((0, 0), conv.pad), name=f"{conv.name}_pad")(x)
         if conv.depthwise:
             # Unequal strides are refused by TensorFlow's depthwise kernel; the axis of size 1 takes any.
             size = (1, taps)
@@ -115,7 +89,7 @@ def equalize(
         if not np.all(peak > 0):
             continue
         factor = (peak / np.exp(np.log(peak).mean())) ** (1.0 if following.depthwise else strength)
-        result[number] = _scaled(conv, 1 / factor)
+        result[number] = conv.scaled(1 / factor)
         result[number + 1] = replace(following, kernel=following.kernel * factor[None, :, None])
     return result
 
@@ -153,57 +127,3 @@ def rotated_decoder(decoder: Any, rotation: FloatArray) -> Any:
     model = keras.Model(inputs, decoder(turn(inputs)), name="rotated_decoder")
     turn.set_weights([rotation.T[None, None].astype(np.float32)])
     return model
-
-
-def _convolution(layer: Any, depthwise: bool) -> Convolution:
-    kernel, *rest = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
-    if kernel.shape[0] != 1 or tuple(layer.dilation_rate) != (1, 1) or getattr(layer, "groups", 1) != 1:
-        raise _not_foldable(layer)
-    kernel = kernel[0]
-    channels = kernel.shape[1] * kernel.shape[2] if depthwise else kernel.shape[2]
-    bias = rest[0] if rest else np.zeros(channels)
-    return Convolution(
-        layer.name, depthwise, kernel, bias, int(layer.strides[1]), layer.padding, _activation_name(layer)
-    )
-
-
-def _with_norm(conv: Convolution, norm: Any) -> Convolution:
-    """Fold inference's ``gamma (x - mean) / sqrt(variance + eps) + beta``."""
-    mean, variance = np.asarray(norm.moving_mean, np.float64), np.asarray(norm.moving_variance, np.float64)
-    gain = 1 / np.sqrt(variance + norm.epsilon)
-    if norm.scale:
-        gain = gain * np.asarray(norm.gamma, np.float64)
-    scaled = _scaled(replace(conv, bias=conv.bias - mean), gain)
-    return replace(scaled, bias=scaled.bias + np.asarray(norm.beta, np.float64)) if norm.center else scaled
-
-
-def _scaled(conv: Convolution, gain: FloatArray) -> Convolution:
-    """The convolution with output channel i multiplied by ``gain[i]``."""
-    shape = conv.kernel.shape[1:] if conv.depthwise else (1, conv.channels)
-    return replace(conv, kernel=conv.kernel * gain.reshape(shape), bias=conv.bias * gain)
-
-
-def _joined(before: str, layer: Any) -> str:
-    after = _activation_name(layer)
-    if "linear" in (before, after):
-        return after if before == "linear" else before
-    return "relu6" if "relu6" in (before, after) else "relu"
-
-
-def _activation_name(layer: Any) -> str:
-    if type(layer).__name__ == "ReLU":
-        limits = {None: "relu", 6.0: "relu6"}
-        limit = None if layer.max_value is None else float(layer.max_value)
-        if limit not in limits or layer.negative_slope or layer.threshold:
-            raise _not_foldable(layer)
-        return limits[limit]
-    name = getattr(layer.activation, "__name__", "")
-    if name not in ("linear", "relu", "relu6"):
-        raise _not_foldable(layer)
-    return str(name)
-
-
-def _not_foldable(layer: Any) -> QuantizationError:
-    return QuantizationError(
-        f"encoder layer '{layer.name}' ({type(layer).__name__}) cannot be folded into a sequence of convolutions"
-    )

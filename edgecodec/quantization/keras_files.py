@@ -11,6 +11,11 @@ from edgecodec.errors import InputError, QuantizationError
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
 
 _RANK = 4
+_DOCUMENT = "docs/models.md has the whole road"
+_FROM_ONNX = f"`pip install onnx2tf` and `onnx2tf -i MODEL.onnx -osd -o saved` make a SavedModel folder; {_DOCUMENT}"
+_FROM_TORCH = f"torch.onnx.export(model.eval(), frame, 'MODEL.onnx') in Python, then {_FROM_ONNX}"
+_OTHER_FORMATS = {".onnx": _FROM_ONNX, **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _FROM_TORCH)}
+"""What leads from the files of other frameworks to one that is read here, by suffix."""
 
 
 class SavedEncoder:
@@ -29,67 +34,62 @@ class SavedEncoder:
         self._signature = signature
         self.loaded = loaded
         """Keeps the variables alive."""
-        self.input_shape: tuple[int | None, ...] = tuple(source.shape.as_list())
-        self.output_shape: tuple[int | None, ...] = tuple(target.shape.as_list())
+        self._axes = tuple(source.shape.as_list()[1:])
+        self.input_shape: tuple[int | None, ...] = _on_four_axes(source.shape.as_list())
+        """Batch, 1, T, 1, where the signature's own axes of size 1 may be others."""
+        self.output_shape: tuple[int | None, ...] = _on_four_axes(target.shape.as_list())
+        """Batch, 1, P, D, likewise."""
         self.layers: list[Any] = []
         """None that could be seen."""
 
     def __call__(self, x: Any, training: bool = False) -> Any:
         """Latents of a batch, in inference."""
-        return self._signature(**{self._input: x})[self._output]
+        tf = import_tensorflow()
+        if self._axes != self.input_shape[1:]:
+            x = tf.reshape(x, (-1, *self._axes))
+        y = self._signature(**{self._input: x})[self._output]
+        return y if len(y.shape) == _RANK and y.shape[1] == 1 else tf.reshape(y, (-1, *self.output_shape[1:]))
+
+
+def _on_four_axes(shape: list[int | None]) -> tuple[int | None, ...]:
+    """``(batch, 1, W, C)`` for ``(batch, W, C)`` and ``(batch, W, 1, C)``; every other shape as it is."""
+    batch, *axes, channels = shape
+    long = [size for size in axes if size != 1]
+    if not 1 <= len(axes) <= 2 or len(long) > 1:
+        return tuple(shape)
+    return (batch, 1, long[0] if long else 1, channels)
 
 
 def load_encoder(path: str | os.PathLike[str]) -> Any:
     """Load an encoder from ``(1, T, 1)`` frames to ``(1, P, D)`` latents: ``.keras``, or a SavedModel folder.
 
-    Raises InputError when it is neither, QuantizationError when its shape or a layer cannot be quantised.
+    Raises InputError when it is neither, QuantizationError when it has another shape.
     """
-    model = _load_saved_model(Path(path)) if (Path(path) / "saved_model.pb").is_file() else _load(path, "encoder")
+    model = load_encoder_model(path)
     check_encoder(model, str(path))
     return model
 
 
-def check_encoder(model: Any, where: str) -> None:
-    """Raise QuantizationError unless ``model`` maps ``(1, T, 1)`` to ``(1, P, D)`` with layers that can be quantised.
+def load_encoder_model(path: str | os.PathLike[str]) -> Any:
+    """Load an encoder, or an autoencoder with one, of any shape: ``.keras``, ``.h5``, or a SavedModel folder.
 
-    ``where`` names the model in messages.
+    Raises InputError when it is neither, QuantizationError when a SavedModel has no signature of one input and output.
     """
+    return _load_saved_model(Path(path)) if (Path(path) / "saved_model.pb").is_file() else _load(path, "encoder")
+
+
+def load_decoder_model(path: str | os.PathLike[str]) -> Any:
+    """Load a decoder, or an autoencoder with one, of any shape: ``.keras`` or ``.h5``. Raises InputError."""
+    return _load(path, "decoder")
+
+
+def check_encoder(model: Any, where: str) -> None:
+    """Raise QuantizationError unless ``model`` maps ``(1, T, 1)`` to ``(1, P, D)``; ``where`` names it in messages."""
     inputs, outputs = _shapes(model, where, "encoder")
     if inputs[1] != 1 or inputs[3] != 1 or inputs[2] is None:
         raise QuantizationError(f"{where}: encoder takes {_text(inputs)}; expected frames (1, T, 1) of fixed length T")
     if outputs[1] != 1 or outputs[2] is None or outputs[3] is None:
         raise QuantizationError(f"{where}: encoder returns {_text(outputs)}; expected latents (1, P, D)")
-    for layer in flat_layers(model):
-        if "LayerNormalization" in type(layer).__name__:
-            raise QuantizationError(
-                f"{where}: encoder layer '{layer.name}' is {type(layer).__name__}, which cannot be folded into a "
-                "convolution",
-                hint="train the encoder with norm 'batch' or 'none'",
-            )
-
-
-def load_decoder(path: str | os.PathLike[str], positions: int, channels: int, samples: int) -> Any:
-    """Load a decoder from ``(1, positions, channels)`` latents to ``(1, samples, 1)`` frames.
-
-    Raises InputError or QuantizationError.
-    """
-    model = _load(path, "decoder")
-    check_decoder(model, str(path), positions, channels, samples)
-    return model
-
-
-def check_decoder(model: Any, where: str, positions: int, channels: int, samples: int) -> None:
-    """Raise QuantizationError unless ``model`` maps ``(1, positions, channels)`` to ``(1, samples, 1)``.
-
-    ``where`` names the model in messages.
-    """
-    inputs, outputs = _shapes(model, where, "decoder")
-    expected = ((1, positions, channels), (1, samples, 1))
-    if (inputs[1:], outputs[1:]) != expected:
-        raise QuantizationError(
-            f"{where}: decoder maps {_text(inputs)} to {_text(outputs)}; "
-            f"this encoder needs {expected[0]} to {expected[1]}"
-        )
 
 
 def copy_of(model: Any) -> Any:
@@ -97,11 +97,6 @@ def copy_of(model: Any) -> Any:
     copy = import_keras().models.clone_model(model)
     copy.set_weights(model.get_weights())
     return copy
-
-
-def flat_layers(model: Any) -> list[Any]:
-    """Every layer of ``model`` and of the models within it."""
-    return [inner for layer in model.layers for inner in (flat_layers(layer) if hasattr(layer, "layers") else [layer])]
 
 
 def _load_saved_model(path: Path) -> SavedEncoder:
@@ -125,17 +120,19 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
     if not source.is_file():
         kind = "is a folder" if source.is_dir() else "no such file"
         more = " or a SavedModel folder" if role == "encoder" else ""
-        raise InputError(f"{source}: {kind}; expected the {role} as a .keras file{more}")
+        raise InputError(f"{source}: {kind}; expected the {role} as a .keras or .h5 file{more}")
     keras = import_keras()
     # Codecs trained here may hold our own layers; importing them makes Keras know their names.
     import edgecodec.nn.autoencoder  # noqa: F401
 
+    _refuse_other_formats(source, role)
+    own = {} if source.suffix == ".keras" else {"DepthwiseConv2D": _depthwise_of_keras_2(keras)}
     try:
         with quiet():
-            model = keras.models.load_model(source, compile=False)
+            model = keras.models.load_model(source, custom_objects=own, compile=False)
     # Keras raises whatever the damaged part of the file leads to.
     except Exception as error:
-        unknown = re.search(r"Could not locate class '([^']+)'", str(error))
+        unknown = re.search(r"(?:Could not locate class|Unknown layer:) '([^']+)'", str(error))
         if unknown is not None:
             raise InputError(
                 f"{source}: holds a layer {unknown[1]!r} that is not Keras's", hint=f"save a plain {role} without it"
@@ -143,6 +140,25 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {reason}") from error
     return model
+
+
+def _refuse_other_formats(source: Path, role: str) -> None:
+    """Raise InputError for the files of other frameworks, with the way from there to here."""
+    hint = _OTHER_FORMATS.get(source.suffix.lower())
+    if hint is not None:
+        raise InputError(f"{source}: a model of another framework; expected the {role} as a .keras file", hint=hint)
+
+
+def _depthwise_of_keras_2(keras: Any) -> type:
+    """What makes a ``DepthwiseConv2D`` of a file of Keras 2, which names ``groups``: Keras 3 does not know them."""
+
+    class DepthwiseConv2D:
+        @classmethod
+        def from_config(cls, config: dict[str, Any]) -> Any:
+            known = {key: value for key, value in config.items() if key != "groups"}
+            return keras.layers.DepthwiseConv2D.from_config(known)
+
+    return DepthwiseConv2D
 
 
 def _shapes(model: Any, where: str, role: str) -> tuple[tuple[int | None, ...], ...]:

@@ -25,7 +25,7 @@ from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
 if TYPE_CHECKING:
-    from edgecodec.quantization.fold import Convolution
+    from edgecodec.quantization.convolutions import Convolution
 
 DIGITS = 4
 """Decimals that figures are rounded to."""

@@ -182,7 +182,7 @@ def quantize_source(
         chosen=best.name,
         candidates=search.candidates,
         fine_tuning=_fine_tuning_report(data, tuning),
-        notes=source.notes,
+        notes=(*source.encoder.notes, *source.notes),
         shortfalls=found,
     )
     prior = None

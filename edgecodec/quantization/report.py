@@ -91,9 +91,9 @@ class QuantizationReport:
     """Settings of fine-tuning; None when it was not asked for."""
     index_prior: IndexPriorReport | None = None
     """Settings and outcome of fitting an index prior; None when there is none."""
-
     notes: tuple[str, ...] = ()
-    """What was left out, taken apart or taken from other files to read the parts, a phrase each."""
+    """What was done to the parts to read them: rewritten on the way, left out, taken apart or taken from other files;
+    a phrase each."""
     shortfalls: tuple[Shortfall, ...] = ()
     """Figures on the wrong side of the floor; the parts of a sound codec give none."""
 

@@ -20,13 +20,9 @@ from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.codebooks import FloatArray, as_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
-from edgecodec.quantization.keras_files import (
-    check_decoder,
-    check_encoder,
-    copy_of,
-    load_decoder,
-    load_encoder,
-)
+from edgecodec.quantization.keras_files import copy_of
+from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_encoder, plain_decoder, plain_encoder
+from edgecodec.quantization.tflite_ends import without_ends
 from edgecodec.signal.frames import load_frames
 from edgecodec.signal.normalize import EPSILON
 from edgecodec.training.run import TrainingRun
@@ -61,6 +57,11 @@ class Encoder(Protocol):
         ...
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was done to the model that was given, a phrase each."""
+        ...
+
+    @property
     def float_model(self) -> Any | None:
         """Keras model from normalised frames ``(1, T, 1)`` to latents ``(1, P, D)``; None where only integers are."""
         ...
@@ -86,17 +87,23 @@ class KerasEncoder:
     keras_file: bytes | None
     """The model as a ``.keras`` file; None for a SavedModel, of which only a function is known."""
 
+    notes: tuple[str, ...] = ()
+    """What was done to the model that was given, a phrase each."""
+
     @classmethod
     def load(cls, path: Path) -> KerasEncoder:
-        """Load a ``.keras`` file or SavedModel folder. Raises InputError or QuantizationError."""
-        model = load_encoder(path)
-        return cls(path.stem, model, path.read_bytes() if path.is_file() else None)
+        """Load a ``.keras`` or ``.h5`` file or SavedModel folder. Raises InputError or QuantizationError."""
+        plain = load_plain_encoder(path)
+        if path.is_dir():
+            return cls(path.stem, plain.model, None, plain.notes)
+        as_it_is = plain.is_given and path.suffix == ".keras"
+        return cls(path.stem, plain.model, path.read_bytes() if as_it_is else keras_bytes(plain.model), plain.notes)
 
     @classmethod
     def of(cls, model: Any) -> KerasEncoder:
         """Take a Keras model. Raises QuantizationError when its shape or a layer cannot be quantised."""
-        check_encoder(model, "encoder")
-        return cls(str(model.name), model, keras_bytes(model))
+        plain = plain_encoder(model, "encoder")
+        return cls(str(model.name), plain.model, keras_bytes(plain.model), plain.notes)
 
     @property
     def samples(self) -> int:
@@ -111,12 +118,14 @@ class KerasEncoder:
 
 @dataclass(frozen=True)
 class TfliteEncoder:
-    """A finished INT8 encoder, whose bytes are kept."""
+    """A finished INT8 encoder, whose bytes are kept but for float ends."""
 
     name: str
     """Name of its file without suffix."""
     data: bytes
-    """INT8 TFLite file."""
+    """INT8 TFLite file, INT8 at both ends."""
+    notes: tuple[str, ...] = ()
+    """What was done to the file that was given, a phrase each."""
     float_model: None = field(default=None, init=False)
     """None: what the integers were rounded from is not known."""
     keras_file: None = field(default=None, init=False)
@@ -126,14 +135,19 @@ class TfliteEncoder:
     def load(cls, path: Path) -> TfliteEncoder:
         """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
         try:
-            data = path.read_bytes()
-            read_graph(data)
+            return cls.of(path.read_bytes(), path.stem)
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}); expected an INT8 encoder") from error
         except EdgecodecError as error:
             error.within(str(path))
             raise
-        return cls(path.stem, data)
+
+    @classmethod
+    def of(cls, given: bytes, name: str = "encoder") -> TfliteEncoder:
+        """Take the bytes of a ``.tflite`` file. Raises InputError or UnsupportedOpError."""
+        data, notes = without_ends(given)
+        read_graph(data)
+        return cls(name, data, notes)
 
     @property
     def samples(self) -> int:
@@ -151,8 +165,7 @@ def open_encoder(given: Any) -> Encoder:
     Raises InputError, QuantizationError or UnsupportedOpError.
     """
     if isinstance(given, bytes):
-        read_graph(given)
-        return TfliteEncoder("encoder", given)
+        return TfliteEncoder.of(given)
     if not isinstance(given, str | os.PathLike):
         return KerasEncoder.of(given)
     path = Path(given)
@@ -164,7 +177,8 @@ class KerasDecoder:
     """A float decoder as a Keras model."""
 
     given: Any
-    """Path of a ``.keras`` file, or the model, ``(1, P, D)`` to ``(1, T, 1)``."""
+    """Path of a ``.keras`` or ``.h5`` file, or the model, ``(1, P, D)`` to ``(1, T, 1)`` or with
+    other axes of size 1."""
 
     def model(self, graph: Graph) -> Any:
         """A copy of the model of its own, to train, checked against the encoder's ``graph``.
@@ -173,9 +187,8 @@ class KerasDecoder:
         """
         shape = (graph.latent.width, graph.latent.channels, graph.input.width)
         if isinstance(self.given, Path):
-            return load_decoder(self.given, *shape)
-        check_decoder(self.given, "decoder", *shape)
-        return copy_of(self.given)
+            return load_plain_decoder(self.given, *shape)
+        return copy_of(plain_decoder(self.given, "decoder", *shape))
 
     def to_tflite(self, graph: Graph) -> bytes:
         """The float32 TFLite file for latents of ``graph``. Raises InputError or QuantizationError."""

@@ -27,6 +27,7 @@ DOCUMENTS = (
     "edgecodec.doctor.DoctorDocument",
     "edgecodec.evaluation.rate_distortion.Evaluation",
     "edgecodec.firmware.report.BuildReport",
+    "edgecodec.quantization.check.CheckDocument",
     "edgecodec.verify.documents.VerificationDocument",
     "edgecodec.verify.profile.ProfileDocument",
 )
