@@ -24,7 +24,7 @@ from edgecodec.verify.run import VerifyResult, verify_board
 PICTURED = (0.5, 0.75, 0.9)
 _STAMPS = "stamps.json"
 _PACKAGE = Path(__file__).resolve().parent
-_TRAINING_SIGNAL = ("frames.py", "normalize.py", "quality.py", "sources.py")
+_TRAINING_SIGNAL = ("normalize.py", "quality.py", "sources.py")
 _MODEL_PACKAGES = ("keras", "numpy", "heartpy")
 
 

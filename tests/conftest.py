@@ -55,6 +55,7 @@ def smoke_config(recordings: Path) -> dict[str, object]:
             "source": "files",
             "train": [str(recordings / "a.npy")],
             "test": [str(recordings / "b.npy")],
+            "rate_hz": 64.0,
             "frame_size": _SAMPLES,
             "validation_fraction": 0.2,
             "batch_size": 8,

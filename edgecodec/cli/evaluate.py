@@ -8,28 +8,32 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, path, subcommand
+from edgecodec.cli.options import bundle_argument, json_option, path, reading_options, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.evaluation.rate_distortion import Evaluation
+    from edgecodec.signal.reading import Reading
 
 
 @subcommand("evaluate", example="edgecodec evaluate bundle --frames test.npz --train-frames train.npz --plot rate.png")
 @bundle_argument
-@click.option("--frames", type=path, required=True, metavar="FILE", help="ADC counts [N, T] (.npz, .npy, .csv).")
+@click.option("--frames", type=path, required=True, metavar="FILE", help="Recordings, file or folder.")
 @click.option(
     "--train-frames",
     type=path,
     metavar="FILE",
-    help="Other people's frames, for the entropy models; the first half of --frames by default.",
+    help="Other people's recordings, for the entropy models; the first half of --frames by default.",
 )
 @click.option("--plot", type=path, metavar="FILE", help="Write a rate-distortion plot here (.png).")
+@reading_options
 @json_option
 @click.pass_obj
-def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | None, plot: Path | None) -> int:
+def command(
+    streams: Streams, bundle: Path, frames: Path, train_frames: Path | None, plot: Path | None, reading: Reading
+) -> int:
     """Measure a bundle's quality and rate beside a DCT's.
 
     Encodes and decodes the frames and prints PRDN, heart-rate error and bits a frame, nominal and under static
@@ -37,18 +41,18 @@ def command(streams: Streams, bundle: Path, frames: Path, train_frames: Path | N
     and at the same bits. Both codecs' entropy models come from the training frames alone.
     """
     from edgecodec.bundle import Bundle
+    from edgecodec.cli.verify import recorded_frames
     from edgecodec.evaluation.plotting import need_matplotlib, plot_rate_distortion
     from edgecodec.evaluation.rate_distortion import evaluate
     from edgecodec.files.atomic import write_file
-    from edgecodec.signal.frames import load_frames
 
     if plot is not None:
         if plot.suffix.lower() != ".png":
             raise click.BadParameter(f"{plot.name!r} is no .png", param_hint="--plot")
         need_matplotlib()
     loaded = Bundle.load(bundle)
-    test = load_frames(frames, loaded.codec.samples)
-    train = None if train_frames is None else load_frames(train_frames, loaded.codec.samples)
+    test = recorded_frames(streams, loaded, frames, reading)
+    train = None if train_frames is None else recorded_frames(streams, loaded, train_frames, reading)
     with streams.progress("evaluating") as progress:
         result = evaluate(loaded, test, train, progress=progress)
     if plot is not None:

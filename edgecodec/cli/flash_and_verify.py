@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.device.connect import Attachment
     from edgecodec.engines.base import Engine
+    from edgecodec.signal.reading import Reading
 
 
 @subcommand(
@@ -53,6 +54,7 @@ def command(
     limit: int | None,
     indices_out: Path | None,
     keras: bool,
+    reading: Reading,
 ) -> int:
     """Run a bundle on a board and compare every index.
 
@@ -72,7 +74,7 @@ def command(
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)
-    chosen = verification_frames(loaded, frames, limit)
+    chosen = verification_frames(streams, loaded, frames, limit, reading)
     check(target, attachment)
     opened = engine.open(streams, loaded, target, optimize)
     with streams.progress("verifying") as progress:

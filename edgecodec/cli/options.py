@@ -154,8 +154,40 @@ def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return wrapped
 
 
-def verify_options(function: F) -> F:
+def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What recordings do not say themselves: the function gets one ``reading``."""
+
+    @functools.wraps(function)
+    def wrapper(
+        *args: Any,
+        rate: float | None,
+        column: str | None,
+        channel: str | None,
+        scale: float | None,
+        **rest: Any,
+    ) -> Any:
+        from edgecodec.signal.reading import Reading
+
+        return function(*args, reading=Reading(rate, column, channel, scale), **rest)
+
+    positive = click.FloatRange(min=0, min_open=True)
+    options = (
+        click.option("--rate", type=positive, metavar="HZ", help="Sampling rate of recordings whose files say none."),
+        click.option(
+            "--column", metavar="NAME", help="Column of tables, by name or number from 1; array of .npz and .mat."
+        ),
+        click.option("--channel", metavar="NAME", help="Channel of EDF and WFDB records."),
+        click.option("--scale", type=positive, metavar="X", help="What values are multiplied by to become ADC counts."),
+    )
+    wrapped: Callable[..., Any] = wrapper
+    for option in reversed(options):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def verify_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What both verifying commands take."""
+    function = reading_options(function)
     for option in (
         click.option(
             "--keras", is_flag=True, help="Also compare with the float Keras encoder; tells, never decides the verdict."
@@ -168,7 +200,7 @@ def verify_options(function: F) -> F:
             "--frames",
             type=path,
             metavar="FILE",
-            help="ADC counts [N, T] (.npz, .npy, .csv); the bundle's own frames by default.",
+            help="Recordings, file or folder; the bundle's own frames by default.",
         ),
     ):
         function = option(function)

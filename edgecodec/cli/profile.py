@@ -15,6 +15,7 @@ from edgecodec.cli.options import (
     json_option,
     optimize_option,
     path,
+    reading_options,
     subcommand,
 )
 from edgecodec.cli.output import Streams
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from edgecodec.boards.schema import Board
     from edgecodec.device.connect import Attachment
+    from edgecodec.signal.reading import Reading
     from edgecodec.verify.profile import ProfileDocument
 
 _BAR_CELLS = 24
@@ -44,11 +46,12 @@ _GAP_CELLS = 2
     "--frames",
     type=path,
     metavar="FILE",
-    help="ADC counts [N, T] (.npz, .npy, .csv); the bundle's own frames by default.",
+    help="Recordings, file or folder; the bundle's own frames by default.",
 )
 @click.option(
     "--limit", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Measure N frames at most."
 )
+@reading_options
 @json_option
 @click.pass_obj
 def command(
@@ -61,6 +64,7 @@ def command(
     optimize: str,
     frames: Path | None,
     limit: int,
+    reading: Reading,
 ) -> int:
     """Show what each layer costs on a board.
 
@@ -80,7 +84,7 @@ def command(
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)
-    chosen = verification_frames(loaded, frames, limit)
+    chosen = verification_frames(streams, loaded, frames, limit, reading)
     check(target, attachment)
     opened = engine.open(streams, loaded, target, optimize)
     with streams.progress("profiling") as progress:

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecodec.cli.options import force_option, json_option, output_option, path, subcommand
+from edgecodec.cli.options import force_option, json_option, output_option, path, reading_options, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.quantization import QuantizationReport
+    from edgecodec.signal.reading import Reading
 
 
 @subcommand(
@@ -46,19 +47,19 @@ if TYPE_CHECKING:
     help="Folder with encoder.keras, encoder.tflite or encoder_int8.tflite, codebook.npz and decoder.keras; its "
     "deploy_manifest.json or config.json gives the rate.",
 )
-@click.option("--calibration", type=path, metavar="FILE", help="ADC counts [N, T] (.npz, .npy, .csv).")
+@click.option("--calibration", type=path, metavar="FILE", help="Recordings of your sensor, file or folder.")
 @click.option(
     "--validation",
     type=path,
     metavar="FILE",
-    help="ADC counts to choose the best integers on, of people not trained on; held-out frames by default.",
+    help="Recordings to choose the best integers on, of people not trained on; held-out frames by default.",
 )
 @click.option(
     "--fine-tune",
     "train",
     type=path,
     metavar="FILE",
-    help="Train on these frames with the roundings in place; takes minutes and Keras models.",
+    help="Train on these recordings with the roundings in place; takes minutes and Keras models.",
 )
 @click.option(
     "--fine-tune-steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Steps of --fine-tune."
@@ -67,14 +68,17 @@ if TYPE_CHECKING:
     "--prior",
     type=path,
     metavar="FILE",
-    help="Fit the bundle's model of its indices to these frames of training people; needs --validation. "
+    help="Fit the bundle's model of its indices to these recordings of training people; needs --validation. "
     "A RUN split by person has both.",
 )
 @click.option(
     "--prior-steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Steps of fitting that model."
 )
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
-@click.option("--rate-hz", type=click.FloatRange(min=0, min_open=True), help="Sampling rate of the frames.")
+@click.option(
+    "--rate-hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Sampling rate of the codec's frames."
+)
+@reading_options
 @click.option(
     "--epsilon",
     type=click.FloatRange(min=0, min_open=True),
@@ -110,6 +114,7 @@ def command(
     accept_quality: bool,
     output: Path,
     force: bool,
+    reading: Reading,
 ) -> int:
     """Make a deployable INT8 bundle from a trained codec.
 
@@ -138,6 +143,7 @@ def command(
     check_folder(output, marker=MANIFEST, force=force)
     shared: dict[str, Any] = {
         "validation": validation,
+        "reading": reading,
         "tuning": Tuning(train, FineTuning(steps=fine_tune_steps), prior, PriorFitting(steps=prior_steps)),
         "accept_quality": accept_quality,
         "progress": lambda stage: streams.say(f"quantizing: {stage}"),
@@ -151,6 +157,8 @@ def command(
         assert codebooks is not None
         result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
     inspection = summarize(result.write(output, force=force))
+    for role, summary in result.report.recordings.items():
+        streams.say(f"{role}: {summary.describe()}")
     document = QuantizeDocument(inspection, result.figures, result.report)
 
     def show(console: Console) -> None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from edgecodec.cli.options import force_option, json_option, output_option, path, subcommand
+from edgecodec.cli.options import force_option, json_option, output_option, path, reading_options, subcommand
 from edgecodec.cli.output import Streams
 from edgecodec.documents import Document
+from edgecodec.signal.summary import RecordingsSummary
+
+if TYPE_CHECKING:
+    from edgecodec.signal.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,8 @@ class TrainDocument(Document):
     metrics: Mapping[str, float]
     """Figures of the float codec by name: `val_` ones on validation frames, `test_` ones on test frames; PRDN in
     percent."""
+    recordings: RecordingsSummary | None
+    """What was read of the files, used and dropped; null where the data was not from files."""
 
 
 @subcommand(
@@ -47,8 +53,9 @@ class TrainDocument(Document):
     "--data",
     type=path,
     metavar="PATH",
-    help="File or folder of recordings to train on: .npz, .npy, .csv, .edf, .hea.",
+    help="File or folder of recordings to train on (SPEC.md 4).",
 )
+@reading_options
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="Replace one key, as data.epochs=3.")
 @click.option("--resume", is_flag=True, help="Go on where a run into the same --output was ended.")
 @output_option("Folder for the trained codec.")
@@ -64,6 +71,7 @@ def command(
     resume: bool,
     output: Path,
     force: bool,
+    reading: Reading,
 ) -> int:
     """Train a codec from a YAML configuration or a preset.
 
@@ -79,12 +87,12 @@ def command(
         raise click.UsageError(f"give CONFIG or --preset NAME ({', '.join(preset_names())})")
     source = preset_path(preset) if preset is not None else config
     assert source is not None
-    loaded = load_config(source, data=data, settings=settings)
+    loaded = load_config(source, data=data, settings=settings, reading=reading)
     for remark in loaded.without_effect():
         streams.say(f"note: {remark}")
     with streams.progress("training") as progress:
-        result = train(loaded, output, progress=progress, force=force, resume=resume)
-    document = TrainDocument(output, result.steps, result.seconds, result.metrics)
+        result = train(loaded, output, progress=progress, force=force, resume=resume, say=streams.say)
+    document = TrainDocument(output, result.steps, result.seconds, result.metrics, result.recordings)
     figures = {name: f"{value:.4g}" for name, value in document.metrics.items()}
     shown = {"run": document.output, "steps": document.steps, **figures}
     return streams.finish(document, lambda console: facts(console, shown))

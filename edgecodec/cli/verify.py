@@ -12,16 +12,27 @@ if TYPE_CHECKING:
 
     from edgecodec.bundle import Bundle
     from edgecodec.codec.arrays import Frames
+    from edgecodec.signal.reading import Reading
     from edgecodec.verify.documents import VerificationDocument
     from edgecodec.verify.run import VerifyResult
 
 
-def verification_frames(bundle: Bundle, path: Path | None, limit: int | None) -> Frames:
+def recorded_frames(streams: Streams, bundle: Bundle, path: Path, reading: Reading) -> Frames:
+    """Frames of the recordings ``path`` for the codec of ``bundle``, and a line on what was read. Raises InputError."""
+    from edgecodec.signal.frames import read_frames
+
+    found = read_frames(path, bundle.codec.samples, bundle.rate_hz, reading)
+    streams.say(f"{path}: {found.summary.describe()}")
+    return found.frames
+
+
+def verification_frames(
+    streams: Streams, bundle: Bundle, path: Path | None, limit: int | None, reading: Reading
+) -> Frames:
     """Frames of ``path``, or the bundle's own, at most ``limit``. Raises InputError when there are none."""
     from edgecodec.errors import InputError
-    from edgecodec.signal.frames import load_frames
 
-    frames = bundle.frames() if path is None else load_frames(path, bundle.codec.samples)
+    frames = bundle.frames() if path is None else recorded_frames(streams, bundle, path, reading)
     if frames is None:
         raise InputError(f"{bundle.path}: ships no frames to verify with", hint="pass --frames FILE")
     return frames[:limit]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgecodec.cli.options import bundle_argument, json_option, subcommand, verify_options
 from edgecodec.cli.output import Streams
+
+if TYPE_CHECKING:
+    from edgecodec.signal.reading import Reading
 
 
 @subcommand("verify-host", example="edgecodec verify-host bundle --frames ppg.npz --json")
@@ -16,7 +20,13 @@ from edgecodec.cli.output import Streams
 @json_option
 @click.pass_obj
 def command(
-    streams: Streams, bundle: Path, frames: Path | None, limit: int | None, indices_out: Path | None, keras: bool
+    streams: Streams,
+    bundle: Path,
+    frames: Path | None,
+    limit: int | None,
+    indices_out: Path | None,
+    keras: bool,
+    reading: Reading,
 ) -> int:
     """Compare the C on this machine with reference and oracles.
 
@@ -28,7 +38,7 @@ def command(
     from edgecodec.verify.run import verify_host
 
     loaded = Bundle.load(bundle)
-    chosen = verification_frames(loaded, frames, limit)
+    chosen = verification_frames(streams, loaded, frames, limit, reading)
     with streams.progress("verifying") as progress:
         result = verify_host(loaded, chosen, keras=keras, progress=progress)
     write_indices(indices_out, result)

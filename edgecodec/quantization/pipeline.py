@@ -32,8 +32,9 @@ from edgecodec.quantization.report import (
     Shortfall,
     Validation,
 )
-from edgecodec.quantization.sources import File, GivenCodebooks, GivenFrames, KerasDecoder, Source, given_frames
+from edgecodec.quantization.sources import File, GivenCodebooks, GivenFrames, KerasDecoder, Source
 from edgecodec.signal.normalize import EPSILON
+from edgecodec.signal.reading import AS_SAID, Reading
 from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
 from edgecodec.training.run import TrainingRun, versions
 
@@ -67,6 +68,7 @@ def quantize(
     name: str | None = None,
     rate_hz: float | None = None,
     epsilon: float = EPSILON,
+    reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -84,8 +86,9 @@ def quantize(
         validation: Frames, as ``calibration``, to choose the best roundings on, of people not trained on. Without them
             one in five calibration frames is held out to choose on, to measure on and to verify with.
         name: Name of the bundle; that of the encoder by default.
-        rate_hz: Sampling rate of the frames in Hz.
+        rate_hz: Sampling rate of the codec in Hz; files of recordings must say theirs then, and are brought to it.
         epsilon: Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts.
+        reading: What files of recordings do not say: rate, column, channel, scale.
         tuning: What may be trained, too: the codec itself, and a model of its indices.
         accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
             one is whose parts are not of one model; refused otherwise, as soon as it is known.
@@ -106,6 +109,7 @@ def quantize(
         name=name,
         rate_hz=rate_hz,
         epsilon=epsilon,
+        reading=reading,
     )
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
@@ -114,6 +118,7 @@ def quantize_run(
     run: TrainingRun | File,
     *,
     validation: GivenFrames | None = None,
+    reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -125,7 +130,7 @@ def quantize_run(
     of those trained on gives a codec with an index prior. ``progress(stage)`` is called as each stage starts.
     Raises InputError, QuantizationError, UnsupportedOpError or PlanError.
     """
-    source = Source.of_run(run, validation=validation)
+    source = Source.of_run(run, validation=validation, reading=reading)
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
 
@@ -137,6 +142,7 @@ def quantize_folder(
     name: str | None = None,
     rate_hz: float | None = None,
     epsilon: float = EPSILON,
+    reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -149,7 +155,9 @@ def quantize_folder(
     lacks a part or the manifest is of another codec, and QuantizationError, UnsupportedOpError or PlanError when a part
     cannot be quantised.
     """
-    source = Source.of_folder(folder, calibration, validation=validation, name=name, rate_hz=rate_hz, epsilon=epsilon)
+    source = Source.of_folder(
+        folder, calibration, validation=validation, name=name, rate_hz=rate_hz, epsilon=epsilon, reading=reading
+    )
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
 
@@ -184,6 +192,7 @@ def quantize_source(
         fine_tuning=_fine_tuning_report(data, tuning),
         notes=(*source.encoder.notes, *source.notes),
         shortfalls=found,
+        recordings=dict(source.recordings),
     )
     prior = None
     if prior_frames is not None:
@@ -214,7 +223,7 @@ def _search_data(source: Source, tuning: Tuning) -> SearchData:
     if tuning.train is not None:
         if source.encoder.float_model is None or not isinstance(source.decoder, KerasDecoder):
             raise QuantizationError("fine-tuning needs the float encoder and the decoder as Keras models")
-        train = _moving(given_frames(tuning.train, source.encoder.samples, "training"))
+        train = _moving(source.frames(tuning.train, "training"))
         _refuse_shared(train, source.validation)
     return SearchData(source.calibration, _spread(_moving(source.validation)), not source.held_out, train)
 
@@ -228,7 +237,7 @@ def _prior_frames(source: Source, tuning: Tuning) -> Frames | None:
             "an index prior is stopped on frames of other people", hint="give them with --validation FILE"
         )
     else:
-        frames = given_frames(tuning.prior, source.encoder.samples, "index prior")
+        frames = source.frames(tuning.prior, "index prior")
     if frames is None:
         return None
     moving = _moving(frames)

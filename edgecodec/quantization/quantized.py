@@ -10,8 +10,8 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.codec.codec import Codec
 from edgecodec.documents import Json, to_json
 from edgecodec.entropy.causal_prior import IndexPrior
-from edgecodec.files.atomic import npz_bytes
 from edgecodec.quantization.report import Figures, QuantizationReport
+from edgecodec.signal.frames import frames_npz
 
 
 @dataclass(frozen=True, repr=False)
@@ -50,7 +50,7 @@ class Quantized:
         An existing folder is replaced only when it is empty, a bundle, or ``force`` is set. Raises InputError when it
         cannot be, or cannot be written.
         """
-        optional = {FRAMES: npz_bytes({"frames": self.frames})}
+        optional = {FRAMES: frames_npz(self.frames, self.rate_hz)}
         if self.index_prior is not None:
             optional[INDEX_PRIOR] = self.index_prior.to_npz()
         if self.decoder is not None:

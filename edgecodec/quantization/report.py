@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgecodec.quantization.fine_tune import FineTuning
+from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.causal_prior import PriorFitting
 
 Figures = Mapping[str, float]
@@ -96,6 +97,8 @@ class QuantizationReport:
     a phrase each."""
     shortfalls: tuple[Shortfall, ...] = ()
     """Figures on the wrong side of the floor; the parts of a sound codec give none."""
+    recordings: Mapping[str, RecordingsSummary] = field(default_factory=dict)
+    """What was read of the user's files, used and dropped, by what the frames are for."""
 
     def __repr__(self) -> str:
         kept = next(candidate for candidate in self.candidates if candidate.kept)

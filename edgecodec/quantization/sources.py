@@ -23,13 +23,15 @@ from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import copy_of
 from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_encoder, plain_decoder, plain_encoder
 from edgecodec.quantization.tflite_ends import without_ends
-from edgecodec.signal.frames import load_frames
+from edgecodec.signal.frames import read_frames
 from edgecodec.signal.normalize import EPSILON
+from edgecodec.signal.reading import AS_SAID, Reading
+from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.run import TrainingRun
 
 File = str | os.PathLike[str]
 GivenFrames = File | npt.NDArray[np.integer[Any]]
-"""A file of frames (SPEC.md 4), or ADC counts as whole numbers ``[N, T]`` that fit int16."""
+"""A file or folder of recordings (SPEC.md 4), or ADC counts as whole numbers ``[N, T]`` that fit int16."""
 GivenCodebooks = File | Sequence[npt.NDArray[np.floating[Any]]]
 """What :func:`edgecodec.quantization.codebooks.open_codebooks` reads: files, or ``[K, D]``, one a level."""
 
@@ -270,6 +272,10 @@ class Source:
     """What the bundle's manifest keeps of training."""
     notes: tuple[str, ...] = ()
     """What was left out, taken apart or taken from other files to read the parts, a phrase each."""
+    reading: Reading = AS_SAID
+    """What the user says of recordings."""
+    recordings: dict[str, RecordingsSummary] = field(default_factory=dict)
+    """What was read of each file, used and dropped, by what its frames are for."""
 
     def __post_init__(self) -> None:
         check_calibration(self.calibration, self.encoder.samples)
@@ -286,6 +292,7 @@ class Source:
         name: str | None = None,
         rate_hz: float | None = None,
         epsilon: float = EPSILON,
+        reading: Reading = AS_SAID,
     ) -> Source:
         """A codec trained elsewhere, as :func:`edgecodec.quantization.quantize` takes it.
 
@@ -297,8 +304,10 @@ class Source:
                 "no calibration frames", hint="give real frames of the sensor with --calibration FILE"
             )
         opened = open_encoder(encoder)
-        frames = given_frames(calibration, opened.samples, "calibration")
-        used, judged, origin, held_out = _split(frames, validation)
+        recordings: dict[str, RecordingsSummary] = {}
+        given = FrameReader(opened.samples, rate_hz, reading, recordings)
+        frames = given.frames(calibration, "calibration")
+        used, judged, origin, held_out = _split(frames, validation, given)
         books = open_codebooks(codebooks)
         return cls(
             name=name or opened.name,
@@ -314,10 +323,14 @@ class Source:
             epsilon=epsilon,
             rate_hz=rate_hz,
             notes=books.notes,
+            reading=reading,
+            recordings=recordings,
         )
 
     @classmethod
-    def of_run(cls, run: TrainingRun | File, *, validation: GivenFrames | None = None) -> Source:
+    def of_run(
+        cls, run: TrainingRun | File, *, validation: GivenFrames | None = None, reading: Reading = AS_SAID
+    ) -> Source:
         """The codec of a run folder.
 
         Candidates are chosen on ``validation``, or on the run's frames of other people, never on its test frames.
@@ -325,9 +338,12 @@ class Source:
         """
         loaded = run if isinstance(run, TrainingRun) else TrainingRun.load(run)
         data = loaded.config.data
-        used, judged, origin, held_out = _split(
-            loaded.calibration(), validation if validation is not None else loaded.validation_file
-        )
+        recordings: dict[str, RecordingsSummary] = {}
+        given = FrameReader(loaded.samples, data.sampling_rate, reading, recordings)
+        own = loaded.validation() if validation is None else None
+        used, judged, origin, held_out = _split(loaded.calibration(), validation if own is None else own, given)
+        if own is not None and loaded.validation_file is not None:
+            origin = loaded.validation_file.name
         return cls(
             name=loaded.config.run_name,
             encoder=KerasEncoder.load(loaded.encoder),
@@ -344,6 +360,8 @@ class Source:
             levels=loaded.config.model.num_levels,
             train=None if held_out else loaded.train(),
             provenance={"training": loaded.provenance},
+            reading=reading,
+            recordings=recordings,
         )
 
     @classmethod
@@ -356,6 +374,7 @@ class Source:
         name: str | None = None,
         rate_hz: float | None = None,
         epsilon: float = EPSILON,
+        reading: Reading = AS_SAID,
     ) -> Source:
         """A folder of artefacts as compressionKIT names them, or publishes them.
 
@@ -380,6 +399,7 @@ class Source:
             name=name or source.resolve().name,
             rate_hz=rate_hz,
             epsilon=epsilon,
+            reading=reading,
         )
         if manifest is None:
             return made
@@ -387,26 +407,42 @@ class Source:
         rate = manifest.rate_hz if rate_hz is None else rate_hz
         return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
 
-
-def given_frames(given: GivenFrames, samples: int, role: str) -> Frames:
-    """Frames of ``samples`` counts, int16 ``[N, T]``, from a file or an array; ``role`` names the array in messages.
-
-    Raises InputError.
-    """
-    if isinstance(given, str | os.PathLike):
-        return load_frames(given, samples)
-    try:
-        return as_frames(given, samples)
-    except InputError as error:
-        error.within(role)
-        raise
+    def frames(self, given: GivenFrames, role: str) -> Frames:
+        """Frames of the codec's length and rate, int16 ``[N, T]``, to use as ``role`` says. Raises InputError."""
+        return FrameReader(self.encoder.samples, self.rate_hz, self.reading, self.recordings).frames(given, role)
 
 
-def _split(calibration: Frames, validation: GivenFrames | None) -> tuple[Frames, Frames, str, bool]:
+@dataclass(frozen=True)
+class FrameReader:
+    """Reads frames for one codec, and keeps what it read."""
+
+    samples: int
+    """T, ADC counts of a frame."""
+    rate_hz: float | None
+    """Sampling rate of the codec in Hz; None when it is not known."""
+    reading: Reading
+    """What the user says of recordings."""
+    recordings: dict[str, RecordingsSummary]
+    """What was read of each file, by what its frames are for."""
+
+    def frames(self, given: GivenFrames, role: str) -> Frames:
+        """Frames int16 ``[N, T]`` from files or an array; ``role`` names what they are for. Raises InputError."""
+        if isinstance(given, str | os.PathLike):
+            found = read_frames(given, self.samples, self.rate_hz, self.reading)
+            self.recordings[role] = found.summary
+            return found.frames
+        try:
+            return as_frames(given, self.samples)
+        except InputError as error:
+            error.within(role)
+            raise
+
+
+def _split(calibration: Frames, validation: GivenFrames | None, given: FrameReader) -> tuple[Frames, Frames, str, bool]:
     """Frames to calibrate on, frames to choose on, where those come from, and whether they were held out."""
     if validation is not None:
         origin = Path(validation).name if isinstance(validation, str | os.PathLike) else _IN_MEMORY
-        return calibration, given_frames(validation, calibration.shape[1], "validation"), origin, False
+        return calibration, given.frames(validation, "validation"), origin, False
     if len(calibration) < 2 * _HELD_OUT_EVERY:
         return calibration, calibration, _TOO_FEW, True
     return np.delete(calibration, np.s_[::_HELD_OUT_EVERY], axis=0), calibration[::_HELD_OUT_EVERY], _HELD_OUT, True

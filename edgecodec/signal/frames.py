@@ -1,42 +1,66 @@
-"""Frames of ADC counts from the user's files (SPEC.md 4)."""
+"""Frames of ADC counts from the user's recordings (SPEC.md 4)."""
 
 from __future__ import annotations
 
 import os
-import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError
+from edgecodec.files.atomic import npz_bytes
+from edgecodec.signal.collection import find_files
+from edgecodec.signal.reader import CountRows, read_counts, to_recordings
+from edgecodec.signal.reading import AS_SAID, Reading
+from edgecodec.signal.sources import Recording
+from edgecodec.signal.summary import RecordingsSummary
 
-_ADC_MIN, _ADC_MAX = -32768, 32767
+_UNKNOWN_HZ = 64.0
+"""What stuck and flat samples are looked for by where no rate is known."""
 
 
-def load_frames(path: str | os.PathLike[str], samples: int) -> npt.NDArray[np.int16]:
-    """Load frames of integer ADC counts, int16 ``[N, samples]``, from ``.npz``, ``.npy`` or ``.csv``.
+@dataclass(frozen=True)
+class FrameSet:
+    """Frames, and what they were cut from."""
 
-    A single recording ``[M]`` is cut into frames without overlap and the rest dropped. Raises InputError
-    for anything else: missing, unreadable, empty, wrong length, not whole numbers, outside int16.
+    frames: npt.NDArray[np.int16]
+    """ADC counts ``[N, T]``."""
+    summary: RecordingsSummary
+    """What was read, used and dropped."""
+
+
+def read_frames(
+    path: str | os.PathLike[str], samples: int, codec_hz: float | None, reading: Reading = AS_SAID
+) -> FrameSet:
+    """Frames of ``samples`` counts, for a codec of ``codec_hz`` (None: not known), of a file, folder or pattern.
+
+    Rows of just ``samples`` at the codec's rate are frames and stay as they are, but for those with missing samples,
+    which are dropped. Other rows are recordings: brought to the codec's rate, and cut without overlap; frames with
+    missing, clipped or flat samples and what is left between frames are dropped. Raises InputError, which names the
+    file, when one is missing, damaged or holds something else, does not say its rate, or gives not one frame.
     """
-    file = Path(path)
-    array = read_array(file)
-    if array.ndim == 2 and samples != 1 and 1 in array.shape and array.size >= samples and array.shape[1] != samples:
-        array = array.reshape(-1)
-    if array.ndim == 1:
-        return cut_frames(_to_counts(array, file), samples, file)
-    if array.ndim != 2:
-        raise InputError(f"{file}: array of shape {array.shape}; expected [N, {samples}] or one recording [M]")
-    if array.shape[0] == 0:
-        raise InputError(f"{file}: holds no frames; expected [N, {samples}]")
-    if array.shape[1] != samples:
-        raise InputError(
-            f"{file}: frames of {array.shape[1]} samples; this codec takes {samples}",
-            hint="pass a recording as one row to have it cut",
-        )
-    return _to_counts(array, file)
+    cut = _Cut(samples, codec_hz)
+    files = find_files([os.fspath(path)])
+    for file in files:
+        before = len(cut.frames)
+        lengths = set()
+        for rows in read_counts(file.path, codec_hz, reading):
+            lengths.add(rows.counts.shape[1])
+            cut.add(rows, file.path, file.person)
+        if len(cut.frames) == before and len(files) == 1:
+            raise cut.nothing(file.path, max(lengths))
+    if not cut.frames:
+        raise InputError(f"{path}: no {samples} usable samples in a row in its {len(files)} files")
+    return FrameSet(np.concatenate(cut.frames), cut.summary(len(files)))
+
+
+def load_frames(
+    path: str | os.PathLike[str], samples: int, codec_hz: float | None = None, reading: Reading = AS_SAID
+) -> npt.NDArray[np.int16]:
+    """The frames of :func:`read_frames`, int16 ``[N, samples]``. Raises InputError."""
+    return read_frames(path, samples, codec_hz, reading).frames
 
 
 def cut_frames(
@@ -52,78 +76,99 @@ def cut_frames(
     return np.ascontiguousarray(windows)
 
 
-def read_array(file: Path) -> npt.NDArray[Any]:
-    """Read the one array of a ``.npz`` (named ``frames``, if several), ``.npy`` or ``.csv``. Raises InputError."""
-    readers = {".npz": _read_npz, ".npy": _read_npy, ".csv": _read_csv}
-    reader = readers.get(file.suffix.lower())
-    if reader is None:
-        raise InputError(f"{file}: type {file.suffix or 'without suffix'!r}; expected .npz, .npy or .csv")
-    if not file.is_file():
-        raise InputError(f"{file}: {'is a folder' if file.is_dir() else 'no such file'}; expected a file of frames")
-    try:
-        return reader(file)
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{file}: cannot be read as {file.suffix} ({reason})") from error
+def frames_npz(frames: npt.NDArray[np.int16], rate_hz: float | None) -> bytes:
+    """A ``.npz`` of frames ``[N, T]`` that says their rate in Hz, unless it is not known."""
+    rate = {} if rate_hz is None else {"rate_hz": np.array(rate_hz)}
+    return npz_bytes({"frames": frames, **rate})
 
 
-def _read_npz(file: Path) -> npt.NDArray[Any]:
-    with np.load(file, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{file}: is no .npz archive")
-        names = archive.files
-        if "frames" in names:
-            return np.asarray(archive["frames"])
-        if len(names) == 1:
-            return np.asarray(archive[names[0]])
-        raise InputError(f"{file}: holds {sorted(names)}; expected an array 'frames' (or a single array)")
+@dataclass
+class _Cut:
+    """Frames cut so far."""
 
+    samples: int
+    codec_hz: float | None
+    frames: list[npt.NDArray[np.int16]] = field(default_factory=list)
+    recordings: int = 0
+    read_s: float = 0.0
+    flaws_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
+    rates: set[float] = field(default_factory=set)
+    people: set[str] = field(default_factory=set)
+    notes: dict[str, None] = field(default_factory=dict)
+    missing: tuple[int, int] | None = None
 
-def _read_npy(file: Path) -> npt.NDArray[Any]:
-    array = np.load(file, allow_pickle=False)
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{file}: is no .npy array")
-    return array
+    def add(self, rows: CountRows, path: Path, person: str) -> None:
+        """Cut ``rows`` of the file ``path``, which is of ``person`` unless empty."""
+        self.recordings += len(rows.counts)
+        self.notes |= dict.fromkeys(rows.notes)
+        self.people |= {owner or person for owner in rows.owners} - {""}
+        if rows.rate_hz is not None:
+            self.rates.add(rows.rate_hz)
+        rate_hz = self.codec_hz or rows.rate_hz or _UNKNOWN_HZ
+        if rows.counts.shape[1] == self.samples and (rows.rate_hz or rate_hz) == rate_hz:
+            self._keep(rows.counts, rate_hz)
+            return
+        for recording in to_recordings(rows, path.name, rate_hz):
+            self._cut(recording)
 
+    def _keep(self, counts: npt.NDArray[np.int16] | npt.NDArray[np.float64], rate_hz: float) -> None:
+        """Rows that are frames."""
+        whole = np.isfinite(counts).all(axis=1)
+        self.read_s += counts.size / rate_hz
+        if not whole.all():
+            row = int(np.flatnonzero(~whole)[0])
+            self.missing = (row, int(np.flatnonzero(~np.isfinite(counts[row]))[0]))
+            self.flaws_s[0] += np.sum(~whole) * self.samples / rate_hz
+        if whole.any():
+            self.frames.append(np.ascontiguousarray(counts[whole].astype(np.int16)))
 
-def _read_csv(file: Path) -> npt.NDArray[Any]:
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    rows = [line for line in lines if line.strip()]
-    if not rows:
-        raise InputError(f"{file}: is empty; expected one frame of numbers a row")
-    try:
-        values = [[float(cell) for cell in row.strip().rstrip(",").split(",")] for row in rows]
-    except ValueError as error:
-        raise InputError(f"{file}: {error}; expected numbers separated by commas, no header") from error
-    if len({len(row) for row in values}) != 1:
-        raise InputError(f"{file}: rows of different lengths; expected one frame of numbers a row")
-    return np.array(values, np.float64)
+    def _cut(self, recording: Recording) -> None:
+        self.read_s += len(recording.samples) / recording.rate_hz
+        origin = recording.origin
+        self.flaws_s += (origin.gap_s, origin.clipped_s, origin.flat_s)
+        starts = recording.starts(self.samples)
+        taken: list[int] = []
+        place = 0
+        while place < len(starts):
+            taken.append(int(starts[place]))
+            place = int(np.searchsorted(starts, taken[-1] + self.samples))
+        if taken:
+            self.frames.append(recording.samples[np.array(taken)[:, None] + np.arange(self.samples)])
 
-
-def _to_counts(array: npt.NDArray[Any], file: Path) -> npt.NDArray[np.int16]:
-    if array.dtype == np.bool_ or not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
-        raise InputError(f"{file}: values of type {array.dtype}; expected integer ADC counts")
-    if array.size == 0:
-        raise InputError(f"{file}: is empty; expected integer ADC counts")
-    if np.issubdtype(array.dtype, np.floating):
-        bad = np.argwhere(~np.isfinite(array))
-        if bad.size:
-            raise InputError(f"{file}: NaN or infinity at {_place(bad[0])}; expected integer ADC counts")
-        bad = np.argwhere(array != np.floor(array))
-        if bad.size:
-            raise InputError(
-                f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is no whole number; expected integer ADC counts",
-                hint="scale and round first",
+    def nothing(self, path: Path, length: int) -> InputError:
+        """Why the only file gave no frame, its longest row being of ``length`` samples as recorded."""
+        rate_hz = self.codec_hz or _UNKNOWN_HZ
+        if self.missing is not None:
+            place = f"frame {self.missing[0]}, sample {self.missing[1]}"
+            return InputError(f"{path}: NaN or infinity at {place}, and in every other frame; expected ADC counts")
+        if length * rate_hz / min(self.rates, default=rate_hz) < self.samples:
+            at = f" at {rate_hz:g} Hz" if self.codec_hz else ""
+            return InputError(
+                f"{path}: rows of {length} samples; a frame of this codec needs {self.samples}{at}",
+                hint="a recording is a row of an array, or a column named with --column",
             )
-    bad = np.argwhere((array < _ADC_MIN) | (array > _ADC_MAX))
-    if bad.size:
-        raise InputError(
-            f"{file}: {array[tuple(bad[0])]} at {_place(bad[0])} is outside int16 ({_ADC_MIN}..{_ADC_MAX})"
+        named = zip(("missing", "clipped", "flat"), self.flaws_s, strict=True)
+        found = ", ".join(f"{seconds:.1f} s {name}" for name, seconds in named if seconds) or "all constant"
+        return InputError(f"{path}: no {self.samples} usable samples in a row of its {self.read_s:.1f} s ({found})")
+
+    def summary(self, files: int) -> RecordingsSummary:
+        """What was read, used and dropped."""
+        count = sum(len(frames) for frames in self.frames)
+        known = self.codec_hz is not None or len(self.rates) == 1
+        rate_hz = self.codec_hz or next(iter(self.rates), _UNKNOWN_HZ)
+        used_s = count * self.samples / rate_hz
+        gap_s, clipped_s, flat_s = self.flaws_s.tolist() if known else (0.0, 0.0, 0.0)
+        return RecordingsSummary(
+            files=files,
+            people=len(self.people) or None,
+            recordings=self.recordings,
+            recorded_hz=tuple(sorted(self.rates)),
+            rate_hz=self.codec_hz,
+            frames=count,
+            used_s=used_s if known else None,
+            dropped_s=max(self.read_s - used_s, 0.0) if known else None,
+            gap_s=gap_s,
+            clipped_s=clipped_s,
+            flat_s=flat_s,
+            notes=tuple(self.notes),
         )
-    return np.ascontiguousarray(array.astype(np.int16))
-
-
-def _place(index: npt.NDArray[np.intp]) -> str:
-    if len(index) == 1:
-        return f"sample {index[0]}"
-    return f"frame {index[0]}, sample {index[1]}"

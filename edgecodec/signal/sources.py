@@ -1,35 +1,44 @@
-"""Recordings to train and test on: HeartPy's, and the user's own files."""
+"""Recordings of PPG: what of them is usable, at which rate, and the ones that HeartPy ships."""
 
 from __future__ import annotations
 
 import csv
 import importlib.util
-import os
-import zipfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError
-from edgecodec.signal.frames import read_array
 
 HEARTPY_RECORDINGS = ("data", "data2", "data3")
-RECORD_SUFFIXES = (".edf", ".hea")
-"""EDF records, and the headers of WFDB records."""
-_ROWS = ("frames", "adc")
-_OWNERS = ("subject", "recording")
+GOOD, GAP, CLIPPED, FLAT = range(4)
+"""What a sample is: usable, missing, at the end of the sensor's range, or of a sensor that is stuck or off the skin."""
 _DATA_RATE_HZ = 100.0
 _STUCK_S = 0.15
 _FLAT_S = 1.5
 _FLAT_SHARE = 0.05
 _MARGIN_S = 0.1
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a recording was before it was brought to the codec's rate, and what of it is not usable."""
+
+    rate_hz: float | None = None
+    """Sampling rate in Hz that it was recorded at; None when nobody said it."""
+    gap_s: float = 0.0
+    """Seconds around missing samples."""
+    clipped_s: float = 0.0
+    """Seconds at the end of the sensor's range."""
+    flat_s: float = 0.0
+    """Seconds of a sensor that is stuck or off the skin."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how its file was understood."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,8 @@ class Recording:
     """Sampling rate in Hz."""
     subject: str = ""
     """Name of the person; empty where the file does not say it."""
+    origin: Origin = Origin()
+    """What it was before."""
 
     def frames(self, samples: int, hop: int) -> npt.NDArray[np.int16]:
         """Cut into int16 ``[N, samples]``, ``hop`` apart, without frames that hold an invalid sample."""
@@ -81,88 +92,62 @@ def heartpy_recordings(rate_hz: float = 64.0) -> dict[str, Recording]:
     return {name: resample(name, *_read_heartpy(folder / f"{name}.csv"), rate_hz) for name in HEARTPY_RECORDINGS}
 
 
-def file_recordings(
-    path: str | os.PathLike[str], rate_hz: float, *, by: str = "subject", channel: str | None = None
-) -> list[Recording]:
-    """Recordings of a ``.npz``, ``.npy`` or ``.csv`` of arrays at ``rate_hz``, or of an EDF or WFDB record.
-
-    ``[M]`` is one recording, ``[N, M]`` N separate ones; a CSV has a recording a row, or one a column when
-    it has a single column. Values are whole ADC counts within int16; NaN marks a missing sample. A ``.npz``
-    holds them as ``frames``, ``adc`` or its only array of two dimensions, and may say whose each row is in an
-    array ``subject`` or ``recording`` ``[N]``; ``by`` is the one preferred. Records (``.edf``, ``.hea``) are
-    resampled to ``rate_hz``; ``channel`` names the one to read. Raises InputError for a file that is missing, cannot
-    be read or holds something else.
-    """
-    source = Path(path)
-    if source.suffix.lower() in RECORD_SUFFIXES:
-        from edgecodec.signal.records import read_record
-
-        counts, native_hz = read_record(source, channel)
-        return [resample(source.name, _checked_counts(source, source.name, counts), native_hz, rate_hz)]
-    values, owners = _read_rows(source, by)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values = values[:, 0]
-    if values.ndim not in (1, 2) or values.size == 0 or values.dtype.kind not in "iuf":
-        raise InputError(f"{source}: array of {values.dtype} {values.shape}; expected numbers [M] or [N, M]")
-    rows = values[None] if values.ndim == 1 else values
-    if owners is None:
-        owners = [""] * len(rows)
-    elif len(owners) != len(rows):
-        raise InputError(f"{source}: {len(rows)} recordings but {len(owners)} entries that say whose they are")
-    return [
-        _file_recording(source, f"{source.name}#{i}", row, rate_hz, owner)
-        for i, (row, owner) in enumerate(zip(rows, owners, strict=True))
-    ]
-
-
-def file_owners(path: str | os.PathLike[str], *, by: str = "subject") -> list[str]:
-    """Who the rows of a ``.npz`` are of, without reading them; empty when the file does not say.
-
-    ``by`` is the array preferred, ``subject`` or ``recording``. Raises InputError for an archive that is missing or
-    cannot be read, and for names that are neither texts nor whole numbers.
-    """
-    source = Path(path)
-    if source.suffix.lower() != ".npz":
-        return []
-    with _open_npz(source) as archive:
-        return sorted(set(_owners(archive, source, by) or []))
-
-
 def invalid_samples(samples: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray[np.bool_]:
-    """Mark missing (NaN), stuck and flat samples ``[M]``, and 0.1 s around each.
+    """Mark the samples ``[M]`` that :func:`find_flaws` finds anything wrong with."""
+    invalid: npt.NDArray[np.bool_] = find_flaws(samples, rate_hz) != GOOD
+    return invalid
 
-    Stuck is 0.15 s without any change. Flat is 1.5 s, longer than any heartbeat, whose range is below 5 %
-    of the median such range: a sensor off the skin. A single clipped peak is neither.
+
+def find_flaws(samples: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray[np.uint8]:
+    """What is wrong with each of the samples ``[M]``, and those within 0.1 s: :data:`GAP` and the other codes, uint8.
+
+    A gap is what is missing (NaN). Stuck is 0.15 s without any change: clipped at the recording's largest or smallest
+    value, else flat. Flat is also 1.5 s, longer than any heartbeat, whose range is below 5 % of the median such range:
+    a sensor off the skin. A single clipped peak is neither.
     """
     missing = ~np.isfinite(samples)
     filled = _fill(samples)
     ranges = _window_ranges(filled, round(_FLAT_S * rate_hz))
     flat_range = _FLAT_SHARE * float(np.median(ranges)) if len(ranges) else 0.0
-    bad = missing | _runs_within(filled, 0.0, round(_STUCK_S * rate_hz))
-    bad |= _runs_within(filled, flat_range, round(_FLAT_S * rate_hz))
-    margin = round(_MARGIN_S * rate_hz)
-    return np.convolve(bad, np.ones(2 * margin + 1), mode="same") > 0.5
+    stuck = _runs_within(filled, 0.0, round(_STUCK_S * rate_hz))
+    at_end = (filled == filled.max()) | (filled == filled.min())
+    flat = (stuck & ~at_end) | _runs_within(filled, flat_range, round(_FLAT_S * rate_hz))
+    margin = np.ones(2 * round(_MARGIN_S * rate_hz) + 1)
+    flaws = np.full(len(filled), GOOD, np.uint8)
+    for flaw, marked in ((FLAT, flat), (CLIPPED, stuck & at_end), (GAP, missing)):
+        if marked.any():
+            flaws[_near(marked, margin)] = flaw
+    return flaws
 
 
 def resample(name: str, samples: npt.NDArray[np.floating], native_hz: float, rate_hz: float) -> Recording:
     """Recording of ``samples [M]`` (NaN where missing) brought from ``native_hz`` to ``rate_hz``.
 
-    Rounds to whole counts and never leaves the range that the sensor gave.
+    By SciPy's polyphase filter, with the signal reflected about its ends, which a step to zero would ring at. Rounds to
+    whole counts and never leaves the range that the sensor gave.
     """
-    from scipy.signal import resample_poly
-
-    bad = invalid_samples(samples, native_hz)
+    flaws = find_flaws(samples, native_hz)
     filled = _fill(samples)
     ratio = Fraction(rate_hz / native_hz).limit_denominator(1000)
-    middle = float(np.median(filled))
     if ratio == 1:
-        counts, marks = filled, bad
+        counts, marks = filled, flaws
     else:
-        counts = resample_poly(filled - middle, ratio.numerator, ratio.denominator) + middle
-        at = np.minimum((np.arange(len(counts)) / float(ratio)).round().astype(int), len(bad) - 1)
-        marks = bad[at]
+        from scipy.signal import resample_poly
+
+        # Without its level: the filter's gain differs a little between its phases, which an offset would show as noise.
+        middle = float(np.median(filled))
+        counts = resample_poly(filled - middle, ratio.numerator, ratio.denominator, padtype="antireflect") + middle
+        at = np.minimum((np.arange(len(counts)) / float(ratio)).round().astype(int), len(flaws) - 1)
+        marks = flaws[at]
     rounded = np.rint(np.clip(counts, filled.min(), filled.max())).astype(np.int16)
-    return Recording(name, rounded, ~marks, rate_hz)
+    gap_s, clipped_s, flat_s = (float(np.sum(marks == flaw)) / rate_hz for flaw in (GAP, CLIPPED, FLAT))
+    return Recording(name, rounded, marks == GOOD, rate_hz, origin=Origin(native_hz, gap_s, clipped_s, flat_s))
+
+
+def _near(marked: npt.NDArray[np.bool_], margin: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+    """Samples that are marked or within half the length of ``margin`` of one that is."""
+    near: npt.NDArray[np.bool_] = np.convolve(marked, margin)[len(margin) // 2 :][: len(marked)] > 0.5
+    return near
 
 
 def _window_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.float64]:
@@ -220,65 +205,3 @@ def _heartpy_rate_hz(header: Sequence[str], rows: Sequence[Sequence[str]]) -> fl
         span = datetime.fromisoformat(rows[-1][0]) - datetime.fromisoformat(rows[0][0])
         return (len(rows) - 1) / span.total_seconds()
     return _DATA_RATE_HZ
-
-
-def _file_recording(path: Path, name: str, row: npt.NDArray[Any], rate_hz: float, owner: str) -> Recording:
-    values = _checked_counts(path, name, np.asarray(row, np.float64))
-    valid = ~invalid_samples(values, rate_hz)
-    return Recording(name, np.rint(_fill(values)).astype(np.int16), valid, rate_hz, owner)
-
-
-def _checked_counts(path: Path, name: str, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    known = values[np.isfinite(values)]
-    if known.size == 0:
-        raise InputError(f"{path}: recording {name} holds no finite sample")
-    if np.any(known != np.rint(known)):
-        raise InputError(
-            f"{path}: recording {name} holds fractions; expected whole ADC counts", hint="scale and round them"
-        )
-    if known.min() < -32768 or known.max() > 32767:
-        raise InputError(f"{path}: recording {name} leaves int16 ({known.min():g}..{known.max():g})")
-    return values
-
-
-def _read_rows(source: Path, by: str) -> tuple[npt.NDArray[Any], list[str] | None]:
-    """The recordings of a file of arrays, and whose each is."""
-    if source.suffix.lower() != ".npz":
-        return read_array(source), None
-    with _open_npz(source) as archive:
-        names = [name for name in archive.files if name not in _OWNERS]
-        tables = [name for name in names if archive[name].ndim == 2]
-        name = next((name for name in _ROWS if name in names), None)
-        if name is None and len(names) == 1:
-            name = names[0]
-        elif name is None and len(tables) == 1:
-            name = tables[0]
-        if name is None:
-            raise InputError(f"{source}: holds {sorted(archive.files)}; expected recordings [N, M] as 'frames'")
-        return np.asarray(archive[name]), _owners(archive, source, by)
-
-
-@contextmanager
-def _open_npz(source: Path) -> Iterator[np.lib.npyio.NpzFile]:
-    if not source.is_file():
-        raise InputError(f"{source}: {'is a folder' if source.is_dir() else 'no such file'}; expected recordings")
-    try:
-        with np.load(source, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise InputError(f"{source}: is no .npz archive")
-            yield archive
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, MemoryError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{source}: cannot be read as .npz ({reason})") from error
-
-
-def _owners(archive: np.lib.npyio.NpzFile, source: Path, by: str) -> list[str] | None:
-    name = next((name for name in sorted(_OWNERS, key=lambda name: name != by) if name in archive.files), None)
-    if name is None:
-        return None
-    values = np.asarray(archive[name])
-    if values.ndim != 1 or values.dtype.kind not in "iuUS":
-        raise InputError(
-            f"{source}: {name} is {values.dtype} {values.shape}; expected names or numbers [N], one per recording"
-        )
-    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]

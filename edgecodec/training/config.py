@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgecodec.errors import InputError
+from edgecodec.signal.reading import Reading
 from edgecodec.signal.split import check_selection
 
 EncoderNorm = Literal["batch", "layer", "none"]
@@ -104,19 +105,26 @@ class DataConfig(_Section):
 
     source: Literal["heartpy", "files", "synthetic"] = "heartpy"
     files: list[str] = []
-    """Files, folders or patterns (``*.edf``) of .npz, .npy, .csv, .edf and .hea."""
+    """Files, folders or patterns (``*.edf``) of recordings; SPEC.md 4 has the formats."""
     datasets_dir: str | None = None
     """Folder that ``dataset_glob`` and relative ``files`` are found in."""
     dataset_glob: str | None = None
     """A pattern, as one more of ``files``."""
     target_label: str | None = None
     """Channel of EDF and WFDB records; by default the only one that names PPG or a plethysmogram."""
+    rate_hz: float | None = Field(default=None, gt=0)
+    """Sampling rate in Hz of recordings whose files say none."""
+    column: str | None = Field(default=None, min_length=1)
+    """Column of tables, by name or number from 1, and array of ``.npz`` and ``.mat``; by default the only one, or the
+    only one that names PPG."""
+    scale: float | None = Field(default=None, gt=0)
+    """What values are multiplied by to become ADC counts; by default the rule of SPEC.md 4."""
     split: SplitConfig = SplitConfig()
     train: list[str] = []
     """Names of HeartPy's recordings, or paths of files."""
     test: list[str] = []
     sampling_rate: float = Field(default=64.0, gt=0)
-    """Sampling rate in Hz. Recordings with a rate of their own are resampled to it; arrays are taken to have it."""
+    """Sampling rate of the codec in Hz. Recordings of another rate are resampled to it."""
     frame_size: int = Field(default=320, ge=1, le=16384)
     validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of each recording of ``train``, at its end, that chooses the best weights."""
@@ -160,6 +168,11 @@ class DataConfig(_Section):
         if values["source"] == "heartpy":
             values = {"train": list(_HEARTPY_TRAIN), "test": list(_HEARTPY_TEST), **values}
         return values
+
+    @property
+    def reading(self) -> Reading:
+        """How the files are read."""
+        return Reading(self.rate_hz, self.column, self.target_label, self.scale, self.split.by)
 
     @property
     def pool(self) -> list[str]:
@@ -360,17 +373,21 @@ def load_config(
     *,
     data: str | os.PathLike[str] | None = None,
     settings: Sequence[str] = (),
+    reading: Reading | None = None,
 ) -> TrainConfig:
     """Read a YAML file. Raises InputError with the path of the key that does not fit and the nearest that does.
 
     Relative paths in the file are taken from its folder. ``data`` replaces what the file trains on by another
-    file or folder, and ``settings`` replace single keys, each as ``"data.epochs=3"`` with a YAML value.
+    file or folder, and ``settings`` replace single keys, each as ``"data.epochs=3"`` with a YAML value;
+    what ``reading`` says of the recordings replaces what the file says of them.
     """
     source = Path(path)
     raw = _read_yaml(source)
     _make_absolute(raw, source.resolve().parent)
     if data is not None:
         _replace_data(raw, Path(data), source)
+    if reading is not None:
+        _replace_reading(raw, reading, source)
     for setting in settings:
         _set_key(raw, setting)
     return parse_config(raw, str(source))
@@ -451,6 +468,19 @@ def _replace_data(raw: dict[str, Any], path: Path, where: Path) -> None:
     for key in ("train", "test", "datasets_dir", "dataset_glob"):
         data.pop(key, None)
     data |= {"source": "files", "files": [str(path.expanduser().absolute())]}
+
+
+def _replace_reading(raw: dict[str, Any], reading: Reading, where: Path) -> None:
+    data = raw.setdefault("data", {})
+    if not isinstance(data, dict):
+        raise InputError(f"{where}: data is {data!r}; expected a section")
+    given = {
+        "rate_hz": reading.rate_hz,
+        "column": reading.column,
+        "target_label": reading.channel,
+        "scale": reading.scale,
+    }
+    data |= {key: value for key, value in given.items() if value is not None}
 
 
 def _set_key(raw: dict[str, Any], setting: str) -> None:

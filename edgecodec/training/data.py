@@ -17,6 +17,7 @@ from edgecodec.signal.collection import SourceFile, find_files
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.sources import HEARTPY_RECORDINGS, Recording, heartpy_recordings
 from edgecodec.signal.split import Split, refuse_shared, split_people
+from edgecodec.signal.summary import RecordingsSummary, Tally
 from edgecodec.signal.synthetic import synthetic_recording
 from edgecodec.training.config import DataConfig, TrainConfig
 from edgecodec.training.record_cache import FOLDER, RecordCache
@@ -44,6 +45,9 @@ class Part:
     """Reads or makes the recordings."""
     divide: Callable[[list[Recording]], Sides]
     """Says which recordings, or parts of them, are for ``train``, ``validation`` and ``test``."""
+
+    is_file: bool = False
+    """Whether they come from a file of the user's."""
 
     def sides(self) -> Sides:
         """Load and divide. Raises InputError."""
@@ -80,6 +84,8 @@ class TrainingData:
     """Whether nobody is on two sides; otherwise the ends of the training recordings validate."""
     split: dict[str, list[str]]
     """Names of the people, or recordings, on each side."""
+    summary: RecordingsSummary | None = None
+    """What was read of the user's files; None where the data is not from files."""
 
     def train_recordings(self) -> list[Recording]:
         """The training split, all of it."""
@@ -93,8 +99,11 @@ def load_data(config: TrainConfig) -> TrainingData:
     if data.streaming:
         return _stream(parts, split, config)
     sides: Sides = {"train": [], "validation": [], "test": []}
+    read = Tally()
     for part in parts:
-        for side, recordings in part.sides().items():
+        loaded = part.load()
+        read.add(loaded)
+        for side, recordings in part.divide(loaded).items():
             sides[side] += recordings
     train = [recording for recording in sides["train"] if len(recording.starts(data.frame_size))]
     validation = _concatenate(recording.frames(data.frame_size, _hop(config)) for recording in sides["validation"])
@@ -110,6 +119,7 @@ def load_data(config: TrainConfig) -> TrainingData:
         _windows(train, data.frame_size, _drawn(config.output.train_frames, config.seed + 1)),
         _by_person(data),
         split,
+        _summary(parts, read, data),
     )
 
 
@@ -119,8 +129,11 @@ def _stream(parts: Sequence[Part], split: dict[str, list[str]], config: TrainCon
     quota = -(-_HELD_OUT_FRAMES // len(parts))
     kept: dict[str, list[Frames]] = {"calibration": [], "validation": [], "test": [], "verify": [], "train": []}
     shards = []
+    read = Tally()
     for part in parts:
-        sides = part.sides()
+        loaded = part.load()
+        read.add(loaded)
+        sides = part.divide(loaded)
         starts = sum(len(recording.starts(data.frame_size)) for recording in sides["train"])
         if starts:
             shards.append(Shard(_train_side(part), starts))
@@ -134,7 +147,13 @@ def _stream(parts: Sequence[Part], split: dict[str, list[str]], config: TrainCon
         kept["verify"].append(_windows(sides["test"], data.frame_size, _spread(-(-VERIFY_FRAMES // len(parts)))))
     joined = {side: _concatenate(arrays) for side, arrays in kept.items()}
     _check_sides(bool(shards), joined["validation"], joined["test"], config)
-    return TrainingData(tuple(shards), by_person=_by_person(data), split=split, **joined)
+    summary = _summary(parts, read, data)
+    return TrainingData(tuple(shards), by_person=_by_person(data), split=split, summary=summary, **joined)
+
+
+def _summary(parts: Sequence[Part], read: Tally, data: DataConfig) -> RecordingsSummary | None:
+    files = {part.name for part in parts if part.is_file}
+    return read.summary(files, data.sampling_rate) if files else None
 
 
 def _train_side(part: Part) -> Callable[[], list[Recording]]:
@@ -217,7 +236,7 @@ def _pool_parts(files: Sequence[SourceFile], config: TrainConfig) -> tuple[list[
     """One collection, divided by person."""
     loaders, people = _loaders(files, config)
     divide, split = _divider((person for names in people for person in names), config.data)
-    return [Part(file.name, load, divide) for file, load in zip(files, loaders, strict=True)], split
+    return [Part(file.name, load, divide, True) for file, load in zip(files, loaders, strict=True)], split
 
 
 def _divided_parts(
@@ -233,7 +252,7 @@ def _divided_parts(
     refuse_shared(train=set().union(*own[: len(train)]), test=set().union(*own[len(train) :]))
     divide = _tail_divider(config.data)
     dividers = [divide] * len(train) + [_only_test] * len(test)
-    parts = [Part(file.name, load, by) for file, load, by in zip(files, loaders, dividers, strict=True)]
+    parts = [Part(file.name, load, by, True) for file, load, by in zip(files, loaders, dividers, strict=True)]
     return parts, {"train": list(config.data.train), "test": list(config.data.test)}
 
 
@@ -242,7 +261,7 @@ def _loaders(
 ) -> tuple[list[Callable[[], list[Recording]]], list[list[str]]]:
     """How to load each file, and whose recordings it holds."""
     data = config.data
-    where = data.sampling_rate, data.split.by, data.target_label
+    where = data.sampling_rate, data.reading
     cache = _cache(files, data)
 
     def loader(file: SourceFile) -> Callable[[], list[Recording]]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from edgecodec.errors import InputError
 from edgecodec.files.atomic import write_file
 from edgecodec.nn.backend import import_tensorflow, quiet
 from edgecodec.signal.collection import SourceFile
-from edgecodec.signal.sources import Recording
+from edgecodec.signal.reading import Reading, check_file
+from edgecodec.signal.sources import Origin, Recording
 
 FOLDER = ".edgecodec-cache"
 """Beside the data, unless the configuration names another."""
-_FORMAT = "edgecodec.recordings.1"
+_FORMAT = "edgecodec.recordings.2"
 _BLOCK_BYTES = 1 << 20
 
 
@@ -27,7 +29,8 @@ class RecordCache:
     """TFRecord files in one folder, each named after the digest of what it was made from.
 
     A file holds a header and then one ``tf.train.Example`` a recording: ``name``, ``subject``, ``rate_hz``,
-    ``samples`` (int16 little-endian bytes) and ``valid`` (bits packed into bytes). TFRecord's own CRC guards each.
+    ``samples`` (int16 little-endian bytes), ``valid`` (bits packed into bytes) and ``origin`` (JSON). TFRecord's
+    own CRC guards each.
     """
 
     folder: Path
@@ -36,13 +39,13 @@ class RecordCache:
     rebuild: bool = False
     """Whether to make it again even if it is."""
 
-    def recordings(self, source: SourceFile, rate_hz: float, by: str, channel: str | None) -> list[Recording]:
-        """``source.recordings(rate_hz, by, channel)``, from the cache if its file there is whole.
+    def recordings(self, source: SourceFile, rate_hz: float, reading: Reading) -> list[Recording]:
+        """``source.recordings(rate_hz, reading)``, from the cache if its file there is whole.
 
         A source or setting that changed has another digest, so stale files are never read. Raises InputError when
         the source cannot be read, or when it is not cached and :attr:`build` is off.
         """
-        key = _key(source, rate_hz, by, channel)
+        key = _key(source, rate_hz, reading)
         path = self.folder / f"{key}.tfrecord"
         if not self.rebuild:
             found = _read(path, key)
@@ -50,13 +53,14 @@ class RecordCache:
                 return found
             if not self.build:
                 raise InputError(f"{source.path}: not in the cache {self.folder}", hint="set data.cache.auto_build")
-        recordings = source.recordings(rate_hz, by, channel)
+        recordings = source.recordings(rate_hz, reading)
         _write(path, key, recordings)
         return recordings
 
 
-def _key(source: SourceFile, rate_hz: float, by: str, channel: str | None) -> str:
-    sha = hashlib.sha256(f"{_FORMAT}\0{source.name}\0{rate_hz!r}\0{by}\0{channel!r}\0".encode())
+def _key(source: SourceFile, rate_hz: float, reading: Reading) -> str:
+    check_file(source.path)
+    sha = hashlib.sha256(f"{_FORMAT}\0{source.name}\0{source.person}\0{rate_hz!r}\0{reading!r}\0".encode())
     # The samples of a WFDB record lie beside its header.
     siblings = sorted(source.path.parent.glob(f"{source.path.stem}.*")) if source.path.suffix == ".hea" else []
     try:
@@ -132,6 +136,7 @@ def _recording_example(tf: Any, recording: Recording) -> Any:
         rate_hz=float(recording.rate_hz),
         samples=recording.samples.astype("<i2").tobytes(),
         valid=np.packbits(recording.valid).tobytes(),
+        origin=json.dumps(asdict(recording.origin)).encode(),
     )
 
 
@@ -147,4 +152,6 @@ def _recording(values: dict[str, Any]) -> Recording:
     samples = np.frombuffer(values["samples"], "<i2").astype(np.int16)
     valid = np.unpackbits(np.frombuffer(values["valid"], np.uint8), count=len(samples)).astype(bool)
     name, subject = (values[key].decode(errors="surrogateescape") for key in ("name", "subject"))
-    return Recording(name, samples, valid, float.fromhex(values["rate_hz"].decode()), subject)
+    origin = json.loads(values["origin"])
+    made = Origin(**{**origin, "notes": tuple(origin["notes"])})
+    return Recording(name, samples, valid, float.fromhex(values["rate_hz"].decode()), subject, made)

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from typing import Any
 import numpy as np
 
 from edgecodec.codec.arrays import Frames
-from edgecodec.documents import Json
+from edgecodec.documents import Json, to_json
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes, replace_folder
 from edgecodec.nn.backend import import_keras, import_tensorflow, save_keras
-from edgecodec.signal.frames import load_frames
+from edgecodec.signal.frames import frames_npz, load_frames
+from edgecodec.signal.reading import Reading
+from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.config import TrainConfig, load_config, parse_config
 from edgecodec.training.data import TrainingData, load_data
 from edgecodec.training.trainer import Progress, Trainer
@@ -40,7 +42,6 @@ CODEBOOKS = "codebooks.npz"
 HISTORY = "history.csv"
 CALIBRATION, VALIDATION, TRAIN = "calibration.npz", "validation.npz", "train.npz"
 TEST, VERIFY = "test.npz", "verify.npz"
-_FRAMES = "frames"
 _AGAIN = "train again"
 _NEEDED = {
     "": ("config", "seed", "versions", "split", "steps", "metrics", "training_seconds"),
@@ -70,6 +71,8 @@ class TrainingRun:
     frame is constant."""
     seconds: float
     """Time spent training, in seconds, that before a kill and a resumption included."""
+    recordings: RecordingsSummary | None = None
+    """What was read of the user's files, used and dropped; None where the data was not from files."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> TrainingRun:
@@ -99,6 +102,7 @@ class TrainingRun:
                 int(document["steps"]),
                 {str(name): float(value) for name, value in document["metrics"].items()},
                 float(document["training_seconds"]),
+                RecordingsSummary.from_json(document.get("recordings")),
             )
         except (AttributeError, TypeError, ValueError) as error:
             raise InputError(f"{file}: cannot be read ({error})", hint=_AGAIN) from error
@@ -114,7 +118,7 @@ class TrainingRun:
         if data.by_person:
             frames |= {VALIDATION: data.validation, TRAIN: data.train}
         for name, array in frames.items():
-            (folder / name).write_bytes(npz_bytes({_FRAMES: array}))
+            (folder / name).write_bytes(frames_npz(array, trainer.config.data.sampling_rate))
         (folder / HISTORY).write_text(_history_csv(trainer.history), encoding="utf-8")
         document = {
             "format": FORMAT,
@@ -123,6 +127,7 @@ class TrainingRun:
             "seed": trainer.config.seed,
             "versions": versions(),
             "split": data.split,
+            "recordings": None if data.summary is None else to_json(data.summary),
             "steps": trainer.steps_done,
             "metrics": trainer.evaluate(),
             "training_seconds": round(trainer.seconds, 1),
@@ -172,8 +177,7 @@ class TrainingRun:
 
         Raises InputError.
         """
-        file = self.validation_file
-        return None if file is None else load_frames(file, self.samples)
+        return None if self.validation_file is None else self._frames(VALIDATION)
 
     def train(self) -> Frames | None:
         """Frames of the people trained on, ADC counts int16 ``[N, T]``; None unless split by person.
@@ -184,12 +188,15 @@ class TrainingRun:
 
     @property
     def provenance(self) -> Json:
-        """What bundles keep of training: ``config``, ``seed``, ``versions``, ``split``, ``steps`` and ``metrics``."""
+        """What bundles keep of training: ``config``, ``seed``, ``versions``, ``split``, ``recordings``, ``steps`` and
+        ``metrics``.
+        """
         return {
             "config": self.config.model_dump(mode="json"),
             "seed": self.config.seed,
             "versions": dict(self.versions),
             "split": {side: list(names) for side, names in self.split.items()},
+            "recordings": None if self.recordings is None else to_json(self.recordings),
             "steps": self.steps,
             "metrics": dict(self.metrics),
         }
@@ -200,7 +207,9 @@ class TrainingRun:
         return f"TrainingRun({self.config.run_name!r} in {self.path}, {self.steps:,} steps{quality})"
 
     def _frames(self, name: str) -> Frames:
-        return load_frames(self.path / name, self.samples)
+        # Runs of earlier versions did not write the rate into their files of frames.
+        rate_hz = self.config.data.sampling_rate
+        return load_frames(self.path / name, self.samples, rate_hz, Reading(rate_hz))
 
 
 def train(
@@ -210,6 +219,7 @@ def train(
     progress: Progress | None = None,
     force: bool = False,
     resume: bool = False,
+    say: Callable[[str], None] | None = None,
 ) -> TrainingRun:
     """Train a codec and write its run folder: encoder, decoder, codebooks, and frames to quantise and verify with.
 
@@ -220,6 +230,8 @@ def train(
         force: Replace a folder that holds other files.
         resume: Go on where a run into the same ``out`` was ended, to the result that it would have had. What is needed
             for that lies in the file :func:`checkpoint_path` after each epoch, until the end.
+        say: Called with one line on the user's recordings, once they are read: how many, their rate, what is used and
+            what was dropped.
 
     Returns:
         The run: paths of its parts, frames of each side of the split (ADC counts int16 ``[N, T]``), figures.
@@ -230,6 +242,8 @@ def train(
     """
     settings = config if isinstance(config, TrainConfig) else load_config(config)
     data = load_data(settings)
+    if data.summary is not None and say is not None:
+        say(data.summary.describe())
     with replace_folder(out, marker=MARKER, force=force) as folder:
         trainer = Trainer(settings, data)
         checkpoint = checkpoint_path(out)

@@ -20,8 +20,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require("module:scipy", "module:matplotlib", "cc", "Python.h")
     folder = tmp_path_factory.mktemp("evaluate")
     linear_codec(folder)
-    np.savez(folder / "train.npz", frames=pulse_frames(80, seed=1))
-    np.savez(folder / "test.npz", frames=pulse_frames(40, seed=2))
+    np.savez(folder / "train.npz", frames=pulse_frames(80, seed=1), rate_hz=16.0)
+    np.savez(folder / "test.npz", frames=pulse_frames(40, seed=2), rate_hz=16.0)
     return folder
 
 

@@ -24,7 +24,7 @@ SMALL = [
 def people(tmp_path: Path) -> Path:
     """Six people, three recordings each."""
     rows = np.concatenate([ppg_frames(3, 640, person) for person in range(6)])
-    np.savez(tmp_path / "people.npz", adc=rows, subject=np.repeat(np.arange(6), 3))
+    np.savez(tmp_path / "people.npz", adc=rows, subject=np.repeat(np.arange(6), 3), rate_hz=64.0)
     return tmp_path / "people.npz"
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.signal.collection import find_files
-from edgecodec.signal.sources import file_owners, file_recordings
+from edgecodec.signal.reader import file_owners, file_recordings
+from edgecodec.signal.reading import Reading
 from edgecodec.training.config import parse_config
 from edgecodec.training.data import load_data, make_sampler
 from edgecodec.training.record_cache import RecordCache
@@ -17,7 +18,7 @@ from tests.tools import require
 
 def config(source, **data):
     document = {
-        "data": {"files": [str(source)], "frame_size": 64, "batch_size": 16, **data},
+        "data": {"files": [str(source)], "rate_hz": 64.0, "frame_size": 64, "batch_size": 16, **data},
         "model": {"num_stages": 2},
         "output": {"calibration_frames": 20, "train_frames": 50},
     }
@@ -117,6 +118,7 @@ def test_people_on_both_sides_are_refused(people, tmp_path):
             "source": "files",
             "train": [str(tmp_path / "train.npz")],
             "test": [str(tmp_path / "test.npz")],
+            "rate_hz": 64.0,
             "frame_size": 64,
         },
         "model": {"num_stages": 2},
@@ -177,7 +179,7 @@ def test_whose_rows(tmp_path):
     np.savez(tmp_path / "a.npz", frames=ppg_frames(3, 640, 0), subject=np.array(["b", "a", "b"]), recording=[1, 2, 3])
     assert file_owners(tmp_path / "a.npz") == ["a", "b"]
     assert file_owners(tmp_path / "a.npz", by="recording") == ["1", "2", "3"]
-    assert [part.subject for part in file_recordings(tmp_path / "a.npz", 64.0)] == ["b", "a", "b"]
+    assert [part.subject for part in file_recordings(tmp_path / "a.npz", 64.0, Reading(64.0))] == ["b", "a", "b"]
     np.save(tmp_path / "b.npy", ppg_frames(1, 640, 0))
     assert file_owners(tmp_path / "b.npy") == []
 
@@ -210,9 +212,9 @@ class TestCache:
 
     def test_written_once(self, source, tmp_path, monkeypatch):
         cache = RecordCache(tmp_path / "cache")
-        written = cache.recordings(source, 64.0, "subject", None)
+        written = cache.recordings(source, 64.0, Reading(64.0))
         monkeypatch.setattr(type(source), "recordings", None)
-        read = cache.recordings(source, 64.0, "subject", None)
+        read = cache.recordings(source, 64.0, Reading(64.0))
         for first, second in zip(written, read, strict=True):
             assert (first.name, first.subject, first.rate_hz) == (second.name, second.subject, second.rate_hz)
             assert np.array_equal(first.samples, second.samples)
@@ -220,15 +222,15 @@ class TestCache:
 
     def test_a_changed_source_is_read_again(self, people, source, tmp_path):
         cache = RecordCache(tmp_path / "cache")
-        cache.recordings(source, 64.0, "subject", None)
+        cache.recordings(source, 64.0, Reading(64.0))
         np.savez(people, adc=np.flip(ppg_frames(3, 640, 9)), subject=np.arange(3))
-        again = cache.recordings(source, 64.0, "subject", None)
+        again = cache.recordings(source, 64.0, Reading(64.0))
         assert np.array_equal(again[0].samples, np.flip(ppg_frames(3, 640, 9))[0])
         assert len(list((tmp_path / "cache").iterdir())) == 2
 
     def test_damage_is_found_and_mended(self, source, tmp_path):
         cache = RecordCache(tmp_path / "cache")
-        expected = cache.recordings(source, 64.0, "subject", None)
+        expected = cache.recordings(source, 64.0, Reading(64.0))
         (path,) = (tmp_path / "cache").iterdir()
         whole = path.read_bytes()
         flipped = bytearray(whole)
@@ -236,15 +238,15 @@ class TestCache:
         last = whole.rfind(b"people.npz#17")
         for damaged in (b"", whole[:50], whole[: len(whole) // 2], whole[: last - 40], bytes(flipped), b"x" * 99):
             path.write_bytes(damaged)
-            found = cache.recordings(source, 64.0, "subject", None)
+            found = cache.recordings(source, 64.0, Reading(64.0))
             assert len(found) == len(expected)
             assert path.read_bytes() == whole
 
     def test_not_cached_and_not_to_be(self, source, tmp_path):
         with pytest.raises(InputError, match="not in the cache"):
-            RecordCache(tmp_path / "cache", build=False).recordings(source, 64.0, "subject", None)
+            RecordCache(tmp_path / "cache", build=False).recordings(source, 64.0, Reading(64.0))
 
     def test_unwritable_folder(self, source, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(InputError, match="cannot be written"):
-            RecordCache(tmp_path / "file").recordings(source, 64.0, "subject", None)
+            RecordCache(tmp_path / "file").recordings(source, 64.0, Reading(64.0))

@@ -63,8 +63,13 @@ def test_run_is_loaded(trained_run, smoke_config):
     document = json.loads((trained_run / "run.json").read_text())
     assert run.config == _config(smoke_config)
     assert run.provenance == {key: document[key] for key in run.provenance}
-    assert set(run.provenance) == {"config", "seed", "versions", "split", "steps", "metrics"}
+    assert set(run.provenance) == {"config", "seed", "versions", "split", "recordings", "steps", "metrics"}
     assert run.seconds == document["training_seconds"]
+    # Two files of four rows of 640 samples each.
+    assert (run.recordings.files, run.recordings.recordings, run.recordings.rate_hz) == (2, 8, 64.0)
+    assert run.recordings.used_s + run.recordings.dropped_s == 80.0
+    with np.load(trained_run / "test.npz") as test:
+        assert float(test["rate_hz"]) == 64.0
     assert (run.calibration().shape, run.test().shape, run.verify().shape) == ((40, 64), (40, 64), (1000, 64))
     assert (run.validation(), run.train()) == (None, None)
     assert all(path.is_file() for path in (run.encoder, run.decoder, run.codebooks))

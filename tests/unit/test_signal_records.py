@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
+from edgecodec.signal.reader import file_recordings
 from edgecodec.signal.records import read_record
-from edgecodec.signal.sources import file_recordings
 from tests.tools import require
 
 COUNTS = np.rint(2000 + 900 * np.sin(2 * np.pi * np.arange(1280) / 100)).astype(np.int64)

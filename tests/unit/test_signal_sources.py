@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.signal.sources import Recording, file_recordings, heartpy_recordings, invalid_samples, resample
+from edgecodec.signal.reader import file_recordings
+from edgecodec.signal.reading import Reading
+from edgecodec.signal.sources import Recording, heartpy_recordings, invalid_samples, resample
 from tests.tools import require
 
 
@@ -77,7 +79,7 @@ def test_files(tmp_path, suffix):
         np.savez(path, counts)
     else:
         np.savetxt(path, counts, fmt="%d", delimiter=",")
-    found = file_recordings(path, 64.0)
+    found = file_recordings(path, 64.0, Reading(64.0))
     assert [recording.name for recording in found] == [f"ppg.{suffix}#0", f"ppg.{suffix}#1"]
     assert np.array_equal([recording.samples for recording in found], counts)
 
@@ -86,7 +88,7 @@ def test_missing_samples_are_bridged_and_marked(tmp_path):
     samples = np.rint(_wave(5, 64))
     samples[100] = np.nan
     np.save(tmp_path / "gap.npy", samples)
-    (found,) = file_recordings(tmp_path / "gap.npy", 64.0)
+    (found,) = file_recordings(tmp_path / "gap.npy", 64.0, Reading(64.0))
     assert abs(found.samples[100] - (samples[99] + samples[101]) / 2) <= 1
     assert not found.valid[100]
     assert found.valid[50]
@@ -95,8 +97,7 @@ def test_missing_samples_are_bridged_and_marked(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (np.array([0.5, 1.0]), "fractions"),
-        (np.array([0, 40000]), "int16"),
+        (np.array([1e6, 1e6 + 1.5]), "16 bits leave the signal"),
         (np.array([np.nan, np.nan]), "finite"),
         (np.zeros((2, 2, 2)), "expected numbers"),
         (np.array([]), "expected numbers"),
@@ -106,7 +107,7 @@ def test_missing_samples_are_bridged_and_marked(tmp_path):
 def test_bad_files(tmp_path, array, message):
     np.save(tmp_path / "bad.npy", array)
     with pytest.raises(InputError, match=message):
-        file_recordings(tmp_path / "bad.npy", 64.0)
+        file_recordings(tmp_path / "bad.npy", 64.0, Reading(64.0))
 
 
 def test_missing_file(tmp_path):

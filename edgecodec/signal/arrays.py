@@ -1,0 +1,153 @@
+"""Recordings in files of arrays: ``.npz``, ``.npy`` and MATLAB's ``.mat``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import InputError
+from edgecodec.signal.reading import (
+    RATE_NAMES,
+    Reading,
+    Rows,
+    as_rows,
+    check_file,
+    check_rate,
+    check_samples,
+    choose,
+    one_error,
+)
+
+OWNERS = ("subject", "recording")
+"""Arrays that say whose each row is."""
+_ROWS = ("frames", "adc")
+_WIDEST_BYTES = 8
+_MOST_MAT_BYTES = 1 << 31
+_HDF5 = b"\x89HDF"
+_HDF5_AT = (0, 512)
+
+
+def read_npy(path: Path, reading: Reading) -> list[Rows]:
+    """The array of a ``.npy``. Raises InputError."""
+    check_file(path)
+    with one_error(path):
+        # Mapped, so that its size is known before anything is read.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path}: is no .npy array")
+        check_samples(array.size, path)
+        return [as_rows(np.array(array), None, path)]
+
+
+def read_npz(path: Path, reading: Reading) -> list[Rows]:
+    """``frames``, ``adc``, the one that ``reading`` names or the only array of a ``.npz``. Raises InputError."""
+    with open_npz(path) as archive:
+        members = archive.zip.infolist() if archive.zip is not None else []
+        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in members}
+        rates = [name for name in archive.files if name.lower() in RATE_NAMES]
+        names = [name for name in archive.files if name not in (*OWNERS, *rates)]
+        name = _chosen(path, names, reading, lambda name: _loaded(archive, name, sizes, path).ndim == 2)
+        rate_hz = check_rate(_loaded(archive, rates[0], sizes, path), path) if rates else None
+        owners = owners_of(archive, path, reading.by)
+        return [as_rows(_loaded(archive, name, sizes, path), rate_hz, path, owners)]
+
+
+def read_mat(path: Path, reading: Reading) -> list[Rows]:
+    """A variable of a MATLAB file up to version 7, or the records of a struct array with ``ppg.v`` and ``ppg.fs``.
+
+    Raises InputError, also when SciPy is missing.
+    """
+    check_file(path, _MOST_MAT_BYTES)
+    try:
+        from scipy.io import loadmat, whosmat
+    except ImportError as error:
+        raise InputError(f"{path}: .mat needs SciPy ({error})", hint="pip install 'edgecodec[signal]'") from error
+    with path.open("rb") as file:
+        head = file.read(max(_HDF5_AT) + len(_HDF5))
+    if any(head[at : at + len(_HDF5)] == _HDF5 for at in _HDF5_AT):
+        raise InputError(f"{path}: is MATLAB's HDF5 format of version 7.3", hint="save it as -v7")
+    with one_error(path):
+        # Shapes are in the headers: they are looked at before anything is unpacked.
+        for name, shape, _ in whosmat(path):
+            check_samples(int(np.prod([int(n) for n in shape], dtype=np.float64)), f"{path}: {name}")
+        held = loadmat(path, squeeze_me=True, struct_as_record=False)
+        arrays = {name: value for name, value in held.items() if not name.startswith("__")}
+        found = _structs(path, arrays)
+        if found:
+            return found
+        numbers = {
+            name: value for name, value in arrays.items() if isinstance(value, np.ndarray) and value.dtype.kind in "iuf"
+        }
+        rates = [value for name, value in arrays.items() if name.lower() in RATE_NAMES]
+        name = _chosen(path, list(numbers), reading, lambda name: numbers[name].ndim == 2)
+        return [as_rows(numbers[name], check_rate(rates[0], path) if rates else None, path)]
+
+
+@contextmanager
+def open_npz(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+    """A ``.npz``, open to read. Raises InputError, for what goes wrong while it is read, too."""
+    check_file(path)
+    with one_error(path), np.load(path, allow_pickle=False) as archive:
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise InputError(f"{path}: is no .npz archive")
+        yield archive
+
+
+def owners_of(archive: np.lib.npyio.NpzFile, path: Path, by: str) -> list[str] | None:
+    """Whose the rows are by the array ``by``, or the other one; None when there is none. Raises InputError."""
+    name = next((name for name in sorted(OWNERS, key=lambda name: name != by) if name in archive.files), None)
+    if name is None:
+        return None
+    values = np.asarray(archive[name])
+    if values.ndim != 1 or values.dtype.kind not in "iuUS":
+        raise InputError(
+            f"{path}: {name} is {values.dtype} {values.shape}; expected names or numbers [N], one per recording"
+        )
+    return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
+
+
+def _loaded(archive: np.lib.npyio.NpzFile, name: str, sizes: Mapping[str, int], path: Path) -> npt.NDArray[Any]:
+    check_samples(sizes.get(name, 0) // _WIDEST_BYTES, f"{path}: {name}")
+    return np.asarray(archive[name])
+
+
+def _chosen(path: Path, names: Sequence[str], reading: Reading, is_table: Any) -> str:
+    """The array that holds the recordings."""
+    if reading.column is not None:
+        return names[choose(names, reading.column, path, "array", "--column")]
+    name = next((name for name in _ROWS if name in names), None)
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name is None:
+        tables = [name for name in names if is_table(name)]
+        name = tables[0] if len(tables) == 1 else None
+    if name is None:
+        listed = ", ".join(sorted(names)[:20]) or "nothing"
+        raise InputError(
+            f"{path}: holds {listed}; expected an array 'frames' or 'adc', or one only",
+            hint="name it with --column",
+        )
+    return name
+
+
+def _structs(path: Path, variables: Mapping[str, Any]) -> list[Rows]:
+    """Records of a struct array that hold ``ppg.v`` and ``ppg.fs``, as the BIDMC data set's ``data`` does."""
+    made: list[Rows] = []
+    for value in variables.values():
+        records = list(np.atleast_1d(np.asarray(value, dtype=object)).ravel()) if not _is_numbers(value) else []
+        for record in records:
+            ppg = getattr(record, "ppg", None)
+            samples, rate = getattr(ppg, "v", None), getattr(ppg, "fs", None)
+            if isinstance(samples, np.ndarray) and rate is not None:
+                where = f"{path}: record {len(made) + 1}"
+                made.append(as_rows(samples, check_rate(rate, where), where, [f"{len(made) + 1:02d}"]))
+    return made
+
+
+def _is_numbers(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and value.dtype.kind in "biufc"

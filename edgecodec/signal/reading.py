@@ -1,0 +1,153 @@
+"""How files of recordings are read, and what one holds before its values are counts at the codec's rate (SPEC.md 4)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import EdgecodecError, InputError
+
+MOST_SAMPLES = 1 << 28
+"""Samples that one file may hold, seven weeks at 64 Hz."""
+PPG_NAMES = re.compile(r"pleth|ppg|bvp", re.IGNORECASE)
+"""What columns, channels and variables that hold PPG are called."""
+RATE_NAMES = ("rate_hz", "fs", "fs_hz", "sampling_rate", "sample_rate")
+"""What arrays and variables that hold the sampling rate are called, in lower case."""
+_RATE_HINT = "give it with --rate HZ (data.rate_hz in a configuration)"
+_SAME_RATE = 0.02
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user says of recordings whose files do not say it."""
+
+    rate_hz: float | None = None
+    """Sampling rate in Hz of files that say none; one that says another is refused."""
+    column: str | None = None
+    """Column of a table, array of a ``.npz`` or variable of a ``.mat``: a name, or a column's number from 1."""
+    channel: str | None = None
+    """Channel of EDF and WFDB records."""
+    scale: float | None = None
+    """What values are multiplied by to become ADC counts; None for the rule of SPEC.md 4."""
+    by: Literal["subject", "recording"] = "subject"
+    """Which of these arrays says whose a row is, where a file has both."""
+
+    def rate_of(self, said_hz: float | None, codec_hz: float | None, where: object) -> float | None:
+        """Sampling rate in Hz of recordings of which the file ``where`` says ``said_hz``.
+
+        None only when there is none and the codec has none. Raises InputError when the codec has a rate and the
+        recordings none, and when the user's is more than 2 % off the file's.
+        """
+        if said_hz is not None and self.rate_hz is not None and abs(said_hz / self.rate_hz - 1) > _SAME_RATE:
+            raise InputError(f"{where}: says {said_hz:g} Hz, but --rate (data.rate_hz) says {self.rate_hz:g} Hz")
+        rate_hz = self.rate_hz or said_hz
+        if rate_hz is None and codec_hz is not None:
+            raise InputError(
+                f"{where}: does not say its sampling rate; the codec's is {codec_hz:g} Hz", hint=_RATE_HINT
+            )
+        return rate_hz
+
+
+AS_SAID = Reading()
+"""Everything as the files say it."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Recordings of equal length from one file, as it holds them."""
+
+    values: npt.NDArray[Any]
+    """Whole or floating numbers ``[N, M]``; NaN and infinity stand for missing samples."""
+    rate_hz: float | None
+    """Sampling rate in Hz that the file says; None when it says none."""
+    owners: Sequence[str] | None = None
+    """Whose each row is, ``[N]``; None when the file does not say."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the file was understood."""
+
+
+def as_rows(
+    values: npt.NDArray[Any], rate_hz: float | None, where: object, owners: Sequence[str] | None = None
+) -> Rows:
+    """``[M]`` and ``[M, 1]`` as one row, ``[N, M]`` as N. Raises InputError for other shapes, types and sizes."""
+    if values.dtype.kind not in "iuf" or values.ndim not in (1, 2):
+        raise InputError(
+            f"{where}: array of shape {values.shape} and type {values.dtype}; expected numbers [M] or [N, M]"
+        )
+    if values.size == 0:
+        raise InputError(f"{where}: is empty (shape {values.shape}); expected numbers [M] or [N, M]")
+    table = values[None] if values.ndim == 1 else values.T if values.shape[1] == 1 else values
+    if owners is not None and len(owners) != len(table):
+        raise InputError(f"{where}: {len(table)} recordings but {len(owners)} entries that say whose they are")
+    return Rows(table, rate_hz, owners)
+
+
+def check_rate(value: Any, where: object) -> float:
+    """A sampling rate in Hz from one number, or an array of equal ones. Raises InputError."""
+    numbers = np.unique(np.asarray(value).ravel())
+    if numbers.size != 1 or numbers.dtype.kind not in "iuf" or not 0 < float(numbers[0]) < 1e6:
+        raise InputError(f"{where}: the sampling rate is {np.asarray(value).ravel()[:3].tolist()}; expected one in Hz")
+    return float(numbers[0])
+
+
+def check_samples(count: int, where: object) -> None:
+    """Raise InputError when a file says that it holds more samples than :data:`MOST_SAMPLES`."""
+    if count > MOST_SAMPLES:
+        raise InputError(
+            f"{where}: {count:,} samples; at most {MOST_SAMPLES:,} are read from one file", hint="split it"
+        )
+
+
+def check_file(path: Path, most_bytes: int | None = None) -> None:
+    """Raise InputError unless ``path`` is a regular file, of at most ``most_bytes``, so that reading it ends."""
+    try:
+        if not path.exists():
+            raise InputError(f"{path}: no such file; expected recordings")
+        if not path.is_file():
+            kind = "is a folder" if path.is_dir() else "is no regular file"
+            raise InputError(f"{path}: {kind}; expected a file of recordings")
+        size = path.stat().st_size
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+    if most_bytes is not None and size > most_bytes:
+        raise InputError(f"{path}: {size:,} bytes; at most {most_bytes:,} are read", hint="split it")
+
+
+@contextmanager
+def one_error(path: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on a damaged file into one InputError of one line, which names the file."""
+    try:
+        yield
+    except EdgecodecError:
+        raise
+    except Exception as error:  # parsers of hostile files raise what they like, zlib.error and struct.error among it
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise InputError(f"{path}: cannot be read as {path.suffix.lower()} ({reason})") from error
+
+
+def choose(names: Sequence[str], wanted: str | None, where: object, kind: str, option: str) -> int:
+    """Index of the one of ``names`` that the user wants, or else of the only one called like PPG, or the only one.
+
+    Raises InputError, which lists them.
+    """
+    plain = [name.strip() for name in names]
+    if wanted is not None:
+        found = [i for i, name in enumerate(plain) if name.casefold() == wanted.strip().casefold()]
+        if not found and wanted.strip().isdecimal() and 1 <= int(wanted) <= len(plain) and kind == "column":
+            found = [int(wanted) - 1]
+    else:
+        found = [i for i, name in enumerate(plain) if PPG_NAMES.search(name)]
+        if not found and len(plain) == 1:
+            found = [0]
+    if len(found) != 1:
+        asked = f"{kind} {wanted!r}" if wanted is not None else f"a single {kind} of PPG"
+        listed = ", ".join(plain[:20]) + (", ..." if len(plain) > 20 else "") if plain else "none"
+        raise InputError(f"{where}: {asked} not found; its {kind}s are {listed}", hint=f"name one with {option}")
+    return found[0]

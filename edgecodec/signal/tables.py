@@ -1,0 +1,285 @@
+"""Tables of recordings, CSV and Parquet: which column is PPG, and what the time column says."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.errors import InputError
+from edgecodec.signal.reading import Reading, Rows, as_rows, check_file, check_samples, choose, one_error
+
+Column = npt.NDArray[np.float64]
+
+_MOST_CSV_BYTES = 1 << 29
+_TIME_NAME = re.compile(
+    r"\W*(elapsed|timestamps?|datetime|date|time|utc|unix|t|seconds?|secs?|millis|ms)(?![a-z])", re.I
+)
+_COUNT_NAME = re.compile(r"\W*(|index|idx|samples?|n|no|row|frame|unnamed.*)\W*", re.I)
+_UNITS = (
+    (1e3, "milliseconds", re.compile(r"(?<![a-z])(ms|msec|millis|milliseconds?)(?![a-z])", re.I)),
+    (1e6, "microseconds", re.compile("(?<![a-z])(us|\u00b5s|\u03bcs|usec|micros|microseconds?)(?![a-z])", re.I)),
+    (1e9, "nanoseconds", re.compile(r"(?<![a-z])(ns|nsec|nanos|nanoseconds?)(?![a-z])", re.I)),
+    (1.0, "seconds", re.compile(r"(?<![a-z])(s|secs?|seconds?)(?![a-z])", re.I)),
+)
+"""Units of time: how many a second has, name, how headers write it."""
+_SLOWEST_HZ, _FASTEST_HZ = 8.0, 4000.0
+"""Rates of PPG: slower shows no pulse, faster no sensor samples."""
+_MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "inf", "-inf", "+inf", "infinity")
+_GIVE_RATE = "give --rate HZ, and --column to leave the time column out"
+_UNIX_S = 1e9
+_EMPATICA = "bvp.csv"
+
+
+def read_csv(path: Path, reading: Reading) -> Rows:
+    """A recording a row; or, with a header, a time column or ``reading.column``, one column.
+
+    Raises InputError, which names row and column.
+    """
+    check_file(path, _MOST_CSV_BYTES)
+    with one_error(path):
+        text = path.read_text(encoding="utf-8-sig")
+        rows = _cells(text)
+    if not rows:
+        raise InputError(f"{path}: is empty; expected numbers separated by commas, or a header and columns")
+    first = rows[0][1]
+    if path.name.lower() == _EMPATICA and _is_empatica(rows):
+        return _empatica(path, rows)
+    named = not any(_is_number(cell) or _stamp(cell) is not None for cell in first)
+    if not named and reading.column is None and _stamp(first[0]) is None:
+        return as_rows(_matrix(path, rows), None, path)
+    names = [cell.strip(" '\"") for cell in first] if named else [str(i) for i in range(1, len(first) + 1)]
+    body = rows[1:] if named else rows
+    if named and body and not any(_is_number(cell) for cell in body[0][1]) and _stamp(body[0][1][0]) is None:
+        # A second line of units, as WFDB's tools write it.
+        names = [f"{name} [{unit}]" for name, unit in zip(names, _texts(body[0][1], len(names)), strict=True)]
+        body = body[1:]
+    if not body:
+        raise InputError(f"{path}: holds a header and no rows")
+    for number, cells in body:
+        if len(cells) > len(names):
+            raise InputError(f"{path}: line {number} has {len(cells)} cells; the columns are {len(names)}")
+    return _table_rows(path, names, _TextColumns(path, names, body), reading, named)
+
+
+def read_parquet(path: Path, reading: Reading) -> Rows:
+    """One column of a Parquet file. Raises InputError, also when pyarrow is missing."""
+    check_file(path)
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise InputError(f"{path}: Parquet needs pyarrow ({error})", hint="pip install 'edgecodec[records]'") from error
+    with one_error(path), path.open("rb") as file:
+        opened = parquet.ParquetFile(file)
+        check_samples(int(opened.metadata.num_rows), path)
+        names = [str(name) for name in opened.schema_arrow.names]
+        return _table_rows(path, names, _ParquetColumns(path, opened, names), reading, True)
+
+
+@dataclass(frozen=True)
+class _TextColumns:
+    """Columns of a CSV, made numbers when they are asked for."""
+
+    path: Path
+    names: Sequence[str]
+    body: Sequence[tuple[int, Sequence[str]]]
+
+    def numbers(self, index: int) -> Column:
+        """A column as float64 ``[M]``, NaN where a cell is empty or says so."""
+        made = np.empty(len(self.body))
+        for place, (line, cells) in enumerate(self.body):
+            cell = cells[index].strip() if index < len(cells) else ""
+            try:
+                made[place] = math.nan if cell.lower() in _MISSING else float(cell)
+            except ValueError as error:
+                raise InputError(
+                    f"{self.path}: line {line}, column {self.names[index]!r}: {cell[:40]!r} is no number"
+                ) from error
+        return made
+
+    def times(self, index: int) -> tuple[Column, bool]:
+        """A column of times ``[M]``, and whether they are known to be in seconds."""
+        cells = [cells[index] if index < len(cells) else "" for _, cells in self.body]
+        if _is_number(cells[0]):
+            return self.numbers(index), False
+        made = np.empty(len(cells))
+        for place, cell in enumerate(cells):
+            stamp = _stamp(cell)
+            if stamp is None:
+                line = self.body[place][0]
+                raise InputError(f"{self.path}: line {line}, column {self.names[index]!r}: {cell[:40]!r} is no time")
+            made[place] = stamp
+        return made, True
+
+
+@dataclass(frozen=True)
+class _ParquetColumns:
+    """Columns of a Parquet file, read when they are asked for."""
+
+    path: Path
+    file: Any
+    names: Sequence[str]
+
+    def _read(self, index: int) -> npt.NDArray[Any]:
+        column = self.file.read(columns=[self.names[index]]).column(0)
+        return np.asarray(column.to_numpy(zero_copy_only=False))
+
+    def numbers(self, index: int) -> Column:
+        """A column as float64 ``[M]``, NaN where it is null."""
+        values = self._read(index)
+        if values.dtype.kind not in "iuf":
+            raise InputError(f"{self.path}: column {self.names[index]!r} holds {values.dtype}; expected numbers")
+        return values.astype(np.float64)
+
+    def times(self, index: int) -> tuple[Column, bool]:
+        """A column of times ``[M]``, and whether they are known to be in seconds."""
+        values = self._read(index)
+        if values.dtype.kind in "mM":
+            return (values - values[0]) / np.timedelta64(1, "ns") / 1e9, True
+        return self.numbers(index), False
+
+
+def _table_rows(
+    path: Path, names: Sequence[str], columns: _TextColumns | _ParquetColumns, reading: Reading, named: bool
+) -> Rows:
+    """The PPG of a table, gaps that its time column shows filled with NaN."""
+    clocks = [i for i, name in enumerate(names) if _TIME_NAME.match(name)] if named else [0]
+    others = [i for i, name in enumerate(names) if i not in clocks and not (named and _COUNT_NAME.fullmatch(name))]
+    if reading.column is not None:
+        chosen = choose(names, reading.column, path, "column", "--column")
+    else:
+        chosen = others[choose([names[i] for i in others], None, path, "column", "--column")]
+    values = columns.numbers(chosen)
+    clocks = [i for i in clocks if i != chosen]
+    if not clocks or len(values) < 3:
+        return as_rows(values, None, path)
+    name = names[clocks[0]]
+    times, in_seconds = columns.times(clocks[0])
+    if not named and not np.all(np.diff(times) >= 0):
+        return as_rows(values, None, path)
+    return _on_a_grid(path, name, times, 1.0 if in_seconds else _said_unit(name), values)
+
+
+def _on_a_grid(path: Path, name: str, times: Column, unit: float | None, values: Column) -> Rows:
+    """Rate from ``times`` in ``unit`` a second (None: not said), and a NaN for each sample missing between them."""
+    where = f"{path}: column {name!r}"
+    wrong = np.flatnonzero(~np.isfinite(times))
+    if wrong.size:
+        raise InputError(f"{where}: no time at sample {wrong[0]}", hint=_GIVE_RATE)
+    steps = np.diff(times)
+    back = np.flatnonzero(steps < 0)
+    if back.size:
+        raise InputError(f"{where}: goes back at sample {back[0] + 1}", hint="give one recording a file")
+    typical = float(np.median(steps)) or float(np.mean(steps))
+    if typical == 0:
+        raise InputError(f"{where}: stands still", hint=_GIVE_RATE)
+    notes: tuple[str, ...] = ()
+    if unit is None:
+        if typical == 1 and np.all(steps == np.rint(steps)):
+            return as_rows(values, None, path)  # a count of samples, which says nothing of the rate
+        unit = next((per for per, _, _ in sorted(_UNITS, key=lambda u: u[0]) if _is_ppg_rate(per / typical)), None)
+        if unit is None:
+            raise InputError(f"{where}: steps of {typical:g} are no rate of PPG in any unit of time", hint=_GIVE_RATE)
+        if unit != 1.0:
+            notes = (f"column {name!r} taken as {next(word for per, word, _ in _UNITS if per == unit)}",)
+    regular = np.mean(np.abs(steps / typical - 1) < 0.5) > 0.9
+    longest = 1.5 * typical if regular else max(unit, 4 * float(np.mean(steps)))
+    usual = steps <= longest
+    rate_hz = float(np.sum(usual) * unit / np.sum(steps[usual]))
+    if not _is_ppg_rate(rate_hz):
+        raise InputError(f"{where}: {rate_hz:g} Hz is no rate of PPG; is its unit another?", hint=_GIVE_RATE)
+    if abs(round(rate_hz) / rate_hz - 1) < 1e-3:
+        rate_hz = float(round(rate_hz))
+    missing = np.where(usual, 0, np.maximum(np.rint(steps / unit * rate_hz) - 1, 0))
+    check_samples(len(values) + int(min(missing.sum(), 2.0**62)), where)
+    places = np.arange(len(values)) + np.concatenate([[0], np.cumsum(missing.astype(np.int64))])
+    grid = np.full(int(places[-1]) + 1, np.nan)
+    grid[places] = values
+    rows = as_rows(grid, rate_hz, path)
+    return Rows(rows.values, rate_hz, None, notes)
+
+
+def _is_ppg_rate(rate_hz: float) -> bool:
+    return _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ
+
+
+def _said_unit(name: str) -> float | None:
+    """How many of its unit a second has, from a column's name; None when it says none."""
+    return next((per for per, _, written in _UNITS if written.search(name)), None)
+
+
+def _cells(text: str) -> list[tuple[int, list[str]]]:
+    """Lines that hold something, as their number from 1 and their cells; comments (#) are left out."""
+    lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+    sample = [line for _, line in islice(lines, 20)]
+    delimiter = next((each for each in ";\t," if all(each in line for line in sample)), None)
+    if delimiter is None and sample and all(len(line.split()) > 1 for line in sample):
+        return [(i, line.split()) for i, line in lines]
+    delimiter = delimiter or ","
+    made = []
+    for (number, _), cells in zip(lines, csv.reader((line for _, line in lines), delimiter=delimiter), strict=True):
+        kept = cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells
+        made.append((number, [cell.replace(",", ".") for cell in kept] if delimiter == ";" else kept))
+    return made
+
+
+def _matrix(path: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> Column:
+    """Numbers only, ``[N, M]``."""
+    width = len(rows[0][1])
+    made = np.empty((len(rows), width))
+    for place, (line, cells) in enumerate(rows):
+        if len(cells) != width:
+            raise InputError(f"{path}: rows of different lengths ({width} numbers, on line {line} {len(cells)})")
+        for column, cell in enumerate(cells):
+            try:
+                made[place, column] = math.nan if cell.strip().lower() in _MISSING else float(cell)
+            except ValueError as error:
+                raise InputError(
+                    f"{path}: line {line}, column {column + 1}: {cell.strip()[:40]!r}; expected numbers",
+                    hint="a header is a first line without numbers",
+                ) from error
+    return made
+
+
+def _is_empatica(rows: Sequence[tuple[int, Sequence[str]]]) -> bool:
+    heads = [cells[0] for _, cells in rows[:2]]
+    numeric = len(rows) > 2 and all(len(cells) == 1 and _is_number(cells[0]) for _, cells in rows[:2])
+    return numeric and float(heads[0]) > _UNIX_S and _is_ppg_rate(float(heads[1]))
+
+
+def _empatica(path: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> Rows:
+    """``BVP.csv`` of an Empatica E4: start in Unix seconds, rate in Hz, samples."""
+    return as_rows(_matrix(path, rows[2:]), float(rows[1][1][0]), path)
+
+
+def _texts(cells: Sequence[str], count: int) -> list[str]:
+    return [cell.strip(" '\"") for cell in [*cells, *[""] * count][:count]]
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _stamp(cell: str) -> float | None:
+    """Seconds of a date with time of day in ISO 8601, or None."""
+    text = cell.strip(" '\"[]")
+    if len(text) < 10 or not text[0].isdecimal() or _is_number(text):
+        return None
+    try:
+        made = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return (made if made.tzinfo else made.replace(tzinfo=UTC)).timestamp()
