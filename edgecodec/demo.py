@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import importlib.util
 import json
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager
@@ -15,7 +16,7 @@ import numpy.typing as npt
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.errors import BundleError, InputError
+from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
 from edgecodec.verify.documents import VerificationDocument
 from edgecodec.verify.report import Row, plot_frames, write_report
@@ -26,7 +27,7 @@ _STAMPS = "stamps.json"
 _PACKAGE = Path(__file__).resolve().parent
 _TRAINING_SIGNAL = ("normalize.py", "quality.py", "sources.py")
 _MODEL_PACKAGES = ("keras", "numpy", "heartpy")
-
+_NEEDED_MODULES = ("tensorflow", "keras", "heartpy", "scipy", "matplotlib")
 
 Progress = Callable[..., None]
 """``progress(done, total, detail)``; ``detail`` is a text or figures."""
@@ -76,6 +77,7 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
     target = load_board(board)
+    _need_packages()
     _claim(out)
     bundle = _bundle(out, step)
     frames = _frames(bundle)
@@ -96,6 +98,13 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
     report = out / "report.html"
     write_report(report, title="edgecodec demo", document=result.document, rows=rows, picture=picture)
     return DemoResult(result, rows, report)
+
+
+def _need_packages() -> None:
+    """Raise InputError where a package that the demo needs is missing."""
+    missing = [name for name in _NEEDED_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(f"the demo needs packages that are missing: {', '.join(missing)}", hint=install_extra("train"))
 
 
 def _claim(out: Path) -> None:

@@ -18,6 +18,7 @@ from edgecodec.device.flash import TOOLS, available_methods
 from edgecodec.device.flash.base import ProgramTool
 from edgecodec.device.programs import output_of, version_of
 from edgecodec.documents import Document
+from edgecodec.errors import install_extra
 from edgecodec.files.content_cache import cache_dir
 
 
@@ -351,11 +352,11 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
         "tflite_micro",
         ("tflite-micro",),
         "verify-host, flash-and-verify: the TFLM oracle",
-        "pip install --pre tflite-micro (Linux on x86_64 only)",
+        f"{install_extra('verify')} (Linux on x86_64 only)",
     ),
-    _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo"),
-    _module("heartpy", ("heartpy",), "train, demo: real PPG"),
-    _module("matplotlib", ("matplotlib",), "demo: the picture of the report"),
+    _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo", install_extra("train")),
+    _module("heartpy", ("heartpy",), "train, demo: real PPG", install_extra("train")),
+    _module("matplotlib", ("matplotlib",), "demo: the picture of the report", install_extra("train")),
     _program(
         "arm-none-eabi-g++",
         "build-firmware --engine tflm, with your TensorFlow Lite Micro",

@@ -33,6 +33,11 @@ class EdgecodecError(Exception):
         return self.message if self.hint is None else f"{self.message}; {self.hint}"
 
 
+def install_extra(extra: str) -> str:
+    """The command that installs an extra of edgecodec, as errors hint at it and ``doctor`` repeats it."""
+    return f'pip install "edgecodec[{extra}]"'
+
+
 class InputError(EdgecodecError):
     """A file or value given by the user does not fit: frames, codebooks, configuration."""
 

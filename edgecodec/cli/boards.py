@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import DebugOption, json_option, subcommand
+from edgecodec.cli.options import DebugOption, complete_board, json_option, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def command(ctx: click.Context) -> int:
 
 
 @subcommand("show", example="edgecodec boards show nucleo-f446re\nedgecodec boards show ./my-board.yaml --json")
-@click.argument("board")
+@click.argument("board", shell_complete=complete_board)
 @json_option
 @click.pass_obj
 def show(streams: Streams, board: str) -> int:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, output_option, path, subcommand
+from edgecodec.cli.options import bundle_argument, json_option, npz_path, path, subcommand
 from edgecodec.cli.output import Streams
 from edgecodec.documents import Document
 
@@ -32,7 +32,14 @@ class DecodeDocument(Document):
 @subcommand("decode", example="edgecodec decode bundle indices.npz -o ppg.npz")
 @bundle_argument
 @click.argument("indices", type=path)
-@output_option("File for the PPG (.npz with `ppg` float32 [N, T] and `units`).")
+@click.option(
+    "-o",
+    "--output",
+    type=npz_path,
+    required=True,
+    metavar="FILE",
+    help="File for the PPG: a .npz with `ppg` float32 [N, T] and `units`.",
+)
 @json_option
 @click.pass_obj
 def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:

@@ -14,7 +14,7 @@ class ErrorDocument(Document):
     SCHEMA = "edgecodec.error"
 
     verdict: str
-    """Always ``undecided``: an error proves nothing about numbers."""
+    """``undecided``, for an error proves nothing; ``exceeded`` when firmware is larger than a limit given."""
     error: str
     """What is wrong and where, on one line."""
     hint: str | None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, path, reading_options, subcommand
+from edgecodec.cli.options import bundle_argument, json_option, path, png_path, reading_options, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Other people's recordings, for the entropy models; the first half of --frames by default.",
 )
-@click.option("--plot", type=path, metavar="FILE", help="Write a rate-distortion plot here (.png).")
+@click.option("--plot", type=png_path, metavar="FILE", help="Write a rate-distortion plot here (.png).")
 @reading_options
 @json_option
 @click.pass_obj
@@ -47,8 +47,6 @@ def command(
     from edgecodec.files.atomic import write_file
 
     if plot is not None:
-        if plot.suffix.lower() != ".png":
-            raise click.BadParameter(f"{plot.name!r} is no .png", param_hint="--plot")
         need_matplotlib()
     loaded = Bundle.load(bundle)
     test = recorded_frames(streams, loaded, frames, reading)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,8 +17,13 @@ from edgecodec.cli.options import DEBUG_VARIABLE, DebugOption
 from edgecodec.cli.output import Streams, plain_line
 from edgecodec.errors import BuildError, EdgecodecError
 
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
 PROGRAM = "edgecodec"
-UNDECIDED = 2
+COMPLETION_VARIABLE = "_EDGECODEC_COMPLETE"
+"""Environment variable in which a shell asks for completions; README says how it is told to."""
+DIFFERENT, UNDECIDED = 1, 2
 COMMANDS = {
     "train": "Train a codec from a YAML configuration or a preset.",
     "check": "Show which layers of a model run, and what to change.",
@@ -52,6 +59,22 @@ class LazyGroup(click.Group):
         command: click.Command = module.command
         return command
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that ``args`` start with. Raises UsageError, with the nearest, when there is none."""
+        if not ctx.resilient_parsing and args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            ctx.fail(f"no such command {args[0]!r}" + "".join(f"; did you mean {name}?" for name in near))
+        return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Commands that start with ``incomplete``, none of them imported, and options."""
+        from click.shell_completion import CompletionItem
+
+        found = [CompletionItem(name, help=text) for name, text in COMMANDS.items() if name.startswith(incomplete)]
+        return found + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the commands from :data:`COMMANDS`."""
         with formatter.section("Commands"):
@@ -63,7 +86,7 @@ class LazyGroup(click.Group):
     invoke_without_command=True,
     params=[DebugOption()],
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="\b\nExit codes: 0 equal or fine, 1 different, 2 undecided (every error).\n"
+    epilog="\b\nExit codes: 0 equal or fine, 1 different or over a size limit, 2 undecided (every error).\n"
     "Example:\n  edgecodec flash-and-verify bundle --board mps2-an386",
 )
 @click.version_option(__version__, prog_name=PROGRAM)
@@ -79,13 +102,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     with Streams(as_json="--json" in arguments) as streams:
         try:
-            status = cli.main(arguments, prog_name=PROGRAM, standalone_mode=False, obj=streams)
-            return int(status or 0)
+            instruction = os.environ.get(COMPLETION_VARIABLE)
+            if instruction:
+                return _complete(instruction)
+            streams.check()
+            # click's own main ends the process for a shell's completion and for a reader that has gone.
+            with cli.make_context(PROGRAM, arguments, obj=streams) as context:
+                return int(cli.invoke(context) or 0)
+        except click.exceptions.Exit as ended:
+            return ended.exit_code
         except BaseException as error:
             return _fail(error, streams)
 
 
+def _complete(instruction: str) -> int:
+    """Print a shell's completion script, or what may come next on its command line."""
+    from click.shell_completion import shell_complete
+
+    return UNDECIDED if shell_complete(cli, {}, PROGRAM, COMPLETION_VARIABLE, instruction) else 0
+
+
 def _fail(error: BaseException, streams: Streams) -> int:
+    from edgecodec.cli.error_document import ErrorDocument
+    from edgecodec.firmware.limits import LimitExceededError
+
     message, hint = _message(error)
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error)
@@ -96,10 +136,11 @@ def _fail(error: BaseException, streams: Streams) -> int:
             message += " (--debug shows what the tool printed)"
     _show_size(error, streams)
     print(f"{PROGRAM}: error: {message}{'' if hint is None else f'; {hint}'}", file=sys.stderr)
-    from edgecodec.cli.error_document import ErrorDocument
-
-    streams.fail(ErrorDocument("undecided", message, hint, type(error).__name__))
-    return UNDECIDED
+    # That a firmware is too large is known: the build is a check that was asked for, and its answer is no.
+    exceeded = isinstance(error, LimitExceededError)
+    verdict = "exceeded" if exceeded else "undecided"
+    streams.fail(ErrorDocument(verdict, message, hint, type(error).__name__))
+    return DIFFERENT if exceeded else UNDECIDED
 
 
 def _show_size(error: BaseException, streams: Streams) -> None:

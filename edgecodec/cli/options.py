@@ -6,11 +6,15 @@ import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from edgecodec.boards.cores import CORES
+from edgecodec.files.resources import firmware_dir, preset_files
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 DEBUG_VARIABLE = "EDGECODEC_DEBUG"
 DEFAULT_BOARD = "mps2-an386"
@@ -18,11 +22,48 @@ DEFAULT_BOARD = "mps2-an386"
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def path(text: str) -> Path:
-    """A path that is not empty; whether it is there is for the reader to say, who knows what it is."""
-    if not text:
-        raise click.BadParameter("the path is empty")
-    return Path(text)
+class PathType(click.Path):
+    """A path that is not empty; whether it is there is for the reader to say, who knows what it is.
+
+    One that is written may have to end in ``suffix``, because the file is of that kind whatever it is called.
+    """
+
+    def __init__(self, suffix: str | None = None) -> None:
+        super().__init__(path_type=Path)
+        self._suffix = suffix
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """The path."""
+        if not str(value):
+            self.fail("the path is empty", param, ctx)
+        if self._suffix is not None and Path(value).suffix.lower() != self._suffix:
+            self.fail(f"{str(value)!r} does not end in {self._suffix}, which is what is written", param, ctx)
+        return Path(value)
+
+
+path = PathType()
+"""A file or folder."""
+npz_path = PathType(".npz")
+"""A ``.npz`` to write."""
+png_path = PathType(".png")
+"""A ``.png`` to write."""
+
+
+def complete_board(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Boards that start with ``incomplete``; for what looks like a path, the shell's files."""
+    from click.shell_completion import CompletionItem
+
+    if os.sep in incomplete:
+        return [CompletionItem(incomplete, type="file")]
+    names = sorted(file.stem for file in (firmware_dir() / "boards").glob("*.yaml"))
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+def complete_preset(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Presets that start with ``incomplete``."""
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(file.stem) for file in preset_files() if file.stem.startswith(incomplete)]
 
 
 class DebugOption(click.Option):
@@ -73,14 +114,19 @@ def force_option(function: F) -> F:
 
 
 def output_option(help_text: str, required: bool = True) -> Callable[[F], F]:
-    """``-o/--output``, the file or folder to write."""
+    """``-o/--output``, the folder to write."""
     return click.option("-o", "--output", type=path, required=required, metavar="PATH", help=help_text)
 
 
 def board_option(function: F) -> F:
     """``--board``, by name or the path of a board file."""
     return click.option(
-        "--board", default=DEFAULT_BOARD, show_default=True, metavar="NAME", help="A board of `edgecodec boards`."
+        "--board",
+        default=DEFAULT_BOARD,
+        show_default=True,
+        metavar="NAME",
+        shell_complete=complete_board,
+        help="A board of `edgecodec boards`.",
     )(function)
 
 
@@ -193,7 +239,10 @@ def verify_options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--keras", is_flag=True, help="Also compare with the float Keras encoder; tells, never decides the verdict."
         ),
         click.option(
-            "--indices-out", type=path, metavar="FILE", help="Write the indices here (.npz), for `edgecodec decode`."
+            "--indices-out",
+            type=npz_path,
+            metavar="FILE",
+            help="Write the indices here (.npz), for `edgecodec decode`.",
         ),
         click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Use the first N frames only."),
         click.option(

@@ -6,18 +6,19 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from edgecodec.documents import Document
+from edgecodec.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _PLAIN_WIDTH = 120
-_UNDECIDED = 2
 _PLAIN_INTERVAL_S = 10.0
 
 Progress = Callable[..., None]
@@ -30,6 +31,57 @@ def plain_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in one_line)
 
 
+class SafeStream:
+    """A text stream whose failures leave the exit code to the command.
+
+    A reader that has gone is no error, as with ``inspect bundle | head -1``: what is left goes nowhere. A full disk is
+    an error on stdout, where results go, and none on stderr, where ``lossy`` drops the rest.
+    """
+
+    def __init__(self, stream: TextIO, name: str, *, lossy: bool = False) -> None:
+        self._stream, self._name, self._lossy = stream, name, lossy
+        self._failure: OSError | None = None
+
+    def write(self, text: str) -> int:
+        """Write ``text``. Raises InputError when it cannot be kept."""
+        self._check()
+        try:
+            return self._stream.write(text)
+        except OSError as error:
+            self._give_up(error)
+            return len(text)
+
+    def flush(self) -> None:
+        """Send what is buffered. Raises InputError when it cannot be kept."""
+        self._check()
+        try:
+            self._stream.flush()
+        except OSError as error:
+            self._give_up(error)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of ``lines``. Raises InputError when one cannot be kept."""
+        for line in lines:
+            self.write(line)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise InputError(f"{self._name} cannot be written ({self._failure.strerror})")
+
+    def _give_up(self, error: OSError) -> None:
+        # What is still buffered would fail again when the interpreter ends, and set an exit code of its own.
+        with suppress(OSError, ValueError):
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
+        if not self._lossy and not isinstance(error, BrokenPipeError):
+            self._failure = error
+            self._check()
+
+
 class Streams:
     """The streams of one command.
 
@@ -39,8 +91,9 @@ class Streams:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self._saved = sys.stdout, sys.stderr
+        self._closed = sys.stdout is None
         self._document_stream: TextIO = sys.stdout
-        self._saved_stdout: TextIO = sys.stdout
         self._saved_fd: int | None = None
         self._written = False
 
@@ -48,6 +101,8 @@ class Streams:
         for stream in (sys.stdout, sys.stderr):
             if hasattr(stream, "reconfigure"):
                 stream.reconfigure(errors="backslashreplace")
+        sys.stdout, sys.stderr = _safe(sys.stdout, "stdout"), _safe(sys.stderr, "stderr", lossy=True)
+        self._document_stream = sys.stdout
         if self.as_json:
             self._reserve_stdout()
         return self
@@ -55,26 +110,29 @@ class Streams:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        with suppress(InputError):
+            sys.stdout.flush()
         if self._saved_fd is not None:
             self._document_stream.close()
             os.dup2(self._saved_fd, 1)
             os.close(self._saved_fd)
-        sys.stdout = self._saved_stdout
+        sys.stdout, sys.stderr = self._saved
+
+    def check(self) -> None:
+        """Raise InputError when there is no stdout to print results on."""
+        if self._closed:
+            raise InputError("stdout is closed", hint="send it to a file, or to /dev/null")
 
     def finish(self, document: Document, show: Callable[[Console], None], exit_code: int = 0) -> int:
         """Print ``document`` as JSON or let ``show`` print it as text; return ``exit_code``.
 
-        When whoever read the output has gone, nobody can be told: the rest is dropped and the result is 2.
+        That is also the result when whoever read the output has gone. Raises InputError when the disk is full.
         """
-        try:
-            if self.as_json:
-                self._write(document)
-            else:
-                show(_console())
-                sys.stdout.flush()
-        except BrokenPipeError:
-            self._discard()
-            return _UNDECIDED
+        if self.as_json:
+            self._write(document)
+        else:
+            show(_console())
+            sys.stdout.flush()
         return exit_code
 
     def say(self, text: str) -> None:
@@ -90,16 +148,8 @@ class Streams:
     def fail(self, document: Document) -> None:
         """Print the JSON document of an error, unless another one or no JSON went out."""
         if self.as_json and not self._written:
-            try:
+            with suppress(InputError):
                 self._write(document)
-            except BrokenPipeError:
-                self._discard()
-
-    def _discard(self) -> None:
-        """Send what is still buffered for stdout nowhere."""
-        null = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(null, self._document_stream.fileno())
-        os.close(null)
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress]:
@@ -136,7 +186,7 @@ class Streams:
             real = False
         if real:
             self._saved_fd = os.dup(1)
-            self._document_stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+            self._document_stream = _safe(os.fdopen(os.dup(1), "w", encoding="utf-8"), "stdout")
             os.dup2(2, 1)
         sys.stdout = sys.stderr
 
@@ -146,19 +196,20 @@ class Streams:
         self._document_stream.flush()
 
 
+def _safe(stream: TextIO | None, name: str, *, lossy: bool = False) -> TextIO:
+    """``stream`` guarded; one that is closed swallows all."""
+    opened = stream or Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open to the end
+    # The stream's own attributes are found through it, so it is a TextIO to all who use it.
+    return cast(TextIO, SafeStream(opened, name, lossy=lossy))
+
+
 def _console() -> Console:
     """A console on stdout: as wide as the terminal, or wide enough for tables when there is none."""
     from rich.console import Console
 
-    class PipeConsole(Console):
-        """A console that lets the error of a closed pipe out, where rich would exit."""
-
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError
-
     if sys.stdout.isatty() or "COLUMNS" in os.environ:
-        return PipeConsole(highlight=False, markup=False)
-    return PipeConsole(highlight=False, markup=False, width=_PLAIN_WIDTH)
+        return Console(highlight=False, markup=False)
+    return Console(highlight=False, markup=False, width=_PLAIN_WIDTH)
 
 
 def _line_progress(label: str) -> Progress:

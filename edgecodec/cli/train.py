@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, ClassVar
 
 import click
 
-from edgecodec.cli.options import force_option, json_option, output_option, path, reading_options, subcommand
+from edgecodec.cli.options import (
+    complete_preset,
+    force_option,
+    json_option,
+    output_option,
+    path,
+    reading_options,
+    subcommand,
+)
 from edgecodec.cli.output import Streams
 from edgecodec.documents import Document
 from edgecodec.signal.summary import RecordingsSummary
@@ -46,6 +54,7 @@ class TrainDocument(Document):
 @click.argument("config", type=path, required=False)
 @click.option(
     "--preset",
+    shell_complete=complete_preset,
     metavar="NAME",
     help="In place of CONFIG: 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1, by nominal ratio; demo.",
 )

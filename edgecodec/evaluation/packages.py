@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 
 
 def need_package(name: str) -> None:
     """Raise InputError, with how to install it, unless the package ``name`` is there."""
     if importlib.util.find_spec(name) is None:
-        raise InputError(f"{name} is not installed", hint="install it with: pip install 'edgecodec[signal]'")
+        raise InputError(f"{name} is not installed", hint=install_extra("signal"))

@@ -1,4 +1,4 @@
-"""Where the C sources and templates are: beside the package in a checkout, inside it in a wheel."""
+"""Where the package's own files are; C sources and templates lie beside it in a checkout, inside it in a wheel."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ def firmware_dir() -> Path:
 def templates_dir() -> Path:
     """The folder ``templates/`` with the Jinja templates. Raises EdgecodecError when it is missing."""
     return _find("templates")
+
+
+def preset_files() -> list[Path]:
+    """The training configurations that come with edgecodec, sorted by name."""
+    return sorted((_PACKAGE / "presets").glob("*.yaml"))
 
 
 def _find(name: str) -> Path:

@@ -18,7 +18,7 @@ from edgecodec.errors import BuildError
 from edgecodec.files.atomic import replace_folder
 from edgecodec.files.content_cache import cached
 from edgecodec.firmware.artifacts import BINARY, ELF, MAP, REPORT, UF2
-from edgecodec.firmware.limits import NO_LIMITS, Limits, SizeLimitError, check_limits
+from edgecodec.firmware.limits import NO_LIMITS, Limits, SizeLimitError, check_limits, check_stack
 from edgecodec.firmware.measure import measure
 from edgecodec.firmware.project import LINKER_SCRIPT, FirmwareProject
 from edgecodec.firmware.report import Firmware, read_firmware, write_report
@@ -39,8 +39,9 @@ def build_firmware(
     """Write the firmware project, ELF, binary, map and report into the folder ``out``.
 
     An earlier build there is replaced; nothing is left behind on failure. Raises BuildError when a tool is missing or
-    the compiler fails (``stderr`` has what it printed), SizeLimitError when the firmware does not fit the board or
-    ``limits``, InputError when ``out`` holds other files and ``force`` is not set.
+    the compiler fails (``stderr`` has what it printed), SizeLimitError when the firmware does not fit the board,
+    LimitExceededError when it takes more than ``limits``, InputError when ``out`` holds other files and ``force`` is
+    not set.
     """
     with replace_folder(out, marker=REPORT, force=force) as folder:
         _build(project, folder, limits)
@@ -72,15 +73,21 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits) -> None:
             run([toolchain.cmake, "--build", build])
         except SizeLimitError as error:
             # Linked with room enough, it shows what takes the space.
+            roomy = None
             with suppress(BuildError):
                 script = _with_room(project.files[LINKER_SCRIPT])
                 (source / LINKER_SCRIPT).write_text(script, encoding="utf-8", newline="\n")
                 run([toolchain.cmake, "--build", build])
-                error.memory = measure(build, project, toolchain).memory
+                roomy = measure(build, project, toolchain)
+            if roomy is not None:
+                error.memory = roomy.memory
+                # Too large for the board is too large for a limit below it as well.
+                check_limits(roomy, limits)
             raise
         run([toolchain.objcopy, "-O", "binary", build / ELF, build / BINARY])
         report = measure(build, project, toolchain)
         check_limits(report, limits)
+        check_stack(report)
         for output in (ELF, BINARY, MAP):
             shutil.copyfile(build / output, folder / output)
     flash = project.board.flash

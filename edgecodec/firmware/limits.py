@@ -32,8 +32,12 @@ class SizeLimitError(BuildError):
         self.memory = memory
 
 
+class LimitExceededError(SizeLimitError):
+    """The firmware is larger than a limit that the user set, which is a finding, not a failure to find out."""
+
+
 def check_limits(report: BuildReport, limits: Limits) -> None:
-    """Raise SizeLimitError when a firmware takes more than ``limits``, or more stack than its board keeps for it."""
+    """Raise LimitExceededError when a firmware takes more than ``limits``."""
     takes = {"flash": (report.flash_bytes, limits.flash), "RAM": (report.ram_bytes, limits.ram)}
     over = [
         f"{size:,} bytes of {name}, the limit is {limit:,}"
@@ -41,11 +45,15 @@ def check_limits(report: BuildReport, limits: Limits) -> None:
         if limit is not None and size > limit
     ]
     if over:
-        raise SizeLimitError(
+        raise LimitExceededError(
             f"the firmware for {report.board} is too large: it takes {'; '.join(over)}",
             report.memory,
             hint="choose a smaller model, --optimize flash or a higher limit",
         )
+
+
+def check_stack(report: BuildReport) -> None:
+    """Raise SizeLimitError when a firmware may take more stack than its board keeps for it."""
     needed = report.stack_use.bytes
     if needed is not None and needed > report.stack:
         raise SizeLimitError(

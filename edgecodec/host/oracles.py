@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgecodec.codec.arrays import Activations, Frames, as_frames
 from edgecodec.codec.reference import normalize, quantize_latent
 from edgecodec.codec.stages import Stages
-from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError, install_extra
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -65,7 +65,7 @@ def tflm_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
     try:
         from tflite_micro import runtime
     except ImportError as error:
-        raise _missing("tflm", "tflite-micro") from error
+        raise _missing("tflm", install_extra("verify")) from error
     tensors = max(layer.input.size_bytes + layer.output.size_bytes for layer in graph.layers)
     channels = sum(layer.output.channels for layer in graph.layers)
     arena_bytes = _TFLM_FIXED_ARENA_BYTES + 2 * tensors + _TFLM_CHANNEL_BYTES * channels
@@ -93,7 +93,7 @@ def tflite_reference_encoder(encoder: bytes, graph: Graph) -> EncoderOracle:
     try:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
     except ImportError as error:
-        raise _missing("tflite", "ai-edge-litert") from error
+        raise _missing("tflite", "pip install ai-edge-litert") from error
     try:
         interpreter = Interpreter(
             model_content=encoder, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
@@ -226,8 +226,8 @@ def _quantize(real: FloatArray, tensor: Tensor) -> Activations:
     return tensor.numerics.clip(np.copysign(np.floor(np.abs(steps) + 0.5), steps) + tensor.zero_point)
 
 
-def _missing(executor: str, package: str) -> OracleMissingError:
-    return OracleMissingError(f"{executor}: the package is not installed", hint=f"try: pip install '{package}'")
+def _missing(executor: str, hint: str) -> OracleMissingError:
+    return OracleMissingError(f"{executor}: the package is not installed", hint=hint)
 
 
 def _first_line(error: BaseException) -> str:

@@ -13,9 +13,9 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 
-_INSTALL_HINT = "install it with: pip install 'edgecodec[train]'"
+_INSTALL_HINT = install_extra("train")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 
 FloatArray = npt.NDArray[np.floating[Any]]
 _QUANTIZER = re.compile(r"(?i)(^|[/_])(r?vq|[^/]*quanti[sz]er[^/]*|codebooks?)(_?\d+)?(/|$)")
@@ -68,9 +68,7 @@ def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple
     try:
         import h5py  # type: ignore[import-untyped]
     except ImportError as error:
-        raise InputError(
-            f"{path}: h5py is needed to read it", hint="install it with: pip install 'edgecodec[train]'"
-        ) from error
+        raise InputError(f"{path}: h5py is needed to read it", hint=install_extra("train")) from error
     groups: dict[str, dict[str, FloatArray]] = {}
 
     def visit(name: str, item: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 from edgecodec.signal.reading import (
     RATE_NAMES,
     Reading,
@@ -66,7 +66,7 @@ def read_mat(path: Path, reading: Reading) -> list[Rows]:
     try:
         from scipy.io import loadmat, whosmat
     except ImportError as error:
-        raise InputError(f"{path}: .mat needs SciPy ({error})", hint="pip install 'edgecodec[signal]'") from error
+        raise InputError(f"{path}: .mat needs SciPy ({error})", hint=install_extra("signal")) from error
     with path.open("rb") as file:
         head = file.read(max(_HDF5_AT) + len(_HDF5))
     if any(head[at : at + len(_HDF5)] == _HDF5 for at in _HDF5_AT):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 from edgecodec.signal.reading import check_file, check_samples, choose, one_error
 
-_INSTALL = "install it with: pip install 'edgecodec[records]'"
+_INSTALL = install_extra("records")
 _OPTION = "--channel (data.target_label)"
 
 

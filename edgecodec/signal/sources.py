@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 
 HEARTPY_RECORDINGS = ("data", "data2", "data3")
 GOOD, GAP, CLIPPED, FLAT = range(4)
@@ -85,9 +85,7 @@ def heartpy_recordings(rate_hz: float = 64.0) -> dict[str, Recording]:
     """
     spec = importlib.util.find_spec("heartpy")
     if spec is None or not spec.submodule_search_locations:
-        raise InputError(
-            "HeartPy's recordings are not installed", hint="install them with: pip install 'edgecodec[signal]'"
-        )
+        raise InputError("HeartPy's recordings are not installed", hint=install_extra("signal"))
     folder = Path(next(iter(spec.submodule_search_locations))) / "data"
     return {name: resample(name, *_read_heartpy(folder / f"{name}.csv"), rate_hz) for name in HEARTPY_RECORDINGS}
 

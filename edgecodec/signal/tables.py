@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, install_extra
 from edgecodec.signal.reading import Reading, Rows, as_rows, check_file, check_samples, choose, one_error
 
 Column = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ def read_parquet(path: Path, reading: Reading) -> Rows:
     try:
         from pyarrow import parquet
     except ImportError as error:
-        raise InputError(f"{path}: Parquet needs pyarrow ({error})", hint="pip install 'edgecodec[records]'") from error
+        raise InputError(f"{path}: Parquet needs pyarrow ({error})", hint=install_extra("records")) from error
     with one_error(path), path.open("rb") as file:
         opened = parquet.ParquetFile(file)
         check_samples(int(opened.metadata.num_rows), path)

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from edgecodec.errors import InputError
+from edgecodec.files.resources import preset_files
 from edgecodec.signal.reading import Reading
 from edgecodec.signal.split import check_selection
 
@@ -358,14 +359,15 @@ class TrainConfig(_Section):
 
 def preset_names() -> list[str]:
     """Names of the configurations that come with edgecodec."""
-    return sorted(file.stem for file in _presets().glob("*.yaml"))
+    return [file.stem for file in preset_files()]
 
 
 def preset_path(name: str) -> Path:
     """Configuration file of a preset that comes with edgecodec. Raises InputError with those there are."""
-    if name not in preset_names():
-        raise InputError(f"no preset {name!r}", hint=_suggest(name, preset_names()))
-    return _presets() / f"{name}.yaml"
+    for file in preset_files():
+        if file.stem == name:
+            return file
+    raise InputError(f"no preset {name!r}", hint=_suggest(name, preset_names()))
 
 
 def load_config(
@@ -407,10 +409,6 @@ def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
         if first["type"] == "value_error" and not location:
             raise InputError(f"{where}: {reason}") from error
         raise InputError(f"{where}: {key} is {first['input']!r}: {reason}") from error
-
-
-def _presets() -> Path:
-    return Path(__file__).resolve().parent.parent / "presets"
 
 
 def _read_yaml(source: Path) -> dict[str, Any]:

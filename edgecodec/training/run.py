@@ -24,7 +24,7 @@ import numpy as np
 from edgecodec.codec.arrays import Frames
 from edgecodec.documents import Json, to_json
 from edgecodec.errors import InputError
-from edgecodec.files.atomic import npz_bytes, replace_folder
+from edgecodec.files.atomic import check_folder, npz_bytes, replace_folder
 from edgecodec.nn.backend import import_keras, import_tensorflow, save_keras
 from edgecodec.signal.frames import frames_npz, load_frames
 from edgecodec.signal.reading import Reading
@@ -241,13 +241,15 @@ def train(
             diverged, or ``out`` cannot be written. No half-written folder is left.
     """
     settings = config if isinstance(config, TrainConfig) else load_config(config)
+    check_folder(out, marker=MARKER, force=force)
     data = load_data(settings)
     if data.summary is not None and say is not None:
         say(data.summary.describe())
+    trainer = Trainer(settings, data)
+    checkpoint = checkpoint_path(out)
+    trainer.run(progress or (lambda done, total, metrics: None), checkpoint, resume)
+    # Made at the end: a run that is killed leaves its checkpoint and nothing else.
     with replace_folder(out, marker=MARKER, force=force) as folder:
-        trainer = Trainer(settings, data)
-        checkpoint = checkpoint_path(out)
-        trainer.run(progress or (lambda done, total, metrics: None), checkpoint, resume)
         TrainingRun.write(folder, trainer, data)
     checkpoint.unlink(missing_ok=True)
     return TrainingRun.load(out)

@@ -121,7 +121,7 @@ def test_damaged_float_encoder(bundle: Bundle, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "executor", "package"),
-    [("tflite_micro", TflmExecutor, "tflite-micro"), ("ai_edge_litert.interpreter", TfliteReferenceExecutor, "litert")],
+    [("tflite_micro", TflmExecutor, r"\[verify\]"), ("ai_edge_litert.interpreter", TfliteReferenceExecutor, "litert")],
 )
 def test_missing_package(
     bundle: Bundle, monkeypatch: pytest.MonkeyPatch, module: str, executor: Any, package: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -277,6 +278,39 @@ def test_wrong_indices(kind: str, bundle: Bundle, tmp_path: Path) -> None:
         np.savez(tmp_path / "indices.npz", indices=array)
     assert_one_error(edgecodec("decode", bundle.path, "indices.npz", "-o", "ppg.npz", cwd=tmp_path))
     assert not (tmp_path / "ppg.npz").exists()
+
+
+@pytest.mark.parametrize("name", ["y.wav", "y", "y.npz.csv"])
+def test_output_of_another_kind_is_refused_before_the_work(name: str, bundle: Bundle, tmp_path: Path) -> None:
+    before = files_below(tmp_path)
+    expected = f"'{name}' does not end in .npz"
+    assert_one_error(edgecodec("decode", bundle.path, "indices.npz", "-o", name, cwd=tmp_path), expected, "--output")
+    result = edgecodec("verify-host", bundle.path, "--indices-out", name, cwd=tmp_path)
+    assert_one_error(result, expected, "--indices-out")
+    assert files_below(tmp_path) == before
+
+
+def test_demo_names_the_extra_that_is_missing(tmp_path: Path) -> None:
+    # As on an install without extras: Python finds none of these.
+    program = (
+        "import importlib.util, sys\n"
+        "find = importlib.util.find_spec\n"
+        "missing = {'tensorflow', 'keras', 'heartpy', 'scipy', 'matplotlib'}\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name in missing else find(name, *rest)\n"
+        "from edgecodec.cli import entry\n"
+        "entry()\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    result = subprocess.run(
+        [sys.executable, "-c", program, "demo"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+        env=environment,
+    )
+    assert_one_error(result, "heartpy", 'pip install "edgecodec[train]"')
+    assert files_below(tmp_path) == set()
 
 
 def test_decode_refuses_indices_of_another_bundle(bundle: Bundle, tmp_path: Path) -> None:

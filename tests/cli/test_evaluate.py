@@ -60,7 +60,7 @@ def test_without_tensorflow_and_optional_packages(folder: Path) -> None:
         (["linear"], "--frames"),
         (["--frames", "test.npz"], "BUNDLE"),
         (["linear", "--frames", ""], "empty"),
-        (["linear", "--frames", "test.npz", "--plot", "rate.pdf"], "no .png"),
+        (["linear", "--frames", "test.npz", "--plot", "rate.pdf"], "does not end in .png"),
         (["linear", "--frames", "missing.npz"], "missing.npz"),
         (["linear", "--frames", "test.npz", "--train-frames", "missing.npz"], "missing.npz"),
         (["linear", "--frames", "test.npz", "--train-frames", "test.npz"], "among the training frames"),

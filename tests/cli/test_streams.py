@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from edgecodec.bundle import Bundle
 from edgecodec.cli.main import main
 from edgecodec.cli.output import Streams, plain_line
-from tests.cli.run import edgecodec
+from tests.cli.run import assert_one_error, edgecodec
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,23 +60,77 @@ def test_what_libraries_print_stays_off_the_document() -> None:
     assert "from C" in result.stderr
 
 
-def test_reader_that_leaves() -> None:
+def run_with(arguments: list[str], **streams: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command line with other streams than pipes."""
+    chosen = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | streams
+    return subprocess.run(
+        [sys.executable, "-m", "edgecodec", *arguments], text=True, timeout=60, check=False, cwd=ROOT, **chosen
+    )
+
+
+def run_closing(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line from a shell with a redirection such as ``>&-``."""
+    command = f"{shlex.join([sys.executable, '-m', 'edgecodec', *arguments])} {redirection}"
+    return subprocess.run(["sh", "-c", command], text=True, timeout=60, check=False, cwd=ROOT, capture_output=True)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["boards"], ["boards", "--json"], ["--help"], ["boards", "--help"], ["--version"]]
+)
+def test_reader_that_leaves_is_no_error(arguments: list[str]) -> None:
     # A pipe without a reader: the first write fails.
     read, write = os.pipe()
     os.close(read)
-    for arguments in (["boards"], ["boards", "--json"], ["doctor"]):
-        result = subprocess.run(
-            [sys.executable, "-m", "edgecodec", *arguments],
-            stdout=write,
-            stderr=subprocess.PIPE,
-            text=True,
-            timeout=60,
-            check=False,
-            cwd=ROOT,
-        )
-        assert result.returncode == 2
-        assert result.stderr == ""
+    result = run_with(arguments, stdout=write)
     os.close(write)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_verdict_survives_a_reader_that_leaves() -> None:
+    program = (
+        "import sys\n"
+        "from edgecodec.cli.output import Streams\n"
+        "with Streams(as_json=False) as streams:\n"
+        "    code = streams.finish({}, lambda console: console.print('x' * 100_000), exit_code=1)\n"
+        "sys.exit(code)\n"
+    )
+    read, write = os.pipe()
+    os.close(read)
+    result = subprocess.run(
+        [sys.executable, "-c", program], stdout=write, stderr=subprocess.PIPE, check=False, cwd=ROOT
+    )
+    os.close(write)
+    assert (result.returncode, result.stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [["boards"], ["boards", "--json"], ["--help"]])
+def test_full_disk_behind_stdout_is_an_error(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert_one_error(run_with(arguments, stdout=full), "stdout cannot be written (No space left on device)")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_full_disk_behind_stderr_changes_no_exit_code(json_option: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        assert run_with(["boards", *json_option], stderr=full).returncode == 0
+        assert run_with(["inspect", "nowhere", *json_option], stderr=full).returncode == 2
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_closed_stdout_is_an_error(json_option: list[str]) -> None:
+    assert_one_error(run_closing(">&-", "boards", *json_option), "stdout is closed; send it to a file")
+
+
+@pytest.mark.parametrize("json_option", [[], ["--json"]])
+def test_closed_stderr_loses_prose_alone(json_option: list[str]) -> None:
+    result = run_closing("2>&-", "boards", *json_option)
+    assert result.returncode == 0
+    assert "mps2-an386" in result.stdout
+    result = run_closing("2>&-", "inspect", "nowhere", *json_option)
+    assert result.returncode == 2
+    assert "edgecodec: error" not in result.stdout
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

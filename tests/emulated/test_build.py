@@ -28,7 +28,7 @@ from edgecodec.errors import BuildError, InputError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.firmware import build
 from edgecodec.firmware.build import build_firmware, cached_firmware
-from edgecodec.firmware.limits import Limits, SizeLimitError
+from edgecodec.firmware.limits import LimitExceededError, Limits, SizeLimitError
 from edgecodec.firmware.project import make_project
 from edgecodec.firmware.report import read_firmware
 from tests.cli.run import assert_one_error, edgecodec
@@ -207,12 +207,34 @@ def test_codec_that_does_not_fit_shows_what_takes_the_space(bundle: Bundle, boar
     with pytest.raises(SizeLimitError) as caught:
         build_firmware(make_project(bundle, resized(board, ram=1536)), tmp_path / "out")
     assert caught.value.memory == cached_firmware(make_project(bundle, board)).report.memory
+    assert not isinstance(caught.value, LimitExceededError)
+
+
+@compiled
+def test_limit_is_exceeded_by_a_codec_that_does_not_fit_the_board_either(
+    bundle: Bundle, board: Board, tmp_path: Path
+) -> None:
+    with pytest.raises(LimitExceededError, match="bytes of RAM, the limit is 1,024"):
+        build_firmware(make_project(bundle, resized(board, ram=1536)), tmp_path / "out", limits=Limits(ram=1024))
+
+
+@compiled
+def test_exit_codes_of_limits(bundle: Bundle, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    over = edgecodec("build-firmware", bundle.path, "-o", out, "--ram-limit", "1000", "--json")
+    assert over.returncode == 1
+    assert json.loads(over.stdout)["verdict"] == "exceeded"
+    assert not out.exists()
+    within = edgecodec("build-firmware", bundle.path, "-o", out, "--ram-limit", "100000", "--json")
+    assert within.returncode == 0
 
 
 @compiled
 def test_table_of_what_takes_the_space_stands_before_the_error(bundle: Bundle, tmp_path: Path) -> None:
     result = edgecodec("build-firmware", bundle.path, "-o", tmp_path / "out", "--ram-limit", "1000")
-    assert_one_error(result, "bytes of RAM, the limit is 1,000")
+    # Known, and so no error like others: 1.
+    assert result.returncode == 1
+    assert "bytes of RAM, the limit is 1,000" in result.stderr.splitlines()[-1]
     assert [line.split()[0] for line in result.stderr.splitlines()[2:-1]] == [
         *("codec", "weights", "codebooks", "codec", "link", "port", "compiler's", "stack", "other", "all")
     ]

@@ -101,5 +101,5 @@ def test_cmsis_nn_plans_for_any_core(bundle: Bundle) -> None:
 
 def test_cmsis_nn_without_its_package(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(BuildError, match=r"bakenn is not installed; pip install 'edgecodec\[bench\]'"):
+    with pytest.raises(BuildError, match=r'bakenn is not installed; pip install "edgecodec\[bench\]"'):
         make_project(bundle, load_board("mps3-an547"), engine=CmsisNnEngine(vectors=True))

@@ -158,8 +158,9 @@ def test_killed_process_resumes_to_the_same_result(trained_run, smoke_config, tm
     )
     killed = subprocess.run([sys.executable, "-c", program, config, tmp_path / "run"], check=False, timeout=120)
     assert killed.returncode == -signal.SIGKILL
-    assert (tmp_path / "run.checkpoint.npz").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "run.checkpoint.npz"}
     train(config, tmp_path / "run", resume=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"config.json", "run"}
     for name in FILES - {"run.json"}:
         assert (tmp_path / "run" / name).read_bytes() == (trained_run / name).read_bytes(), name
 

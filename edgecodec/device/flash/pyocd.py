@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgecodec.device.flash.base import ProgramTool
+from edgecodec.errors import install_extra
 from edgecodec.firmware.artifacts import ELF
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ class PyOcd(ProgramTool):
 
     name = "pyocd"
     title = "pyocd"
-    remedy = "pip install 'edgecodec[flash]'"
+    remedy = install_extra("flash")
     preference = 1
     preference_with_pack = 4
     """Place where pyOCD knows the board only by a vendor's pack, which it would have to download."""

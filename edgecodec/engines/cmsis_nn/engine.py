@@ -18,7 +18,7 @@ from edgecodec.compile.target import Target
 from edgecodec.engines.base import MapRules
 from edgecodec.engines.cmsis_nn.layers import layers_source
 from edgecodec.engines.native import NativeEngine
-from edgecodec.errors import BuildError
+from edgecodec.errors import BuildError, install_extra
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -102,5 +102,5 @@ def _vendor_folder() -> Path:
     """The package's copy of CMSIS-NN. Raises BuildError without the package."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or spec.origin is None:
-        raise BuildError(f"the package {PACKAGE} is not installed", hint="pip install 'edgecodec[bench]'")
+        raise BuildError(f"the package {PACKAGE} is not installed", hint=install_extra("bench"))
     return Path(spec.origin).parent / "backend" / "cmsis_nn" / "vendor"
