@@ -41,7 +41,7 @@ format: setup ## format Python and C
 wheel: setup ## build the wheel, install it elsewhere and build firmware with it
 	@tools/check_wheel.sh $(VENV)
 
-golden: setup ## write the golden files of the rendered C anew
+golden: setup ## write rendered C, schemas and docs/config.md anew
 	@EDGECODEC_UPDATE_GOLDEN=1 $(BIN)/python -m pytest tests/golden $(PYTEST_ARGS)
 
 bench: setup ## measure kernels on every emulated core and write docs/bench.md (OUT=DIR of the demo)

@@ -22,6 +22,7 @@ from typing import Any, ClassVar, cast, get_args, get_type_hints
 
 Json = dict[str, Any]
 """A JSON object."""
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 INLINE: Mapping[str, Any] = MappingProxyType({"inline": True})
 """Metadata of a field, a dataclass or a pydantic model, whose keys take its place: ``field(metadata=INLINE)``."""
 
@@ -116,7 +117,24 @@ def json_schema(document: type[Document]) -> Json:
     for name in list(made.get("$defs", {})):
         if f'"#/$defs/{name}"' not in json.dumps(made):
             del made["$defs"][name]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
+    return {"$schema": _DIALECT, **made}
+
+
+def input_schema(model: type[Any]) -> Json:
+    """The JSON Schema (2020-12) of what a pydantic model reads, with the docstrings of its fields as descriptions.
+
+    Raises TypeError for a field without one.
+    """
+    made: Json = model.model_json_schema()
+    named = {cls.__name__: cls for cls in _nested(model, set())}
+    for name, schema in {model.__name__: made, **made.get("$defs", {})}.items():
+        told = _docstrings(named[name])
+        for key, content in schema["properties"].items():
+            if key not in told:
+                raise TypeError(f"{name}.{key} has no docstring")
+            content["description"] = told[key]
+            content.pop("title", None)
+    return {"$schema": _DIALECT, **made}
 
 
 def _put_inline(schema: Json, key: str, definitions: Json) -> None:

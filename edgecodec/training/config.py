@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from edgecodec.errors import InputError
 from edgecodec.files.resources import preset_files
@@ -16,7 +16,19 @@ from edgecodec.signal.reading import Reading
 from edgecodec.signal.split import check_selection
 
 EncoderNorm = Literal["batch", "layer", "none"]
-Selection = Annotated[Any, AfterValidator(check_selection)]
+Selection = Annotated[
+    Any,
+    AfterValidator(check_selection),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"type": ["string", "number"]}},
+                {"type": "string", "pattern": "^(first|last) [0-9]+$"},
+                {"type": "number", "minimum": 0, "maximum": 1},
+            ]
+        }
+    ),
+]
 """Some people: a list of their names, ``"first N"``, ``"last N"``, or a share between 0 and 1 drawn by hash."""
 
 _HEARTPY_TRAIN, _HEARTPY_TEST = ["data3", "data"], ["data2"]
@@ -30,19 +42,33 @@ class ModelConfig(_Section):
     """``model:``, the arguments of :func:`edgecodec.nn.build_rvq_autoencoder`."""
 
     embedding_dim: int = Field(default=16, ge=1)
+    """Channels of the latent, and entries of a code."""
     latent_width: int = Field(default=256, ge=1, le=65536)
+    """Codes of each codebook."""
     num_levels: int = Field(default=2, ge=1)
+    """Residual levels of the quantiser, and so indices of a position."""
     num_stages: int = Field(default=4, ge=1)
+    """Stages of the encoder; each halves the frame, so that one position stands for ``2**num_stages`` samples."""
     base_filters: int = Field(default=32, ge=1)
+    """Channels of the first stage."""
     multiplier: float = Field(default=1.25, gt=0)
+    """How many times as many channels a stage has as the one before."""
     beta: float = Field(default=0.25, gt=0)
+    """Weight of the commitment loss, which draws latents to their codes."""
     encoder_block_norm: EncoderNorm = "batch"
+    """Norm in the encoder's stages; only ``batch`` and ``none`` fold into convolutions that a board runs."""
     encoder_head_norm: EncoderNorm = "none"
+    """Norm before the encoder's output; only ``batch`` and ``none`` fold into convolutions that a board runs."""
     decoder_block_norm: EncoderNorm = "none"
+    """Norm in the decoder's stages."""
     decoder_head_norm: EncoderNorm = "layer"
+    """Norm before the decoder's output."""
     use_ema: bool = False
+    """Move codes by moving averages of the latents that choose them, not by gradients."""
     ema_decay: float = Field(default=0.99, ge=0, lt=1)
+    """Share of the moving averages that is kept at each step."""
     decoder_context_blocks: int = Field(default=0, ge=0, le=64)
+    """Dilated blocks of the decoder that look further along the frame; they cost the device nothing."""
     codebook_sizes: list[Annotated[int, Field(ge=1, le=65536)]] | None = None
     """One size per level, in place of ``latent_width``."""
     revive_dead_codes: bool = False
@@ -66,31 +92,43 @@ class SplitConfig(_Section):
     by: Literal["subject", "recording"] = "subject"
     """The array of the files that says whose a row is; a file without it is one person and one recording."""
     train: Selection | None = None
-    """Everybody left over by default."""
+    """Who trains; everybody left over by default."""
     validation: Selection | None = 0.1
+    """Who chooses the best weights and, in ``quantize``, the best roundings."""
     test: Selection | None = 0.2
+    """Who is kept for the figures at the end."""
 
 
 class CacheConfig(_Section):
     """``data.cache:``, TFRecord files made once of ``data.files`` and reused."""
 
     enabled: bool = False
+    """Read recordings from the cache."""
     cache_root: str | None = None
     """Folder for the cache; beside the data by default."""
     auto_build: bool = True
+    """Make the cache where it is missing or older than its sources; otherwise that is an error."""
     force_rebuild: bool = False
+    """Make the cache anew even where it is up to date."""
     min_segment_scale: float | None = None
+    """Has no effect here: whole recordings are cached."""
     windows_per_subject_train: int | None = None
+    """Has no effect here: whole recordings are cached."""
     windows_per_subject_val: int | None = None
+    """Has no effect here: whole recordings are cached."""
     train_ratio: float | None = None
+    """Has no effect here: data.split says who trains."""
     val_ratio: float | None = None
+    """Has no effect here: data.split says who validates and tests."""
 
 
 class SyntheticConfig(_Section):
     """``data.synthetic:``, what :func:`edgecodec.signal.synthetic.synthetic_people` makes."""
 
     people: int = Field(default=20, ge=3, le=10_000)
+    """People to make, one recording each."""
     seconds: float = Field(default=120.0, gt=0, le=86_400)
+    """Length of each recording in seconds."""
     motion: float = Field(default=0.2, ge=0)
     """Bursts of motion a minute."""
     ectopic: float = Field(default=0.02, ge=0, le=0.5)
@@ -105,7 +143,8 @@ class DataConfig(_Section):
     """
 
     source: Literal["heartpy", "files", "synthetic"] = "heartpy"
-    files: list[str] = []
+    """Kind of recordings: HeartPy's, files, or synthetic; ``files`` where any are named, ``heartpy`` otherwise."""
+    files: Annotated[list[str], WithJsonSchema({"type": ["string", "array"], "items": {"type": "string"}})] = []
     """Files, folders or patterns (``*.edf``) of recordings; SPEC.md 4 has the formats."""
     datasets_dir: str | None = None
     """Folder that ``dataset_glob`` and relative ``files`` are found in."""
@@ -121,18 +160,25 @@ class DataConfig(_Section):
     scale: float | None = Field(default=None, gt=0)
     """What values are multiplied by to become ADC counts; by default the rule of SPEC.md 4."""
     split: SplitConfig = SplitConfig()
+    """Who of ``files`` or of the synthetic people trains, validates and tests."""
     train: list[str] = []
-    """Names of HeartPy's recordings, or paths of files."""
+    """Names of HeartPy's recordings or paths of files to train on, where no ``split`` divides them."""
     test: list[str] = []
+    """As ``train``, to test on."""
     sampling_rate: float = Field(default=64.0, gt=0)
     """Sampling rate of the codec in Hz. Recordings of another rate are resampled to it."""
     frame_size: int = Field(default=320, ge=1, le=16384)
+    """T, samples of a frame: a multiple of ``2**model.num_stages``."""
     validation_fraction: float = Field(default=0.1, gt=0, lt=0.5)
     """Share of each recording of ``train``, at its end, that chooses the best weights."""
     epsilon: float = Field(default=1e-3, gt=0)
+    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
     batch_size: int = Field(default=64, ge=1)
+    """Frames of an optimiser step."""
     steps_per_epoch: int = Field(default=100, ge=1)
+    """Optimiser steps between two validations."""
     epochs: int = Field(default=30, ge=1)
+    """Validations of a whole run; the run has ``epochs * steps_per_epoch`` steps."""
     shuffle_seed: int = Field(default=42, ge=0)
     """Draws the people of a share of ``split``."""
     gaussian_noise: tuple[float, float] = (0.0, 0.0)
@@ -150,10 +196,15 @@ class DataConfig(_Section):
     open_files: int = Field(default=4, ge=1)
     """How many files ``streaming`` keeps in memory."""
     cache: CacheConfig = CacheConfig()
+    """TFRecord files made once of ``files`` and reused."""
     synthetic: SyntheticConfig = SyntheticConfig()
+    """What synthetic people are like."""
     buffer_size: int | None = None
+    """Has no effect here: crops are drawn over all recordings."""
     segment_samples: int | None = None
+    """Has no effect here: crops are drawn over whole recordings."""
     offset_samples: int | None = None
+    """Has no effect here: invalid samples are found and left out."""
 
     @model_validator(mode="before")
     @classmethod
@@ -191,18 +242,24 @@ class DerivativeLossConfig(_Section):
     """``training.derivative_loss:``, the mean squared error of differences between samples."""
 
     enabled: bool = False
+    """Add this loss to the mean squared error."""
     weight: float = Field(default=0.1, gt=0)
+    """Weight of this loss beside the mean squared error."""
 
 
 class LrScheduleConfig(_Section):
     """``training.lr_schedule:``, how the learning rate falls after its first 100 rising steps."""
 
     enabled: bool = True
+    """Let the learning rate fall; otherwise it stays after the first steps."""
     type: Literal["cosine", "cosine_restarts"] = "cosine"
+    """``cosine`` falls once over the whole run, ``cosine_restarts`` again and again."""
     first_decay_steps: int = Field(default=1000, ge=1)
     """Steps until the first restart; ``cosine`` takes the whole run."""
     t_mul: float = Field(default=2.0, ge=1)
+    """How many times as long a period of ``cosine_restarts`` is as the one before."""
     m_mul: float = Field(default=1.0, gt=0, le=1)
+    """How many times as high a period of ``cosine_restarts`` starts as the one before."""
     alpha: float = Field(default=0.01, ge=0, le=1)
     """Share of the rate that is left at the end."""
 
@@ -226,47 +283,64 @@ class TrainingConfig(_Section):
     """``training:``, the optimiser and its schedule."""
 
     learning_rate: float = Field(default=1e-3, gt=0)
+    """Peak learning rate of the optimiser."""
     lr_schedule: LrScheduleConfig = LrScheduleConfig()
+    """How the learning rate falls after its first 100 rising steps."""
     kmeans_start_steps: int = Field(default=0, ge=0)
     """Steps without quantiser before k-means on the latents starts the codebooks; 0 is a random start."""
     derivative_loss: DerivativeLossConfig = DerivativeLossConfig()
+    """Mean squared error of differences between samples, as a further loss."""
     rate_loss: RateLossConfig = RateLossConfig()
+    """Bits of the indices under a prior that learns beside the codec, as a further loss."""
     early_stop_patience: int = Field(default=0, ge=0)
     """Epochs without a better val_mse after which training ends; 0 never ends early."""
     max_seconds: float | None = Field(default=None, gt=0)
     """Finish early, schedule included, within about this time."""
     selection_metric: Literal["val_mse"] = "val_mse"
+    """Figure that chooses the best weights; there is one."""
     val_metric: Literal["mse"] = "mse"
+    """Figure of the validation frames; there is one."""
     val_mode: Literal["min"] = "min"
+    """Whether the smaller or the larger figure is better; the mean squared error is to be small."""
     reduce_lr_on_plateau: Literal[False] = False
+    """Only its absence is supported: ``lr_schedule`` says how the rate falls."""
     validation_steps: int | None = None
+    """Has no effect here: all validation frames are used."""
 
 
 class EvaluationConfig(_Section):
     """``evaluation:`` of other pipelines; nothing in it has an effect here."""
 
     input_bit_depth: int | None = None
+    """Has no effect here: ADC counts are int16, and rates are measured against 16 bits a sample."""
     num_samples: int | None = None
+    """Has no effect here: all test frames are used."""
 
 
 class WandbConfig(_Section):
     """``output.wandb:`` of other pipelines; only its absence is supported."""
 
     enabled: Literal[False] = False
+    """Only its absence is supported: ``output.tensorboard`` and history.csv log the run."""
     project: str | None = None
+    """Has no effect here: output.tensorboard and history.csv log the run."""
     tags: list[str] = []
+    """Has no effect here: output.tensorboard and history.csv log the run."""
 
 
 class OutputConfig(_Section):
     """``output:``, what the run folder keeps."""
 
     calibration_frames: int = Field(default=512, ge=1)
+    """Training frames kept to calibrate the INT8 encoder with."""
     train_frames: int = Field(default=32768, ge=1)
     """Training frames kept for models of the indices, when the split is by person."""
     tensorboard: str | None = None
     """Folder for TensorBoard's events, in a folder of its own by ``run_name``."""
     results_root: str | None = None
+    """Has no effect here: --output says where the run goes."""
     wandb: WandbConfig = WandbConfig()
+    """Logging of other pipelines."""
 
 
 _WITHOUT_EFFECT = {
@@ -291,12 +365,19 @@ class TrainConfig(_Section):
     """A whole configuration file."""
 
     run_name: str = Field(default="edgecodec", min_length=1)
+    """Name of the run, and of the bundle made of it."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
+    """Draws first weights, crops and augmentation; the same seed gives the same bytes on the same machine."""
     data: DataConfig = DataConfig.model_validate({})
+    """What to train and test on."""
     model: ModelConfig = ModelConfig()
+    """Encoder, quantiser and decoder."""
     training: TrainingConfig = TrainingConfig()
+    """The optimiser and its schedule."""
     evaluation: EvaluationConfig = EvaluationConfig()
+    """A section of other pipelines."""
     output: OutputConfig = OutputConfig()
+    """What the run folder keeps."""
 
     @model_validator(mode="after")
     def _check(self) -> TrainConfig:
