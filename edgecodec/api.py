@@ -40,7 +40,7 @@ def verify_host(
         bundle: A bundle or the path of one.
         frames: ADC counts int16 ``[N, T]``; the bundle's own frames by default.
         keras: Also compare with the float Keras encoder, which tells and never decides.
-        progress: Called as ``progress(done, total, executor)``.
+        progress: Called as ``progress(done, total, what)``, in frames over all executors and with what runs now.
 
     Returns:
         The outcome: ``verdict`` is ``equal`` when every input, latent and index is, and ``first_divergence`` says where
@@ -81,7 +81,7 @@ def verify_board(
         optimize: ``"speed"``, ``"balanced"`` or ``"flash"``.
         engine: What runs the encoder; generated C by default. Another engine's firmware runs after that.
         keras: Also compare with the float Keras encoder, which tells and never decides.
-        progress: Called as ``progress(done, total, executor)``.
+        progress: Called as ``progress(done, total, what)``, in frames over all executors and with what runs now.
 
     Returns:
         The outcome: ``verdict``, ``first_divergence``, and ``runs`` with what each firmware cost.
@@ -160,7 +160,7 @@ def profile(
     attachment: Attachment | None = None,
     optimize: str = "speed",
     engine: Engine | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ProfileDocument:
     """Measure what each layer, the normaliser, the codebook search and the reply cost on a board.
 
@@ -171,7 +171,7 @@ def profile(
         attachment: Port, probe, baud rate and way of flashing; found by the board's USB IDs by default.
         optimize: ``"speed"``, ``"balanced"`` or ``"flash"``.
         engine: What runs the encoder; generated C by default.
-        progress: Called as ``progress(done, total)``, in frames.
+        progress: Called as ``progress(done, total, what)``, in frames and with what runs now.
 
     Returns:
         Cost of each part in instructions (emulated boards) or CPU cycles (real ones), flash, RAM and stack in bytes.

@@ -136,8 +136,7 @@ def _bundle(out: Path, step: Step) -> Bundle:
     from edgecodec.quantization import quantize_run
 
     with step("quantize") as progress:
-        quantize_run(run, progress=lambda stage: progress(0, 1, stage)).write(folder)
-        progress(1, 1, "")
+        quantize_run(run, progress=progress).write(folder)
     _stamp(out, "bundle", quantized)
     return Bundle.load(folder)
 

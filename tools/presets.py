@@ -66,8 +66,8 @@ def measure(name: str, data: Path, out: Path) -> Measured:
         train(config, folder, progress=_Lines(f"{name}: train"), resume=True)
     run = TrainingRun.load(folder)
     if not bundle.exists():
-        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS))
-        quantize_run(run, tuning=tuning, progress=lambda stage: _say(f"{name}: {stage}")).write(bundle)
+        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS), prior=True)
+        quantize_run(run, tuning=tuning, progress=_Stages(name)).write(bundle)
     loaded = Bundle.load(bundle)
     result = evaluate(loaded, run.test(), run.train())
     return Measured(name, run.metrics["test_prdn_mean"], loaded.manifest.provenance["figures"], result)
@@ -156,6 +156,18 @@ class _Lines:
         if done % 1000 == 0 or done == total:
             shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
             _say(f"{self._what}: {done:,} of {total:,} {shown}")
+
+
+class _Stages:
+    """A line as each stage of quantising starts."""
+
+    def __init__(self, what: str) -> None:
+        self._what, self._stage = what, ""
+
+    def __call__(self, done: int, total: int, stage: str) -> None:
+        if stage != self._stage:
+            self._stage = stage
+            _say(f"{self._what}: {stage}")
 
 
 def _say(text: str) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import DebugOption, complete_board, json_option, subcommand
+from edgecodec.cli.options import common_options, complete_board, json_option, subcommand
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def show(streams: Streams, board: str) -> int:
 
 
 command.add_command(show)
-command.params.append(DebugOption())
+command.params.extend(common_options())
 
 
 def _show_all(console: Console, document: BoardsDocument) -> None:

@@ -76,16 +76,13 @@ def command(
     if codec_only and not engine.runs_alone:
         raise click.UsageError("--codec-only is for the native engine")
     loaded, target = Bundle.load(bundle), load_board(board)
-    project = make_project(
-        loaded,
-        target,
-        engine=engine.open(streams, loaded, target, optimize),
-        optimize=optimize,
-        codec_only=codec_only,
-    )
-    firmware = build_firmware(project, output, limits=Limits(flash_limit, ram_limit), force=force)
+    limits = Limits(flash_limit, ram_limit)
+    with streams.progress(f"firmware for {target.name}") as progress:
+        opened = engine.open(streams, loaded, target, optimize)
+        project = make_project(loaded, target, engine=opened, optimize=optimize, codec_only=codec_only)
+        firmware = build_firmware(project, output, limits=limits, force=force, progress=progress)
     report = replace(firmware.report, output=str(output))
-    return streams.finish(report, lambda console: _show(console, report, firmware.elf, target))
+    return streams.finish(report, lambda console: _show(console, report, firmware.elf, target, streams.verbose))
 
 
 def show_parts(console: Console, memory: MemoryUse) -> None:
@@ -117,7 +114,7 @@ def _stack(use: StackUse) -> str:
     return f"{use.bytes:,} bytes at the worst, the codec alone {codec}; {exception}"
 
 
-def _show(console: Console, report: BuildReport, elf: Path, board: Board) -> None:
+def _show(console: Console, report: BuildReport, elf: Path, board: Board, verbose: bool) -> None:
     from edgecodec.cli.tables import facts, table
 
     facts(
@@ -140,8 +137,9 @@ def _show(console: Console, report: BuildReport, elf: Path, board: Board) -> Non
         ((section.name, f"{section.address:#010x}", section.bytes) for section in report.sections),
     )
     console.print()
+    shown = report.symbols if verbose else report.symbols[:_SYMBOLS_SHOWN]
     table(
         console,
         ("symbol", "section", "bytes"),
-        ((symbol.name, symbol.section, symbol.bytes) for symbol in report.symbols[:_SYMBOLS_SHOWN]),
+        ((symbol.name, symbol.section, symbol.bytes) for symbol in shown),
     )

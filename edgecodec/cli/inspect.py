@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -59,21 +60,18 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
     )
     figures = inspection.provenance.get("figures")
     if isinstance(figures, dict) and figures:
-        facts(console, figures)
+        facts(console, figure_facts(figures))
     console.print()
     table(
         console,
-        ("layer", "op", "input", "output", "kernel", "stride", "padding", "activation", "MAC", "parameters"),
+        ("layer", "op", "output", "taps, stride, padding", "activation", "MAC", "parameters"),
         (
             (
                 layer.name,
-                layer.op,
-                "x".join(map(str, layer.input)),
+                layer.op.lower().replace("_", " ").removesuffix(" 2d"),
                 "x".join(map(str, layer.output)),
-                layer.kernel,
-                layer.stride,
-                layer.padding,
-                layer.activation,
+                f"{layer.kernel}, {layer.stride}, {layer.padding.lower()}",
+                layer.activation.lower(),
                 layer.macs,
                 layer.parameters,
             )
@@ -101,6 +99,30 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             for buffer in plan.buffers
         ),
     )
+
+
+def figure_facts(figures: Mapping[str, Any]) -> dict[str, str]:
+    """Lines about the quality of a quantised codec beside the float one's, with units."""
+    prdn = {
+        "float": figures.get("prdn_float"),
+        "INT8 encoder": figures.get("prdn_int8"),
+        "integer": figures.get("prdn_integer"),
+    }
+    lines = {
+        "PRDN": ", ".join(f"{value:.2f} % {name}" for name, value in prdn.items() if value is not None),
+        "indices kept": _shares(figures, "agreement_l", "level "),
+        "latent error": f"{figures['latent_error']:.2f} %" if "latent_error" in figures else "",
+        "saturated": _shares(figures, "saturation_", ""),
+    }
+    measured = f" (on {figures['frames']:,} frames)" if "frames" in figures else ""
+    first = next((name for name, line in lines.items() if line), None)
+    return {name: line + (measured if name == first else "") for name, line in lines.items() if line}
+
+
+def _shares(figures: Mapping[str, Any], prefix: str, label: str) -> str:
+    """Figures from 0 to 1 whose names start with ``prefix``, in percent."""
+    found = {key.removeprefix(prefix): value for key, value in figures.items() if key.startswith(prefix)}
+    return ", ".join(f"{label}{name} {100 * value:.2f} %" for name, value in found.items())
 
 
 def _quantization(tensor: InspectedTensor) -> str:

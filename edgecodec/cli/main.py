@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgecodec._version import __version__
-from edgecodec.cli.options import DEBUG_VARIABLE, DebugOption
+from edgecodec.cli.options import DEBUG_VARIABLE, common_options
 from edgecodec.cli.output import Streams, plain_line
 from edgecodec.errors import BuildError, EdgecodecError
 
@@ -84,7 +84,7 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
-    params=[DebugOption()],
+    params=common_options(),
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="\b\nExit codes: 0 equal or fine, 1 different or over a size limit, 2 undecided (every error).\n"
     "Example:\n  edgecodec flash-and-verify bundle --board mps2-an386",

@@ -80,8 +80,31 @@ def _set_debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         os.environ[DEBUG_VARIABLE] = "1"
 
 
+class VerbosityOption(click.Option):
+    """``-v`` and ``-q``, before or after the command's name; :class:`edgecodec.cli.output.Streams` acts on them."""
+
+    def __init__(self, name: str, help_text: str) -> None:
+        super().__init__(
+            [f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=_set_verbosity, help=help_text
+        )
+
+
+def _set_verbosity(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value and param.name is not None:
+        setattr(ctx.obj, param.name, True)
+
+
+def common_options() -> list[click.Parameter]:
+    """Options that every command and the group have."""
+    return [
+        VerbosityOption("verbose", "Show all that is known, not only the summary."),
+        VerbosityOption("quiet", "Show no progress and no notes."),
+        DebugOption(),
+    ]
+
+
 def subcommand(name: str, example: str) -> Callable[[Callable[..., Any]], click.Command]:
-    """A click command with ``--debug`` whose help ends with an example."""
+    """A click command with the common options whose help ends with an example."""
 
     def wrap(function: Callable[..., Any]) -> click.Command:
         made = click.command(
@@ -89,7 +112,7 @@ def subcommand(name: str, example: str) -> Callable[[Callable[..., Any]], click.
             epilog="\b\nExample:\n" + "\n".join(f"  {line}" for line in example.splitlines()),
             context_settings={"help_option_names": ["-h", "--help"]},
         )(function)
-        made.params.append(DebugOption())
+        made.params.extend(common_options())
         return made
 
     return wrap

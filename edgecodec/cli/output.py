@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _PLAIN_WIDTH = 120
 _PLAIN_INTERVAL_S = 10.0
+_BAR_CELLS = 20
 
 Progress = Callable[..., None]
 """``progress(done, total, detail)``; detail may be left out, a text or a mapping of figures."""
@@ -91,6 +92,10 @@ class Streams:
 
     def __init__(self, as_json: bool) -> None:
         self.as_json = as_json
+        self.verbose = False
+        """Show all that is known; set by ``-v``."""
+        self.quiet = False
+        """Show no progress and no notes; set by ``-q``."""
         self._saved = sys.stdout, sys.stderr
         self._closed = sys.stdout is None
         self._document_stream: TextIO = sys.stdout
@@ -136,8 +141,9 @@ class Streams:
         return exit_code
 
     def say(self, text: str) -> None:
-        """Print prose on stderr."""
-        print(plain_line(text), file=sys.stderr)
+        """Print prose on stderr, unless nobody wants any."""
+        if not self.quiet:
+            print(plain_line(text), file=sys.stderr)
 
     def prose_console(self) -> Console:
         """A console on stderr, for what explains an error."""
@@ -153,28 +159,39 @@ class Streams:
 
     @contextmanager
     def progress(self, label: str) -> Iterator[Progress]:
-        """Yield a callback ``(done, total, detail)``: a bar on a terminal, a line now and then elsewhere."""
+        """Yield a callback ``(done, total, detail)``: a bar on a terminal, a line now and then elsewhere.
+
+        A ``detail`` that is a text names what runs now and stands beside ``label``; a mapping holds figures. A total of
+        0 is one that is not known.
+        """
         from rich.console import Console
 
+        if self.quiet:
+            yield lambda done, total, detail=None: None
+            return
         err = Console(stderr=True)
         if not err.is_terminal:
             yield _line_progress(label)
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         bar = Progress(
             TextColumn("{task.description}", markup=False),
-            BarColumn(),
+            BarColumn(_BAR_CELLS),
             MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[detail]}", markup=False),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[figures]}", markup=False),
             console=err,
         )
         with bar:
-            task = bar.add_task(label, total=None, detail="")
+            task = bar.add_task(label, total=None, figures="")
 
             def update(done: int, total: int, detail: object = None) -> None:
-                bar.update(task, completed=done, total=total, detail=_detail_text(detail))
+                stage, figures = _detail(detail)
+                description = f"{label}: {stage}" if stage else label
+                bar.update(task, completed=done, description=description, figures=figures)
+                # `update` takes None for "as it was", and a total that is not known is one.
+                bar.tasks[0].total = total or None
 
             yield update
 
@@ -213,24 +230,29 @@ def _console() -> Console:
 
 
 def _line_progress(label: str) -> Progress:
-    last = time.monotonic()
+    last, shown = time.monotonic(), ""
 
     def update(done: int, total: int, detail: object = None) -> None:
-        nonlocal last
+        nonlocal last, shown
         now = time.monotonic()
-        if now - last >= _PLAIN_INTERVAL_S or done >= total:
-            last = now
-            print(plain_line(f"{label}: {done}/{total} {_detail_text(detail)}"), file=sys.stderr, flush=True)
+        stage, figures = _detail(detail)
+        if stage != shown or now - last >= _PLAIN_INTERVAL_S or 0 < total <= done:
+            last, shown = now, stage
+            count = f"{done}/{total}" if total else ""
+            print(
+                plain_line(f"{label}: {' '.join(filter(None, (stage, count, figures)))}"), file=sys.stderr, flush=True
+            )
 
     return update
 
 
-def _detail_text(detail: object) -> str:
+def _detail(detail: object) -> tuple[str, str]:
+    """What runs now, and figures."""
     if detail is None:
-        return ""
+        return "", ""
     if isinstance(detail, Mapping):
-        return " ".join(f"{key} {_figure(value)}" for key, value in detail.items())
-    return str(detail)
+        return "", " ".join(f"{key} {_figure(value)}" for key, value in detail.items())
+    return str(detail), ""
 
 
 def _figure(value: object) -> str:

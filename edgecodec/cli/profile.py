@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
 _BAR_CELLS = 24
 _FEWEST_BAR_CELLS = 4
-_GAP_CELLS = 2
 
 
 @subcommand(
@@ -131,11 +130,13 @@ def _show(console: Console, document: ProfileDocument, board: Board) -> None:
 
 def _room(width: int, rows: list[tuple[object, ...]]) -> int:
     """Cells that the columns of a table leave of the console's width."""
+    from edgecodec.cli.tables import GAP_CELLS
+
     longest = [
         max(len(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in column)
         for column in zip(*rows, strict=True)
     ]
-    return width - sum(longest) - _GAP_CELLS * len(longest)
+    return width - sum(longest) - GAP_CELLS * len(longest)
 
 
 def _bar(share: float, largest: float, cells: int, encoding: str) -> str:

@@ -13,8 +13,21 @@ from edgecodec.cli.output import Streams
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from edgecodec.cli.quantize_document import QuantizeDocument
     from edgecodec.quantization import QuantizationReport
     from edgecodec.signal.reading import Reading
+
+_COLUMNS = {
+    "prdn_float": "PRDN float %",
+    "prdn_integer": "PRDN integer %",
+    "latent_error": "latent error %",
+    "agreement_l1": "same l1 %",
+    "agreement_l2": "same l2 %",
+    "saturation_latent": "saturated %",
+}
+"""Figures that ``--verbose`` shows of each candidate, by their column; ``--json`` has all."""
+_IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
+"""Those that are in percent as they are; the others are shares from 0 to 1."""
 
 
 @subcommand(
@@ -66,10 +79,15 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--prior",
+    is_flag=True,
+    help="Also fit a model of the indices, for the bits that an entropy coder would need; takes minutes. "
+    "To the training frames of a RUN split by person, or to --prior-frames.",
+)
+@click.option(
+    "--prior-frames",
     type=path,
     metavar="FILE",
-    help="Fit the bundle's model of its indices to these recordings of training people; needs --validation. "
-    "A RUN split by person has both.",
+    help="Recordings of training people to fit that model to; needs --validation.",
 )
 @click.option(
     "--prior-steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Steps of fitting that model."
@@ -106,7 +124,8 @@ def command(
     validation: Path | None,
     train: Path | None,
     fine_tune_steps: int,
-    prior: Path | None,
+    prior: bool,
+    prior_frames: Path | None,
     prior_steps: int,
     name: str | None,
     rate_hz: float | None,
@@ -120,13 +139,13 @@ def command(
 
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
     and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
-    roundings are tried; the one that does best on validation frames is kept and all are reported. A codec no
-    better than chance, as one is whose parts are not of one model, is refused. The index prior is what `edgecodec
-    evaluate` takes for the bits that an entropy coder would need.
+    roundings are tried and the one that does best on validation frames is kept; --verbose shows all of them, and the
+    layers. A codec no better than chance, as one is whose parts are not of one model, is refused.
     """
     from edgecodec.bundle import MANIFEST
     from edgecodec.cli.inspect import show_summary
     from edgecodec.cli.quantize_document import QuantizeDocument
+    from edgecodec.cli.tables import facts
     from edgecodec.compile.inspect import summarize
     from edgecodec.files.atomic import check_folder
     from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder, quantize_run
@@ -144,58 +163,84 @@ def command(
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,
-        "tuning": Tuning(train, FineTuning(steps=fine_tune_steps), prior, PriorFitting(steps=prior_steps)),
         "accept_quality": accept_quality,
-        "progress": lambda stage: streams.say(f"quantizing: {stage}"),
+        "tuning": Tuning(
+            train, FineTuning(steps=fine_tune_steps), prior_frames or prior, PriorFitting(steps=prior_steps)
+        ),
     }
     own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon}
-    if run is not None:
-        result = quantize_run(run, **shared)
-    elif folder is not None:
-        result = quantize_folder(folder, calibration, **own, **shared)
-    else:
-        assert codebooks is not None
-        result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
-    inspection = summarize(result.write(output, force=force))
+    with streams.progress("quantizing") as progress:
+        shared["progress"] = progress
+        if run is not None:
+            result = quantize_run(run, **shared)
+        elif folder is not None:
+            result = quantize_folder(folder, calibration, **own, **shared)
+        else:
+            assert codebooks is not None
+            result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
+        inspection = summarize(result.write(output, force=force))
     for role, summary in result.report.recordings.items():
         streams.say(f"{role}: {summary.describe()}")
     document = QuantizeDocument(inspection, result.figures, result.report)
 
     def show(console: Console) -> None:
-        show_summary(console, document.inspection)
-        console.print()
-        _show_report(console, document.quantization)
+        if streams.verbose:
+            show_summary(console, document.inspection)
+            console.print()
+            _show_candidates(console, document.quantization)
+            console.print()
+        facts(console, _summary(document))
+        for note in document.quantization.notes:
+            console.print(f"note: {note}", soft_wrap=True, markup=False)
+        for shortfall in document.quantization.shortfalls:
+            console.print(f"no better than chance: {shortfall}", soft_wrap=True, markup=False)
 
     return streams.finish(document, show)
 
 
-def _show_report(console: Console, report: QuantizationReport) -> None:
+def _summary(document: QuantizeDocument) -> dict[str, object]:
+    """What was made, how good it is and what it costs, in a few lines."""
+    from edgecodec.cli.inspect import figure_facts
+
+    made, report = document.inspection, document.quantization
+    rate, plan, flash = made.rate, made.plan, made.flash
+    judged = f"{report.validation.frames:,} validation frames ({report.validation.source})"
+    others = f"the best of {len(report.candidates)} on {judged}"
+    prior = report.index_prior
+    return {
+        "bundle": f"{made.name} ({made.path})",
+        "digest": made.bundle_digest,
+        "rate": f"{rate.nominal_bits_per_frame:,} bits a frame of {made.frame.samples} samples, "
+        f"{rate.compression_ratio:.1f} times fewer than at 16 bits",
+        "rounding": f"{report.chosen}, {'nothing to choose by' if report.criterion is None else others}",
+        **figure_facts(document.figures),
+        "tables": f"{flash.encoder_bytes:,} bytes encoder, {flash.codebook_bytes:,} bytes codebooks",
+        "RAM": f"{plan.state_bytes:,} bytes of state",
+        "index prior": "none (--prior fits one)"
+        if prior is None
+        else f"{prior.validation_bits_per_frame:.1f} bits a frame on {prior.validation_frames:,} validation frames",
+    }
+
+
+def _show_candidates(console: Console, report: QuantizationReport) -> None:
     from edgecodec.cli.tables import table
 
-    for note in report.notes:
-        console.print(note, soft_wrap=True, markup=False)
     validation = report.validation
-    columns = list(report.candidates[0].figures)
+    columns = [key for key in report.candidates[0].figures if key in _COLUMNS]
     console.print(f"candidates on {validation.frames} validation frames ({validation.source})", soft_wrap=True)
     table(
         console,
-        ("candidate", "kept", *(key.replace("_", " ") for key in columns)),
+        ("candidate", "kept", *(_COLUMNS[key] for key in columns)),
         (
-            (candidate.name, candidate.kept, *(candidate.figures.get(key) for key in columns))
+            (candidate.name, candidate.kept, *(_cell(key, candidate.figures.get(key)) for key in columns))
             for candidate in report.candidates
         ),
     )
-    fitted = report.index_prior
-    if fitted is not None:
-        console.print(
-            f"index prior: {fitted.validation_bits_per_frame:.1f} bits a frame on {fitted.validation_frames:,} "
-            f"validation frames, {fitted.parameters:,} parameters, fitted to {fitted.frames:,} training frames",
-            soft_wrap=True,
-        )
-    for note in report.notes:
-        console.print(note, soft_wrap=True)
-    for shortfall in report.shortfalls:
-        console.print(f"no better than chance: {shortfall}", soft_wrap=True)
     for candidate in report.candidates:
         if candidate.refused is not None:
             console.print(f"{candidate.name}: not possible: {candidate.refused}", soft_wrap=True)
+
+
+def _cell(key: str, value: float | None) -> float | None:
+    """A figure as its column has it: shares in percent."""
+    return value if value is None or key in _IN_PERCENT else round(100 * value, 2)

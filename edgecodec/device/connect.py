@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,28 +70,37 @@ class Attachment:
 
 AUTO = Attachment()
 
+Notify = Callable[[str], None]
+"""``notify(what)``, called as each step of reaching a board begins."""
+
 
 @contextmanager
 def connected(
-    project: FirmwareProject, attachment: Attachment = AUTO
+    project: FirmwareProject, attachment: Attachment = AUTO, notify: Notify = lambda what: None
 ) -> Iterator[tuple[BoardExecutor, Firmware | None]]:
     """A board that runs a project's firmware, and that firmware (None when it ran there already).
 
     The project must be for the board as :meth:`Attachment.checked` gives it. Builds the firmware or takes it from the
-    cache; the emulator ends with the block. Raises BuildError when it cannot be built, DeviceError and LinkError when
-    the board is missing, silent, of another bundle or engine, InputError for goals that contradict each other.
+    cache; the emulator ends with the block. ``notify`` is told what runs now. Raises BuildError when the firmware
+    cannot be built, DeviceError and LinkError when the board is missing, silent, of another bundle or engine,
+    InputError for goals that contradict each other.
     """
     target = _reached(project, attachment)
     if attachment.emulates(target):
+        notify(f"building firmware for {target.name}")
         firmware = cached_firmware(project)
+        notify(f"booting {target.name}")
         with Emulator(target, firmware.elf) as emulator, BoardExecutor(project.bundle, emulator.url) as executor:
             yield executor, firmware
         return
     port, serial_number = _port(target, attachment)
     built = None
     if target.is_real and attachment.flash:
+        notify(f"building firmware for {target.name}")
         built = cached_firmware(project)
+        notify(f"flashing {target.name}")
         flash(_flash_plan(target, built.folder, attachment, serial_number))
+    notify(f"waiting for {target.name} at {port}")
     with BoardExecutor(project.bundle, port, baud=target.uart.baud) as executor:
         running, wanted = executor.hello.engine, project.engine
         if not wanted.accepts(running):

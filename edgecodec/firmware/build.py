@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -33,18 +34,29 @@ _IGNORED_VARIABLES = (
 )
 
 
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, step)``, steps of a build and the one that runs now."""
+_STEPS = 3
+
+
 def build_firmware(
-    project: FirmwareProject, out: str | os.PathLike[str], *, limits: Limits = NO_LIMITS, force: bool = False
+    project: FirmwareProject,
+    out: str | os.PathLike[str],
+    *,
+    limits: Limits = NO_LIMITS,
+    force: bool = False,
+    progress: Progress | None = None,
 ) -> Firmware:
     """Write the firmware project, ELF, binary, map and report into the folder ``out``.
 
-    An earlier build there is replaced; nothing is left behind on failure. Raises BuildError when a tool is missing or
+    An earlier build there is replaced; nothing is left behind on failure. ``progress(done, total, step)`` is called as
+    each step of the build starts. Raises BuildError when a tool is missing or
     the compiler fails (``stderr`` has what it printed), SizeLimitError when the firmware does not fit the board,
     LimitExceededError when it takes more than ``limits``, InputError when ``out`` holds other files and ``force`` is
     not set.
     """
     with replace_folder(out, marker=REPORT, force=force) as folder:
-        _build(project, folder, limits)
+        _build(project, folder, limits, progress or _silent)
     return read_firmware(Path(out))
 
 
@@ -56,10 +68,14 @@ def cached_firmware(project: FirmwareProject) -> Firmware:
     """
     inputs = [dict(project.files), find_toolchain().compiler_version, project.engine.digest]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
-    return cached("firmware", digest, lambda folder: _build(project, folder, NO_LIMITS), read_firmware)
+    return cached("firmware", digest, lambda folder: _build(project, folder, NO_LIMITS, _silent), read_firmware)
 
 
-def _build(project: FirmwareProject, folder: Path, limits: Limits) -> None:
+def _silent(done: int, total: int, step: str) -> None:
+    """Report to nobody."""
+
+
+def _build(project: FirmwareProject, folder: Path, limits: Limits, progress: Progress) -> None:
     """Build ``project`` and put its files and all that comes of it into ``folder``."""
     toolchain = find_toolchain()
     project.write(folder)
@@ -68,11 +84,14 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits) -> None:
         source, build = Path(name) / "project", Path(name) / "build"
         project.write(source)
         run = _Runner(project.board)
+        progress(0, _STEPS, "configuring")
         run([toolchain.cmake, *_configure_arguments(toolchain, source, build, project)])
+        progress(1, _STEPS, "compiling")
         try:
             run([toolchain.cmake, "--build", build])
         except SizeLimitError as error:
             # Linked with room enough, it shows what takes the space.
+            progress(2, _STEPS, "measuring what does not fit")
             roomy = None
             with suppress(BuildError):
                 script = _with_room(project.files[LINKER_SCRIPT])
@@ -84,6 +103,7 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits) -> None:
                 # Too large for the board is too large for a limit below it as well.
                 check_limits(roomy, limits)
             raise
+        progress(2, _STEPS, "measuring")
         run([toolchain.objcopy, "-O", "binary", build / ELF, build / BINARY])
         report = measure(build, project, toolchain)
         check_limits(report, limits)

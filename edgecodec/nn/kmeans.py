@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 Float64Array = npt.NDArray[np.float64]
+_PART = 16384
+"""Points whose distances to all codes are held at a time."""
 
 
 def kmeans(
@@ -50,6 +52,14 @@ def nearest(
     points: npt.NDArray[np.floating], codes: npt.NDArray[np.floating]
 ) -> tuple[npt.NDArray[np.intp], Float64Array]:
     """Index of the closest code and the squared distance to it, both ``[N]``; ties to the lowest index."""
-    scores = np.sum(codes * codes, axis=1) - 2.0 * points @ codes.T
-    index = np.argmin(scores, axis=1)
-    return index, np.maximum(scores[np.arange(len(points)), index] + np.sum(points * points, axis=1), 0.0)
+    index, distance = np.empty(len(points), np.intp), np.empty(len(points))
+    squares = np.sum(codes * codes, axis=1)
+    # In parts: a distance of each point to each code would take gigabytes for the points of a training set.
+    for start in range(0, len(points), _PART):
+        part = points[start : start + _PART]
+        scores = squares - 2.0 * part @ codes.T
+        nearest_codes = np.argmin(scores, axis=1)
+        index[start : start + _PART] = nearest_codes
+        closest = scores[np.arange(len(part)), nearest_codes] + np.sum(part * part, axis=1)
+        distance[start : start + _PART] = np.maximum(closest, 0.0)
+    return index, distance

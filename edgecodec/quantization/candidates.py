@@ -31,8 +31,8 @@ from edgecodec.quantization.report import Candidate, Figures
 from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
-Progress = Callable[[str], None]
-"""``progress(stage)``, called as each stage starts."""
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, stage)``: steps of the stage that runs; ``(0, 0, stage)`` where they are not counted."""
 FIRST = "min-max ranges"
 """Name of the candidate that TensorFlow's converter makes."""
 CRITERIA = ("prdn_integer", "latent_error")
@@ -127,7 +127,7 @@ class Search:
         return variant
 
     def _try(self, name: str, best: Variant, make: Callable[[Variant], tuple[Variant, Any]]) -> Variant:
-        self._progress(f"candidate: {name}")
+        self._progress(0, 0, f"candidate {name}")
         full = name if best.name == FIRST else f"{best.name}, {name}"
         try:
             variant, latents = make(best)
@@ -203,7 +203,7 @@ class Search:
             decoder,
             _as_input(data.fine_tuning, best.epsilon),
             self._settings,
-            lambda done, total, figures: self._progress(f"fine-tuning {done}/{total}, mse {figures['mse']:.3g}"),
+            lambda done, total, figures: self._progress(done, total, "fine-tuning"),
         )
         variant = self._converted(best, tuned.convolutions)
         encoder = with_quantization(variant.encoder, dict(enumerate(tuned.quantization)))

@@ -51,9 +51,9 @@ class Tuning:
     """Frames of the training people, a file or ADC counts ``[N, T]``, to fine-tune on; None for no fine-tuning."""
     settings: FineTuning = field(default_factory=FineTuning)
     """How to fine-tune."""
-    prior: GivenFrames | None = None
-    """Frames of the training people, a file or ADC counts ``[N, T]``, to fit the index prior to; None for a run's own,
-    if it has any. Needs validation frames of other people."""
+    prior: GivenFrames | bool = False
+    """Frames of the training people, a file or ADC counts ``[N, T]``, to fit an index prior to; True for a run's own,
+    False for no prior. It takes minutes, and validation frames of other people."""
     prior_settings: PriorFitting = field(default_factory=PriorFitting)
     """How to fit the index prior."""
 
@@ -92,7 +92,8 @@ def quantize(
         tuning: What may be trained, too: the codec itself, and a model of its indices.
         accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
             one is whose parts are not of one model; refused otherwise, as soon as it is known.
-        progress: Called as ``progress(stage)`` as each stage starts.
+        progress: Called as ``progress(done, total, stage)`` with the steps of the stage that runs; where they are not
+            counted, as it starts, with ``(0, 0, stage)``.
 
     Raises:
         InputError: A file is missing or damaged, or frames or codebooks are of another shape or type.
@@ -126,9 +127,8 @@ def quantize_run(
     """Quantise a run of :func:`edgecodec.training.train`, or the run folder at that path.
 
     Candidates are chosen on ``validation``, or else on the run's frames of other people, never on its test frames; a
-    run that was not split by person has every fifth calibration frame held out. A run with frames of other people and
-    of those trained on gives a codec with an index prior. ``progress(stage)`` is called as each stage starts.
-    Raises InputError, QuantizationError, UnsupportedOpError or PlanError.
+    run that was not split by person has every fifth calibration frame held out. ``tuning`` and ``progress`` are those
+    of :func:`quantize`. Raises InputError, QuantizationError, UnsupportedOpError or PlanError.
     """
     source = Source.of_run(run, validation=validation, reading=reading)
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
@@ -179,7 +179,7 @@ def quantize_source(
     if not accept_quality:
         refuse(source.name, found)
     best = search.run(first)
-    progress("figures")
+    progress(0, 0, "figures")
     figures = _figures(first, best, _spread(_moving(source.figures)))
     found = (*found, *shortfalls_of_codec(figures))
     if not accept_quality:
@@ -213,7 +213,7 @@ def quantize_source(
     )
 
 
-def _silent(stage: str) -> None:
+def _silent(done: int, total: int, stage: str) -> None:
     """Report to nobody."""
 
 
@@ -230,16 +230,19 @@ def _search_data(source: Source, tuning: Tuning) -> SearchData:
 
 def _prior_frames(source: Source, tuning: Tuning) -> Frames | None:
     """Frames to fit an index prior to, if any. Raises QuantizationError unless validated on other people's."""
-    if tuning.prior is None:
-        frames = source.train
-    elif source.held_out:
+    if tuning.prior is False:
+        return None
+    if source.held_out:
         raise QuantizationError(
             "an index prior is stopped on frames of other people", hint="give them with --validation FILE"
         )
-    else:
-        frames = source.frames(tuning.prior, "index prior")
+    given = source.train if tuning.prior is True else tuning.prior
+    frames = None if given is None else source.frames(given, "index prior")
     if frames is None:
-        return None
+        raise QuantizationError(
+            "there are no frames of the training people to fit an index prior to",
+            hint="give them with --prior-frames FILE; a run split by person has them",
+        )
     moving = _moving(frames)
     _refuse_shared(moving, source.validation)
     return moving
@@ -247,7 +250,7 @@ def _prior_frames(source: Source, tuning: Tuning) -> Frames | None:
 
 def _first_variant(source: Source, progress: Progress) -> Variant:
     """The codec as TensorFlow's converter makes it, proven to be executable, with its decoder."""
-    progress("encoder")
+    progress(0, 0, "encoder")
     books, model = source.codebooks, source.encoder.float_model
     data = source.encoder.to_int8(source.calibration, source.epsilon)
     variant = Variant(FIRST, data, source.epsilon, books, None, model, books)
@@ -255,7 +258,7 @@ def _first_variant(source: Source, progress: Progress) -> Variant:
     _ = variant.codec
     if source.decoder is None:
         return variant
-    progress("decoder")
+    progress(0, 0, "decoder")
     decoder, graph = source.decoder.to_tflite(variant.graph), variant.graph
     FloatDecoder(decoder, graph.latent.width, graph.latent.channels, graph.input.width)
     return replace(variant, decoder=decoder)
@@ -284,11 +287,17 @@ def _fit_prior(
     best: Variant, train: Frames, validation: Frames, settings: PriorFitting, progress: Progress
 ) -> tuple[IndexPrior, IndexPriorReport]:
     """The index prior of ``best``, and what was fitted to what; frames are ADC counts int16 ``[N, T]``."""
-    progress("indices of the training frames")
+    progress(0, 0, "indices of the training frames")
     used = _indices(best, _spread(train, _PRIOR_FRAMES))
     judges = _indices(best, _spread(_moving(validation), _PRIOR_VALIDATION_FRAMES))
-    progress("index prior")
-    prior = fit_index_prior(used, judges, best.codec.rvq.codebook_sizes, settings)
+    progress(0, settings.steps, "index prior")
+    prior = fit_index_prior(
+        used,
+        judges,
+        best.codec.rvq.codebook_sizes,
+        settings,
+        lambda done, total, bits: progress(done, total, "index prior"),
+    )
     bits = float(prior.code_lengths(judges).sum(axis=(1, 2)).mean())
     report = IndexPriorReport(
         frames=len(used),

@@ -17,6 +17,9 @@ from edgecodec.firmware.project import FirmwareProject, make_project
 from edgecodec.firmware.report import MemoryUse
 from edgecodec.link.costs import LayerCosts
 
+Progress = Callable[[int, int, str], None]
+"""``progress(done, total, what)``, frames on the board and what runs now."""
+
 
 @dataclass(frozen=True)
 class Part:
@@ -108,13 +111,13 @@ def profile_board(
     attachment: Attachment = AUTO,
     optimize: str = "speed",
     engine: Engine = NATIVE_ENGINE,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> ProfileDocument:
     """Measure what each part of a bundle's codec costs on a board, as the mean over ``frames`` int16 ``[N, T]``.
 
     The firmware's own timer measures. Builds (or takes from the cache) the firmware and starts the emulated board, or
     finds and flashes the real one, as ``attachment`` says. Firmware that runs there already must have been built with
-    the same ``optimize``. ``progress(done, total)`` counts frames.
+    the same ``optimize``. ``progress(done, total, what)`` counts frames.
 
     Raises InputError without frames and for goals that contradict each other, BuildError when the firmware cannot be
     built, LinkError and DeviceError when the board is missing, silent, of another bundle or ends mid-run.
@@ -123,8 +126,9 @@ def profile_board(
         raise InputError("no frames to profile with; expected at least one")
     check(board, attachment)
     project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
-    with connected(project, attachment) as (device, firmware):
-        device.stages(frames, want=("layers",), progress=progress)
+    report = progress or (lambda done, total, what: None)
+    with connected(project, attachment, lambda what: report(0, len(frames), what)) as (device, firmware):
+        device.stages(frames, want=("layers",), progress=lambda done, total: report(done, total, device.name))
         costs, running = device.layer_costs, device.hello.engine
     steps = len(project.plan.steps)
     if costs is None or len(costs.layers) != steps:

@@ -31,6 +31,7 @@ Progress = Callable[[int, int, str], None]
 EXIT_CODES = {Verdict.EQUAL: 0, Verdict.DIFFERENT: 1, Verdict.UNDECIDED: 2}
 _PART = 50
 """Frames between two signs of progress."""
+_HOST_BUILD = "building the C for this machine"
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ def verify_host(
     Raises InputError without frames and for frames of another shape or type, BuildError when the shim cannot be built,
     OracleMissingError when no oracle is installed.
     """
+    _say(progress, _HOST_BUILD)
     executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
     stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))
     return _result(bundle, frames, stages)
@@ -149,13 +151,14 @@ def verify_board(
     # Firmware that runs there already is one.
     engines = [*dict.fromkeys([NATIVE_ENGINE, engine])] if attachment.builds(board) else [engine]
     projects = [make_project(bundle, reached, engine=each, optimize=optimize) for each in engines]
+    _say(progress, _HOST_BUILD)
     # The host runs the very kernels that the board does.
     executors = [*_exact_executors(bundle, projects[0].plan), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + len(projects))
     stages = _run(executors, frames, count)
     runs, divergences = [], []
     for project in projects:
-        with connected(project, attachment) as (device, firmware):
+        with connected(project, attachment, count.say) as (device, firmware):
             found = device.stages(frames, progress=count.executor(device.name))
             stages[device.name] = found
             runs.append(_board_run(device, firmware))
@@ -194,6 +197,12 @@ def _float_executors(bundle: Bundle, keras: bool) -> list[Executor]:
     return [KerasExecutor(bundle)] if keras else []
 
 
+def _say(progress: Progress | None, what: str) -> None:
+    """Name what runs before frames are counted."""
+    if progress:
+        progress(0, 0, what)
+
+
 class _Count:
     """Turns the frames of one executor into frames of all."""
 
@@ -209,10 +218,18 @@ class _Count:
         self._before += self._frames
 
         def report(done: int, _: int) -> None:
-            if self._progress:
-                self._progress(before + done, self._total, name)
+            self._report(before + done, name)
 
+        report(0, 0)
         return report
+
+    def say(self, what: str) -> None:
+        """Name what runs before the next executor does."""
+        self._report(self._before, what)
+
+    def _report(self, done: int, what: str) -> None:
+        if self._progress:
+            self._progress(done, self._total, what)
 
 
 def _run(executors: Sequence[Executor], frames: Frames, count: _Count) -> dict[str, Stages]:

@@ -40,10 +40,21 @@ def test_document_and_table(export: Path) -> None:
     assert document["figures"]["frames"] == 4
     assert document["quantization"]["candidates"][0]["kept"]
     assert document["quantization"]["index_prior"] is None
-    again = edgecodec(*ARGUMENTS, cwd=export)
-    assert again.returncode == 0, again.stderr
-    assert "candidates on 4 validation frames (every fifth calibration frame" in again.stdout
-    assert "min-max ranges" in again.stdout
+    again = edgecodec(*ARGUMENTS, "--quiet", cwd=export)
+    assert (again.returncode, again.stderr) == (0, "")
+    lines = dict(line.split(maxsplit=1) for line in again.stdout.splitlines())
+    assert len(lines) <= 12
+    # An INT8 encoder without decoder: there is no float codec to be near to.
+    assert lines["rounding"] == "min-max ranges, nothing to choose by"
+    # 64 samples, 8 positions, 7 codes: 8 x 3 bits for 64 x 16.
+    assert lines["rate"] == "24 bits a frame of 64 samples, 42.7 times fewer than at 16 bits"
+    assert lines["saturated"].endswith("% (on 4 frames)")
+    full = edgecodec(*ARGUMENTS, "-v", cwd=export)
+    assert full.returncode == 0, full.stderr
+    assert "candidates on 4 validation frames (every fifth calibration frame" in full.stdout
+    assert "positions at a time" in full.stdout
+    assert full.stdout.endswith(again.stdout)
+    assert "quantizing: encoder" in full.stderr
 
 
 def test_output_is_refused_before_the_search(export: Path) -> None:

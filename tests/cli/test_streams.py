@@ -206,6 +206,51 @@ def test_plain_line(text: str, expected: str) -> None:
     assert plain_line(text) == expected
 
 
+def test_progress_names_what_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with Streams(as_json=False) as streams, streams.progress("verifying") as progress:
+        progress(0, 0, "building firmware")
+        progress(0, 8, "booting mps2-an386")
+        for done in range(1, 9):
+            progress(done, 8, "board")
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.splitlines() == [
+        "verifying: building firmware",
+        "verifying: booting mps2-an386 0/8",
+        "verifying: board 1/8",
+        "verifying: board 8/8",
+    ]
+
+
+def test_bar_names_what_runs(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    with Streams(as_json=False) as streams, streams.progress("verifying") as progress:
+        progress(0, 0, "booting mps2-an386")
+        progress(3, 8, "board")
+    err = capsys.readouterr().err
+    assert "verifying: board" in err
+    assert "3/8" in err
+
+
+@pytest.mark.parametrize("option", ["-q", "--quiet"])
+def test_quiet_says_nothing_but_the_result(option: str, bundle: Bundle) -> None:
+    for arguments in (["inspect", bundle.path, option], [option, "inspect", bundle.path]):
+        result = edgecodec(*arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        assert bundle.digest in result.stdout
+
+
+def test_quiet_progress_and_notes(capsys: pytest.CaptureFixture[str]) -> None:
+    with Streams(as_json=False) as streams:
+        streams.quiet = True
+        streams.say("note: nothing")
+        with streams.progress("training") as progress:
+            progress(1, 2, {"loss": 0.5})
+            progress(2, 2)
+    assert capsys.readouterr() == ("", "")
+
+
 def test_progress_without_a_terminal_is_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     with Streams(as_json=False) as streams, streams.progress("training") as progress:
         progress(1, 2, {"loss": 0.5})

@@ -19,6 +19,8 @@ SMALL = [
     *("--set", "data.split.validation=last 1", "--set", "data.split.test=last 2"),
 ]
 
+PRIOR = ["--prior", "--prior-steps", "20"]
+
 
 @pytest.fixture
 def people(tmp_path: Path) -> Path:
@@ -38,7 +40,7 @@ def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["split"]["test"] == ["4", "5"]
     assert run["config"]["model"]["num_stages"] == 3
-    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", "--prior-steps", "20", "--json")
+    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", *PRIOR, "--json")
     assert quantized.returncode == 0, quantized.stderr
     report = json.loads(quantized.stdout)["quantization"]
     assert report["validation"]["source"] == "validation.npz"

@@ -231,7 +231,7 @@ def test_exit_codes_of_limits(bundle: Bundle, tmp_path: Path) -> None:
 
 @compiled
 def test_table_of_what_takes_the_space_stands_before_the_error(bundle: Bundle, tmp_path: Path) -> None:
-    result = edgecodec("build-firmware", bundle.path, "-o", tmp_path / "out", "--ram-limit", "1000")
+    result = edgecodec("build-firmware", bundle.path, "-o", tmp_path / "out", "--ram-limit", "1000", "-q")
     # Known, and so no error like others: 1.
     assert result.returncode == 1
     assert "bytes of RAM, the limit is 1,000" in result.stderr.splitlines()[-1]

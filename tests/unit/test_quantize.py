@@ -85,13 +85,13 @@ def test_bundle_of_a_run(trained_run, trained_bundle):
 
 def test_same_run_gives_the_same_bundle(trained_run, trained_bundle, tmp_path, capfd):
     stages = []
-    again = quantize_run(trained_run, progress=stages.append)
+    again = quantize_run(trained_run, progress=lambda done, total, stage: stages.append(stage))
     assert again.write(tmp_path / "bundle").digest == trained_bundle.digest
     assert stages[:2] == ["encoder", "decoder"]
     assert stages[-1] == "figures"
-    assert {"candidate: channels equalised", "candidate: latent rotated"} < set(stages)
+    assert {"candidate channels equalised", "candidate latent rotated"} < set(stages)
     # Held-out frames of the same people cannot tell whether refitting serves others.
-    assert "candidate: codebooks refitted" not in stages
+    assert "candidate codebooks refitted" not in stages
     output = capfd.readouterr()
     assert output.out == ""
     assert output.err == ""
@@ -158,22 +158,32 @@ def test_index_prior_needs_others(trained_run, tmp_path):
     np.savez(tmp_path / "train.npz", frames=ppg_frames(20, 64, 7), rate_hz=64)
     with pytest.raises(QuantizationError, match="other people; give them with --validation"):
         quantize_run(trained_run, tuning=Tuning(prior=tmp_path / "train.npz"), progress=_not_reached)
+    with pytest.raises(QuantizationError, match="other people; give them with --validation"):
+        quantize_run(trained_run, tuning=Tuning(prior=True), progress=_not_reached)
+    with pytest.raises(QuantizationError, match=r"no frames of the training people .* --prior-frames FILE"):
+        quantize_run(trained_run, validation=tmp_path / "train.npz", tuning=Tuning(prior=True), progress=_not_reached)
     both = Tuning(prior=tmp_path / "train.npz")
     with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among the 20 training frames"):
         quantize_run(trained_run, validation=tmp_path / "train.npz", tuning=both, progress=_not_reached)
 
 
-def _not_reached(stage):
+def _not_reached(done, total, stage):
     pytest.fail(f"what can be refused at once is refused before the stage {stage!r}")
 
 
-def test_run_split_by_person_gives_a_prior_by_itself(trained_run, tmp_path):
+def test_run_split_by_person_gives_a_prior_when_asked(trained_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     frames = ppg_frames(300, 64, 8)
     np.savez(run / "train.npz", frames=frames[:200])
     np.savez(run / "validation.npz", frames=frames[200:])
-    report = quantize_run(run, tuning=Tuning(prior_settings=FEW_STEPS)).report
+    assert quantize_run(run).report.index_prior is None
+    told = []
+    tuning = Tuning(prior=True, prior_settings=FEW_STEPS)
+    report = quantize_run(run, tuning=tuning, progress=lambda *call: told.append(call)).report
+    # Counted, so that a bar can show how far it is.
+    assert (0, FEW_STEPS.steps, "index prior") in told
+    assert told[-1] == (FEW_STEPS.steps, FEW_STEPS.steps, "index prior")
     assert report.validation.source == "validation.npz"
     assert report.index_prior.frames == 200
 
