@@ -356,6 +356,8 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
     ),
     _module("tensorflow", ("tensorflow", "tensorflow-cpu"), "train, quantize, demo", install_extra("train")),
     _module("heartpy", ("heartpy",), "train, demo: real PPG", install_extra("train")),
+    _module("pyedflib", ("pyedflib",), "train --data: EDF records", install_extra("records")),
+    _module("wfdb", ("wfdb",), "train --data: WFDB records", install_extra("records")),
     _module("matplotlib", ("matplotlib",), "demo: the picture of the report", install_extra("train")),
     _program(
         "arm-none-eabi-g++",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import glob
 import io
 import os
 import shutil
+import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -18,20 +20,26 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError
 
+if sys.platform != "win32":
+    import fcntl
+
 
 @contextmanager
 def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> Iterator[Path]:
     """Yield an empty folder beside ``path``; on success it takes the place of ``path``.
 
     An existing ``path`` is replaced only when it is empty, holds the file ``marker`` (so that an earlier
-    run made it) or ``force`` is set. On any exception the folder is removed and ``path`` is as it was.
+    run made it) or ``force`` is set. On any exception the folder is removed and ``path`` is as it was; what a killed
+    process left is removed the next time.
     Raises InputError when ``path`` holds something else or cannot be written.
     """
     check_folder(path, marker=marker, force=force)
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+        _remove_left_behind(target)
+        beside = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        lock = _locked(beside)
     except OSError as error:
         raise InputError(f"{target}: cannot be written ({error.strerror})") from error
     try:
@@ -47,6 +55,36 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def _prefix(target: Path) -> str:
+    """How names of the folders begin that are to become ``target``."""
+    return f".{target.name}.edgecodec-"
+
+
+def _locked(folder: Path) -> int | None:
+    """A descriptor that keeps ``folder`` locked until it is closed or the process ends; None where that fails."""
+    if sys.platform == "win32":
+        return None
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_left_behind(target: Path) -> None:
+    """Remove what killed processes left of folders that were to become ``target``: those that nobody holds locked."""
+    for folder in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+        lock = _locked(folder) if folder.is_dir() and not folder.is_symlink() else None
+        if lock is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(lock)
 
 
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:

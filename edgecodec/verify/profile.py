@@ -128,7 +128,9 @@ def profile_board(
     project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
     report = progress or (lambda done, total, what: None)
     with connected(project, attachment, lambda what: report(0, len(frames), what)) as (device, firmware):
-        device.stages(frames, want=("layers",), progress=lambda done, total: report(done, total, device.name))
+        device.stages(
+            frames, want=("layers",), progress=lambda done, total: report(done, total, f"streaming to {device.name}")
+        )
         costs, running = device.layer_costs, device.hello.engine
     steps = len(project.plan.steps)
     if costs is None or len(costs.layers) != steps:

@@ -159,7 +159,7 @@ def verify_board(
     runs, divergences = [], []
     for project in projects:
         with connected(project, attachment, count.say) as (device, firmware):
-            found = device.stages(frames, progress=count.executor(device.name))
+            found = device.stages(frames, progress=count.executor(f"streaming to {device.name}"))
             stages[device.name] = found
             runs.append(_board_run(device, firmware))
             divergences.append(locate(device, bundle.codec.graph, frames, found, stages[ReferenceExecutor.name]))

@@ -23,6 +23,8 @@ TOOLS = {
     "tflite-micro",
     "tensorflow",
     "heartpy",
+    "pyedflib",
+    "wfdb",
     "matplotlib",
     "cache folder",
     "serial ports",
@@ -45,6 +47,17 @@ def test_every_tool_has_purpose_and_remedy() -> None:
     assert {check.name for check in checks} == TOOLS
     assert all(check.purpose and check.remedy for check in checks)
     assert all(check.location for check in checks if check.found)
+
+
+@pytest.mark.parametrize(
+    ("name", "extra"),
+    [
+        *(("tensorflow", "train"), ("heartpy", "train"), ("matplotlib", "train"), ("tflite-micro", "verify")),
+        *(("pyedflib", "records"), ("wfdb", "records"), ("pyocd", "flash")),
+    ],
+)
+def test_what_extras_bring_is_got_by_them(name: str, extra: str) -> None:
+    assert f'pip install "edgecodec[{extra}]"' in check_of(name).remedy
 
 
 def test_nothing_on_the_path(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +13,8 @@ import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import check_folder, npz_bytes, replace_folder, write_file
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_folder_appears_only_on_success(tmp_path: Path) -> None:
@@ -35,6 +40,30 @@ def test_failure_leaves_the_old_folder_and_no_trace(tmp_path: Path) -> None:
         fail()
     assert (target / "m").read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_a_killed_process_left_is_removed_the_next_time(tmp_path: Path) -> None:
+    target = tmp_path / "out"
+    program = (
+        "import os, signal, sys\n"
+        "from edgecodec.files.atomic import replace_folder\n"
+        "with replace_folder(sys.argv[1], marker='m') as folder:\n"
+        "    (folder / 'm').write_text('half')\n"
+        "    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, target], check=False, timeout=60, cwd=ROOT)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 1
+    mine = tmp_path / ".out.settings"
+    mine.mkdir()
+    with replace_folder(target, marker="m") as folder:
+        (folder / "m").write_text("whole")
+        # Another process on the same output leaves alone what is being written.
+        with replace_folder(target, marker="m") as other:
+            (other / "m").write_text("other")
+        assert folder.is_dir()
+    assert {path.name for path in tmp_path.iterdir()} == {"out", ".out.settings"}
+    assert (target / "m").read_text() == "whole"
 
 
 def test_an_earlier_run_is_replaced_whole(tmp_path: Path) -> None:
