@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgecodec.quantization import QuantizationReport
     from edgecodec.signal.reading import Reading
 
+_FINE_TUNE_STEPS, _PRIOR_STEPS, _EPSILON = 3000, 4000, 1e-3
 _COLUMNS = {
     "prdn_float": "PRDN float %",
     "prdn_integer": "PRDN integer %",
@@ -75,7 +76,9 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     help="Train on these recordings with the roundings in place; takes minutes and Keras models.",
 )
 @click.option(
-    "--fine-tune-steps", type=click.IntRange(min=1), default=3000, show_default=True, help="Steps of --fine-tune."
+    "--fine-tune-steps",
+    type=click.IntRange(min=1),
+    help=f"Steps of --fine-tune; {_FINE_TUNE_STEPS} by default.",
 )
 @click.option(
     "--prior",
@@ -90,7 +93,9 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     help="Recordings of training people to fit that model to; needs --validation.",
 )
 @click.option(
-    "--prior-steps", type=click.IntRange(min=1), default=4000, show_default=True, help="Steps of fitting that model."
+    "--prior-steps",
+    type=click.IntRange(min=1),
+    help=f"Steps of fitting that model; {_PRIOR_STEPS} by default.",
 )
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
 @click.option(
@@ -100,9 +105,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
 @click.option(
     "--epsilon",
     type=click.FloatRange(min=0, min_open=True),
-    default=1e-3,
-    show_default=True,
-    help="Of the normaliser (x - mean) / sqrt(variance + epsilon).",
+    help=f"Of the normaliser (x - mean) / sqrt(variance + epsilon); {_EPSILON:g} by default.",
 )
 @click.option(
     "--accept-quality",
@@ -123,13 +126,13 @@ def command(
     calibration: Path | None,
     validation: Path | None,
     train: Path | None,
-    fine_tune_steps: int,
+    fine_tune_steps: int | None,
     prior: bool,
     prior_frames: Path | None,
-    prior_steps: int,
+    prior_steps: int | None,
     name: str | None,
     rate_hz: float | None,
-    epsilon: float,
+    epsilon: float | None,
     accept_quality: bool,
     output: Path,
     force: bool,
@@ -159,16 +162,25 @@ def command(
         raise click.UsageError("--from-folder needs --calibration")
     if run is None and folder is None and (encoder is None or codebooks is None or calibration is None):
         raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
+    if run is not None and (name, rate_hz, epsilon) != (None, None, None):
+        raise click.UsageError("--name, --rate-hz and --epsilon are for codecs trained elsewhere; RUN has its own")
+    if train is None and fine_tune_steps is not None:
+        raise click.UsageError("--fine-tune-steps needs --fine-tune")
+    if not prior and prior_frames is None and prior_steps is not None:
+        raise click.UsageError("--prior-steps needs --prior or --prior-frames")
     check_folder(output, marker=MANIFEST, force=force)
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,
         "accept_quality": accept_quality,
         "tuning": Tuning(
-            train, FineTuning(steps=fine_tune_steps), prior_frames or prior, PriorFitting(steps=prior_steps)
+            train,
+            FineTuning(steps=fine_tune_steps or _FINE_TUNE_STEPS),
+            prior_frames or prior,
+            PriorFitting(steps=prior_steps or _PRIOR_STEPS),
         ),
     }
-    own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon}
+    own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon or _EPSILON}
     with streams.progress("quantizing") as progress:
         shared["progress"] = progress
         if run is not None:

@@ -14,13 +14,22 @@ GAP_CELLS = 2
 """Cells between two columns of a table."""
 
 
-def facts(console: Console, values: Mapping[str, object], styles: Mapping[str, str] | None = None) -> None:
-    """Print one ``name value`` line each, values in the rich style that ``styles`` has for their name."""
+VERDICT_STYLES = {
+    "equal": "bold green",
+    "different": "bold red",
+    "undecided": "bold yellow",
+}
+"""Styles of verdicts on a terminal; rich leaves them out in pipes and where NO_COLOR is set."""
+
+
+def facts(console: Console, values: Mapping[str, object]) -> None:
+    """Print one ``name value`` line each; what is called a verdict has its colour."""
     from rich.text import Text
 
     width = max(map(len, values))
     for name, value in values.items():
-        shown = Text(plain_line(str(value)), (styles or {}).get(name, ""))
+        style = VERDICT_STYLES.get(str(value), "") if name == "verdict" else ""
+        shown = Text(plain_line(str(value)), style)
         console.print(Text(f"{name:<{width}}  ") + shown, soft_wrap=True)
 
 

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from edgecodec.verify.run import VerifyResult
 
 
-_STYLES = {"equal": "bold green", "different": "bold red", "undecided": "bold yellow"}
-"""Styles of verdicts on a terminal; rich leaves them out in pipes and where NO_COLOR is set."""
-
-
 def recorded_frames(streams: Streams, bundle: Bundle, path: Path, reading: Reading) -> Frames:
     """Frames of the recordings ``path`` for the codec of ``bundle``, and a line on what was read. Raises InputError."""
     from edgecodec.signal.frames import read_frames
@@ -93,5 +89,4 @@ def _show(console: Console, document: VerificationDocument) -> None:
     for each in document.layer_divergences:
         values[f"wrong in {each.executor}"] = each.describe()
     console.print()
-    verdict = str(document.verdict)
-    facts(console, values | {"verdict": verdict}, {"verdict": _STYLES.get(verdict, "")})
+    facts(console, values | {"verdict": str(document.verdict)})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -68,12 +69,17 @@ def test_tables_of_commands_fit_80_columns(arguments: list[str], bundle: Bundle)
             assert not found.endswith("_")
 
 
-@pytest.mark.parametrize(("no_color", "coloured"), [("", True), ("1", False)])
-def test_colour_of_a_value(no_color: str, coloured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NO_COLOR", no_color)
-    file = io.StringIO()
-    facts(Console(file=file, force_terminal=True, color_system="standard"), {"verdict": "equal"}, {"verdict": "green"})
-    assert ("\x1b[32m" in file.getvalue()) == coloured
-    file = io.StringIO()
-    facts(Console(file=file), {"verdict": "equal"}, {"verdict": "green"})
-    assert file.getvalue() == "verdict  equal\n"
+@pytest.mark.parametrize(("verdict", "code"), [("equal", "1;32"), ("different", "1;31"), ("undecided", "1;33")])
+def test_colour_of_the_verdict(verdict: str, code: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def shown(**options: Any) -> str:
+        file = io.StringIO()
+        facts(Console(file=file, highlight=False, **options), {"a": 1, "verdict": verdict})
+        return file.getvalue()
+
+    for variable in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert f"\x1b[{code}m{verdict}\x1b[0m" in shown(force_terminal=True)
+    assert shown() == f"a        1\nverdict  {verdict}\n"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert f"{code}m" not in shown(force_terminal=True)
