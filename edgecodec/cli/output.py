@@ -173,13 +173,13 @@ class Streams:
         if not err.is_terminal:
             yield _line_progress(label)
             return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(_BAR_CELLS),
             MofNCompleteColumn(),
-            TimeElapsedColumn(),
+            TimeRemainingColumn(),
             TextColumn("{task.fields[figures]}", markup=False),
             console=err,
         )
