@@ -143,7 +143,8 @@ def command(
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
     and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
     roundings are tried and the one that does best on validation frames is kept; --verbose shows all of them, and the
-    layers. A codec no better than chance, as one is whose parts are not of one model, is refused.
+    layers. A codec no better than chance, as one is whose parts are not of one model, is refused; of a RUN, whose
+    parts are, it is only said.
     """
     from edgecodec.bundle import MANIFEST
     from edgecodec.cli.inspect import show_summary
@@ -172,7 +173,6 @@ def command(
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,
-        "accept_quality": accept_quality,
         "tuning": Tuning(
             train,
             FineTuning(steps=fine_tune_steps or _FINE_TUNE_STEPS),
@@ -180,7 +180,12 @@ def command(
             PriorFitting(steps=prior_steps or _PRIOR_STEPS),
         ),
     }
-    own: dict[str, Any] = {"name": name, "rate_hz": rate_hz, "epsilon": epsilon or _EPSILON}
+    own: dict[str, Any] = {
+        "name": name,
+        "rate_hz": rate_hz,
+        "epsilon": epsilon or _EPSILON,
+        "accept_quality": accept_quality,
+    }
     with streams.progress("quantizing") as progress:
         shared["progress"] = progress
         if run is not None:

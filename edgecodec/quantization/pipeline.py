@@ -121,17 +121,17 @@ def quantize_run(
     validation: GivenFrames | None = None,
     reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
-    accept_quality: bool = True,
     progress: Progress | None = None,
 ) -> Quantized:
     """Quantise a run of :func:`edgecodec.training.train`, or the run folder at that path.
 
     Candidates are chosen on ``validation``, or else on the run's frames of other people, never on its test frames; a
-    run that was not split by person has every fifth calibration frame held out. ``tuning`` and ``progress`` are those
-    of :func:`quantize`. Raises InputError, QuantizationError, UnsupportedOpError or PlanError.
+    run that was not split by person has every fifth calibration frame held out. Its parts are of one model, so a codec no
+    better than chance, of a training that was cut short, is returned with the report's ``shortfalls``.
+    ``progress(done, total, stage)`` counts the steps of the stage that runs. Raises InputError, QuantizationError,
+    UnsupportedOpError or PlanError.
     """
-    source = Source.of_run(run, validation=validation, reading=reading)
-    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
+    return quantize_source(Source.of_run(run, validation=validation, reading=reading), tuning, progress)
 
 
 def quantize_folder(

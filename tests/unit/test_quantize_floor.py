@@ -9,7 +9,7 @@ import pytest
 
 from edgecodec.bundle import DECODER
 from edgecodec.errors import QuantizationError
-from edgecodec.quantization import floor, quantize
+from edgecodec.quantization import floor, quantize, quantize_run
 from edgecodec.quantization.codebooks import check_codebooks
 from edgecodec.quantization.floor import shortfalls_of_codec, shortfalls_of_parts
 from edgecodec.quantization.measure import cohens_kappa, float_codebooks
@@ -52,6 +52,12 @@ def test_codes_far_too_small_are_told_without_a_decoder(parts: Parts) -> None:
     with pytest.raises(QuantizationError, match=r"code_error 10\d.* \(limit 100: .*latents' mean is\); check that enc"):
         quantize(encoder, small, FRAMES, accept_quality=False, progress=stages.append)
     assert stages == ["encoder"], "refused before anything else is tried"
+
+
+def test_a_run_is_never_refused(trained_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(floor, "MOST_ERROR", 5.0)
+    found = quantize_run(trained_run).report.shortfalls
+    assert [each.figure for each in found] == ["code_error", "prdn_integer"]
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-12, 0.0])
