@@ -69,7 +69,8 @@ WAYS_OUT = {
 """What to do about an op that the engine does not run."""
 _MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
-_MAX_KERNEL = 255
+MAX_KERNEL = 255
+"""Most positions that a kernel reaches over."""
 
 
 def read_graph(data: bytes) -> Graph:
@@ -401,10 +402,10 @@ class _GraphReader:
             )
         taps_axis = 1 if op is Op.CONV else 0
         kernel = (weights.shape[taps_axis] - 1) * options.dilation + 1
-        if kernel > _MAX_KERNEL:
+        if kernel > MAX_KERNEL:
             raise UnsupportedOpError(
                 f"{where}: {weights.shape[taps_axis]} taps at dilation {options.dilation} reach over {kernel} "
-                f"positions; at most {_MAX_KERNEL}"
+                f"positions; at most {MAX_KERNEL}"
             )
         weights = _dilated(weights, options.dilation, taps_axis)
         padded = shape[axis.long]
@@ -471,10 +472,10 @@ class _GraphReader:
                 raise UnsupportedOpError(
                     f"{where}: {target.channels} output channels are no multiple of {source.channels} input channels"
                 )
-        if found != expected or not 1 <= kernel <= _MAX_KERNEL:
+        if found != expected or not 1 <= kernel <= MAX_KERNEL:
             raise UnsupportedOpError(
                 f"{where}: weights '{name}' have shape {tuple(shape)} for {source.channels} to {target.channels} "
-                f"channels; groups are not supported and kernels have 1..{_MAX_KERNEL} taps"
+                f"channels; groups are not supported and kernels have 1..{MAX_KERNEL} taps"
             )
         scales, zero_points = _quantization(tensor)
         if len(scales) not in (1, target.channels) or np.any(zero_points != 0):
@@ -561,8 +562,8 @@ def _options(op: Op, options: Any, axis: _Axis, where: str) -> _Options:
     # TFLM reads both axes, so what the unit axis says must make sense, too.
     if not all(1 <= stride <= _MAX_WIDTH for stride in strides):
         raise UnsupportedOpError(f"{where}: strides {strides}; expected 1 at least")
-    if not all(1 <= dilation <= _MAX_KERNEL for dilation in dilations):
-        raise UnsupportedOpError(f"{where}: dilations {dilations}; expected 1..{_MAX_KERNEL}")
+    if not all(1 <= dilation <= MAX_KERNEL for dilation in dilations):
+        raise UnsupportedOpError(f"{where}: dilations {dilations}; expected 1..{MAX_KERNEL}")
     along = 0 if axis.long == 2 else 1
     padding = _name_of(options.padding, schema.Padding)
     if padding not in ("SAME", "VALID"):

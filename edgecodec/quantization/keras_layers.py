@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecodec.codec.tflite_reader import MAX_KERNEL
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization.convolutions import Convolution, FloatArray, pointwise_affine
 
@@ -54,6 +55,8 @@ _SKIPPED = (
     "SpatialDropout2D",
     "ActivityRegularization",
 )
+INTO_THE_ONE_BEFORE = "into the convolution before it"
+"""The note of a layer that TensorFlow's converter folds, too."""
 QUANTIZER_MARKS = ("Quantizer", "VectorQuant", "FSQ", "LFQ")
 """Parts of the names of layers that quantise the latent."""
 
@@ -144,7 +147,10 @@ class LayerReader:
         """Conv1D, Conv2D, DepthwiseConv1D and DepthwiseConv2D."""
         depthwise = "Depthwise" in type(layer).__name__
         kernel, *rest = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
-        return self._add(layer, self._one_axis(layer, kernel), depthwise, rest[0] if rest else None)
+        verdict, note = self._add(layer, self._one_axis(layer, kernel), depthwise, rest[0] if rest else None)
+        if kernel.ndim == 4 and min(kernel.shape[:2]) > 1:
+            note = ", ".join(filter(None, ("the taps that meet samples", note)))
+        return verdict, note
 
     def _separable(self, layer: Any) -> tuple[Verdict, str]:
         """SeparableConv1D and SeparableConv2D: a depthwise convolution, then one of one tap."""
@@ -220,6 +226,10 @@ class LayerReader:
 
     def _append(self, conv: Convolution) -> None:
         """Add a convolution with the padding and the affine that are pending before it."""
+        if not (np.all(np.isfinite(conv.kernel)) and np.all(np.isfinite(conv.bias))):
+            raise Refused("its weights are not finite: train again, for the training diverged")
+        if len(conv.kernel) > MAX_KERNEL:
+            raise Refused(f"its taps reach over {len(conv.kernel)} positions; at most {MAX_KERNEL}")
         if conv.padding == "same" and self._pad != (0, 0) and len(conv.kernel) == 1:
             conv = replace(conv, padding="valid")
         conv = replace(conv, pad=(conv.pad[0] + self._pad[0], conv.pad[1] + self._pad[1]))
@@ -281,7 +291,7 @@ class LayerReader:
         elif self._affine is None and self.convolutions and self.convolutions[-1].activation == "linear":
             scaled = self.convolutions[-1].scaled(gain)
             self.convolutions[-1] = replace(scaled, bias=scaled.bias + shift)
-            return Verdict.FOLDED, "into the convolution before it"
+            return Verdict.FOLDED, INTO_THE_ONE_BEFORE
         before = self._affine or (name, np.ones(self._channels), np.zeros(self._channels))
         self._affine = (name, before[1] * gain, before[2] * gain + shift)
         return Verdict.FOLDED, "into the next convolution, or a depthwise one of one tap where that pads"
@@ -300,7 +310,8 @@ class LayerReader:
         return Verdict.FOLDED, "into the convolution before it"
 
     def _reshape(self, layer: Any) -> tuple[Verdict, str]:
-        if len([size for size in layer.target_shape[:-1] if size != 1]) > 1:
+        *axes, channels = layer.output.shape[1:]
+        if len([size for size in axes if size != 1]) > 1 or channels != self._channels:
             raise Refused(_SHAPE)
         # What it does beyond axes of size 1 shows when the whole is compared with the model.
         return Verdict.FOLDED, "axes of size 1 come and go on the host"

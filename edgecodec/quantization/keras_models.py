@@ -13,6 +13,7 @@ from edgecodec.quantization.convolutions import Convolution
 from edgecodec.quantization.fold import fold, keras_model
 from edgecodec.quantization.keras_files import SavedEncoder, check_encoder, load_decoder_model, load_encoder_model
 from edgecodec.quantization.keras_layers import (
+    INTO_THE_ONE_BEFORE,
     QUANTIZER_MARKS,
     CheckedLayer,
     Verdict,
@@ -131,7 +132,7 @@ def _plain_encoder(given: Any, notes: tuple[str, ...]) -> PlainEncoder:
     if refused:
         # A layer of somebody's own may be one that the converter folds: what comes out tells.
         return PlainEncoder(model, model is given, notes, tuple(rows))
-    if _is_plain(source, target) and _is_standard(model) and _needs_no_folding(model, convolutions):
+    if _is_plain(source, target) and _is_standard(model) and _needs_no_folding(model, convolutions, rows):
         return PlainEncoder(model, model is given, notes, tuple(rows))
     folded = keras_model(fold(model), (math.prod(source[:-1]), source[-1]))
     note = f"{source} to {target} taken as {folded.input_shape[1:]} to {folded.output_shape[1:]}"
@@ -161,11 +162,15 @@ def _is_plain(source: tuple[int | None, ...], target: tuple[int | None, ...]) ->
 
 
 def _is_standard(model: Any) -> bool:
-    return all(type(layer).__name__ in _AS_THEY_ARE for layer in flat_layers(model))
+    return all(
+        type(layer).__name__ in _AS_THEY_ARE and layer.compute_dtype == "float32" for layer in flat_layers(model)
+    )
 
 
-def _needs_no_folding(model: Any, convolutions: list[Convolution]) -> bool:
+def _needs_no_folding(model: Any, convolutions: list[Convolution], rows: list[CheckedLayer]) -> bool:
     """Whether the converter makes of ``model`` the very convolutions that were read from it."""
+    if any(row.kind == "BatchNormalization" and row.note != INTO_THE_ONE_BEFORE for row in rows):
+        return False
     own = [layer for layer in flat_layers(model) if "Conv" in type(layer).__name__]
     return len(own) == len(convolutions) and all(
         math.prod(layer.kernel_size) == len(conv.kernel) and layer.name == conv.name

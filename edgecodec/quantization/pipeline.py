@@ -126,8 +126,8 @@ def quantize_run(
     """Quantise a run of :func:`edgecodec.training.train`, or the run folder at that path.
 
     Candidates are chosen on ``validation``, or else on the run's frames of other people, never on its test frames; a
-    run that was not split by person has every fifth calibration frame held out. Its parts are of one model, so a codec no
-    better than chance, of a training that was cut short, is returned with the report's ``shortfalls``.
+    run that was not split by person has every fifth calibration frame held out. Its parts are of one model, so a codec
+    no better than chance, of a training that was cut short, is returned with the report's ``shortfalls``.
     ``progress(done, total, stage)`` counts the steps of the stage that runs. Raises InputError, QuantizationError,
     UnsupportedOpError or PlanError.
     """
