@@ -49,8 +49,10 @@ def _in_a_list(keras: Any) -> Any:
 
 
 def _in_a_dict(keras: Any) -> Any:
-    model = stack(keras, *head(keras))
-    return keras.Model({"ppg": model.inputs[0]}, {"latent": model.outputs[0]})
+    x = inputs = keras.Input((1, SAMPLES, 1), name="ppg")
+    for layer in head(keras):
+        x = layer(x)
+    return keras.Model({"ppg": inputs}, {"latent": x})
 
 
 def _sequential(keras: Any) -> Any:

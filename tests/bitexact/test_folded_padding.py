@@ -13,6 +13,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.kernels import KERNELS, plain_kernel
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import Optimize, Target
+from edgecodec.engines.tflm.codec_files import tflm_codec_files
 from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.oracles import tflite_reference_encoder, tflm_encoder
 from edgecodec.host.shim import HostShim
@@ -116,6 +117,17 @@ def test_whole_codec(seed: int, optimize: Optimize, tmp_path: Path) -> None:
     np.testing.assert_array_equal(shim.stages(frames).indices, expected.indices)
     if optimize is Optimize.SPEED:
         np.testing.assert_array_equal(BatchEncoder(bundle.codec).stages(frames).indices, expected.indices)
+
+
+def test_tflm_is_given_the_ops_that_are_folded_here(tmp_path: Path) -> None:
+    """The model file keeps them, so the resolver of the TFLM engine needs them beside the convolutions."""
+    specs = [LayerSpec(CONV, 4, 3, padding="VALID", pad=(2, 0)), LayerSpec(CONV, 4, 1)]
+    bundle = bundle_of(tmp_path / "bundle", build_encoder(specs, 32))
+    source = tflm_codec_files(bundle, make_plan(bundle.codec), 8192)
+    (text,) = [text for name, text in source.items() if name.endswith("edc_tflm.cc")]
+    assert "MicroMutableOpResolver<2>" in text
+    assert "resolver.AddPad()" in text
+    assert text.count("Watched<tflite::BuiltinOperator_") == 1
 
 
 def test_causal_convolution_by_hand() -> None:
