@@ -69,7 +69,7 @@ class InspectedLayer:
     stride: int
     """Input positions from one output position to the next."""
     padding: str
-    """``SAME`` or ``VALID``."""
+    """``SAME``, ``VALID``, or ``PAD`` where an op before the layer pads."""
     activation: str
     """``NONE``, ``RELU`` or ``RELU6``."""
     macs: int
