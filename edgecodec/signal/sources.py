@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fractions import Fraction
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,25 @@ def resample(name: str, samples: npt.NDArray[np.floating], native_hz: float, rat
 
         # Without its level: the filter's gain differs a little between its phases, which an offset would show as noise.
         middle = float(np.median(filled))
-        counts = resample_poly(filled - middle, ratio.numerator, ratio.denominator, padtype="antireflect") + middle
+        counts = resample_poly(
+            filled - middle, ratio.numerator, ratio.denominator, window=_lowpass(ratio), padtype="antireflect"
+        )
+        counts = counts + middle
         at = np.minimum((np.arange(len(counts)) / float(ratio)).round().astype(int), len(flaws) - 1)
         marks = flaws[at]
     rounded = np.rint(np.clip(counts, filled.min(), filled.max())).astype(np.int16)
     gap_s, clipped_s, flat_s = (float(np.sum(marks == flaw)) / rate_hz for flaw in (GAP, CLIPPED, FLAT))
     return Recording(name, rounded, marks == GOOD, rate_hz, origin=Origin(native_hz, gap_s, clipped_s, flat_s))
+
+
+@lru_cache(maxsize=64)
+def _lowpass(ratio: Fraction) -> npt.NDArray[np.float64]:
+    """The filter that SciPy's ``resample_poly`` designs for ``ratio``, designed once: many recordings are short."""
+    from scipy.signal import firwin
+
+    fastest = max(ratio.numerator, ratio.denominator)
+    taps: npt.NDArray[np.float64] = firwin(20 * fastest + 1, 1.0 / fastest, window=("kaiser", 5.0))
+    return taps
 
 
 def _near(marked: npt.NDArray[np.bool_], margin: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
@@ -152,8 +166,16 @@ def _window_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray
     """Largest less smallest value of every window of ``length`` samples; empty when there is none."""
     if length < 2 or len(values) < length:
         return np.empty(0)
-    windows = np.lib.stride_tricks.sliding_window_view(np.asarray(values, np.float64), length)
-    ranges: npt.NDArray[np.float64] = windows.max(axis=1) - windows.min(axis=1)
+    # Extremes of windows of 1, 2, 4, ... samples; two of the last, which overlap, make one of ``length``.
+    low = high = np.asarray(values, np.float64)
+    width = 1
+    while 2 * width <= length:
+        low, high = np.minimum(low[:-width], low[width:]), np.maximum(high[:-width], high[width:])
+        width *= 2
+    shift = length - width
+    if shift:
+        low, high = np.minimum(low[:-shift], low[shift:]), np.maximum(high[:-shift], high[shift:])
+    ranges: npt.NDArray[np.float64] = high - low
     return ranges
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import islice
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -47,28 +47,26 @@ def read_csv(path: Path, reading: Reading) -> Rows:
     """
     check_file(path, _MOST_CSV_BYTES)
     with one_error(path):
-        text = path.read_text(encoding="utf-8-sig")
-        rows = _cells(text)
-    if not rows:
-        raise InputError(f"{path}: is empty; expected numbers separated by commas, or a header and columns")
-    first = rows[0][1]
-    if path.name.lower() == _EMPATICA and _is_empatica(rows):
-        return _empatica(path, rows)
-    named = not any(_is_number(cell) or _stamp(cell) is not None for cell in first)
-    if not named and reading.column is None and _stamp(first[0]) is None:
-        return as_rows(_matrix(path, rows), None, path)
-    names = [cell.strip(" '\"") for cell in first] if named else [str(i) for i in range(1, len(first) + 1)]
-    body = rows[1:] if named else rows
-    if named and body and not any(_is_number(cell) for cell in body[0][1]) and _stamp(body[0][1][0]) is None:
-        # A second line of units, as WFDB's tools write it.
-        names = [f"{name} [{unit}]" for name, unit in zip(names, _texts(body[0][1], len(names)), strict=True)]
-        body = body[1:]
-    if not body:
-        raise InputError(f"{path}: holds a header and no rows")
-    for number, cells in body:
-        if len(cells) > len(names):
-            raise InputError(f"{path}: line {number} has {len(cells)} cells; the columns are {len(names)}")
-    return _table_rows(path, names, _TextColumns(path, names, body), reading, named)
+        text = _Text.of(path.read_text(encoding="utf-8-sig"))
+        if not text.lines:
+            raise InputError(f"{path}: is empty; expected numbers separated by commas, or a header and columns")
+        first = text.cells(0)
+        if path.name.lower() == _EMPATICA and _is_empatica(text):
+            return _empatica(path, text)
+        named = not any(_is_number(cell) or _stamp(cell) is not None for cell in first)
+        if not named and reading.column is None and _stamp(first[0]) is None:
+            return as_rows(_matrix(path, text), None, path)
+        names = [cell.strip(" '\"") for cell in first] if named else [str(i) for i in range(1, len(first) + 1)]
+        body = text.after(1) if named else text
+        if named and body.lines:
+            units = body.cells(0)
+            if not any(_is_number(cell) for cell in units) and _stamp(units[0]) is None:
+                # A second line of units, as WFDB's tools write it.
+                names = [f"{name} [{unit}]" for name, unit in zip(names, _texts(units, len(names)), strict=True)]
+                body = body.after(1)
+        if not body.lines:
+            raise InputError(f"{path}: holds a header and no rows")
+        return _table_rows(path, names, _TextColumns(path, names, body), reading, named)
 
 
 def read_parquet(path: Path, reading: Reading) -> Rows:
@@ -91,13 +89,15 @@ class _TextColumns:
 
     path: Path
     names: Sequence[str]
-    body: Sequence[tuple[int, Sequence[str]]]
+    body: _Text
 
     def numbers(self, index: int) -> Column:
         """A column as float64 ``[M]``, NaN where a cell is empty or says so."""
-        made = np.empty(len(self.body))
-        for place, (line, cells) in enumerate(self.body):
-            cell = cells[index].strip() if index < len(cells) else ""
+        whole = self.body.parsed(index)
+        if whole is not None and self.body.separators <= len(self.names):
+            return whole[:, 0]
+        made = np.empty(len(self.body.lines))
+        for place, (line, cell) in enumerate(self._column(index)):
             try:
                 made[place] = math.nan if cell.lower() in _MISSING else float(cell)
             except ValueError as error:
@@ -108,17 +108,22 @@ class _TextColumns:
 
     def times(self, index: int) -> tuple[Column, bool]:
         """A column of times ``[M]``, and whether they are known to be in seconds."""
-        cells = [cells[index] if index < len(cells) else "" for _, cells in self.body]
-        if _is_number(cells[0]):
+        if _stamp(next(iter(self._column(index)))[1]) is None:
             return self.numbers(index), False
-        made = np.empty(len(cells))
-        for place, cell in enumerate(cells):
+        made = np.empty(len(self.body.lines))
+        for place, (line, cell) in enumerate(self._column(index)):
             stamp = _stamp(cell)
             if stamp is None:
-                line = self.body[place][0]
                 raise InputError(f"{self.path}: line {line}, column {self.names[index]!r}: {cell[:40]!r} is no time")
             made[place] = stamp
         return made, True
+
+    def _column(self, index: int) -> Iterator[tuple[int, str]]:
+        """Line numbers and cells of a column, empty where a line is too short."""
+        for line, cells in self.body.rows():
+            if len(cells) > len(self.names):
+                raise InputError(f"{self.path}: line {line} has {len(cells)} cells; the columns are {len(self.names)}")
+            yield line, cells[index].strip() if index < len(cells) else ""
 
 
 @dataclass(frozen=True)
@@ -217,26 +222,66 @@ def _said_unit(name: str) -> float | None:
     return next((per for per, _, written in _UNITS if written.search(name)), None)
 
 
-def _cells(text: str) -> list[tuple[int, list[str]]]:
-    """Lines that hold something, as their number from 1 and their cells; comments (#) are left out."""
-    lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-    sample = [line for _, line in islice(lines, 20)]
-    delimiter = next((each for each in ";\t," if all(each in line for line in sample)), None)
-    if delimiter is None and sample and all(len(line.split()) > 1 for line in sample):
-        return [(i, line.split()) for i, line in lines]
-    delimiter = delimiter or ","
-    made = []
-    for (number, _), cells in zip(lines, csv.reader((line for _, line in lines), delimiter=delimiter), strict=True):
-        kept = cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells
-        made.append((number, [cell.replace(",", ".") for cell in kept] if delimiter == ";" else kept))
-    return made
+@dataclass(frozen=True)
+class _Text:
+    """Lines of a CSV that hold something."""
+
+    lines: Sequence[str]
+    numbers: Sequence[int]
+    """Number of each line in its file, from 1."""
+    delimiter: str | None
+    """Between cells; None for spaces."""
+
+    @classmethod
+    def of(cls, text: str) -> _Text:
+        """The lines of ``text`` but for comments (#), and what separates their cells."""
+        kept = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
+        lines, numbers = [line for _, line in kept], [i for i, _ in kept]
+        head = lines[:20]
+        delimiter = next((each for each in ";\t," if all(each in line for line in head)), None)
+        if delimiter is None and not all(len(line.split()) > 1 for line in head):
+            delimiter = ","
+        if delimiter == ";":
+            lines = [line.replace(",", ".") for line in lines]
+        return cls(lines, numbers, delimiter)
+
+    def after(self, count: int) -> _Text:
+        """The text without its first lines."""
+        return _Text(self.lines[count:], self.numbers[count:], self.delimiter)
+
+    def cells(self, place: int) -> list[str]:
+        """Cells of a line."""
+        return next(_Text(self.lines[place : place + 1], [0], self.delimiter).rows())[1]
+
+    def rows(self) -> Iterator[tuple[int, list[str]]]:
+        """Line numbers and cells; an empty last cell is none."""
+        split = csv.reader(self.lines, delimiter=self.delimiter) if self.delimiter else map(str.split, self.lines)
+        for number, cells in zip(self.numbers, split, strict=True):
+            yield number, cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells
+
+    @cached_property
+    def separators(self) -> int:
+        """The most delimiters that a line holds; 0 for spaces."""
+        return max(line.count(self.delimiter) for line in self.lines) if self.delimiter else 0
+
+    def parsed(self, column: int | None) -> Column | None:
+        """A column or all, float64 ``[N, M]``, by numpy's own parser; None for what it does not take."""
+        try:
+            return np.loadtxt(
+                self.lines, np.float64, comments=None, delimiter=self.delimiter, usecols=column, ndmin=2, quotechar='"'
+            )
+        except ValueError:
+            return None
 
 
-def _matrix(path: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> Column:
+def _matrix(path: Path, text: _Text) -> Column:
     """Numbers only, ``[N, M]``."""
-    width = len(rows[0][1])
-    made = np.empty((len(rows), width))
-    for place, (line, cells) in enumerate(rows):
+    whole = text.parsed(None)
+    if whole is not None:
+        return whole
+    width = len(text.cells(0))
+    made = np.empty((len(text.lines), width))
+    for place, (line, cells) in enumerate(text.rows()):
         if len(cells) != width:
             raise InputError(f"{path}: rows of different lengths ({width} numbers, on line {line} {len(cells)})")
         for column, cell in enumerate(cells):
@@ -250,15 +295,15 @@ def _matrix(path: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> Column:
     return made
 
 
-def _is_empatica(rows: Sequence[tuple[int, Sequence[str]]]) -> bool:
-    heads = [cells[0] for _, cells in rows[:2]]
-    numeric = len(rows) > 2 and all(len(cells) == 1 and _is_number(cells[0]) for _, cells in rows[:2])
-    return numeric and float(heads[0]) > _UNIX_S and _is_ppg_rate(float(heads[1]))
+def _is_empatica(text: _Text) -> bool:
+    heads = [text.cells(place) for place in range(min(len(text.lines), 2))]
+    numeric = len(text.lines) > 2 and all(len(cells) == 1 and _is_number(cells[0]) for cells in heads)
+    return numeric and float(heads[0][0]) > _UNIX_S and _is_ppg_rate(float(heads[1][0]))
 
 
-def _empatica(path: Path, rows: Sequence[tuple[int, Sequence[str]]]) -> Rows:
+def _empatica(path: Path, text: _Text) -> Rows:
     """``BVP.csv`` of an Empatica E4: start in Unix seconds, rate in Hz, samples."""
-    return as_rows(_matrix(path, rows[2:]), float(rows[1][1][0]), path)
+    return as_rows(_matrix(path, text.after(2)), float(text.cells(1)[0]), path)
 
 
 def _texts(cells: Sequence[str], count: int) -> list[str]:

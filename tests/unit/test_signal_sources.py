@@ -4,7 +4,7 @@ import pytest
 from edgecodec.errors import InputError
 from edgecodec.signal.reader import file_recordings
 from edgecodec.signal.reading import Reading
-from edgecodec.signal.sources import Recording, heartpy_recordings, invalid_samples, resample
+from edgecodec.signal.sources import Recording, _window_ranges, heartpy_recordings, invalid_samples, resample
 from tests.tools import require
 
 
@@ -62,6 +62,14 @@ def test_stuck_flat_and_missing_samples_are_invalid():
     assert bad[1200:1500].all()
     assert not bad[400:780].any()
     assert not bad[1550:].any()
+
+
+@pytest.mark.parametrize("length", [2, 3, 4, 7, 8, 20])
+def test_ranges_of_windows(length):
+    values = np.random.default_rng(length).normal(size=20)
+    expected = [np.ptp(values[start : start + length]) for start in range(20 - length + 1)]
+    assert np.array_equal(_window_ranges(values, length), expected)
+    assert len(_window_ranges(values, 21)) == 0
 
 
 def test_clipped_peaks_are_valid():
