@@ -106,11 +106,14 @@ def find_flaws(samples: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray
     """
     missing = ~np.isfinite(samples)
     filled = _fill(samples)
-    ranges = _window_ranges(filled, round(_FLAT_S * rate_hz))
+    # Straight lines that bridge gaps are no sensor's: windows with a missing sample are never flat.
+    seen = np.where(missing, np.nan, filled)
+    ranges = _window_ranges(seen, round(_FLAT_S * rate_hz))
+    ranges = ranges[np.isfinite(ranges)]
     flat_range = _FLAT_SHARE * float(np.median(ranges)) if len(ranges) else 0.0
-    stuck = _runs_within(filled, 0.0, round(_STUCK_S * rate_hz))
+    stuck = _runs_within(seen, 0.0, round(_STUCK_S * rate_hz))
     at_end = (filled == filled.max()) | (filled == filled.min())
-    flat = (stuck & ~at_end) | _runs_within(filled, flat_range, round(_FLAT_S * rate_hz))
+    flat = (stuck & ~at_end) | _runs_within(seen, flat_range, round(_FLAT_S * rate_hz))
     margin = np.ones(2 * round(_MARGIN_S * rate_hz) + 1)
     flaws = np.full(len(filled), GOOD, np.uint8)
     for flaw, marked in ((FLAT, flat), (CLIPPED, stuck & at_end), (GAP, missing)):
@@ -163,7 +166,7 @@ def _near(marked: npt.NDArray[np.bool_], margin: npt.NDArray[np.float64]) -> npt
 
 
 def _window_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.float64]:
-    """Largest less smallest value of every window of ``length`` samples; empty when there is none."""
+    """Largest less smallest value of every window of ``length`` samples, NaN where one is; empty when there is none."""
     if length < 2 or len(values) < length:
         return np.empty(0)
     # Extremes of windows of 1, 2, 4, ... samples; two of the last, which overlap, make one of ``length``.

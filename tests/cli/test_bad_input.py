@@ -149,6 +149,14 @@ def test_unreadable_frames(command: str, name: str, bundle: Bundle, tmp_path: Pa
     assert_one_error(edgecodec(command, bundle.path, "--frames", name, cwd=tmp_path), name)
 
 
+@pytest.mark.parametrize("command", FRAME_COMMANDS)
+def test_frames_that_never_end(command: str, bundle: Bundle, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.npz")
+    (tmp_path / "zero.csv").symlink_to("/dev/zero")
+    for name in ("pipe.npz", "zero.csv"):
+        assert_one_error(edgecodec(command, bundle.path, "--frames", name, cwd=tmp_path), f"{name}: is no regular file")
+
+
 ARRAYS = {
     "float": np.full((2, 64), 0.5),
     "nan": np.full((2, 64), np.nan),

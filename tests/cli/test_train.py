@@ -26,15 +26,20 @@ PRIOR = ["--prior", "--prior-steps", "20"]
 def people(tmp_path: Path) -> Path:
     """Six people, three recordings each."""
     rows = np.concatenate([ppg_frames(3, 640, person) for person in range(6)])
-    np.savez(tmp_path / "people.npz", adc=rows, subject=np.repeat(np.arange(6), 3), rate_hz=64.0)
+    np.savez(tmp_path / "people.npz", adc=rows, subject=np.repeat(np.arange(6), 3))
     return tmp_path / "people.npz"
 
 
 def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     require("module:tensorflow", "module:scipy")
-    made = edgecodec("train", "--preset", "08x_ds8_l2", "--data", people, *SMALL, "-o", tmp_path / "run", "--json")
+    training = ("train", "--preset", "08x_ds8_l2", "--data", people, *SMALL, "-o", tmp_path / "run", "--json")
+    unsaid = edgecodec(*training)
+    assert_one_error(unsaid, "people.npz: does not say its sampling rate; the codec's is 64 Hz; give it with --rate HZ")
+    made = edgecodec(*training, "--rate", "64")
     assert made.returncode == 0, made.stderr
+    assert "6 people, 18 recordings, 64 Hz, 180 s used" in made.stderr.splitlines()
     document = json.loads(made.stdout)
+    assert (document["recordings"]["people"], document["recordings"]["used_s"]) == (6, 180.0)
     assert document["steps"] == 10
     assert "val_mse" in made.stderr
     run = json.loads((tmp_path / "run" / "run.json").read_text())
@@ -43,9 +48,11 @@ def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", *PRIOR, "--json")
     assert quantized.returncode == 0, quantized.stderr
     report = json.loads(quantized.stdout)["quantization"]
+    manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
+    assert manifest["provenance"]["training"]["recordings"] == run["recordings"] == document["recordings"]
     assert report["validation"]["source"] == "validation.npz"
     assert (report["index_prior"]["frames"], report["index_prior"]["steps"]) == (200, 20)
-    again = edgecodec("train", "--preset", "08x_ds8_l2", "--data", people, *SMALL, "-o", people)
+    again = edgecodec(*training[:-3], "--rate", "64", "-o", people)
     assert_one_error(again, "exists and is no folder")
 
 

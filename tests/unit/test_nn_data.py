@@ -88,6 +88,35 @@ def test_streaming_gives_the_same_people_and_fewer_open_files(folder, monkeypatc
     assert seen == {1, 2, 3, 4}
 
 
+def test_what_was_read_used_and_dropped(folder):
+    """Six people's files, three recordings of 10 s each, one of which lacks its first second."""
+    flat_s = load_data(config(folder)).summary.flat_s
+    rows = np.load(folder / "person2.npy").astype(np.float64)
+    rows[1, :64] = np.nan
+    np.save(folder / "person2.npy", rows)
+    margin = round(0.1 * 64) / 64
+    for settings in ({}, {"streaming": True, "open_files": 2}):
+        summary = load_data(config(folder, **settings)).summary
+        assert (summary.files, summary.people, summary.recordings) == (6, None, 18)
+        assert (summary.recorded_hz, summary.rate_hz) == ((64.0,), 64.0)
+        assert (summary.gap_s, summary.flat_s, summary.clipped_s) == (1 + margin, flat_s, 0.0)
+        assert summary.dropped_s == 1 + margin + flat_s
+        assert summary.used_s == 180 - summary.dropped_s
+        assert summary.describe().startswith("6 files, 18 recordings, 64 Hz, 178 s used, 1.8 s dropped (gaps 1.1 s, ")
+
+
+def test_a_rate_is_never_guessed(people, folder):
+    with pytest.raises(InputError, match=r"people\.npz: does not say its sampling rate; the codec's is 64 Hz"):
+        load_data(config(people, rate_hz=None))
+    require("module:scipy")
+    summary = load_data(config(people, rate_hz=128.0)).summary
+    assert (summary.people, summary.recorded_hz, summary.rate_hz) == (6, (128.0,), 64.0)
+    assert summary.used_s + summary.dropped_s == 90.0
+    assert (
+        load_data(parse_config({"data": {"source": "synthetic", "synthetic": {"people": 3}}}, "test")).summary is None
+    )
+
+
 def test_sampler_goes_on_where_it_was(people, folder):
     for settings in ({"files": [str(people)]}, {"files": [str(folder)], "streaming": True, "open_files": 2}):
         given = config(people, mix=0.5, beat_scale=0.2, wander=0.3, gaussian_noise=[0, 0.1], time_warp=0.1, **settings)
@@ -217,6 +246,7 @@ class TestCache:
         read = cache.recordings(source, 64.0, Reading(64.0))
         for first, second in zip(written, read, strict=True):
             assert (first.name, first.subject, first.rate_hz) == (second.name, second.subject, second.rate_hz)
+            assert first.origin == second.origin
             assert np.array_equal(first.samples, second.samples)
             assert np.array_equal(first.valid, second.valid)
 
