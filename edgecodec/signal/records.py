@@ -49,6 +49,9 @@ def _read_wfdb(path: Path, channel: str | None) -> tuple[npt.NDArray[np.float64]
         raise InputError(f"{path}: WFDB needs wfdb ({error})", hint=_INSTALL) from error
     stem = str(path.with_suffix(""))
     header: Any = wfdb.rdheader(stem)
+    for name in set(getattr(header, "file_name", None) or []):
+        if (path.parent / name).exists():
+            check_file(path.parent / name)
     check_samples(int(header.sig_len or 0) * max(header.samps_per_frame or [1]), path)
     index = choose(header.sig_name or [], channel, path, "channel", _OPTION)
     # Physical values tell missing samples apart (NaN); gain and baseline give the counts back.

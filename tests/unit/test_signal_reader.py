@@ -438,6 +438,17 @@ class TestHostileFiles:
         with pytest.raises(InputError, match="no recordings there"):
             read_frames(tmp_path, 320, 64.0)
 
+    def test_a_record_whose_samples_are_a_pipe(self, tmp_path):
+        require("module:wfdb")
+        (tmp_path / "a.hea").write_text("a 1 64 640\na.dat 16 200 12 0 0 0 0 PLETH\n")
+        os.mkfifo(tmp_path / "a.dat")
+        with pytest.raises(InputError, match=r"a\.dat: is no regular file"):
+            read_frames(tmp_path / "a.hea", 320, 64.0)
+        (tmp_path / "a.hea").write_text("a 1 64 999999999999\na.dat 16 200 12 0 0 0 0 PLETH\n")
+        (tmp_path / "a.dat").unlink()
+        (tmp_path / "a.dat").write_bytes(bytes(64))
+        refused(tmp_path / "a.hea", "samples; at most")
+
     def test_sizes_are_refused_before_they_are_read(self, tmp_path, monkeypatch):
         header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }"
         header = header.ljust(117) + b"\n"
