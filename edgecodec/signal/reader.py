@@ -15,7 +15,7 @@ from edgecodec.errors import InputError
 from edgecodec.signal.arrays import open_npz, owners_of, read_mat, read_npy, read_npz
 from edgecodec.signal.counts import to_counts
 from edgecodec.signal.pickles import read_pickle
-from edgecodec.signal.reading import AS_SAID, Reading, Rows, as_rows
+from edgecodec.signal.reading import AS_SAID, Reading, Rows, as_rows, check_samples
 from edgecodec.signal.records import read_record
 from edgecodec.signal.sources import Recording, resample
 from edgecodec.signal.tables import read_csv, read_parquet
@@ -68,6 +68,8 @@ def read_counts(path: str | os.PathLike[str], codec_hz: float | None, reading: R
     made = []
     for rows in reader(source, reading):
         rate_hz = reading.rate_of(rows.rate_hz, codec_hz, source)
+        if rate_hz is not None and codec_hz is not None:
+            check_samples(int(rows.values.size * codec_hz / rate_hz), f"{source} at {codec_hz:g} Hz")
         counts, note = to_counts(rows.values, reading.scale, source)
         owners = tuple(rows.owners) if rows.owners is not None else ("",) * len(counts)
         made.append(CountRows(counts, rate_hz, owners, rows.notes if note is None else (*rows.notes, note)))

@@ -22,6 +22,7 @@ RATE_NAMES = ("rate_hz", "fs", "fs_hz", "sampling_rate", "sample_rate")
 """What arrays and variables that hold the sampling rate are called, in lower case."""
 _RATE_HINT = "give it with --rate HZ (data.rate_hz in a configuration)"
 _SAME_RATE = 0.02
+_SLOWEST_HZ, _FASTEST_HZ = 1.0, 20_000.0
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,14 @@ class Reading:
         """Sampling rate in Hz of recordings of which the file ``where`` says ``said_hz``.
 
         None only when there is none and the codec has none. Raises InputError when the codec has a rate and the
-        recordings none, and when the user's is more than 2 % off the file's.
+        recordings none, when the user's is more than 2 % off the file's, and when it is not within 1 Hz to 20 kHz.
         """
         if said_hz is not None and self.rate_hz is not None and abs(said_hz / self.rate_hz - 1) > _SAME_RATE:
             raise InputError(f"{where}: says {said_hz:g} Hz, but --rate (data.rate_hz) says {self.rate_hz:g} Hz")
         rate_hz = self.rate_hz or said_hz
+        if rate_hz is not None and not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
+            message = f"{where}: {rate_hz:g} Hz is no sampling rate of PPG"
+            raise InputError(f"{message}; expected {_SLOWEST_HZ:g} to {_FASTEST_HZ:,.0f} Hz")
         if rate_hz is None and codec_hz is not None:
             raise InputError(
                 f"{where}: does not say its sampling rate; the codec's is {codec_hz:g} Hz", hint=_RATE_HINT

@@ -130,7 +130,7 @@ def resample(name: str, samples: npt.NDArray[np.floating], native_hz: float, rat
     """
     flaws = find_flaws(samples, native_hz)
     filled = _fill(samples)
-    ratio = Fraction(rate_hz / native_hz).limit_denominator(1000)
+    ratio = _ratio(rate_hz, native_hz)
     if ratio == 1:
         counts, marks = filled, flaws
     else:
@@ -147,6 +147,15 @@ def resample(name: str, samples: npt.NDArray[np.floating], native_hz: float, rat
     rounded = np.rint(np.clip(counts, filled.min(), filled.max())).astype(np.int16)
     gap_s, clipped_s, flat_s = (float(np.sum(marks == flaw)) / rate_hz for flaw in (GAP, CLIPPED, FLAT))
     return Recording(name, rounded, marks == GOOD, rate_hz, origin=Origin(native_hz, gap_s, clipped_s, flat_s))
+
+
+def _ratio(rate_hz: float, native_hz: float) -> Fraction:
+    """``rate_hz / native_hz`` within 1e-5, which shifts a minute by less than a millisecond; raises InputError."""
+    for largest in (1000, 10_000, 100_000):
+        ratio = Fraction(rate_hz / native_hz).limit_denominator(largest)
+        if ratio.numerator <= largest and abs(float(ratio) * native_hz / rate_hz - 1) <= 1e-5:
+            return ratio
+    raise InputError(f"{native_hz:g} Hz cannot be resampled to {rate_hz:g} Hz")
 
 
 @lru_cache(maxsize=64)

@@ -80,6 +80,18 @@ class TestRates:
         np.savez(tmp_path / "bad.npz", frames=counts(5, 64)[None], rate_hz=rate)
         refused(tmp_path / "bad.npz", "sampling rate is")
 
+    @pytest.mark.parametrize("rate", [1e-3, 0.9, 25000, 999999.0])
+    def test_rates_that_no_sensor_has(self, tmp_path, rate):
+        np.savez(tmp_path / "bad.npz", frames=counts(60, 64)[None], rate_hz=rate)
+        refused(tmp_path / "bad.npz", "Hz is no sampling rate of PPG; expected 1 to 20,000 Hz")
+
+    @pytest.mark.parametrize("native_hz", [63.77, 64.001, 117.0123, 19999.0])
+    def test_odd_rates_keep_time(self, native_hz):
+        """An hour and more is as long after resampling, to a sample in 100,000."""
+        found = resample("pulse", np.rint(pulse(20, native_hz)), native_hz, 64.0)
+        assert abs(len(found.samples) - 1280) <= 1
+        assert np.abs(found.samples[600:1200] - pulse(20, 64.0)[600:1200]).max() < 0.01 * 721
+
     @pytest.mark.parametrize("native_hz", [125.0, 100.0, 25.0, 250.0])
     def test_resampling_rings_at_neither_end(self, native_hz):
         """A step to zero at the ends put errors of seven standard deviations there."""
