@@ -9,6 +9,7 @@ from edgecodec.errors import InputError, QuantizationError
 from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, open_codebooks, refit
 from edgecodec.quantization.report import FineTuningReport, Validation
+from edgecodec.signal.reading import Reading
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
@@ -311,7 +312,12 @@ def test_fine_tuning(trained_run, tmp_path):
     np.save(tmp_path / "train.npy", ppg_frames(60, 64, 7))
     np.save(tmp_path / "val.npy", ppg_frames(20, 64, 8))
     tuning = Tuning(tmp_path / "train.npy", FineTuning(steps=60, batch_size=16))
-    quantized = quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=tuning)
+    said = Reading(rate_hz=64.0)
+    quantized = quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=tuning, reading=said)
+    assert {role: found.frames for role, found in quantized.report.recordings.items()} == {
+        "validation": 20,
+        "training": 60,
+    }
     last = quantized.report.candidates[-1]
     assert last.name.endswith("fine-tuned")
     # Six steps of training leave much to learn.
@@ -322,8 +328,11 @@ def test_fine_tuning(trained_run, tmp_path):
     # The bundle's Keras encoder is the float side of what was tuned.
     bundle = quantized.write(tmp_path / "bundle")
     assert KerasExecutor(bundle).encode(bundle.frames()[:20]).shape == (20, 8, 2)
+    again = Tuning(tmp_path / "val.npy")
     with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among"):
-        quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=Tuning(tmp_path / "val.npy"))
+        quantize_run(trained_run, validation=tmp_path / "val.npy", tuning=again, reading=said)
+    with pytest.raises(InputError, match=r"val\.npy: does not say its sampling rate; the codec's is 64 Hz"):
+        quantize_run(trained_run, validation=tmp_path / "val.npy")
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"batch_size": 0}, {"learning_rate": -1.0}])
