@@ -262,7 +262,10 @@ def fitted_rvq(graph: Graph, sizes: Sequence[int] = (29, 13), seed: int = 0) -> 
     residual = (latent.astype(np.float64) - graph.latent.zero_point) * graph.latent.scale
     books = []
     for size in sizes:
-        book = rng.choice(residual, size) + rng.normal(0, 0.3 * residual.std() + 1e-9, (size, residual.shape[1]))
+        spread = 0.3 * residual.std() + 1e-9
+        if spread < graph.latent.scale / 16:
+            spread = graph.latent.scale  # a latent that hardly moves: its codes must not round to one
+        book = rng.choice(residual, size) + rng.normal(0, spread, (size, residual.shape[1]))
         distance = ((residual[:, None, :] - book) ** 2).sum(axis=2)
         residual = residual - book[distance.argmin(axis=1)]
         books.append(book)
