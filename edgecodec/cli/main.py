@@ -26,7 +26,7 @@ COMPLETION_VARIABLE = "_EDGECODEC_COMPLETE"
 DIFFERENT, UNDECIDED = 1, 2
 COMMANDS = {
     "train": "Train a codec from a YAML configuration or a preset.",
-    "check": "Show which layers of a model run, and what to change.",
+    "check": "Show which layers of a model run, which are folded and which are refused.",
     "quantize": "Make a deployable INT8 bundle from a trained codec.",
     "inspect": "Show layers, sizes, rates and memory of a bundle.",
     "generate": "Write the C library of a bundle.",

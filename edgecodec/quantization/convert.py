@@ -80,28 +80,29 @@ def check_calibration(frames: npt.NDArray[np.int16], samples: int) -> None:
         raise QuantizationError("every calibration frame is constant", hint="give real frames of the sensor")
 
 
-def _function(tf: Any, model: Any) -> Any:
-    """``model`` as one concrete function at batch 1: a Keras model converted as it is keeps a dynamic batch.
+def _function(tf: Any, model: Any) -> tuple[Any, Any]:
+    """``model`` as one concrete function at batch 1, and the model that owns its variables.
 
-    A Keras model is converted as one function with constants, which gives the integers that TensorFlow's own road by
-    way of a SavedModel on disk gives, several times as fast.
+    A Keras model converted as it is keeps a dynamic batch. It is converted as one function with constants, which gives
+    the integers that TensorFlow's own road by way of a SavedModel on disk gives, several times as fast. A concrete
+    function does not keep its variables alive, so the model must be held as long as the function is used.
     """
     signature = tf.TensorSpec((1, *model.input_shape[1:]), tf.float32, name="input")
     if isinstance(model, SavedEncoder):
-        return tf.function(model).get_concrete_function(signature)
+        return tf.function(model).get_concrete_function(signature), model
     keras = import_keras()
     inputs = keras.Input(batch_shape=(1, *model.input_shape[1:]), name="input")
     # Cloned, not nested, so that tensors carry the layers' own names.
     fixed = keras.models.clone_model(model, input_tensors=inputs)
     fixed.set_weights(model.get_weights())
-    return tf.function(lambda x: fixed(x, training=False)).get_concrete_function(signature)
+    return tf.function(lambda x: fixed(x, training=False)).get_concrete_function(signature), fixed
 
 
 def _convert(model: Any, role: str, inputs: npt.NDArray[np.float32] | None) -> bytes:
     """Convert by the ranges on ``inputs [N, 1, ...]``, or to float32 without them. Raises QuantizationError."""
     tf = import_tensorflow()
     with quiet():
-        function = _function(tf, model)
+        function, owner = _function(tf, model)
         if isinstance(model, SavedEncoder) or any(type(layer).__name__ not in _TAME for layer in flat_layers(model)):
             return convert_apart(function, role, inputs)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
@@ -117,4 +118,5 @@ def _convert(model: Any, role: str, inputs: npt.NDArray[np.float32] | None) -> b
         raise failure(role, error) from error
     finally:
         logger.setLevel(level)
+        del owner  # until here, or the function's variables might be collected before they are read
     return data

@@ -39,7 +39,7 @@ def test_what_is_offered(words: tuple[str, ...], expected: list[str]) -> None:
 
 
 def test_all_commands_are_offered_in_the_order_of_the_road() -> None:
-    assert completions("")[:3] == ["plain,train", "plain,quantize", "plain,inspect"]
+    assert completions("")[:3] == ["plain,train", "plain,check", "plain,quantize"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

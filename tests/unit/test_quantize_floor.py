@@ -50,7 +50,7 @@ def test_codes_far_too_small_are_told_without_a_decoder(parts: Parts) -> None:
     assert [found.figure for found in quantize(encoder, small, FRAMES).report.shortfalls] == ["code_error"]
     stages: list[str] = []
     with pytest.raises(QuantizationError, match=r"code_error 10\d.* \(limit 100: .*latents' mean is\); check that enc"):
-        quantize(encoder, small, FRAMES, accept_quality=False, progress=stages.append)
+        quantize(encoder, small, FRAMES, accept_quality=False, progress=lambda done, total, stage: stages.append(stage))
     assert stages == ["encoder"], "refused before anything else is tried"
 
 

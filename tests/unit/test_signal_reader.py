@@ -317,7 +317,7 @@ class TestTables:
         monkeypatch.setattr(ParquetFile, "metadata", SimpleNamespace(num_rows=1 << 40))
         refused(tmp_path / "a.parquet", "samples; at most")
         monkeypatch.setitem(sys.modules, "pyarrow", None)
-        refused(tmp_path / "a.parquet", r"needs pyarrow .*; pip install 'edgecodec\[records\]'")
+        refused(tmp_path / "a.parquet", r"needs pyarrow .*; pip install \"edgecodec\[records\]\"")
 
 
 class TestMatlab:
@@ -491,4 +491,4 @@ class TestHostileFiles:
         for suffix, head in heads.items():
             for _ in range(8):
                 (tmp_path / f"f{suffix}").write_bytes(head + rng.bytes(int(rng.integers(0, 300))))
-                refused(tmp_path / f"f{suffix}", "")
+                refused(tmp_path / f"f{suffix}", f"f{suffix}")
