@@ -248,7 +248,7 @@ def _not_finite(keras: Any) -> Any:
 
 
 def _scalar_quantizer(keras: Any) -> Any:
-    class FSQ(keras.layers.Layer):  # type: ignore[misc, name-defined]
+    class FSQ(keras.layers.Layer):  # type: ignore[misc, name-defined]  # keras comes late, untyped
         def call(self, x: Any) -> Any:
             return x
 

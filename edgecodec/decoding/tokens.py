@@ -64,7 +64,7 @@ class RvqTokens:
     total_error: npt.NDArray[np.float64]
     """``[...]``, squared Euclidean distance between each vector and the sum of its codes."""
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None  # type: ignore[assignment]  # arrays have no hash; object says that all have
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, RvqTokens):

@@ -178,7 +178,7 @@ def test_choice_follows_the_target() -> None:
     layer = _at_the_limit(1)
 
     def kernel(of: Layer = layer, **target: object) -> Kernel:
-        return choose_kernel(of, Target(**target)).kernel  # type: ignore[arg-type]
+        return choose_kernel(of, Target(**target)).kernel  # type: ignore[arg-type]  # fields of a dict
 
     assert kernel() is CONV_PACKED_TAPS
     assert kernel(optimize=Optimize.FLASH) is PLAIN_CONV

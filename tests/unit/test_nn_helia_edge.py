@@ -36,7 +36,7 @@ def theirs(nn: Any) -> SimpleNamespace:
     ops = keras.ops
     register = keras.saving.register_keras_serializable(package="helia_edge")
 
-    class Base(keras.layers.Layer):  # type: ignore[misc, name-defined]
+    class Base(keras.layers.Layer):  # type: ignore[misc, name-defined]  # keras comes late, untyped
         ema = False
 
         def __init__(self, num_levels: int, num_embeddings: Any, embedding_dim: int, beta: float = 0.25, **kwargs: Any):
@@ -91,7 +91,7 @@ def theirs(nn: Any) -> SimpleNamespace:
             return {**super().get_config(), "ema_decay": self.ema_decay, "epsilon": self.epsilon}
 
     @register
-    class VQAutoencoder(keras.Model):  # type: ignore[misc, name-defined]
+    class VQAutoencoder(keras.Model):  # type: ignore[misc, name-defined]  # keras comes late, untyped
         def __init__(self, encoder: Any, vq: Any, decoder: Any, **kwargs: Any):
             super().__init__(**kwargs)
             self.encoder, self.vq, self.decoder = encoder, vq, decoder

@@ -115,13 +115,13 @@ def test_every_convention_is_told_by_its_values(
             return inputs if fits else np.zeros_like(inputs)
 
     monkeypatch.setattr(floor, "_codes", lambda variant, scaled: scaled)
-    found = floor.other_convention(Decoder(), frames, 100.0)  # type: ignore[arg-type]
+    found = floor.other_convention(Decoder(), frames, 100.0)  # type: ignore[arg-type]  # a stand-in
     assert found == Shortfall(
         "prdn_zscore", 100.0, 0.0, f"{name} are decoded with a PRDN of 0.0 %: it was trained on such frames"
     )
     # What decodes well is not doubted, and nothing is said without frames.
-    assert floor.other_convention(Decoder(), frames, 19.9) is None  # type: ignore[arg-type]
-    assert floor.other_convention(Decoder(), frames[:0], 100.0) is None  # type: ignore[arg-type]
+    assert floor.other_convention(Decoder(), frames, 19.9) is None  # type: ignore[arg-type]  # a stand-in
+    assert floor.other_convention(Decoder(), frames[:0], 100.0) is None  # type: ignore[arg-type]  # a stand-in
 
 
 def test_kappa_by_hand() -> None:
