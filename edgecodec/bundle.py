@@ -10,11 +10,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.normalizer import Normalizer
@@ -24,6 +24,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.entropy.causal_prior import IndexPrior
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
+from edgecodec.signal.normalize import ZSCORE, Normalization, normalization_json, normalization_of
 
 FORMAT = "edgecodec.bundle"
 VERSION = 1
@@ -42,18 +43,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _normalization(given: Any) -> Normalization:
+    """For pydantic, whose messages are of ValueErrors."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r}; expected an object")
+    try:
+        return normalization_of(given)
+    except InputError as error:
+        raise ValueError(error.message) from error
+
+
 class FrameInfo(_Strict):
     """Length and rate of a frame."""
 
     samples: int = Field(ge=1)
     rate_hz: float | None = Field(default=None, gt=0)
-
-
-class NormalizerInfo(_Strict):
-    """How ADC counts become the encoder's input."""
-
-    kind: str = Field(default="zscore", pattern="^zscore$")
-    epsilon: float = Field(default=1e-3, gt=0)
 
 
 class QuantizationInfo(_Strict):
@@ -93,7 +97,7 @@ class Manifest(_Strict):
     numerics: str
     name: str
     frame: FrameInfo
-    normalizer: NormalizerInfo
+    normalizer: Annotated[Normalization, PlainValidator(_normalization)]
     input: QuantizationInfo
     latent: LatentInfo
     rvq: RvqInfo
@@ -176,7 +180,7 @@ def write_bundle(
     rvq: IntegerRvq,
     name: str,
     rate_hz: float | None = None,
-    epsilon: float = 1e-3,
+    normalization: Normalization = ZSCORE,
     optional: Mapping[str, bytes] | None = None,
     provenance: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -200,7 +204,7 @@ def write_bundle(
         "numerics": graph.input.numerics.name,
         "name": name,
         "frame": {"samples": graph.input.width, "rate_hz": rate_hz},
-        "normalizer": {"kind": "zscore", "epsilon": epsilon},
+        "normalizer": normalization_json(normalization),
         "input": {"scale": graph.input.scale, "zero_point": graph.input.zero_point},
         "latent": {
             "scale": latent.scale,
@@ -308,12 +312,8 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
         rvq = IntegerRvq(
             tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point, numerics
         )
-        normalizer = Normalizer(
-            manifest.frame.samples,
-            manifest.normalizer.epsilon,
-            manifest.input.scale,
-            manifest.input.zero_point,
-            numerics,
+        normalizer = Normalizer.of(
+            manifest.normalizer, manifest.frame.samples, manifest.input.scale, manifest.input.zero_point, numerics
         )
         codec = Codec(normalizer, graph, rvq)
     except UnsupportedOpError as error:

@@ -47,6 +47,7 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             "bundle": f"{inspection.name} ({inspection.path})",
             "digest": inspection.bundle_digest,
             "frame": f"{frame.samples} samples" + (f" at {frame.rate_hz:g} Hz" if frame.rate_hz else ""),
+            "normalised": inspection.normalizer.formula,
             "input": _quantization(inspection.input),
             "latent": _quantization(inspection.latent),
             "RVQ": f"codes {list(rvq.codebook_sizes)} of {rvq.dimension}, {rvq.fraction_bits} fraction bits",

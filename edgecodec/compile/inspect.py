@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.plan import Buffer, Plan, Step, make_plan
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 from edgecodec.documents import Document
+from edgecodec.signal.normalize import Normalization
 
 RAW_BITS_PER_SAMPLE = 16
 """What the compression ratio is measured against: int16 ADC counts."""
@@ -35,9 +36,16 @@ class InspectedNormalizer:
     """The normaliser before the encoder."""
 
     kind: str
-    """Kind of normalisation: ``zscore``, ``(x - mean) / sqrt(variance + epsilon)``."""
-    epsilon: float
-    """What is added to the variance, in squared counts."""
+    """Kind of normalisation (SPEC.md 1.1): ``zscore``, ``minmax`` or ``fixed``."""
+    parameters: Mapping[str, float]
+    """Its constants, as the manifest has them: ``epsilon``; ``low`` and ``high``; ``offset`` and ``scale``."""
+    formula: str
+    """What it does to a frame."""
+
+    @classmethod
+    def of(cls, normalization: Normalization) -> InspectedNormalizer:
+        """Describe ``normalization``."""
+        return cls(normalization.kind, asdict(normalization), str(normalization))
 
 
 @dataclass(frozen=True)
@@ -270,7 +278,7 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocumen
         version=manifest.version,
         numerics=manifest.numerics,
         frame=InspectedFrame(codec.samples, rate_hz, None if rate_hz is None else codec.samples / rate_hz),
-        normalizer=InspectedNormalizer(manifest.normalizer.kind, manifest.normalizer.epsilon),
+        normalizer=InspectedNormalizer.of(manifest.normalizer),
         input=InspectedTensor((codec.samples,), manifest.input.scale, manifest.input.zero_point),
         latent=InspectedTensor(
             (codec.positions, manifest.latent.channels), manifest.latent.scale, manifest.latent.zero_point

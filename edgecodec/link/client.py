@@ -419,6 +419,6 @@ class _Run:
 
 
 def _store(result: Stages, index: int, reply: EncodeReply) -> None:
-    values = {"sum": reply.sum, "variance": reply.variance, **reply.stages}
+    values = {"offset": reply.offset, "spread": reply.spread, **reply.stages}
     for name in result.names:  # every array, which is memory that nobody has written before
         result[name][index] = values[name]

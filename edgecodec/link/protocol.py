@@ -78,7 +78,7 @@ class ReadBack(IntFlag):
 
 
 _ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
-"""Stages that every reply to ENCODE carries, in its order; sum and variance stand before them."""
+"""Stages that every reply to ENCODE carries, in its order; offset and spread stand before them."""
 _READ_BACK = tuple(stage for stage in STAGES if stage.name.upper() in ReadBack.__members__)
 """Stages that a reply to ENCODE carries when they are asked for, in its order."""
 _LAYERS_PART = "layers"
@@ -158,10 +158,10 @@ class LayerTicks:
 class EncodeReply:
     """One encoded frame."""
 
-    sum: int
-    """S of SPEC.md 1.1."""
-    variance: int
-    """V of SPEC.md 1.1."""
+    offset: int
+    """What the normaliser took off the frame (SPEC.md 1.1)."""
+    spread: int
+    """What it divided the frame by (SPEC.md 1.1)."""
     ticks: tuple[int, int, int]
     """Ticks of normaliser, encoder and RVQ, in this order."""
     stages: Mapping[str, npt.NDArray[Any]]
@@ -234,7 +234,7 @@ class MessageReader:
 
 
 def reply_stages(read_back: ReadBack) -> tuple[str, ...]:
-    """Names of the stages that a reply to ENCODE with ``read_back`` carries, sum and variance included."""
+    """Names of the stages that a reply to ENCODE with ``read_back`` carries, offset and spread included."""
     return tuple(s.name for s in STAGES if s not in _READ_BACK or ReadBack[s.name.upper()] in read_back)
 
 
@@ -311,7 +311,7 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
     expected = _ENCODE.size + sum(parts.values())
     if len(payload) != expected:
         raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {expected}")
-    _, _, total, variance, *ticks = _ENCODE.unpack_from(payload)
+    _, _, offset, spread, *ticks = _ENCODE.unpack_from(payload)
     ends = np.cumsum([_ENCODE.size, *parts.values()])[:-1]
     _, *pieces = np.split(np.frombuffer(payload, np.uint8), ends)
     found = dict(zip(parts, pieces, strict=True))
@@ -320,7 +320,7 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
         for stage in (*_ALWAYS, *asked)
     }
     layers = _layer_ticks(found[_LAYERS_PART].tobytes()) if parts[_LAYERS_PART] else None
-    return EncodeReply(total, variance, (ticks[0], ticks[1], ticks[2]), stages, layers)
+    return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers)
 
 
 def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:

@@ -24,7 +24,7 @@ from edgecodec.quantization.keras_files import copy_of
 from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_encoder, plain_decoder, plain_encoder
 from edgecodec.quantization.tflite_ends import without_ends
 from edgecodec.signal.frames import read_frames
-from edgecodec.signal.normalize import EPSILON
+from edgecodec.signal.normalize import ZSCORE, Normalization, ZScore
 from edgecodec.signal.reading import AS_SAID, Reading
 from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.run import TrainingRun
@@ -73,8 +73,8 @@ class Encoder(Protocol):
         """:attr:`float_model` as a ``.keras`` file; None where it cannot be saved as one."""
         ...
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
-        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` normalised with ``epsilon``."""
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
+        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` after ``normalization``."""
         ...
 
 
@@ -112,9 +112,9 @@ class KerasEncoder:
         """T, ADC counts of a frame."""
         return int(self.float_model.input_shape[2])
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
         """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
-        data, _ = convert_encoder(self.float_model, calibration, epsilon)
+        data, _ = convert_encoder(self.float_model, calibration, normalization)
         return data
 
 
@@ -156,8 +156,8 @@ class TfliteEncoder:
         """T, ADC counts of a frame."""
         return read_graph(self.data).input.width
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
-        """The file as it is; ``calibration`` and ``epsilon`` change nothing."""
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
+        """The file as it is; ``calibration`` and ``normalization`` change nothing."""
         return self.data
 
 
@@ -260,8 +260,8 @@ class Source:
     """Frames that the bundle ships for verification."""
     figures: Frames
     """Frames that the quality of the candidate kept is measured on."""
-    epsilon: float
-    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
+    normalization: Normalization
+    """How the encoder's frames are normalised."""
     rate_hz: float | None = None
     """Sampling rate in Hz; None when it is not known."""
     levels: int | None = None
@@ -291,7 +291,7 @@ class Source:
         validation: GivenFrames | None = None,
         name: str | None = None,
         rate_hz: float | None = None,
-        epsilon: float = EPSILON,
+        normalization: Normalization | None = None,
         reading: Reading = AS_SAID,
     ) -> Source:
         """A codec trained elsewhere, as :func:`edgecodec.quantization.quantize` takes it.
@@ -320,7 +320,7 @@ class Source:
             held_out=held_out,
             verify=judged[:_VERIFY_FRAMES],
             figures=judged,
-            epsilon=epsilon,
+            normalization=normalization or ZSCORE,
             rate_hz=rate_hz,
             notes=books.notes,
             reading=reading,
@@ -355,7 +355,7 @@ class Source:
             held_out=held_out,
             verify=loaded.verify(),
             figures=loaded.test(),
-            epsilon=data.epsilon,
+            normalization=ZScore(data.epsilon),
             rate_hz=data.sampling_rate,
             levels=loaded.config.model.num_levels,
             train=None if held_out else loaded.train(),
@@ -373,15 +373,16 @@ class Source:
         validation: GivenFrames | None = None,
         name: str | None = None,
         rate_hz: float | None = None,
-        epsilon: float = EPSILON,
+        normalization: Normalization | None = None,
         reading: Reading = AS_SAID,
     ) -> Source:
         """A folder of artefacts as compressionKIT names them, or publishes them.
 
         An encoder (``encoder.keras``, or else ``encoder.tflite`` or ``encoder_int8.tflite``), ``codebook.npz`` and, if
         there, a decoder (``decoder.keras`` or ``decoder_float32.tflite``). A ``deploy_manifest.json`` or
-        ``config.json`` gives the rate when ``rate_hz`` does not. Raises InputError when the folder lacks a part or the
-        manifest is of another codec, QuantizationError or UnsupportedOpError when a part does not fit.
+        ``config.json`` gives rate and normalisation where the arguments do not. Raises InputError when the folder
+        lacks a part or the manifest is of another codec, QuantizationError or UnsupportedOpError when a part does not
+        fit.
         """
         source = Path(folder)
         if not source.is_dir():
@@ -398,12 +399,12 @@ class Source:
             validation=validation,
             name=name or source.resolve().name,
             rate_hz=rate_hz,
-            epsilon=epsilon,
+            normalization=normalization or (None if manifest is None else manifest.meant),
             reading=reading,
         )
         if manifest is None:
             return made
-        notes = manifest.check(made.encoder.samples, rate_hz)
+        notes = manifest.check(made.encoder.samples, rate_hz, normalization)
         rate = manifest.rate_hz if rate_hz is None else rate_hz
         return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
 

@@ -158,11 +158,11 @@ def profile_board(
 def _parts(project: FirmwareProject, costs: LayerCosts, running: str) -> tuple[Part, ...]:
     """The parts of a codec whose encoder the engine named ``running`` runs, which may not be the project's."""
     codec, plan, engine = project.bundle.codec, project.plan, project.engine
-    sizes = codec.rvq.codebook_sizes
+    sizes, kind = codec.rvq.codebook_sizes, codec.normalizer.kind
     rvq_macs = codec.positions * codec.rvq.dimension * sum(sizes)
     search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
     return (
-        Part("normaliser", "normaliser", "z-score", "edc_normalize", 0, costs.normalize),
+        Part("normaliser", "normaliser", kind, f"edc_{kind}_normalize", 0, costs.normalize),
         *(
             Part(
                 step.layer.name,

@@ -198,8 +198,8 @@ static void answer_encode(void) {
   size_t end = reply_count;
   reply_count = front;
   start = edc_port_ticks();
-  put_u32((uint32_t)stats.sum);
-  put_u64(stats.variance);
+  put_u32((uint32_t)stats.offset);
+  put_u64(stats.spread);
   put_u32(ticks_normalize);
   put_u32(ticks_encoder);
   put_u32(ticks_rvq);

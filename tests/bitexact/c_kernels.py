@@ -86,12 +86,16 @@ typedef struct {
 } edc_chunk;
 void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena, edc_chunk *chunk);
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena, const edc_chunk *chunk);
-typedef struct { int32_t sum; uint64_t variance; ...; } edc_frame_stats;
+typedef struct { int32_t offset; uint64_t spread; ...; } edc_frame_stats;
 typedef struct {
   uint64_t epsilon; uint32_t inverse_scale; uint16_t samples; uint8_t variance_shift; uint8_t inverse_shift;
   int8_t zero_point; ...;
-} edc_normalizer;
-void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+} edc_zscore;
+typedef struct { int64_t bias; uint32_t steps; uint16_t samples; uint8_t steps_shift; ...; } edc_minmax;
+typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shift; ...; } edc_fixed;
+void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_minmax_normalize(const edc_minmax *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_fixed_normalize(const edc_fixed *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
   uint32_t size; uint32_t slack; ...;
@@ -116,7 +120,7 @@ _INCLUDES = "\n".join(
     f'#include "{name}.h"'
     for name in (
         *("edc", "edc_chain", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
-        *("edc_normalize", "edc_pointwise", "edc_rvq", "edc_rvq_mve"),
+        *("edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
     )
 )
 _GUARD_BYTES = 32
@@ -308,28 +312,19 @@ def run_cascade(
 def normalize(
     normalizer: Normalizer, frames: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.int8], list[int], list[int]]:
-    """Inputs int8 ``[N, T]``, sums and variances of frames ``[N, T]``."""
+    """Inputs int8 ``[N, T]``, offsets and spreads of frames ``[N, T]``."""
     module = _module()
     ffi = module.ffi
-    struct = ffi.new(
-        "edc_normalizer *",
-        {
-            "epsilon": normalizer.epsilon_term,
-            "inverse_scale": normalizer.inverse_scale,
-            "samples": normalizer.samples,
-            "variance_shift": normalizer.variance_shift,
-            "inverse_shift": normalizer.inverse_scale_shift,
-            "zero_point": normalizer.zero_point,
-        },
-    )
+    struct = ffi.new(f"edc_{normalizer.kind} *", dict(normalizer.fields))
+    run = getattr(module.lib, f"edc_{normalizer.kind}_normalize")
     target = np.empty(frames.shape, np.int8)
     stats = ffi.new("edc_frame_stats *")
-    sums, variances = [], []
+    offsets, spreads = [], []
     for row, out in zip(frames, target, strict=True):
-        module.lib.edc_normalize(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", out), stats)
-        sums.append(stats.sum)
-        variances.append(stats.variance)
-    return target, sums, variances
+        run(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", out), stats)
+        offsets.append(stats.offset)
+        spreads.append(stats.spread)
+    return target, offsets, spreads
 
 
 def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned: bool) -> tuple[Any, list[Any]]:

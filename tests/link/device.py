@@ -50,8 +50,8 @@ def expected(x: np.ndarray) -> SimpleNamespace:
         input=low.view(np.int8),
         latent=latent.view(np.int8).reshape(-1, POSITIONS, CHANNELS),
         indices=codes.reshape(-1, POSITIONS, LEVELS),
-        sum=total,
-        variance=(2**40 + total.astype(np.int64)).astype(np.uint64),
+        offset=total,
+        spread=(2**40 + total.astype(np.int64)).astype(np.uint64),
     )
 
 

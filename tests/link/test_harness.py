@@ -23,7 +23,7 @@ def run(url: str, count: int = 40, **options: float) -> BoardExecutor:
     want = expected(x)
     with BoardExecutor(stub_bundle(), url, **QUICK | options) as board:
         got = board.stages(x)
-    for stage in ("input", "latent", "indices", "sum", "variance"):
+    for stage in ("input", "latent", "indices", "offset", "spread"):
         np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
     return board
 

@@ -75,7 +75,7 @@ def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> 
         assert isinstance(reply, EncodeReply)
         assert (message.type, message.seq) == (MessageType.ENCODE_REPLY, i)
         np.testing.assert_array_equal(reply.stages["indices"], want.indices[i])
-        assert (reply.sum, reply.variance) == (want.sum[i], want.variance[i])
+        assert (reply.offset, reply.spread) == (want.offset[i], want.spread[i])
         assert reply.ticks == (100, 100, 100)
         assert ("input" in reply.stages, "latent" in reply.stages) == (bool(read_back & 1), bool(read_back & 2))
         if "input" in reply.stages:

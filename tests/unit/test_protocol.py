@@ -136,7 +136,7 @@ def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes
 def test_parse_encode() -> None:
     payload = encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256)))
     reply = parse_encode(payload, SHAPE, ReadBack.INPUT | ReadBack.LATENT)
-    assert (reply.sum, reply.variance, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
+    assert (reply.offset, reply.spread, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
     assert reply.stages["indices"].tolist() == [[1], [65535]]
     assert reply.stages["indices"].dtype == np.uint16
     assert reply.stages["input"].tolist() == [-128, -1, 0, 127]
@@ -158,7 +158,7 @@ def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, aske
             parse_encode(payload, SHAPE, read_back)
         return
     reply = parse_encode(payload, SHAPE, read_back)
-    assert {"sum", "variance", *reply.stages} == set(reply_stages(read_back))
+    assert {"offset", "spread", *reply.stages} == set(reply_stages(read_back))
     assert (reply.layers is None) == (ReadBack.LAYERS not in read_back)
 
 
