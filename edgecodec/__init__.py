@@ -9,7 +9,7 @@ command of ``edgecodec --help``.
     quantize_run(run)              INT8 encoder and integer codebooks of a run,
                                    chosen on validation frames
     quantize(encoder, codebooks,   the same for a codec trained elsewhere
-             calibration)         on frames normalised by ZScore(), MinMax() or Fixed()
+             calibration)          on frames after ZScore(), MinMax() or Fixed()
     Quantized.write(path)          the folder that is deployed: a Bundle
     Bundle.load(path)              .codec in integers, .frames(), .digest
     verify_host(bundle)            the firmware's C on this machine against the

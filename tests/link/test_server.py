@@ -197,7 +197,7 @@ def test_a_message_cut_or_flipped_at_every_byte_never_passes(server: HostServer)
 
 
 def sum_of(sent: bytes) -> int:
-    return parse_encode(read(sent)[0].payload, SHAPE, BOTH).sum
+    return parse_encode(read(sent)[0].payload, SHAPE, BOTH).offset
 
 
 def test_bytes_may_come_one_by_one(server: HostServer) -> None:
