@@ -30,6 +30,8 @@ class GenerateDocument(Document):
     """SHA-256 of the bundle's manifest, in hexadecimal digits."""
     output: Path
     """Folder that they are in."""
+    prefix: str
+    """First part of the model's C names."""
     core: str | None
     """Core that kernels were chosen for; null for such that run on Cortex-M3 and up."""
     files: tuple[str, ...]
@@ -47,17 +49,28 @@ class GenerateDocument(Document):
     is_flag=True,
     help="For a vendor's SDK or an RTOS: with serial link, port header, example, CMake package and Zephyr module.",
 )
+@click.option(
+    "--prefix", default="ppg", show_default=True, help="First part of the model's C names: PREFIX_model, PREFIX_state."
+)
 @core_option
 @optimize_option
 @force_option
 @json_option
 @click.pass_obj
 def command(
-    streams: Streams, bundle: Path, output: Path, library: bool, core: str | None, optimize: str, force: bool
+    streams: Streams,
+    bundle: Path,
+    output: Path,
+    library: bool,
+    prefix: str,
+    core: str | None,
+    optimize: str,
+    force: bool,
 ) -> int:
     """Write the C library of a bundle.
 
-    Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes.
+    Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes. The
+    model is a constant PREFIX_model, so models of several prefixes link into one program.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
@@ -67,12 +80,12 @@ def command(
     loaded = Bundle.load(bundle)
     chosen = core or DEFAULT_CORE
     if library:
-        files = write_package(loaded, output, core=chosen, optimize=optimize, force=force)
+        files = write_package(loaded, output, core=chosen, optimize=optimize, prefix=prefix, force=force)
     else:
         target = Target.of_core(core, optimize)
-        files = write_sources(loaded, output, target=target, force=force)
+        files = write_sources(loaded, output, target=target, prefix=prefix, force=force)
     names = tuple(path.relative_to(output).as_posix() for path in files)
-    document = GenerateDocument(loaded.digest, output, chosen if library else core, names)
+    document = GenerateDocument(loaded.digest, output, prefix, chosen if library else core, names)
     return streams.finish(
         document,
         lambda console: facts(console, {"library": document.output, "files": ", ".join(document.files)}),

@@ -186,7 +186,7 @@ class InspectedPlan:
     residual_bytes: int
     """RAM of the codebook search."""
     state_bytes: int
-    """RAM of ``edc_model_state``: arena, scratch, residual and padding."""
+    """RAM of the codec: arena, scratch, residual, and how far a cascade is."""
     buffers: tuple[InspectedBuffer, ...]
     """Places of the tensors in the arena, in the order in which they are made."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from edgecodec._version import __version__
 from edgecodec.boards import cores
 from edgecodec.compile.plan import Plan, make_plan
-from edgecodec.compile.render import codec_sources, render_codec, render_template
+from edgecodec.compile.render import DEFAULT_PREFIX, render_codec, render_served, render_template, with_sources
 from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import replace_folder
@@ -18,9 +18,9 @@ from edgecodec.files.resources import firmware_dir
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
-SOURCES_MARKER = "edc_model.h"
+SOURCES_MARKER = "edc.h"
 """File by which a folder that :func:`write_sources` wrote is known."""
-PACKAGE_MARKER = "codec/edc_model.h"
+PACKAGE_MARKER = "codec/edc.h"
 """File by which a folder that :func:`write_package` wrote is known."""
 OPTIMIZE_FLAGS = {"speed": "-O3", "balanced": "-O2", "flash": "-Os"}
 """The compiler's option for each :class:`edgecodec.compile.target.Optimize`."""
@@ -44,24 +44,37 @@ _BOARD_OF_CORE = {
 """A board with each core, for the command in the package's README."""
 
 
-def codec_files(bundle: Bundle, plan: Plan) -> dict[str, str]:
-    """Every C file of a bundle's codec, hand-written and generated: file name to text."""
-    files = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
-    return files | render_codec(bundle, plan)
+def codec_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """Every C file of a bundle's codec, hand-written and generated: file name to text.
+
+    The model is ``<prefix>_model``; kernels that the plan does not use are left out. Raises InputError for a prefix
+    that starts no C name of its own.
+    """
+    return with_sources(render_codec(bundle, plan, prefix))
+
+
+def served_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """:func:`codec_files`, and the header by which the serial link knows the model."""
+    return codec_files(bundle, plan, prefix) | render_served(prefix)
 
 
 def write_sources(
-    bundle: Bundle, out: str | os.PathLike[str], *, target: Target = DEFAULT_TARGET, force: bool = False
+    bundle: Bundle,
+    out: str | os.PathLike[str],
+    *,
+    target: Target = DEFAULT_TARGET,
+    prefix: str = DEFAULT_PREFIX,
+    force: bool = False,
 ) -> list[Path]:
     """Write the C sources of ``bundle``, one flat folder, into ``out`` and return its files.
 
-    The same bundle and target give the same bytes. Raises InputError when ``out`` holds other files, PlanError when
-    a layer cannot be executed exactly.
+    The same bundle, target and prefix give the same bytes. Raises InputError when ``out`` holds other files and for a
+    prefix that starts no C name of its own, PlanError when a layer cannot be executed exactly.
     """
     plan = make_plan(bundle.codec, target)
-    files = codec_files(bundle, plan)
+    files = codec_files(bundle, plan, prefix)
     sources = sorted(name for name in files if name.endswith(".c"))
-    context = {"bundle": bundle, "plan": plan, "sources": sources}
+    context = {"bundle": bundle, "plan": plan, "prefix": prefix, "sources": sources}
     files["CMakeLists.txt"] = render_template("library_CMakeLists.txt.j2", **context)
     files["README.md"] = render_template("library_README.md.j2", **context)
     return _write(files, out, SOURCES_MARKER, force)
@@ -73,25 +86,27 @@ def write_package(
     *,
     core: str = DEFAULT_CORE,
     optimize: str = "speed",
+    prefix: str = DEFAULT_PREFIX,
     force: bool = False,
 ) -> list[Path]:
     """Write the library for a vendor's SDK or an RTOS into ``out`` and return its files.
 
     Codec, serial link and the header of the five port functions, an example, a CMake package (``edgecodec::codec``,
     ``edgecodec::server``) and a Zephyr module; kernels for ``core``, of :data:`edgecodec.boards.cores.CORES`. The same
-    bundle, core and goal give the same bytes. Raises InputError for an unknown core and when ``out`` holds other
-    files, PlanError when a layer cannot be executed exactly.
+    bundle, core, goal and prefix give the same bytes. Raises InputError for an unknown core, for a prefix that starts
+    no C name of its own and when ``out`` holds other files, PlanError when a layer cannot be executed exactly.
     """
     if core not in cores.CORES:
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
     plan = make_plan(bundle.codec, Target.of_core(core, optimize))
-    files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
+    files = {f"codec/{name}": text for name, text in served_files(bundle, plan, prefix).items()}
     files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_port.h"])
     files |= _read_all(firmware_dir() / "library", ["example/*", "zephyr/*"])
     context = {
         "version": __version__,
         "bundle": bundle,
         "plan": plan,
+        "prefix": prefix,
         "core": core,
         "board": _BOARD_OF_CORE.get(core, "BOARD"),
         "optimize": optimize,

@@ -15,6 +15,9 @@ from edgecodec.compile.codebook_search import Search, SortedCodebook, choose_sea
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 
+ROW_BYTES = 4
+"""Of ``edc_chain_rows``: how far a layer of a cascade is."""
+
 
 @dataclass(frozen=True)
 class Buffer:
@@ -102,9 +105,24 @@ class Plan:
     """Tables of the pruned search for each level; None where all codes are looked at."""
 
     @property
+    def scratch_offset_bytes(self) -> int:
+        """Where the kernels' working memory starts in the state, behind the arena."""
+        return self.arena_bytes
+
+    @property
+    def residual_offset_bytes(self) -> int:
+        """Where the search's memory starts in the state, behind the kernels'."""
+        return self.scratch_offset_bytes + self.scratch_bytes
+
+    @property
+    def rows_offset_bytes(self) -> int:
+        """Where the state keeps how far the layers of a cascade are, behind the search's memory."""
+        return align(self.residual_offset_bytes + self.residual_bytes)
+
+    @property
     def state_bytes(self) -> int:
-        """RAM of the generated ``edc_model_state``: arena, scratch, residual, padding to 4 bytes."""
-        return align(self.arena_bytes + self.scratch_bytes + self.residual_bytes)
+        """RAM of the codec: arena, the kernels' and the search's memory, and how far a cascade is."""
+        return self.rows_offset_bytes + (0 if self.cascade is None else ROW_BYTES * len(self.cascade.layers))
 
     @property
     def calls(self) -> tuple[int, ...]:

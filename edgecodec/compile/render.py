@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,13 +17,21 @@ from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import Search, pack_codebook
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.compile.tables import Constants, Table
+from edgecodec.errors import InputError
 from edgecodec.files.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _LINE_WIDTH = 96
-GENERATED = ("edc_model.h", "edc_model.c", "edc_model_weights.h", "edc_model_codebooks.h")
+LICENSE = "Apache-2.0"
+"""SPDX identifier of what is generated and of the C beside it."""
+DEFAULT_PREFIX = "ppg"
+"""First part of the names of a generated model."""
+_PREFIX = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
+_C_STRING = re.compile(r"[^ !#->@-\[\]-~]")
+"""What is not written as itself: quotes, backslashes, question marks (trigraphs), all that is no plain ASCII."""
 
 
 @dataclass(frozen=True)
@@ -46,10 +55,38 @@ def render_template(name: str, **context: object) -> str:
     return _environment().get_template(name).render(**context)
 
 
-def render_codec(bundle: Bundle, plan: Plan) -> dict[str, str]:
-    """The generated C of a bundle: file name to text, the same bytes for the same bundle."""
-    context = codec_context(bundle, plan)
-    return {name: render_template(f"{name}.j2", **context) for name in GENERATED}
+def render_codec(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """The generated C of a bundle, ``<prefix>_model.c`` and ``.h``: the same bytes for the same bundle.
+
+    Raises InputError for a prefix that starts no C name of its own.
+    """
+    return render_model(codec_context(bundle, plan, prefix))
+
+
+def render_model(context: Mapping[str, Any]) -> dict[str, str]:
+    """``<prefix>_model.c`` and ``.h`` of what :func:`codec_context` returns: file name to text."""
+    return {f"{context['symbol']}.{kind}": render_template(f"model.{kind}.j2", **context) for kind in ("c", "h")}
+
+
+def render_served(prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """The header by which the serial link knows the model of ``prefix``: file name to text."""
+    return {"edc_served_model.h": render_template("served_model.h.j2", version=__version__, **_names(prefix))}
+
+
+def with_sources(generated: Mapping[str, str]) -> dict[str, str]:
+    """``generated`` C, with the hand-written headers that it includes, those that they do, and their sources.
+
+    File name to text. What a model does not use is left out.
+    """
+    texts = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()} | dict(generated)
+    found: dict[str, str] = {}
+    pending = set(generated)
+    while pending:
+        name = pending.pop()
+        found[name] = texts[name]
+        near = {*_INCLUDE.findall(texts[name]), name.replace(".h", ".c")}
+        pending |= (near & texts.keys()) - found.keys()
+    return dict(sorted(found.items()))
 
 
 def codec_sources() -> list[Path]:
@@ -60,7 +97,7 @@ def codec_sources() -> list[Path]:
 
 @cache
 def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir()),
         # Escaping is right for the report and wrong for C.
         autoescape=jinja2.select_autoescape(["html.j2"], default=False),
@@ -69,6 +106,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    environment.filters["comment"] = c_comment
+    return environment
 
 
 def byte_rows(data: bytes) -> str:
@@ -76,12 +115,45 @@ def byte_rows(data: bytes) -> str:
     return _rows((f"0x{byte:02x}" for byte in data), indent=4)
 
 
-def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
-    """What the templates of a codec are told."""
+def c_string(text: str) -> str:
+    """``text`` as a C string literal of ASCII: all that is not plain as the octal escapes of its UTF-8."""
+    return '"' + _C_STRING.sub(lambda match: "".join(f"\\{byte:03o}" for byte in match[0].encode()), text) + '"'
+
+
+def c_comment(text: str) -> str:
+    """``text`` as it may stand in a C comment: on one line, without what ends or starts one."""
+    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *")
+
+
+def _names(prefix: str) -> dict[str, str]:
+    if not _PREFIX.fullmatch(prefix) or prefix == "edc" or prefix.startswith("edc_"):
+        raise InputError(
+            f"prefix {prefix!r}; expected at most 32 small letters, digits and _, and not to start with edc"
+        )
+    return {"prefix": prefix, "symbol": f"{prefix}_model", "macro": f"{prefix.upper()}_MODEL"}
+
+
+def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, Any]:
+    """What the templates of a codec are told. Raises InputError for a prefix that starts no C name of its own."""
     manifest = bundle.manifest
     major, minor, _patch = __version__.split(".")
-    layers = [_layer(index, step) for index, step in enumerate(plan.steps)]
-    return {
+    layers = [_layer(index, step, plan) for index, step in enumerate(plan.steps)]
+    sizes = bundle.codec.rvq.codebook_sizes
+    chain = set() if plan.cascade is None else {"edc_chain.h"}
+    search = "edc_rvq_mve.h" if plan.search is Search.MVE else "edc_rvq.h"
+    return _names(prefix) | {
+        "license": LICENSE,
+        "title": c_string(bundle.name),
+        "rate_mhz": round(1000 * (bundle.rate_hz or 0)),
+        "codebook_sizes": sizes,
+        "index_bits": [max(1, (size - 1).bit_length()) for size in sizes],
+        "around_headers": (f"edc_{bundle.codec.normalizer.kind}.h", search),
+        "kernel_headers": sorted(chain | {step.kernel.header for step in plan.steps}),
+        "places": {
+            "input": plan.buffers[0].offset_bytes,
+            "latent": plan.buffers[-1].offset_bytes,
+            "residual": plan.residual_offset_bytes,
+        },
         "version": __version__,
         "version_major": major,
         "version_minor": minor,
@@ -95,8 +167,6 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "index_count": bundle.codec.positions * bundle.codec.levels,
         "arena_bytes": plan.arena_bytes,
         "state_bytes": plan.state_bytes,
-        "input": f"state->arena + {plan.buffers[0].offset_bytes}",
-        "latent": f"state->arena + {plan.buffers[-1].offset_bytes}",
         "normalizer": bundle.codec.normalizer,
         "rvq": bundle.codec.rvq,
         "layer_count": len(plan.steps),
@@ -106,9 +176,6 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "search": plan.search,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
-        "kernel_headers": sorted({step.kernel.header for step in plan.steps}),
-        "table_headers": sorted({step.kernel.header for step in plan.steps if _has_structures(step)}),
-        "scratch_words": plan.scratch_bytes // 4,
     }
 
 
@@ -118,23 +185,17 @@ def _cascade(plan: Plan, cascade: Cascade, layers: list[dict[str, Any]]) -> dict
         step = plan.steps[index]
         fields = schedule_fields(step.packed, step.source.offset_bytes, stripe)
         members.append(layers[index] | {"schedule_fields": fields})
-    return {"first": cascade.first, "last": cascade.last, "members": members}
+    return {"first": cascade.first, "last": cascade.last, "members": members, "rows": plan.rows_offset_bytes}
 
 
-def _layer(index: int, step: Step) -> dict[str, Any]:
-    scratch = f"state->scratch + {step.scratch_offset_bytes // 4}" if step.scratch_offset_bytes else "state->scratch"
+def _layer(index: int, step: Step, plan: Plan) -> dict[str, Any]:
     return {
         "id": f"layer{index}",
         "index": index,
         "layer": step.layer,
         "step": step,
-        "scratch_argument": f", {scratch}" if step.kernel.takes_scratch else "",
+        "scratch": plan.scratch_offset_bytes + step.scratch_offset_bytes,
     } | _constants(f"edc_layer{index}", step.packed)
-
-
-def _has_structures(step: Step) -> bool:
-    """Whether a step's tables have rows of a type that the kernel's header declares."""
-    return any(table.struct for table in step.packed.tables)
 
 
 def _codebook(bundle: Bundle, plan: Plan, level: int) -> dict[str, Any]:

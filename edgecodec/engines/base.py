@@ -78,7 +78,7 @@ class Engine(ABC):
 
     @abstractmethod
     def state_bytes(self, plan: Plan) -> int:
-        """RAM of the whole codec: the size of ``edc_model_state``."""
+        """RAM of the whole codec."""
 
     @abstractmethod
     def kernel(self, step: Step) -> str:

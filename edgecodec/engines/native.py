@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgecodec.compile.library import codec_files
+from edgecodec.compile.library import served_files
 from edgecodec.engines.base import Engine, MapRules
 from edgecodec.link.protocol import ENGINES, NATIVE
 
@@ -25,7 +25,7 @@ class NativeEngine(Engine):
 
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:
         """The library of ``edgecodec generate``, in the folder ``codec``."""
-        return {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
+        return {f"codec/{name}": text for name, text in served_files(bundle, plan).items()}
 
     def arena_bytes(self, plan: Plan) -> int:
         """The plan's arena."""

@@ -50,7 +50,7 @@ _KINDS = {".text": "text", ".vectors": "text", ".rodata": "rodata", ".data": "ra
 # The generated tables, and the server's or the bare program's state, by the names of their sections.
 _BY_SECTION = {
     re.compile(r"\.rodata\.edc_codebook\d+_.*"): PartName.CODEBOOKS,
-    re.compile(r"\.bss\.model"): PartName.STATE,
+    re.compile(r"\.bss\.edc_state"): PartName.STATE,
 }
 _BY_FOLDER = {
     "codec": PartName.CODEC,

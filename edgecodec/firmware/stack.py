@@ -18,11 +18,21 @@ from typing import Any
 
 from edgecodec.errors import BuildError
 
-POINTER_CALLS: Mapping[str, tuple[str, ...]] = {"edc_link_send": ("edc_port_write",)}
-"""What a function of ours calls through a pointer."""
+POINTER_CALLS: Mapping[str, str] = {
+    "edc_link_send": "edc_port_write",
+    "edc_model_normalize": r"edc_\w+_normalize",
+    "edc_model_infer": r"edc_next_\w+",
+    "edc_model_next": r"edc_next_\w+",
+    "edc_next_layer": r"edc_\w+_run",
+    "edc_next_chunk": r"edc_\w+_run",
+    "edc_model_search": r"edc_rvq_quantize\w*",
+    "answer_encode": r"edc_\w+_normalize|edc_rvq_quantize\w*",
+    "answer_layer": r"edc_\w+_normalize",
+}
+"""What a function of ours calls through a pointer, by a regular expression: of those, all that are linked."""
 _RESET = "edc_reset"
 _FAULT = "edc_fault"
-_CODEC = re.compile(r"edc_model_\w+")
+_CODEC = re.compile(r"edc_encode|edc_model_\w+")
 _VECTORS = "vectors"
 _FIRST_HANDLER = 2
 """After the stack's top and reset."""
@@ -133,10 +143,11 @@ class _Graph:
     def _calls(self, function: _Function) -> set[int]:
         if not function.through_pointer:
             return function.calls
-        known = POINTER_CALLS.get(function.name, ())
-        if not known or any(name not in self._addresses for name in known):
+        pattern = POINTER_CALLS.get(function.name)
+        known = {address for name, address in self._addresses.items() if pattern and re.fullmatch(pattern, name)}
+        if not known:
             raise _UnknownError(f"{function.name} calls through a pointer")
-        return function.calls | {self._addresses[name] for name in known}
+        return function.calls | known
 
 
 def _functions(image: Any) -> dict[int, _Function]:

@@ -31,11 +31,11 @@ class HostShim:
 
     def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
         from edgecodec._version import __version__
-        from edgecodec.compile.library import codec_files
+        from edgecodec.compile.library import served_files
         from edgecodec.compile.plan import make_plan
         from edgecodec.compile.render import render_template
 
-        files = codec_files(bundle, plan or make_plan(bundle.codec))
+        files = served_files(bundle, plan or make_plan(bundle.codec))
         files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
         files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
         module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')
@@ -52,7 +52,7 @@ class HostShim:
     @property
     def state_bytes(self) -> int:
         """Size of the C codec's working memory, as its compiler sees it."""
-        return int(self._ffi.sizeof("edc_model_state"))
+        return int(self._lib.edc_shim_info().state_bytes)
 
     def encode(self, frames: Frames) -> Indices:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
@@ -60,7 +60,7 @@ class HostShim:
         count = len(frames)
         result = Stages.empty(count, self._shape, ("offset", "spread", "indices"))
         status = self._lib.edc_shim_encode(
-            self._ffi.new("edc_model_state *"),
+            self._state(),
             self._source(frames),
             count,
             self._target(result.indices),
@@ -80,7 +80,7 @@ class HostShim:
         count = len(frames)
         result = Stages.empty(count, self._shape, numerics=self._numerics)
         self._lib.edc_shim_stages(
-            self._ffi.new("edc_model_state *"),
+            self._state(),
             self._source(frames),
             count,
             self._target(result.input),
@@ -91,6 +91,9 @@ class HostShim:
         )
         return result
 
+    def _state(self) -> Any:
+        return self._ffi.new("uint32_t[]", self.state_bytes // 4)
+
     def _source(self, frames: Frames) -> Any:
         return self._ffi.from_buffer("int16_t[]", frames)
 
@@ -100,14 +103,9 @@ class HostShim:
 
     def _check(self, bundle: Bundle) -> None:
         """The built C must say that it is this bundle's: the cache is on a disk that others write to."""
-        lib = self._lib
-        sizes = (
-            lib.EDC_MODEL_FRAME_SAMPLES,
-            lib.EDC_MODEL_POSITIONS,
-            lib.EDC_MODEL_LEVELS,
-            lib.EDC_MODEL_LATENT_CHANNELS,
-        )
-        found = (bytes(self._ffi.buffer(lib.edc_model_digest)).hex(), Shape(*sizes))
+        info = self._lib.edc_shim_info()
+        sizes = (info.samples, info.positions, info.levels, info.latent_channels)
+        found = (bytes(self._ffi.buffer(info.digest, 32)).hex(), Shape(*sizes))
         expected = (bundle.digest, bundle.codec.shape)
         if found != expected:
             raise BuildError(f"host shim: the built module is of {found}; expected {expected}", hint="clear the cache")

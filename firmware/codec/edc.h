@@ -1,32 +1,81 @@
-/* edgecodec: the integer PPG codec, status codes and what all its parts share.
+/* edgecodec: a learned PPG codec in integers. The one header that a program includes, beside its
+ * model's own. C99 and C++11.
  *
- * C11, no allocation, no floating point, no recursion. Every function is a pure function of its
- * arguments. The arithmetic is edgecodec.int8.v1 (SPEC.md, section 1).
+ *   Status      edc_status, edc_strerror
+ *   Models      edc_model, edc_info, edc_model_info
+ *   One frame   edc_encode
+ *
+ * A model is a constant, generated as <prefix>_model.c and .h from a bundle; any number of them are
+ * in a program. Memory is the caller's; nothing is allocated, nothing is global.
  */
 #ifndef EDC_H
 #define EDC_H
 
+#include <stddef.h>
 #include <stdint.h>
 
+#include "edc_config.h"
+
+/* Version of this C and of what is generated beside it. */
 #define EDC_VERSION_MAJOR 0
 #define EDC_VERSION_MINOR 1
+#define EDC_VERSION_PATCH 0
 
-/* The codec shifts negative integers right and means floor, as every supported compiler does. */
-_Static_assert((-3 >> 1) == -2, "edgecodec needs an arithmetic right shift");
+EDC_STATIC_ASSERT((-3 >> 1) == -2, "edgecodec needs an arithmetic right shift");
 
-/* Status: 0 fine, negative an error. */
-#define EDC_OK 0
-#define EDC_ERROR_ARGUMENT (-1)
+EDC_BEGIN_C
 
-/* One line of English for a status. Never NULL. */
+/** 0 fine, negative an error. */
+typedef enum {
+  EDC_OK = 0,
+  EDC_ERROR_ARGUMENT = -1 /**< a pointer is NULL, or memory is not aligned to 4 bytes */
+} edc_status;
+
+/** One line of English for a status. Never NULL. */
 const char *edc_strerror(int status);
 
-/* What the normaliser removed from a frame of T counts, for the decoder (SPEC.md 1.1): by z-score
- * the sum T mean and T^2 variance, by least and largest count the least and their difference,
- * otherwise 0 and 0. */
+/** A codec: kernels, layers, tables. Opaque; `<prefix>_model`, for instance. */
+typedef struct edc_model edc_model;
+
+/** What a model is, in figures. */
+typedef struct {
+  const char *name;         /**< the bundle's */
+  const uint8_t *digest;    /**< [32], SHA-256 of the bundle's manifest */
+  const uint32_t *codes;    /**< [levels], codes of each level's codebook */
+  const uint8_t *bits;      /**< [levels], what a level's index takes, packed plainly */
+  uint32_t rate_mhz;        /**< samples in 1000 s; 0 when the bundle does not say */
+  uint32_t state_bytes;     /**< working memory of edc_encode, aligned to 4 bytes */
+  uint16_t samples;         /**< T, ADC counts of a frame */
+  uint16_t positions;       /**< P, latent vectors of a frame */
+  uint16_t levels;          /**< L, codebook indices of a position */
+  uint16_t latent_channels; /**< D, entries of a latent vector */
+  uint16_t layers;          /**< of the encoder */
+} edc_info;
+
+/** The figures of a model. NULL for NULL. */
+const edc_info *edc_model_info(const edc_model *model);
+
+/** What the normaliser removed from a frame, for the decoder (SPEC.md 1.1): by z-score the sum and
+ * T^2 times the variance, by least and largest count the least and their difference, otherwise 0
+ * and 0. */
 typedef struct {
   int32_t offset;
   uint64_t spread;
 } edc_frame_stats;
+
+/** Encode one frame.
+ *
+ * @param model    the codec
+ * @param state    [state_bytes], aligned to 4 bytes; holds nothing between frames, so any number of
+ *                 threads may encode at once, each with a state of its own
+ * @param frame    [samples], ADC counts
+ * @param indices  [positions][levels], codebook indices
+ * @param stats    what the normaliser removed
+ * @return EDC_OK or EDC_ERROR_ARGUMENT
+ */
+int edc_encode(const edc_model *model, void *state, const int16_t *frame, uint16_t *indices,
+               edc_frame_stats *stats);
+
+EDC_END_C
 
 #endif

@@ -1,6 +1,6 @@
 #include "edc_chain.h"
 
-typedef uint32_t __attribute__((may_alias)) word;
+typedef uint32_t EDC_MAY_ALIAS word;
 
 /* Rows of a layer's input that exist. */
 static int32_t available(const edc_chain *chain, const edc_chain_rows *rows, uint32_t layer) {
@@ -84,4 +84,29 @@ int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
     rows[i].first = (uint16_t)first;
   }
   return i + 1 == chain->count && !chunk->pauses;
+}
+
+uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress) {
+  const edc_chain *const chain = model->chain;
+  if (progress->layer != chain->first) {
+    return edc_next_layer(model, state, progress);
+  }
+  int8_t *const memory = (int8_t *)state;
+  edc_chain_rows *const rows = (edc_chain_rows *)(void *)(memory + chain->rows);
+  /* Layers before the cascade have one call each. */
+  if (progress->calls++ == chain->first) {
+    for (uint32_t i = 0; i < chain->count; i++) {
+      rows[i].position = 0;
+      rows[i].first = 0;
+    }
+  }
+  edc_chunk chunk;
+  edc_chain_next(chain, rows, memory, &chunk);
+  const edc_layer *const layer = &model->layers[chain->first + chunk.layer];
+  layer->run(layer->constants, &chunk, chunk.in, chunk.out,
+             (int32_t *)(void *)(memory + layer->scratch));
+  if (edc_chain_done(chain, rows, memory, &chunk)) {
+    progress->layer += chain->count;
+  }
+  return chain->first + chunk.layer;
 }

@@ -9,7 +9,7 @@
 #ifndef EDC_CHAIN_H
 #define EDC_CHAIN_H
 
-#include <stdint.h>
+#include "edc_model.h"
 
 /* One layer. Sizes are elements; tensors are [width][channels]. */
 typedef struct {
@@ -26,29 +26,19 @@ typedef struct {
   uint8_t lag;    /* latency: outputs are so many positions behind, unless the last; up to mask */
 } edc_chain_layer;
 
-typedef struct {
+struct edc_chain {
   const edc_chain_layer *layers;
   uint32_t count;
-  uint32_t out; /* where the last layer's output is in the arena, whole */
-} edc_chain;
+  uint32_t first; /* the model's layer that is the cascade's first */
+  uint32_t out;   /* where the last layer's output is in the arena, whole */
+  uint32_t rows;  /* edc_chain_rows [count], bytes from the state's start */
+};
 
 /* How far a layer is; zeros at the start. */
 typedef struct {
   uint16_t position; /* to run next */
   uint16_t first;    /* row that its input's buffer starts with */
 } edc_chain_rows;
-
-/* What a kernel is called with: its layer as if there were no more of it. */
-typedef struct {
-  const int8_t *in;
-  int8_t *out;
-  uint32_t layer; /* of the cascade */
-  uint16_t in_width;
-  uint16_t out_width;
-  uint16_t pad_left;
-  uint8_t resumes; /* whether it is not the layer's first */
-  uint8_t pauses;  /* nor its last */
-} edc_chunk;
 
 /* The stripe to run next; rows [count]. The cascade must not be at its end. */
 void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena,
@@ -57,5 +47,8 @@ void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *
 /* To be called when it has run: drops what is done with. 1 when that was the last stripe. */
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
                    const edc_chunk *chunk);
+
+/* The edc_next_function of a model with a cascade. */
+uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress);
 
 #endif

@@ -109,3 +109,31 @@ void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
     }
   }
 }
+
+void edc_conv_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                  int32_t *scratch) {
+  (void)scratch;
+  if (chunk == NULL) {
+    edc_conv(constants, in, out);
+  } else {
+    edc_conv_layer layer = *(const edc_conv_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    edc_conv(&layer, in, out);
+  }
+}
+
+void edc_depthwise_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                       int32_t *scratch) {
+  (void)scratch;
+  if (chunk == NULL) {
+    edc_depthwise(constants, in, out);
+  } else {
+    edc_conv_layer layer = *(const edc_conv_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    edc_depthwise(&layer, in, out);
+  }
+}

@@ -2,7 +2,7 @@
 #ifndef EDC_CONV_H
 #define EDC_CONV_H
 
-#include <stdint.h>
+#include "edc_model.h"
 
 /* Constants of one layer. Sizes are elements; tensors are [width][channels]. */
 typedef struct {
@@ -33,5 +33,9 @@ void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
 /* The same for a depthwise layer: weights are [kernel][out_channels] and output channel o reads
  * input channel o / (out_channels / in_channels). */
 void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
+
+/* As edc_layer_functions. */
+edc_layer_function edc_conv_run;
+edc_layer_function edc_depthwise_run;
 
 #endif

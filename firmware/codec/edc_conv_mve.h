@@ -4,7 +4,7 @@
 #ifndef EDC_CONV_MVE_H
 #define EDC_CONV_MVE_H
 
-#include <stdint.h>
+#include "edc_model.h"
 
 #define EDC_MVE_BLOCK 4     /* output channels at a time */
 #define EDC_MVE_BYTES 16    /* of a vector */
@@ -44,5 +44,9 @@ void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int
 /* The same for a depthwise layer of at most EDC_MVE_TAPS taps with as many output channels as input
  * channels. */
 void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+
+/* As edc_layer_functions. */
+edc_layer_function edc_conv_mve_run;
+edc_layer_function edc_depthwise_mve_run;
 
 #endif

@@ -1,13 +1,6 @@
 #include "edc_conv_paired.h"
 
-/* What is worth code of its own, and what is not, the compiler guesses badly here. */
-#if defined(__GNUC__)
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
-#define NEVER_INLINE static __attribute__((noinline))
-#else
-#define ALWAYS_INLINE static inline
-#define NEVER_INLINE static
-#endif
+/* What is worth code of its own, and what is not, the compiler guesses badly here, so it is told. */
 
 #define LANE EDC_PAIRED_LANE_BITS
 #define LANE_MASK ((1u << LANE) - 1u)
@@ -131,7 +124,7 @@ typedef struct {
   int8_t *even;
 } block;
 
-ALWAYS_INLINE void finish(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
+EDC_ALWAYS_INLINE void finish(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
                           int rectified, int32_t bias) {
 #pragma GCC unroll 4
   for (int32_t i = 0; i < EDC_PAIRED_BLOCK; i++) {
@@ -153,15 +146,15 @@ ALWAYS_INLINE void finish(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t 
 }
 
 /* The usual cases have code of their own, in which parts and rounding are constants. */
-NEVER_INLINE void finish_one_part(block now, uint64_t sums[][EDC_PAIRED_BLOCK]) {
+EDC_NEVER_INLINE void finish_one_part(block now, uint64_t sums[][EDC_PAIRED_BLOCK]) {
   finish(now, sums, 1, 1, 0);
 }
 
-NEVER_INLINE void finish_two_parts(block now, uint64_t sums[][EDC_PAIRED_BLOCK]) {
+EDC_NEVER_INLINE void finish_two_parts(block now, uint64_t sums[][EDC_PAIRED_BLOCK]) {
   finish(now, sums, 2, 1, 0);
 }
 
-NEVER_INLINE void finish_any(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
+EDC_NEVER_INLINE void finish_any(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
                              const edc_paired_layer *layer) {
   finish(now, sums, parts, layer->rectified, 2 * layer->out_zero_point + 1);
 }
@@ -180,7 +173,7 @@ static inline void finish_block(block now, uint64_t sums[][EDC_PAIRED_BLOCK], in
 
 /* All blocks of one even position and of the odd one before, of a layer whose sums have one part.
  */
-NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t *window,
+EDC_NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t *window,
                                const block *first) {
   block now = *first;
   const edc_folded_channel *const end = layer->channels + layer->out_channels;
@@ -196,7 +189,7 @@ NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t *win
   } while (now.channel != end);
 }
 
-NEVER_INLINE void run_any(const edc_paired_layer *layer, const int32_t *window,
+EDC_NEVER_INLINE void run_any(const edc_paired_layer *layer, const int32_t *window,
                           const block *first) {
   block now = *first;
   const edc_folded_channel *const end = layer->channels + layer->out_channels;
@@ -368,7 +361,7 @@ static const int8_t *rows_at(const edc_paired_layer *layer, const int8_t *in, in
 }
 
 /* A window is EDC_PAIRED_BLOCK words: `stride` phases of each pair of samples. */
-ALWAYS_INLINE void depthwise(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
+EDC_ALWAYS_INLINE void depthwise(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
                              int32_t *scratch, int32_t stride, int rectified) {
   const int32_t channels = layer->in_channels;
   const int32_t kept = EDC_PAIRED_BLOCK - stride; /* words of a window that stay */
@@ -422,5 +415,50 @@ void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_
     depthwise(layer, in, out, scratch, 2, 1);
   } else {
     depthwise(layer, in, out, scratch, 2, 0);
+  }
+}
+
+void edc_conv_paired_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                         int8_t *out, int32_t *scratch) {
+  if (chunk == NULL) {
+    edc_conv_paired(constants, in, out, scratch);
+  } else {
+    edc_paired_layer layer = *(const edc_paired_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    layer.resumes = chunk->resumes;
+    layer.pauses = chunk->pauses;
+    edc_conv_paired(&layer, in, out, scratch);
+  }
+}
+
+void edc_conv_winograd_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                           int8_t *out, int32_t *scratch) {
+  if (chunk == NULL) {
+    edc_conv_winograd(constants, in, out, scratch);
+  } else {
+    edc_paired_layer layer = *(const edc_paired_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    layer.resumes = chunk->resumes;
+    layer.pauses = chunk->pauses;
+    edc_conv_winograd(&layer, in, out, scratch);
+  }
+}
+
+void edc_depthwise_paired_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                              int8_t *out, int32_t *scratch) {
+  if (chunk == NULL) {
+    edc_depthwise_paired(constants, in, out, scratch);
+  } else {
+    edc_paired_layer layer = *(const edc_paired_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    layer.resumes = chunk->resumes;
+    layer.pauses = chunk->pauses;
+    edc_depthwise_paired(&layer, in, out, scratch);
   }
 }

@@ -13,6 +13,7 @@
 
 #include <stdint.h>
 
+#include "edc_model.h"
 #include "edc_requantize.h"
 
 #define EDC_PAIRED_LANE_BITS 22
@@ -68,5 +69,10 @@ void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *
  * channel. */
 void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
                           int32_t *scratch);
+
+/* As edc_layer_functions. */
+edc_layer_function edc_conv_paired_run;
+edc_layer_function edc_conv_winograd_run;
+edc_layer_function edc_depthwise_paired_run;
 
 #endif

@@ -144,3 +144,16 @@ void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, i
     }
   }
 }
+
+void edc_conv_twin_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                       int32_t *scratch) {
+  if (chunk == NULL) {
+    edc_conv_twin(constants, in, out, scratch);
+  } else {
+    edc_twin_layer layer = *(const edc_twin_layer *)constants;
+    layer.in_width = chunk->in_width;
+    layer.pad_left = chunk->pad_left;
+    layer.out_width = chunk->out_width;
+    edc_conv_twin(&layer, in, out, scratch);
+  }
+}

@@ -9,7 +9,7 @@
 #ifndef EDC_CONV_TWIN_H
 #define EDC_CONV_TWIN_H
 
-#include <stdint.h>
+#include "edc_model.h"
 
 #define EDC_TWIN_BLOCK 4 /* output channels at a time */
 
@@ -40,5 +40,8 @@ typedef struct {
  * are in scratch (`columns` words) before its outputs are written: out may lie before in and run
  * over what has been read, as far as the plan has proven (edgecodec/compile/arena.py). */
 void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+
+/* As edc_layer_function. */
+edc_layer_function edc_conv_twin_run;
 
 #endif

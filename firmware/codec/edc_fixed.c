@@ -1,7 +1,8 @@
 #include "edc_fixed.h"
 
-void edc_fixed_normalize(const edc_fixed *normalizer, const int16_t *frame, int8_t *out,
+void edc_fixed_normalize(const void *constants, const int16_t *frame, int8_t *out,
                          edc_frame_stats *stats) {
+  const edc_fixed *const normalizer = constants;
   const int32_t samples = normalizer->samples;
   stats->offset = 0;
   stats->spread = 0;

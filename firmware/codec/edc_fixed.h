@@ -12,8 +12,9 @@ typedef struct {
   uint8_t gain_shift; /* g, 14..46: input a count = G 2^-g */
 } edc_fixed;
 
-/* frame [T] -> out [T]; stats gets 0 and 0, as nothing of the frame is removed. */
-void edc_fixed_normalize(const edc_fixed *normalizer, const int16_t *frame, int8_t *out,
+/* An edc_normalize_function: constants are an edc_fixed, frame [T] -> out [T]; stats gets 0 and 0,
+ * as nothing of the frame is removed. */
+void edc_fixed_normalize(const void *constants, const int16_t *frame, int8_t *out,
                          edc_frame_stats *stats);
 
 #endif

@@ -12,8 +12,9 @@ static edc_frame_stats measure(const int16_t *frame, int32_t samples) {
   return stats;
 }
 
-void edc_minmax_normalize(const edc_minmax *normalizer, const int16_t *frame, int8_t *out,
+void edc_minmax_normalize(const void *constants, const int16_t *frame, int8_t *out,
                           edc_frame_stats *stats) {
+  const edc_minmax *const normalizer = constants;
   const int32_t samples = normalizer->samples;
   *stats = measure(frame, samples);
   int64_t gain = 0; /* of a flat frame, all of whose counts are the least */

@@ -12,8 +12,9 @@ typedef struct {
   uint8_t steps_shift; /* g, 16..30: steps = G 2^-g */
 } edc_minmax;
 
-/* frame [T] -> out [T]; stats gets the least count, and how far above it the largest is. */
-void edc_minmax_normalize(const edc_minmax *normalizer, const int16_t *frame, int8_t *out,
+/* An edc_normalize_function: constants are an edc_minmax, frame [T] -> out [T]; stats gets the
+ * least count, and how far above it the largest is. */
+void edc_minmax_normalize(const void *constants, const int16_t *frame, int8_t *out,
                           edc_frame_stats *stats);
 
 #endif

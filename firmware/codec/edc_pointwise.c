@@ -122,3 +122,14 @@ void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *o
     out += channels;
   }
 }
+
+void edc_pointwise_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                       int32_t *scratch) {
+  if (chunk == NULL) {
+    edc_pointwise(constants, in, out, scratch);
+  } else {
+    edc_pointwise_layer layer = *(const edc_pointwise_layer *)constants;
+    layer.out_width = chunk->out_width;
+    edc_pointwise(&layer, in, out, scratch);
+  }
+}

@@ -9,6 +9,7 @@
 
 #include <stdint.h>
 
+#include "edc_model.h"
 #include "edc_requantize.h"
 
 #define EDC_POINTWISE_BLOCK 4    /* output channels at a time */
@@ -32,5 +33,8 @@ typedef struct {
  * `in_channels` words, then `out_channels` bytes. */
 void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out,
                    int32_t *scratch);
+
+/* As edc_layer_function. */
+edc_layer_function edc_pointwise_run;
 
 #endif

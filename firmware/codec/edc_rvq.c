@@ -171,8 +171,9 @@ static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual
   return best;
 }
 
-void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual,
+void edc_rvq_quantize(const void *constants, const int8_t *latent, int16_t *residual,
                       uint16_t *indices) {
+  const edc_rvq *const rvq = constants;
   const int32_t dimension = rvq->dimension;
   for (int32_t position = 0; position < rvq->positions; position++) {
     for (int32_t d = 0; d < dimension; d++) {

@@ -27,10 +27,10 @@ typedef struct {
   int8_t zero_point;
 } edc_rvq;
 
-/* latent [positions][dimension] -> indices [positions][level_count]; residual [dimension] is
- * scratch. The lowest index wins a tie. That no residual or distance overflows was proven at
- * generation. */
-void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual,
+/* An edc_search_function: constants are an edc_rvq, latent [positions][dimension] -> indices
+ * [positions][level_count]; residual [dimension] is scratch. The lowest index wins a tie. That no
+ * residual or distance overflows was proven at generation. */
+void edc_rvq_quantize(const void *constants, const int8_t *latent, int16_t *residual,
                       uint16_t *indices);
 
 #endif

@@ -331,8 +331,9 @@ static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *resi
   return best;
 }
 
-void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual,
+void edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int16_t *residual,
                           uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
   const uint32_t vectors = rvq->row / EDC_MVE_LANES;
   for (int32_t position = 0; position < rvq->positions; position++) {
     start(rvq, latent, residual);

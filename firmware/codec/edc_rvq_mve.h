@@ -43,10 +43,10 @@ typedef struct {
   int8_t zero_point;
 } edc_mve_rvq;
 
-/* latent [positions][dimension] -> indices [positions][level_count]; residual [row] is scratch. The
- * lowest index wins a tie. That every residual less any code fits int16, and its squared length
- * int32, was proven at generation. */
-void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual,
+/* An edc_search_function: constants are an edc_mve_rvq, latent [positions][dimension] -> indices
+ * [positions][level_count]; residual [row] is scratch. The lowest index wins a tie. That every
+ * residual less any code fits int16, and its squared length int32, was proven at generation. */
+void edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int16_t *residual,
                           uint16_t *indices);
 
 #endif

@@ -27,8 +27,9 @@ static edc_frame_stats measure(const int16_t *frame, int32_t samples) {
   return stats;
 }
 
-void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out,
+void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *out,
                           edc_frame_stats *stats) {
+  const edc_zscore *const normalizer = constants;
   const int32_t samples = normalizer->samples;
   *stats = measure(frame, samples);
   if (stats->spread == 0) {

@@ -13,9 +13,9 @@ typedef struct {
   int8_t zero_point;
 } edc_zscore;
 
-/* frame [T] -> out [T]; stats gets the sum S and the variance V. A frame without variance becomes
- * zero_point. */
-void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out,
+/* An edc_normalize_function: constants are an edc_zscore, frame [T] -> out [T]; stats gets the sum
+ * S and the variance V. A frame without variance becomes zero_point. */
+void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *out,
                           edc_frame_stats *stats);
 
 #endif

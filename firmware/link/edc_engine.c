@@ -1,30 +1,37 @@
 /* The engine of generated C. */
 #include "edc_engine.h"
 
+#include "edc_model.h"
+#include "edc_served_model.h"
 #include "edc_watch.h"
 
 const uint8_t edc_engine_id = EDC_ENGINE_NATIVE;
 
-int edc_engine_start(edc_model_state *state) {
-  (void)state;
+static uint32_t edc_state[EDC_SERVED_STATE_BYTES / 4];
+
+int edc_engine_start(void) { return EDC_OK; }
+
+uint32_t edc_engine_arena_bytes(void) { return EDC_SERVED_ARENA_BYTES; }
+
+int8_t *edc_engine_input(void) { return edc_model_input(&EDC_SERVED_MODEL, edc_state); }
+
+const int8_t *edc_engine_latent(void) { return edc_model_latent(&EDC_SERVED_MODEL, edc_state); }
+
+int16_t *edc_engine_residual(void) { return edc_model_residual(&EDC_SERVED_MODEL, edc_state); }
+
+int edc_engine_infer(void) {
+  edc_model_infer(&EDC_SERVED_MODEL, edc_state);
   return EDC_OK;
 }
 
-uint32_t edc_engine_arena_bytes(void) { return EDC_MODEL_ARENA_BYTES; }
-
-int edc_engine_infer(edc_model_state *state) {
-  edc_model_infer(state);
-  return EDC_OK;
-}
-
-int edc_engine_infer_watched(edc_model_state *state) {
-  edc_model_progress progress = {0};
-  while (progress.layer < EDC_MODEL_LAYERS) {
+int edc_engine_infer_watched(void) {
+  edc_progress progress = {0, 0};
+  while (progress.layer < EDC_SERVED_LAYERS) {
     edc_watch_layer_starts();
-    const uint32_t layer = edc_model_next(state, &progress);
+    const uint32_t layer = edc_model_next(&EDC_SERVED_MODEL, edc_state, &progress);
     edc_watch_layer_ends(layer);
     uint32_t bytes;
-    const int8_t *output = edc_model_layer_output(state, layer, &bytes);
+    const int8_t *output = edc_model_layer_output(&EDC_SERVED_MODEL, edc_state, layer, &bytes);
     edc_watch_layer_output(layer, output, bytes);
   }
   return EDC_OK;

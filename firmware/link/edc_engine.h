@@ -1,12 +1,12 @@
 /* edgecodec: what the server asks of the engine that runs the encoder.
  *
  * There are two: the generated C (edc_engine.c beside this file) and TensorFlow Lite Micro
- * (firmware/tflm). A firmware has one of them.
+ * (firmware/tflm). A firmware has one of them, and the model's working memory is the engine's.
  */
 #ifndef EDC_ENGINE_H
 #define EDC_ENGINE_H
 
-#include "edc_model.h"
+#include <stdint.h>
 
 /* What HELLO calls them. */
 #define EDC_ENGINE_NATIVE 0
@@ -16,17 +16,25 @@
 
 extern const uint8_t edc_engine_id;
 
-/* Make `state` ready for frames; called once, before the others. EDC_OK or EDC_ENGINE_ERROR. */
-int edc_engine_start(edc_model_state *state);
+/* Make ready for frames; called once, before the others. EDC_OK or EDC_ENGINE_ERROR. */
+int edc_engine_start(void);
 
-/* Bytes of the state's arena that are in use; 0 when the engine has not started. */
+/* Bytes of its memory that the encoder's tensors take; 0 when it has not started. */
 uint32_t edc_engine_arena_bytes(void);
 
-/* Run the encoder between edc_model_normalize and edc_model_quantize. EDC_OK or
- * EDC_ENGINE_ERROR. */
-int edc_engine_infer(edc_model_state *state);
+/* int8 [T], written before the encoder runs and gone then. */
+int8_t *edc_engine_input(void);
+
+/* int8 [P][D], when it has run. */
+const int8_t *edc_engine_latent(void);
+
+/* Scratch of the codebook search. */
+int16_t *edc_engine_residual(void);
+
+/* Run the encoder. EDC_OK or EDC_ENGINE_ERROR. */
+int edc_engine_infer(void);
 
 /* The same, telling edc_watch.h of each layer. */
-int edc_engine_infer_watched(edc_model_state *state);
+int edc_engine_infer_watched(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include "edc_link.h"
 #include "edc_model.h"
 #include "edc_port.h"
+#include "edc_served_model.h"
 #include "edc_watch.h"
 
 /* Requests are used where they lie, so the machine must have the byte order of the wire. */
@@ -25,32 +26,32 @@ enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 #define NO_SEQ 0xFFFFu
 #define DIGEST_BYTES 32u
 
-#define MODEL_INDICES (EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS)
-#define MODEL_LATENT (EDC_MODEL_POSITIONS * EDC_MODEL_LATENT_CHANNELS)
+#define MODEL_INDICES (EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS)
+#define MODEL_LATENT (EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS)
 
-_Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
+_Static_assert(EDC_SERVED_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
 
 /* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. LAYER sends as much as there is room
  * for. */
 #define HELLO_BYTES_MAX (64u + 2u * (1u + EDC_SERVER_TEXT_MAX))
-#define LAYERS_BYTES (9u + 4u * EDC_MODEL_LAYERS)
+#define LAYERS_BYTES (9u + 4u * EDC_SERVED_LAYERS)
 #define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
 #define ENCODE_BYTES_MAX                                                                           \
-  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_MODEL_FRAME_SAMPLES + MODEL_LATENT)
+  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_SERVED_SAMPLES + MODEL_LATENT)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
 
 /* The longest request, laid out so that the frame is aligned. */
 typedef union {
-  uint8_t bytes[8 + 2 * EDC_MODEL_FRAME_SAMPLES + EDC_LINK_CRC_BYTES];
+  uint8_t bytes[8 + 2 * EDC_SERVED_SAMPLES + EDC_LINK_CRC_BYTES];
   struct {
     uint8_t header[3]; /* type, seq */
     uint8_t flags;     /* of LAYER the layer's number */
-    int16_t frame[EDC_MODEL_FRAME_SAMPLES];
+    int16_t frame[EDC_SERVED_SAMPLES];
     uint8_t first[4]; /* of LAYER alone: byte of the output to start with */
   } encode;
 } request_buffer;
 
-static edc_model_state model;
+static const edc_model *const model = &EDC_SERVED_MODEL;
 static uint16_t indices[MODEL_INDICES];
 static request_buffer request;
 static edc_link_reader reader;
@@ -93,12 +94,12 @@ static void answer_hello(void) {
   put_u8(EDC_SERVER_PROTOCOL);
   put_u8(edc_engine_id);
   put_u8(server_config->window);
-  put_bytes(edc_model_digest, DIGEST_BYTES);
-  put_u16(EDC_MODEL_FRAME_SAMPLES);
-  put_u16(EDC_MODEL_POSITIONS);
-  put_u16(EDC_MODEL_LEVELS);
-  put_u16(EDC_MODEL_LATENT_CHANNELS);
-  put_u32(EDC_MODEL_STATE_BYTES);
+  put_bytes(model->info.digest, DIGEST_BYTES);
+  put_u16(EDC_SERVED_SAMPLES);
+  put_u16(EDC_SERVED_POSITIONS);
+  put_u16(EDC_SERVED_LEVELS);
+  put_u16(EDC_SERVED_LATENT_CHANNELS);
+  put_u32(EDC_SERVED_STATE_BYTES);
   put_u32(edc_engine_arena_bytes());
   put_u32(edc_port_ticks_hz());
   put_u32(server_config->calibration_instructions);
@@ -147,12 +148,12 @@ static int time_layers(size_t place) {
   uint32_t start = edc_port_ticks();
   ticks_empty = edc_port_ticks() - start;
   reply_count = place;
-  put_u8(EDC_MODEL_LAYERS);
+  put_u8(EDC_SERVED_LAYERS);
   layer_place = reply_count;
-  for (uint32_t layer = 0; layer < EDC_MODEL_LAYERS; ++layer) {
+  for (uint32_t layer = 0; layer < EDC_SERVED_LAYERS; ++layer) {
     put_u32(ticks_empty);
   }
-  int status = edc_engine_infer_watched(&model);
+  int status = edc_engine_infer_watched();
   reply_count = end;
   return status;
 }
@@ -169,7 +170,7 @@ static void answer_encode(void) {
 
   edc_frame_stats stats;
   uint32_t start = edc_port_ticks();
-  edc_model_normalize(&model, request.encode.frame, &stats);
+  model->normalize(model->normalizer, request.encode.frame, edc_engine_input(), &stats);
   uint32_t ticks_normalize = edc_port_ticks() - start;
 
   /* The input lives only until the encoder runs, so it is copied to its place at the end now. */
@@ -177,22 +178,22 @@ static void answer_encode(void) {
   const size_t layers = front + 24u + 2u * MODEL_INDICES;
   reply_count = layers + (flags & FLAG_LAYERS ? LAYERS_BYTES : 0u);
   if (flags & FLAG_INPUT) {
-    put_bytes(edc_model_input(&model), EDC_MODEL_FRAME_SAMPLES);
+    put_bytes(edc_engine_input(), EDC_SERVED_SAMPLES);
   }
 
   start = edc_port_ticks();
-  int status = flags & FLAG_LAYERS ? time_layers(layers + 8u) : edc_engine_infer(&model);
+  int status = flags & FLAG_LAYERS ? time_layers(layers + 8u) : edc_engine_infer();
   uint32_t ticks_encoder = edc_port_ticks() - start;
   if (status != EDC_OK) {
     answer_engine_error();
     return;
   }
   if (flags & FLAG_LATENT) {
-    put_bytes(edc_model_latent(&model), MODEL_LATENT);
+    put_bytes(edc_engine_latent(), MODEL_LATENT);
   }
 
   start = edc_port_ticks();
-  edc_model_quantize(&model, indices);
+  model->search(model->rvq, edc_engine_latent(), edc_engine_residual(), indices);
   uint32_t ticks_rvq = edc_port_ticks() - start;
 
   size_t end = reply_count;
@@ -219,18 +220,18 @@ static void answer_layer(void) {
   put_u8(STATUS_OK);
   put_u8(request.encode.flags);
   put_u32(0);
-  if (request.encode.flags >= EDC_MODEL_LAYERS) {
+  if (request.encode.flags >= EDC_SERVED_LAYERS) {
     return;
   }
   edc_frame_stats stats;
-  edc_model_normalize(&model, request.encode.frame, &stats);
-  if (edc_engine_infer_watched(&model) != EDC_OK) {
+  model->normalize(model->normalizer, request.encode.frame, edc_engine_input(), &stats);
+  if (edc_engine_infer_watched() != EDC_OK) {
     answer_engine_error();
   }
 }
 
 static size_t payload_bytes_of(uint8_t type) {
-  const size_t encode_bytes = 1u + 2u * EDC_MODEL_FRAME_SAMPLES;
+  const size_t encode_bytes = 1u + 2u * EDC_SERVED_SAMPLES;
   return type == HELLO ? 0u : type == ENCODE ? encode_bytes : encode_bytes + 4u;
 }
 
@@ -288,7 +289,7 @@ void edc_server_init(const edc_server_config *config) {
   server_config = config;
   reply_count = 0;
   edc_link_reader_init(&reader, request.bytes, sizeof request.bytes);
-  engine_status = edc_engine_start(&model);
+  engine_status = edc_engine_start();
 }
 
 void edc_server_poll(void) {

@@ -1,7 +1,7 @@
 /* edgecodec: answers the requests of the host (SPEC.md, section 2).
  *
- * Knows the codec through edc_model.h and the hardware through edc_port.h. All memory is static
- * and sized by the model.
+ * Knows the codec through edc_model.h and edc_served_model.h and the hardware through edc_port.h.
+ * All memory is static and sized by the model.
  */
 #ifndef EDC_SERVER_H
 #define EDC_SERVER_H

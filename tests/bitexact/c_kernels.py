@@ -26,6 +26,13 @@ from edgecodec.host.extension import load_extension
 
 _CDEF = """
 typedef struct {
+  const int8_t *in; int8_t *out; uint32_t layer; uint16_t in_width; uint16_t out_width; uint16_t pad_left;
+  uint8_t resumes; uint8_t pauses;
+  ...;
+} edc_chunk;
+typedef void edc_layer_function(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                                int32_t *scratch);
+typedef struct {
   const int8_t *weights; const int32_t *bias; const int32_t *multiplier; const int8_t *shift;
   uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t kernel; uint16_t stride; uint16_t pad_left;
@@ -49,7 +56,7 @@ typedef struct {
   int8_t in_zero_point; int8_t out_zero_point;
   ...;
 } edc_twin_layer;
-void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+edc_layer_function edc_conv_twin_run;
 typedef struct { int32_t bias[4]; int32_t multiplier[4]; int32_t shift[4]; ...; } edc_mve_channels;
 typedef struct {
   const int8_t *weights; const edc_mve_channels *channels;
@@ -58,32 +65,27 @@ typedef struct {
   int8_t in_zero_point; int8_t out_zero_point;
   ...;
 } edc_mve_layer;
-void edc_conv_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
+edc_layer_function edc_conv_mve_run;
+edc_layer_function edc_depthwise_mve_run;
 typedef struct {
   const uint32_t *weights; const edc_folded_channel *channels;
   uint16_t in_channels; uint16_t out_width; uint16_t out_channels; uint16_t stride;
   int8_t out_zero_point; uint8_t rectified;
   ...;
 } edc_pointwise_layer;
-void edc_pointwise(const edc_pointwise_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_conv_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_conv_winograd(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch);
-void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
-void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out);
+edc_layer_function edc_pointwise_run;
+edc_layer_function edc_conv_paired_run;
+edc_layer_function edc_conv_winograd_run;
+edc_layer_function edc_depthwise_paired_run;
+edc_layer_function edc_conv_run;
+edc_layer_function edc_depthwise_run;
 typedef struct {
   uint32_t in; uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
   uint16_t stride; uint16_t pad_left; int16_t tail; uint16_t chunk; uint8_t mask; uint8_t lag;
   ...;
 } edc_chain_layer;
-typedef struct { const edc_chain_layer *layers; uint32_t count; uint32_t out; ...; } edc_chain;
+typedef struct edc_chain { const edc_chain_layer *layers; uint32_t count; uint32_t out; ...; } edc_chain;
 typedef struct { uint16_t position; uint16_t first; ...; } edc_chain_rows;
-typedef struct {
-  const int8_t *in; int8_t *out; uint32_t layer; uint16_t in_width; uint16_t out_width; uint16_t pad_left;
-  uint8_t resumes; uint8_t pauses;
-  ...;
-} edc_chunk;
 void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena, edc_chunk *chunk);
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena, const edc_chunk *chunk);
 typedef struct { int32_t offset; uint64_t spread; ...; } edc_frame_stats;
@@ -93,9 +95,9 @@ typedef struct {
 } edc_zscore;
 typedef struct { int64_t bias; uint32_t steps; uint16_t samples; uint8_t steps_shift; ...; } edc_minmax;
 typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shift; ...; } edc_fixed;
-void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
-void edc_minmax_normalize(const edc_minmax *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
-void edc_fixed_normalize(const edc_fixed *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_minmax_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_fixed_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
   uint32_t size; uint32_t slack; ...;
@@ -104,7 +106,7 @@ typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t positions;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
-void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
+void edc_rvq_quantize(const void *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
 typedef struct { int32_t norms[8]; int16_t keys[4][8]; ...; } edc_code_block;
 typedef struct {
   const int16_t *codes; const edc_code_block *blocks; const uint16_t *order; const int8_t *projection;
@@ -114,7 +116,7 @@ typedef struct {
   const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row; uint16_t positions;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_mve_rvq;
-void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
+void edc_rvq_quantize_mve(const void *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
 """
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
@@ -200,12 +202,12 @@ class Bound:
         self._kept = fill(self.struct, packed, module.ffi)
         self._size = packed.scratch_bytes
         self._scratch = np.full(self._size + 8, 0x5A, np.uint8)
-        self._function = getattr(module.lib, kernel.function)
-        scratch = module.ffi.cast("int32_t *", module.ffi.from_buffer(self._scratch))
-        self._extra = [scratch] if kernel.takes_scratch else []
+        self._function = getattr(module.lib, f"{kernel.function}_run")
+        self._memory = module.ffi.cast("int32_t *", module.ffi.from_buffer(self._scratch))
+        self._whole = module.ffi.NULL
 
-    def __call__(self, source: Any, target: Any) -> None:
-        self._function(self.struct, source, target, *self._extra)
+    def __call__(self, source: Any, target: Any, stripe: Any | None = None) -> None:
+        self._function(self.struct, stripe or self._whole, source, target, self._memory)
         assert np.all(self._scratch[self._size :] == 0x5A)
 
 
@@ -296,9 +298,7 @@ def run_cascade(
         module.lib.edc_chain_next(whole, rows, memory, stripe)
         assert (stripe.layer, stripe.out_width, bool(stripe.pauses)) == (call.layer, call.positions, call.pauses)
         kernel = bound[stripe.layer]
-        for field in members[stripe.layer].kernel.striped_fields:
-            setattr(kernel.struct, field, getattr(stripe, field))
-        kernel(getattr(stripe, "in"), stripe.out)
+        kernel(getattr(stripe, "in"), stripe.out, stripe)
         assert module.lib.edc_chain_done(whole, rows, memory, stripe) == (number == len(cascade.calls) - 1)
         if spoil is not None and stripe.layer:
             spoil(regions[stripe.layer], stripe.layer)

@@ -8,16 +8,17 @@
 #include <string.h>
 
 #include "edc_model.h"
+#include "ppg_model.h"
 
 #define GUARD_BYTES 64
-#define INDEX_COUNT (EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS)
+#define INDEX_COUNT (PPG_MODEL_POSITIONS * PPG_MODEL_LEVELS)
 
 /* Each object between two guards, which need no alignment and so start where it ends. */
 typedef struct {
   uint8_t before[GUARD_BYTES];
-  edc_model_state state;
+  ppg_state state;
   uint8_t after_state[GUARD_BYTES];
-  int16_t frame[EDC_MODEL_FRAME_SAMPLES];
+  int16_t frame[PPG_MODEL_SAMPLES];
   uint8_t after_frame[GUARD_BYTES];
   uint16_t indices[INDEX_COUNT];
   uint8_t after_indices[GUARD_BYTES];
@@ -57,8 +58,9 @@ static const char *broken_guard(const guarded *memory, uint8_t fill) {
 static const char *encode(guarded *memory, const int16_t *frame, uint8_t fill) {
   memset(memory, fill, sizeof *memory);
   memcpy(memory->frame, frame, sizeof memory->frame);
-  if (edc_model_encode(&memory->state, memory->frame, memory->indices, &memory->stats) != EDC_OK) {
-    return "edc_model_encode returned an error";
+  if (edc_encode(&ppg_model, &memory->state, memory->frame, memory->indices, &memory->stats) !=
+      EDC_OK) {
+    return "edc_encode returned an error";
   }
   if (memcmp(memory->frame, frame, sizeof memory->frame) != 0) {
     return "the frame was written to";
@@ -68,7 +70,7 @@ static const char *encode(guarded *memory, const int16_t *frame, uint8_t fill) {
 
 /* The same in blocks of the exact size, whose borders ASan watches. */
 static const char *encode_on_heap(const int16_t *frame, const guarded *expected) {
-  edc_model_state *state = malloc(EDC_MODEL_STATE_BYTES);
+  ppg_state *state = malloc(PPG_MODEL_STATE_BYTES);
   int16_t *copy = malloc(sizeof expected->frame);
   uint16_t *indices = malloc(sizeof expected->indices);
   edc_frame_stats *stats = malloc(sizeof *stats);
@@ -77,12 +79,12 @@ static const char *encode_on_heap(const int16_t *frame, const guarded *expected)
     fault = "out of memory";
   } else {
     memcpy(copy, frame, sizeof expected->frame);
-    edc_model_normalize(state, copy, stats);
-    edc_model_infer(state);
-    edc_model_quantize(state, indices);
+    edc_model_normalize(&ppg_model, state, copy, stats);
+    edc_model_infer(&ppg_model, state);
+    edc_model_search(&ppg_model, state, indices);
     if (memcmp(indices, expected->indices, sizeof expected->indices) != 0 ||
         stats->offset != expected->stats.offset || stats->spread != expected->stats.spread) {
-      fault = "the three steps differ from edc_model_encode";
+      fault = "the three steps differ from edc_encode";
     }
   }
   free(state);
@@ -93,19 +95,28 @@ static const char *encode_on_heap(const int16_t *frame, const guarded *expected)
 }
 
 static const char *refuse_null(guarded *memory) {
+  uint8_t *const odd = (uint8_t *)&memory->state + 1;
   const int refused =
-      edc_model_encode(NULL, memory->frame, memory->indices, &memory->stats) ==
+      edc_model_info(NULL) == NULL &&
+      edc_model_info(&ppg_model)->state_bytes == sizeof(ppg_state) &&
+      edc_encode(NULL, &memory->state, memory->frame, memory->indices, &memory->stats) ==
           EDC_ERROR_ARGUMENT &&
-      edc_model_encode(&memory->state, NULL, memory->indices, &memory->stats) ==
+      edc_encode(&ppg_model, odd, memory->frame, memory->indices, &memory->stats) ==
           EDC_ERROR_ARGUMENT &&
-      edc_model_encode(&memory->state, memory->frame, NULL, &memory->stats) == EDC_ERROR_ARGUMENT &&
-      edc_model_encode(&memory->state, memory->frame, memory->indices, NULL) == EDC_ERROR_ARGUMENT;
+      edc_encode(&ppg_model, NULL, memory->frame, memory->indices, &memory->stats) ==
+          EDC_ERROR_ARGUMENT &&
+      edc_encode(&ppg_model, &memory->state, NULL, memory->indices, &memory->stats) ==
+          EDC_ERROR_ARGUMENT &&
+      edc_encode(&ppg_model, &memory->state, memory->frame, NULL, &memory->stats) ==
+          EDC_ERROR_ARGUMENT &&
+      edc_encode(&ppg_model, &memory->state, memory->frame, memory->indices, NULL) ==
+          EDC_ERROR_ARGUMENT;
   return refused ? NULL : "a NULL argument was not refused";
 }
 
 static int run(FILE *source, FILE *target) {
   static guarded first, second;
-  static int16_t frame[EDC_MODEL_FRAME_SAMPLES];
+  static int16_t frame[PPG_MODEL_SAMPLES];
   unsigned long number = 0;
   const char *fault = refuse_null(&first);
   while (fault == NULL && fread(frame, sizeof frame, 1, source) == 1) {

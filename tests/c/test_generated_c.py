@@ -125,9 +125,9 @@ def test_guards_notice_a_write_behind_the_indices(tmp_path: Path) -> None:
     require("gcc")
     sources = _write_sources(small_bundle(tmp_path / "bundle"), tmp_path)
     shutil.copy(GUARD, tmp_path)
-    model = tmp_path / "edc_model.c"
+    model = tmp_path / "ppg_model.c"
     text = model.read_text(encoding="utf-8")
-    broken = text.replace(".positions = EDC_MODEL_POSITIONS", ".positions = EDC_MODEL_POSITIONS + 1")
+    broken = text.replace(".positions = PPG_MODEL_POSITIONS", ".positions = PPG_MODEL_POSITIONS + 1")
     assert broken != text
     model.write_text(broken, encoding="utf-8")
     _run(["gcc", "-std=c11", "-O1", *sources, GUARD.name, "-o", "guard"], tmp_path)

@@ -85,7 +85,9 @@ def test_package_of_another_version_is_refused(library: Path, example: Path, tmp
 def test_folder_in_the_tree_of_another_project(library: Path, tmp_path: Path) -> None:
     require("cc")
     (tmp_path / "main.c").write_text(
-        '#include "edc_model.h"\nint main(void) { return edc_model_digest[0] == 0 ? 0 : 0; }\n', encoding="utf-8"
+        '#include "ppg_model.h"\n'
+        "int main(void) { return edc_model_info(&ppg_model)->samples == PPG_MODEL_SAMPLES ? 0 : 1; }\n",
+        encoding="utf-8",
     )
     (tmp_path / "CMakeLists.txt").write_text(
         "cmake_minimum_required(VERSION 3.16)\nproject(p C)\n"
@@ -106,7 +108,7 @@ def test_compiles_for_the_core(bundle: Bundle, tmp_path: Path, core: str) -> Non
     assert len(sources) > 6
     flags = ("-ffreestanding", "-mthumb", f"-mcpu={core}", "-O2", "-Icodec", "-Ilink", "-Iport", "-fsyntax-only")
     run("arm-none-eabi-gcc", *STRICT_FLAGS, *flags, *(path.relative_to(folder) for path in sources), cwd=folder)
-    kernels = (folder / "codec" / "edc_model.c").read_text(encoding="utf-8")
+    kernels = (folder / "codec" / "ppg_model.c").read_text(encoding="utf-8")
     assert ("edc_conv_mve" in kernels) == (core == "cortex-m55")
     assert ("edc_conv_twin" in kernels) == (core == "cortex-m0plus")
 

@@ -278,7 +278,7 @@ def test_codec_alone(codec: Bundle, board: Board, tmp_path: Path) -> None:
     assert report["stack_use"]["bytes"] <= 1024
     names = subprocess.run(["arm-none-eabi-nm", out / "firmware.elf"], capture_output=True, text=True, check=True)
     assert "edc_server" not in names.stdout
-    assert "edc_model_encode" in names.stdout
+    assert "edc_encode" in names.stdout
     assert not list(out.glob("**/uart.c"))
 
 

@@ -11,10 +11,11 @@ import pytest
 from edgecodec.bundle import Bundle
 from edgecodec.compile.library import codec_files, write_sources
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.render import GENERATED, render_codec, render_template
+from edgecodec.compile.render import c_comment, c_string, render_codec, render_template
 from edgecodec.errors import InputError
 
 GOLDEN = Path(__file__).parent / "model"
+GENERATED = ("ppg_model.c", "ppg_model.h")
 
 
 @pytest.mark.parametrize("name", GENERATED)
@@ -51,4 +52,27 @@ def test_library_never_replaces_a_foreign_folder(bundle: Bundle, tmp_path: Path)
 
 def test_template_with_a_missing_name_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
-        render_template("edc_model.h.j2")
+        render_template("model.h.j2")
+
+
+@pytest.mark.parametrize(
+    ("text", "literal"),
+    [
+        ("08x ppg", '"08x ppg"'),
+        ('a"b\\c\n??/', r'"a\042b\134c\012\077\077/"'),
+        ("\u00b5 */", r'"\302\265 */"'),
+        ("", '""'),
+    ],
+)
+def test_text_of_a_bundle_as_a_c_string(text: str, literal: str) -> None:
+    assert c_string(text) == literal
+
+
+def test_text_of_a_bundle_in_a_c_comment() -> None:
+    assert c_comment("x */ int y; /* \n#define z") == "x * / int y; / * #define z"
+
+
+@pytest.mark.parametrize("prefix", ["", "PPG", "1x", "edc", "edc_x", "a-b", "a b", "a" * 33, "\u00b5", "x\n"])
+def test_prefixes_that_start_no_name(bundle: Bundle, prefix: str) -> None:
+    with pytest.raises(InputError, match=r"prefix .*; expected"):
+        render_codec(bundle, make_plan(bundle.codec), prefix)

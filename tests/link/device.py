@@ -41,7 +41,7 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
 
 
 def expected(x: np.ndarray) -> SimpleNamespace:
-    """The stub codec in numpy: see host/edc_model.h."""
+    """The stub codec in numpy: see host/edc_served_model.h."""
     low = (x.astype(np.int64) & 0xFF).astype(np.uint8)
     latent = low[:, : POSITIONS * CHANNELS] + np.uint8(1)
     codes = latent[:, : POSITIONS * LEVELS].astype(np.uint16) + 256 * np.arange(1, 7, dtype=np.uint16)
@@ -56,7 +56,8 @@ def expected(x: np.ndarray) -> SimpleNamespace:
 
 
 def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
-    sources = [*(ROOT / "firmware" / "link").glob("*.c"), HOST / "edc_model.c", HOST / "host.c"]
+    link = ROOT / "firmware" / "link"
+    sources = [*(path for path in link.glob("*.c") if path.name != "edc_engine.c"), *HOST.glob("[hs]*.c")]
     if main:
         sources.append(HOST / "fuzz.c")
     folders = [HOST, *(ROOT / "firmware" / name for name in ("codec", "link", "port"))]

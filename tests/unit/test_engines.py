@@ -96,7 +96,7 @@ def test_cmsis_nn_plans_for_any_core(bundle: Bundle) -> None:
     project = make_project(bundle, load_board("mps3-an547"), engine=CmsisNnEngine(vectors=True))
     assert {str(step.kernel) for step in project.plan.steps} <= {"edc_conv", "edc_depthwise", "edc_conv_twin"}
     assert "cmsis/layers.c" in project.files["CMakeLists.txt"]
-    assert project.files["codec/edc_model.h"] == make_project(bundle, load_board("microbit")).files["codec/edc_model.h"]
+    assert project.files["codec/ppg_model.h"] == make_project(bundle, load_board("microbit")).files["codec/ppg_model.h"]
 
 
 def test_cmsis_nn_without_its_package(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,12 +150,16 @@ def test_kernel_is_what_its_header_declares(kernel: Kernel) -> None:
     code = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     [arguments] = re.findall(rf"^void {kernel}\(([^)]*)\);", code, re.MULTILINE)
     assert f"const {kernel.struct} *layer" in arguments
-    assert ("int32_t *scratch" in arguments) == kernel.takes_scratch
+    assert ("int32_t *scratch" in arguments) or not packed.scratch_bytes
+    assert f"edc_layer_function {kernel}_run;" in code
     declaration = code.partition(f"}} {kernel.struct};")[0].rpartition("typedef struct {")[2]
     members = {name: ctype for ctype, name in re.findall(r"(\w+)\s+\*?(\w+);", declaration)}
     # Those of stripes alone are 0 in the constants, and a depthwise layer has one part.
     assert set(packed.fields) <= set(members) <= {*packed.fields, "resumes", "pauses", "parts"}
-    assert set(kernel.striped_fields) == set(members) & {"in_width", "out_width", "pad_left", "resumes", "pauses"}
+    source = (firmware_dir() / "codec" / kernel.header.replace(".h", ".c")).read_text(encoding="utf-8")
+    run = source.partition(f"void {kernel}_run(")[2].partition("\n}\n")[0]
+    striped = set(re.findall(r"layer\.(\w+) = chunk->\1;", run))
+    assert striped == set(members) & {"in_width", "out_width", "pad_left", "resumes", "pauses"}
     for table in packed.tables:
         assert members[table.name] == table.ctype
 

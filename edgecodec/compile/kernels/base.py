@@ -49,10 +49,6 @@ class PackedLayer(Constants):
     window_bytes: int = 0
     """The start of the working memory that each stripe fills anew, so that others may use it between stripes."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        assert self.scratch_bytes == 0 or self.kernel.takes_scratch, f"{self.kernel} takes no working memory"
-
     @property
     def keeps_scratch(self) -> bool:
         """Whether outputs that are begun lie in its working memory, behind the window, from stripe to stripe."""
@@ -76,7 +72,7 @@ class Kernel(ABC):
     """
 
     function: ClassVar[str]
-    """Name of the C function."""
+    """Name of the C function; ``<function>_run`` is the ``edc_layer_function`` that models point to."""
     struct: ClassVar[str]
     """C type of the structure with a layer's constants."""
     header: ClassVar[str]
@@ -87,10 +83,6 @@ class Kernel(ABC):
     """Ops of the layers that it is considered for; it refuses all others."""
     goals: ClassVar[tuple[Optimize, ...]] = (Optimize.SPEED, Optimize.BALANCED)
     """Goals that it serves. One that serves ``flash`` has tables hardly larger than the plain kernel's."""
-    striped_fields: ClassVar[tuple[str, ...]] = ("in_width", "out_width", "pad_left")
-    """Members of the structure that a stripe of a layer has others of, named as those of ``edc_chunk``."""
-    takes_scratch: ClassVar[bool] = True
-    """Whether the function takes working memory as its last argument."""
     positions_together: ClassVar[int] = 1
     """Positions that it computes together, whether or not all are wanted."""
     instructions_per_mac: ClassVar[float]

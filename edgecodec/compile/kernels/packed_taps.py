@@ -49,7 +49,6 @@ class _PackedTaps(Kernel):
 
     struct = "edc_paired_layer"
     header = "edc_conv_paired.h"
-    striped_fields = (*Kernel.striped_fields, "resumes", "pauses")
     filters: ClassVar[int] = 1
     """Filters that a phase's taps are divided into."""
     known_parts: ClassVar[tuple[int, ...]]

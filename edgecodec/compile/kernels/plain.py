@@ -29,7 +29,6 @@ class _Plain(Kernel):
     header = "edc_conv.h"
     reason = "least flash"
     goals = tuple(Optimize)
-    takes_scratch = False
     instructions_per_call = 450
     order: ClassVar[str]
     """Axes of the weights."""

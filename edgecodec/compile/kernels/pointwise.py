@@ -33,7 +33,6 @@ class Pointwise(Kernel):
     header = "edc_pointwise.h"
     reason = "two products an instruction"
     ops = (Op.CONV,)
-    striped_fields = ("out_width",)  # it looks at no row but its own
     positions_together = 2
     instructions_per_mac = 1.2
     instructions_per_call = 200

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from edgecodec.compile.plan import make_plan
+from edgecodec.compile.render import DEFAULT_PREFIX
 from edgecodec.compile.target import Target
 from edgecodec.engines.base import MapRules
 from edgecodec.engines.cmsis_nn.layers import layers_source
@@ -80,8 +81,11 @@ class CmsisNnEngine(NativeEngine):
         )
 
     def template_values(self, bundle: Bundle, plan: Plan) -> dict[str, object]:
-        """The sources that make its library."""
-        return {"cmsis_nn_sources": sorted(path for path in self._library(bundle) if path.endswith(".c"))}
+        """The sources that make its library, and the generated one that calls its layers."""
+        return {
+            "cmsis_nn_sources": sorted(path for path in self._library(bundle) if path.endswith(".c")),
+            "model_source": f"codec/{DEFAULT_PREFIX}_model.c",
+        }
 
     def _library(self, bundle: Bundle) -> dict[str, str]:
         vendor = _vendor_folder()

@@ -18,7 +18,7 @@ _MVE_DEPTHWISE_BYTES = 4 * 124
 
 
 def layers_source(graph: Graph, *, vectors: bool) -> str:
-    """C of ``edc_model_infer`` and ``edc_model_next`` of an encoder.
+    """C of ``edc_next_cmsis_nn``, the ``edc_next_function`` of an encoder.
 
     ``vectors`` says that the core has the M-profile Vector Extension, for which some kernels want more scratch memory.
     """
@@ -32,19 +32,15 @@ def layers_source(graph: Graph, *, vectors: bool) -> str:
         f"static int8_t scratch[{scratch}] __attribute__((aligned(4)));",
         *(_tables(index, layer) for index, layer in enumerate(layers)),
         *(_function(index, layer) for index, layer in enumerate(layers)),
-        "uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress) {\n  switch (progress->layer) {",
+        "uint32_t edc_next_cmsis_nn(const edc_model *model, void *state, edc_progress *progress) {\n"
+        "  switch (progress->layer) {",
     ]
     for index in range(len(layers)):
-        source = "edc_model_input(state)" if index == 0 else f"place{(index - 1) % 2}"
+        source = "edc_model_input(model, state)" if index == 0 else f"place{(index - 1) % 2}"
         last = index == len(layers) - 1
-        target = "(int8_t *)edc_model_latent(state)" if last else f"place{index % 2}"
+        target = "edc_model_latent(model, state)" if last else f"place{index % 2}"
         parts.append(f"  case {index}: layer{index}({source}, {target}); break;")
-    parts += [
-        "  }\n  return progress->layer++;\n}",
-        "void edc_model_infer(edc_model_state *state) {",
-        "  edc_model_progress progress = {0};",
-        f"  while (progress.layer < {len(layers)}) edc_model_next(state, &progress);\n}}\n",
-    ]
+    parts.append("  }\n  return progress->layer++;\n}\n")
     return "\n".join(parts)
 
 

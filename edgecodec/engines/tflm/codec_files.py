@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgecodec.codec.graph import Graph, Op
-from edgecodec.compile.render import byte_rows, codec_context, codec_sources, render_template
+from edgecodec.compile.render import (
+    byte_rows,
+    codec_context,
+    render_model,
+    render_served,
+    render_template,
+    with_sources,
+)
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -16,17 +21,12 @@ if TYPE_CHECKING:
 
 ARENA_ALIGNMENT_BYTES = 16
 """Alignment of arena and model in bytes: what TFLM asks of its buffers."""
-_POINTER_BYTES = 4
 _TEMPLATES = {
-    "edc_model.h": "tflm_edc_model.h.j2",
-    "edc_model.c": "tflm_edc_model.c.j2",
-    "edc_model_codebooks.h": "edc_model_codebooks.h.j2",
     "edc_tflm.cc": "edc_tflm.cc.j2",
     "edc_tflm_model.h": "edc_tflm_model.h.j2",
     "edc_tflm_model.c": "edc_tflm_model.c.j2",
 }
 """Template of each generated file."""
-_INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def moves_of(graph: Graph) -> tuple[str, ...]:
 
 
 def state_bytes(plan: Plan, arena_bytes: int) -> int:
-    """RAM of ``edc_model_state`` with an arena of ``arena_bytes``: arena, two pointers, residual, alignment."""
-    return aligned(arena_bytes + 2 * _POINTER_BYTES + plan.residual_bytes)
+    """RAM of the codec with an arena of ``arena_bytes``: arena, residual, alignment."""
+    return aligned(arena_bytes + plan.residual_bytes)
 
 
 def aligned(count: int) -> int:
@@ -94,29 +94,15 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
     context = codec_context(bundle, plan) | {
         "arena_bytes": arena_bytes,
         "state_bytes": state_bytes(plan, arena_bytes),
-        "input": "state->input",
-        "latent": "state->latent",
+        "places": {"input": 0, "latent": 0, "residual": arena_bytes},
         "cascade": None,
-        "kernel_headers": [],
+        "layers": (),
+        "kernel_headers": (),
         "ops": ops_of(bundle.codec.graph),
         "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
-    rendered = {name: render_template(template, **context) for name, template in _TEMPLATES.items()}
-    generated = {f"{'tflm' if 'tflm' in name else 'codec'}/{name}": text for name, text in rendered.items()}
-    sources = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
-    codec = {name for name in rendered if "tflm" not in name}
-    kept = _included(codec, sources | rendered)
-    return generated | {f"codec/{name}": sources[name] for name in sorted(kept - codec)}
-
-
-def _included(roots: set[str], texts: Mapping[str, str]) -> set[str]:
-    """``roots``, all they include among ``texts``, and the sources of those headers."""
-    found: set[str] = set()
-    pending = set(roots)
-    while pending:
-        name = pending.pop()
-        found.add(name)
-        near = {*_INCLUDE.findall(texts[name]), name.replace(".h", ".c")}
-        pending |= (near & texts.keys()) - found
-    return found
+    codec = with_sources(render_model(context)) | render_served()
+    return {f"codec/{name}": text for name, text in codec.items()} | {
+        f"tflm/{name}": render_template(template, **context) for name, template in _TEMPLATES.items()
+    }

@@ -1,7 +1,7 @@
 /* The codec and its server in a program of your own: port.c has the five functions that they ask
  * for. */
-#include "edc_model.h"
 #include "edc_port.h"
+#include "edc_served_model.h"
 #include "edc_server.h"
 
 int main(void) {
@@ -10,11 +10,11 @@ int main(void) {
   edc_port_init();
 
   /* The codec alone: a frame of ADC counts to indices. */
-  static edc_model_state state;
-  static int16_t frame[EDC_MODEL_FRAME_SAMPLES];
-  static uint16_t indices[EDC_MODEL_INDEX_COUNT];
+  static uint32_t state[EDC_SERVED_STATE_BYTES / 4];
+  static int16_t frame[EDC_SERVED_SAMPLES];
+  static uint16_t indices[EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS];
   edc_frame_stats stats;
-  if (edc_model_encode(&state, frame, indices, &stats) != EDC_OK) {
+  if (edc_encode(&EDC_SERVED_MODEL, state, frame, indices, &stats) != EDC_OK) {
     return 1;
   }
 

@@ -1,7 +1,7 @@
 #include "host.h"
 
-#include "edc_model.h"
 #include "edc_port.h"
+#include "edc_served_model.h"
 #include "edc_server.h"
 
 static const uint8_t *rx;

@@ -1,0 +1,125 @@
+"""Models are constants: several in one program, in C and in C++, with nothing emitted that they do not use."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.compile.library import codec_files, write_sources
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.render import codec_sources
+from edgecodec.compile.target import Target
+from edgecodec.host.extension import STRICT_FLAGS
+from tests.cli.run import assert_one_error, edgecodec
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, ppg_frames
+from tests.tools import require
+
+PROGRAM = """
+#include <cstdio>
+#include "wrist_model.h"
+#include "finger_model.h"
+
+static wrist_state wrist;
+static finger_state finger;
+
+template <unsigned samples, unsigned count>
+static int encode(const edc_model &model, void *state) {
+  int16_t frame[samples];
+  uint16_t indices[count];
+  edc_frame_stats stats;
+  if (std::fread(frame, sizeof frame, 1, stdin) != 1) return 1;
+  if (edc_encode(&model, state, frame, indices, &stats) != EDC_OK) return 1;
+  return std::fwrite(indices, sizeof indices, 1, stdout) != 1;
+}
+
+int main() {
+  const edc_info *info = edc_model_info(&finger_model);
+  if (info->codes[0] != 11 || info->bits[0] != 4 || info->rate_mhz != 64000 || info->levels != 1) return 1;
+  return encode<WRIST_MODEL_SAMPLES, WRIST_MODEL_INDEX_COUNT>(wrist_model, &wrist) ||
+         encode<FINGER_MODEL_SAMPLES, FINGER_MODEL_INDEX_COUNT>(finger_model, &finger);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle of another shape."""
+    encoder = build_encoder([LayerSpec(CONV, 4, 5, 2), LayerSpec(CONV, 3, 3, 2)], 40, seed=3)
+    return bundle_of(tmp_path_factory.mktemp("other") / "bundle", encoder, (11,), 3)
+
+
+@pytest.mark.parametrize("standard", ["c++11", "c++20"])
+def test_two_models_in_one_program_of_cpp(bundle: Bundle, other: Bundle, standard: str, tmp_path: Path) -> None:
+    require("gcc", "g++")
+    files = codec_files(bundle, make_plan(bundle.codec), "wrist") | codec_files(other, make_plan(other.codec), "finger")
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    (tmp_path / "main.cc").write_text(PROGRAM)
+    sources = sorted(name for name in files if name.endswith(".c"))
+    strict = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
+    for command in (
+        ("gcc", *STRICT_FLAGS, "-c", *sources),
+        (
+            "g++",
+            f"-std={standard}",
+            *strict,
+            "-Wpedantic",
+            "main.cc",
+            *(name[:-2] + ".o" for name in sources),
+            "-o",
+            "two",
+        ),
+    ):
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stderr) == (0, "")
+    frames = [ppg_frames(1, each.codec.samples, 7) for each in (bundle, other)]
+    given = b"".join(frame.tobytes() for frame in frames)
+    done = subprocess.run(["./two"], cwd=tmp_path, input=given, capture_output=True, check=True)
+    expected = [
+        ReferenceExecutor(each.codec).encode(frame) for each, frame in zip((bundle, other), frames, strict=True)
+    ]
+    assert done.stdout == b"".join(indices.astype("<u2").tobytes() for indices in expected)
+
+
+@pytest.mark.parametrize("standard", ["c99", "c11", "c17"])
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_public_headers_are_of_every_standard(bundle: Bundle, compiler: str, standard: str, tmp_path: Path) -> None:
+    require(compiler)
+    write_sources(bundle, tmp_path / "codec")
+    (tmp_path / "main.c").write_text(
+        '#include "ppg_model.h"\nint main(void) { return edc_model_info(&ppg_model) == 0; }\n'
+    )
+    command = [compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Icodec", "-c", "main.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_only_what_the_plan_uses_is_there(bundle: Bundle) -> None:
+    everything = {path.name for path in codec_sources()}
+    for core in ("cortex-m0", "cortex-m4", "cortex-m55"):
+        plan = make_plan(bundle.codec, Target.of_core(core))
+        files = codec_files(bundle, plan)
+        used = {step.kernel.header for step in plan.steps}
+        kernels = {name for name in files if name.startswith(("edc_conv", "edc_pointwise")) and name.endswith(".h")}
+        assert kernels == used, core
+        assert ("edc_chain.c" in files) == (plan.cascade is not None)
+        assert not {"edc_minmax.c", "edc_fixed.c"} & set(files)
+        assert len(everything - set(files)) >= 8
+
+
+def test_prefix_of_the_command(bundle: Bundle, tmp_path: Path) -> None:
+    assert edgecodec("generate", bundle.path, "-o", tmp_path / "out", "--prefix", "wrist").returncode == 0
+    assert (tmp_path / "out" / "wrist_model.c").is_file()
+    for prefix in ("edc", "a-b", "", "x" * 33, "../up"):
+        assert_one_error(
+            edgecodec("generate", bundle.path, "-o", tmp_path / "no", "--prefix", prefix),
+            "prefix",
+            "expected at most 32",
+        )
+        assert not (tmp_path / "no").exists()
+    np.testing.assert_equal(sorted(path.name for path in tmp_path.iterdir()), ["out"])

@@ -1,0 +1,26 @@
+/* A codec that a test can compute in its head, with the interface of a generated one and an engine
+ * of its own. */
+#ifndef EDC_SERVED_MODEL_H
+#define EDC_SERVED_MODEL_H
+
+#include "edc_model.h"
+
+#define EDC_SERVED_MODEL stub_model
+#define EDC_SERVED_SAMPLES 16
+#define EDC_SERVED_POSITIONS 3
+#define EDC_SERVED_LEVELS 2
+#define EDC_SERVED_LATENT_CHANNELS 4
+#define EDC_SERVED_LAYERS 3
+#define EDC_SERVED_ARENA_BYTES 24
+#define EDC_SERVED_STATE_BYTES 28
+
+/* Its digest is 0, 1, ... 31.
+ * normalize: input = low byte of the count; offset = sum of the counts; spread = 2^40 + offset
+ * encoder: latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does
+ * search: index[i] = 256 * (i + 1) + low byte of latent[i] */
+extern const edc_model stub_model;
+extern uint32_t stub_runs; /* frames encoded since the program started */
+
+#define STUB_WIDE_BYTES 300 /* more than a reply holds */
+
+#endif

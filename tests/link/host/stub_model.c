@@ -1,0 +1,87 @@
+#include "edc_engine.h"
+#include "edc_port.h"
+#include "edc_served_model.h"
+#include "edc_watch.h"
+
+static const uint8_t digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+                                   16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+uint32_t stub_runs;
+static int8_t input[EDC_SERVED_SAMPLES];
+static int8_t latent[EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS];
+static int8_t wide[STUB_WIDE_BYTES];
+
+static void normalize(const void *constants, const int16_t *frame, int8_t *out,
+                      edc_frame_stats *stats) {
+  (void)constants;
+  stats->offset = 0;
+  for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
+    out[i] = (int8_t)((uint16_t)frame[i] & 0xFFu);
+    stats->offset += frame[i];
+  }
+  stats->spread = (UINT64_C(1) << 40) + (uint64_t)(int64_t)stats->offset;
+  ++stub_runs;
+}
+
+static void search(const void *rvq, const int8_t *vectors, int16_t *residual, uint16_t *indices) {
+  (void)rvq;
+  (void)residual;
+  for (int i = 0; i < EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS; ++i) {
+    indices[i] = (uint16_t)(256 * (i + 1) + (uint8_t)vectors[i]);
+  }
+}
+
+const edc_model stub_model = {
+    .info = {.digest = digest, .layers = EDC_SERVED_LAYERS},
+    .normalize = normalize,
+    .search = search,
+};
+
+const uint8_t edc_engine_id = EDC_ENGINE_NATIVE;
+
+int edc_engine_start(void) { return EDC_OK; }
+
+uint32_t edc_engine_arena_bytes(void) { return EDC_SERVED_ARENA_BYTES; }
+
+int8_t *edc_engine_input(void) { return input; }
+
+const int8_t *edc_engine_latent(void) { return latent; }
+
+int16_t *edc_engine_residual(void) { return NULL; }
+
+int edc_engine_infer(void) {
+  for (int i = 0; i < EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS; ++i) {
+    latent[i] = (int8_t)((uint8_t)input[i] + 1);
+  }
+  for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
+    input[i] = -1;
+  }
+  return EDC_OK;
+}
+
+/* The last of three layers does all. Layers 0 and 1 take turns, twice: 0 only lets two ticks pass
+ * and puts nothing out, 1 one, and fills wide[i] = i + input[0] (wrapping). */
+int edc_engine_infer_watched(void) {
+  static const uint8_t layers[] = {0, 1, 0, 1, 2};
+  for (uint32_t call = 0; call < sizeof layers; ++call) {
+    const uint32_t layer = layers[call];
+    edc_watch_layer_starts();
+    for (uint32_t look = layer; look < 2; ++look) {
+      (void)edc_port_ticks();
+    }
+    for (int i = 0; layer == 1 && i < STUB_WIDE_BYTES; ++i) {
+      wide[i] = (int8_t)(uint8_t)(i + input[0]);
+    }
+    if (layer == 2) {
+      (void)edc_engine_infer();
+    }
+    edc_watch_layer_ends(layer);
+    edc_watch_layer_output(layer,
+                           layer == 2   ? latent
+                           : layer == 1 ? wide
+                                        : NULL,
+                           layer == 2   ? sizeof latent
+                           : layer == 1 ? STUB_WIDE_BYTES
+                                        : 0);
+  }
+  return EDC_OK;
+}
