@@ -18,6 +18,7 @@ from typing import Any
 
 from edgecodec.errors import BuildError
 
+_STEPS = r"edc_\w+_normalize|edc_rvq_quantize\w*"
 POINTER_CALLS: Mapping[str, str] = {
     "edc_link_send": "edc_port_write",
     "edc_model_normalize": r"edc_\w+_normalize",
@@ -26,10 +27,12 @@ POINTER_CALLS: Mapping[str, str] = {
     "edc_next_layer": r"edc_\w+_run",
     "edc_next_chunk": r"edc_\w+_run",
     "edc_model_search": r"edc_rvq_quantize\w*",
-    "answer_encode": r"edc_\w+_normalize|edc_rvq_quantize\w*",
-    "answer_layer": r"edc_\w+_normalize",
+    **dict.fromkeys(("edc_server_poll", "handle_message", "answer", "answer_encode", "answer_layer"), _STEPS),
 }
-"""What a function of ours calls through a pointer, by a regular expression: of those, all that are linked."""
+"""What a function of ours calls through a pointer, by a regular expression: of those, all that are linked.
+
+The server's are as many as the compiler may make one of.
+"""
 _RESET = "edc_reset"
 _FAULT = "edc_fault"
 _CODEC = re.compile(r"edc_encode|edc_model_\w+")

@@ -147,7 +147,7 @@ def test_report_has_every_section_and_symbol(bundle: Bundle, board: Board) -> No
         assert said[section.name] == (section.bytes, section.address)
     assert {".text", ".rodata", ".stack", ".bss"} <= {section.name for section in report.sections}
     names = [symbol.name for symbol in report.symbols]
-    assert {"edc_server_poll", "edc_port_read", "edc_reset", "model"} <= set(names)
+    assert {"edc_server_poll", "edc_port_read", "edc_reset", "edc_state"} <= set(names)
     functions = sum(symbol.bytes for symbol in report.symbols if symbol.section == ".text")
     assert 0.9 * report.text < functions <= report.text
 

@@ -44,7 +44,8 @@ def of_codec(counts: Counts) -> list[int]:
 
 
 INNER_LOOPS = {
-    "edc_conv_mve": {"multiply"},
+    "edc_conv_mve": {"multiply", "convolve"},
+    "edc_depthwise_mve": {"convolve"},
     "edc_conv_paired": {"edc_paired_sums", "run_one_part"},
     "edc_conv_winograd": {"edc_paired_sums", "build_rows", "finish_one_part"},
     "edc_conv_twin": {"multiply_block"},
@@ -74,9 +75,10 @@ def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) ->
         assert ours == pytest.approx(part.total(), rel=0.001, abs=3)
     for step, part in zip(steps, counts.parts[1:], strict=False):
         kernel = str(step.kernel)
-        assert part[kernel] > 0
+        own = part[kernel] + part[f"{kernel}_run"]  # one of which the compiler may make a part of the other
+        assert own > 0
         inner = sum(part[name] for name in INNER_LOOPS.get(kernel, ()))
-        assert part[kernel] + inner > 0.4 * part.total(), f"{step.layer.name} runs {kernel}"
+        assert own + inner > 0.4 * part.total(), f"{step.layer.name} runs {kernel}"
 
 
 @pytest.mark.parametrize("board", ["mps2-an386", "microbit"])

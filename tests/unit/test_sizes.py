@@ -27,7 +27,8 @@ Linker script and memory map
                                  0x18 (size before relaxing)
  .rodata.b.str1.1
                 0x000001b0       0x18 /a path/lib tflm.a(graph.o)
- .bss.model     0x20000000       0x50 CMakeFiles/firmware.elf.dir/link/edc_server.c.obj
+ .bss.edc_state
+                0x20000000       0x50 CMakeFiles/firmware.elf.dir/link/edc_engine.c.obj
  .debug_info    0x00000000      0x999 CMakeFiles/firmware.elf.dir/link/edc_server.c.obj
 """
 
