@@ -13,6 +13,8 @@ from edgecodec.firmware.sizes import parts_of_map
 from edgecodec.firmware.stack import measure_stack
 
 _STACK_SECTION = ".stack"
+_KEPT_SECTION = ".noinit"
+"""Variables that a reset leaves as they are."""
 
 
 def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> BuildReport:
@@ -25,9 +27,8 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         sections = _sections(image)
         symbols = _symbols(image)
     sizes = {section.name: section.bytes for section in sections}
-    text, rodata, data, bss, stack = (
-        sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
-    )
+    text, rodata, data, stack = (sizes.get(name, 0) for name in (".text", ".rodata", ".data", _STACK_SECTION))
+    bss = sizes.get(".bss", 0) + sizes.get(_KEPT_SECTION, 0)
     link_map = (build / MAP).read_text(encoding="utf-8", errors="replace")
     saves_floats = project.board.cpu.float_abi != "soft"
     return BuildReport(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecodec._version import __version__
+from edgecodec.boards import cores
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.compile.library import OPTIMIZE_FLAGS
@@ -25,6 +26,8 @@ _ALONE = {
     "main.c": "codec_only/main.c",
     "port/cortex_m/startup.c": "port/cortex_m/startup.c",
     "port/cortex_m/memory.c": "port/cortex_m/memory.c",
+    "port/cortex_m/edc_cortex_m.h": "port/cortex_m/edc_cortex_m.h",
+    "port/edc_fault.h": "port/edc_fault.h",
 }
 """Files of a program that has the codec alone, and where they are in ``firmware/``."""
 
@@ -102,6 +105,7 @@ def make_project(
     context = {
         "version": __version__,
         "board": board,
+        "has_vtor": cores.has_vtor(board.core),
         "bundle": bundle,
         "engine": engine,
         "state_bytes": engine.state_bytes(plan),

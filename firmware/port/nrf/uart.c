@@ -4,6 +4,7 @@
 #include "edc_chip.h"
 #include "edc_cortex_m.h"
 #include "edc_port.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t start_rx;
@@ -60,7 +61,8 @@ void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
     UART->tx_ready = 0;
     UART->txd = bytes[i];
-    while (UART->tx_ready == 0) {
+    if (!edc_wait_for(&UART->tx_ready, 1, 1)) {
+      return;
     }
   }
 }
