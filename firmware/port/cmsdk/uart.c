@@ -43,7 +43,7 @@ int edc_port_read(void) {
 
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (!edc_wait_for(&UART->state, STATE_TX_FULL, 0)) {
+    if (!edc_wait_for_uart(&UART->state, STATE_TX_FULL, 0)) {
       return;
     }
     UART->data = bytes[i];

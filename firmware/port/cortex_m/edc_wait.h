@@ -12,9 +12,10 @@
  * byte takes at 1200 baud, and a second at 8 MHz. A crystal or PLL takes some milliseconds. */
 #define EDC_WAIT_LOOKS (UINT32_C(1) << 20)
 
-/* Wait until the bits `mask` of a register are `value`; false when they do not become so. */
-static inline bool edc_wait_for(const volatile uint32_t *reg, uint32_t mask, uint32_t value) {
-  for (uint32_t looks = EDC_WAIT_LOOKS; looks != 0; --looks) {
+/* Look at most `looks` times whether the bits `mask` of a register are `value`. */
+static inline bool edc_wait_for(const volatile uint32_t *reg, uint32_t mask, uint32_t value,
+                                uint32_t looks) {
+  for (; looks != 0; --looks) {
     if ((*reg & mask) == value) {
       return true;
     }
@@ -23,10 +24,18 @@ static inline bool edc_wait_for(const volatile uint32_t *reg, uint32_t mask, uin
   return false;
 }
 
-/* The same for what nothing works without: a restart gives it another chance, and HELLO tells. */
+/* For a UART to take a byte, which one place of a port waits for. When it did not, the bytes that
+ * follow do not wait as long again, so that a message is given up as a whole. */
+static inline bool edc_wait_for_uart(const volatile uint32_t *reg, uint32_t mask, uint32_t value) {
+  static bool given_up;
+  given_up = !edc_wait_for(reg, mask, value, given_up ? 1u : EDC_WAIT_LOOKS);
+  return !given_up;
+}
+
+/* For what nothing works without: a restart gives it another chance, and HELLO tells. */
 static inline void edc_wait_or_restart(const volatile uint32_t *reg, uint32_t mask,
                                        uint32_t value) {
-  if (!edc_wait_for(reg, mask, value)) {
+  if (!edc_wait_for(reg, mask, value, EDC_WAIT_LOOKS)) {
     edc_cortex_m_restart_without(reg);
   }
 }

@@ -62,7 +62,7 @@ int edc_port_read(void) {
 
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (!edc_wait_for(&UART->flags, FLAG_TX_FULL, 0)) {
+    if (!edc_wait_for_uart(&UART->flags, FLAG_TX_FULL, 0)) {
       return;
     }
     UART->data = bytes[i];
