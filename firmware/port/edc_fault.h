@@ -8,8 +8,8 @@
 
 #include <stdint.h>
 
-#define EDC_FAULT_TIMEOUT 256u /* as `exception`: hardware that start-up needs did not get ready   \
-                                */
+/* As `exception`: hardware that start-up needs did not get ready. */
+#define EDC_FAULT_TIMEOUT 256u
 
 typedef struct {
   uint32_t exception; /* its number (3 HardFault); 0 when the firmware did not restart by itself */
