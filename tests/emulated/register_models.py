@@ -54,6 +54,8 @@ class Chip:
     def __init__(self) -> None:
         self.never_ready: set[int] = set()
         """Addresses of registers that read as 0 for ever: what they tell does not come to pass."""
+        self.tx_is_stuck = False
+        """Whether the UART has room for no byte, for ever."""
         self.overruns = 0
         """Bytes that were lost since the firmware last cleared the flag that says so."""
         self.registers: dict[int, int] = {}
@@ -110,7 +112,7 @@ class Rp2040(Chip):
         if address in (self.CLOCKS + 0x38, self.CLOCKS + 0x44):
             return 1 << (self.registers.get(address - 8, 0) & 3)
         if address == self.UART + 0x18:
-            return 0x80 | (0 if self.received else 0x10)
+            return (0x20 if self.tx_is_stuck else 0x80) | (0 if self.received else 0x10)
         if address == self.UART:
             return self.received.popleft()
         return super().read(address)
@@ -187,7 +189,6 @@ class Stm32(Chip):
     GPIO, UART = 0, 0x40004400
     HZ = 0.0
     status_read = False
-    tx_is_stuck = False
 
     def write(self, address: int, value: int) -> None:
         gated = (self.GPIO, self.GPIO_ENABLE, self.GPIO_BIT), (self.UART, self.UART_ENABLE, 17)
@@ -253,7 +254,7 @@ class Stm32V2(Stm32F4):
 
     def read(self, address: int) -> int:
         if address == self.UART + 0x1C:
-            return 0x80 | (0x20 if self.received else 0) | (8 if self.overruns else 0)
+            return (0 if self.tx_is_stuck else 0x80) | (0x20 if self.received else 0) | (8 if self.overruns else 0)
         if address == self.UART + 0x24:
             return self.received.popleft()
         return self.registers.get(address, 0)
@@ -282,6 +283,8 @@ class Machine:
         self.cycles = 0
         self.dwt_is_locked = False
         """As that of a Cortex-M7 is after reset: it takes no write until it is unlocked."""
+        self.systick_stands = False
+        """Whether SysTick does not count, so that it stays at 0."""
         self.restarts = 0
         """Times that the firmware asked for a reset."""
         self.system: dict[int, int] = {}
@@ -365,6 +368,8 @@ class Machine:
             self.cycles += 100
             return self.cycles if self.system.get(_DWT, 0) & 1 and self.system.get(_DEBUG_CONTROL, 0) >> 24 else 0
         if address == 0xE000E018:
+            if self.systick_stands:
+                return 0
             self.cycles += 100
             return 0xFFFFFF - self.cycles % 0xFFFFFF
         return self.system.get(address, 0)
