@@ -91,7 +91,8 @@ def test_build_gives_project_image_and_report(bundle: Bundle, board: Board, tmp_
     ).stdout.splitlines()
     sections = {line.split()[0]: int(line.split()[1]) for line in size if line.startswith(".")}
     assert firmware.report.flash_bytes == sections[".text"] + sections[".rodata"] + sections.get(".data", 0)
-    assert firmware.report.ram_bytes == sections.get(".data", 0) + sections[".bss"] + sections[".stack"]
+    variables = sections.get(".data", 0) + sections[".bss"] + sections[".noinit"]
+    assert firmware.report.ram_bytes == variables + sections[".stack"]
     assert (report["flash_bytes"], report["ram_bytes"]) == (firmware.report.flash_bytes, firmware.report.ram_bytes)
     assert report["bundle_digest"] == bundle.digest
     assert (out / "firmware.bin").stat().st_size == firmware.report.flash_bytes
