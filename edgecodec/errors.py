@@ -71,4 +71,4 @@ class LinkError(EdgecodecError):
 
 
 class DeviceError(EdgecodecError):
-    """A board answered, but is not the one expected: another bundle, protocol or status."""
+    """A board answered, but not as expected: another bundle, protocol or status, or it restarted after a fault."""

@@ -54,7 +54,7 @@ class MemoryUse:
     data: int
     """Bytes of initialised variables: in RAM, with a copy in flash."""
     bss: int
-    """Bytes of zeroed variables, such as the codec's state and the link's buffers."""
+    """Bytes of variables that flash has no value for: codec's state, link's buffers, a fault kept over a reset."""
     stack: int
     """Bytes that the linker script reserves for the stack."""
     codec_state_bytes: int

@@ -47,7 +47,7 @@ INNER_LOOPS = {
     "edc_conv_mve": {"multiply"},
     "edc_conv_paired": {"edc_paired_sums", "run_one_part"},
     "edc_conv_winograd": {"edc_paired_sums", "build_rows", "finish_one_part"},
-    "edc_conv_twin": {"multiply_block"},
+    "edc_conv_twin": {"edc_twin_sums"},
     "edc_pointwise": {"edc_pointwise_sums"},
 }
 """Of kernels that keep theirs in functions of their own."""
