@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -79,7 +79,7 @@ def check_model(path: Path) -> CheckDocument:
     notes: tuple[str, ...] = ()
     try:
         if not isinstance(given, SavedEncoder):
-            examined, notes = examine_encoder(given)
+            examined, notes = examine_encoder(given, str(path))
             rows = tuple(examined)
         plain = plain_encoder(given, str(path))
         notes = plain.notes or notes
@@ -106,10 +106,10 @@ def _check_tflite(path: Path) -> CheckDocument:
         rows = tuple(_op_row(name, tensor) for name, tensor in op_names(data))
         graph = read_graph(data)
         _check_channels(graph)
-    except InputError as error:
-        error.within(str(path))
-        raise
     except EdgecodecError as error:
+        error.within(str(path))
+        if isinstance(error, InputError):
+            raise
         # Where each op is one that runs, it is not the layers that are wrong but their type or order.
         refused = any(row.verdict is Verdict.REFUSED for row in rows)
         return _refused(path, notes, rows if refused else (), error)
@@ -152,6 +152,10 @@ def _running(path: Path, notes: tuple[str, ...], rows: tuple[CheckedLayer, ...],
             layer.macs,
         )
         for layer in graph.layers
+    )
+    # A layer of somebody's own is one that the converter knew what to make of.
+    rows = tuple(
+        replace(row, verdict=Verdict.RUNS, note=_UNSEEN) if row.verdict is Verdict.REFUSED else row for row in rows
     )
     rows = rows or tuple(CheckedLayer(layer.name, layer.op, Verdict.RUNS, _UNSEEN) for layer in layers)
     return CheckDocument(str(path), Verdict.RUNS, notes, rows, None, layers, graph.macs)

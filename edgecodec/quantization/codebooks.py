@@ -98,7 +98,9 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
     if dimension != channels:
         raise QuantizationError(
             f"codes have {dimension} entries; the encoder's latent has {channels} channels",
-            hint="check that encoder and codebooks are of one model",
+            hint="they lie the other way round, [D, K]: transpose them to [K, D]"
+            if all(book.shape[0] == channels for book in codebooks)
+            else "check that encoder and codebooks are of one model",
         )
     if levels is not None and len(codebooks) != levels:
         raise QuantizationError(f"{len(codebooks)} codebooks; the model has {levels} levels")
