@@ -31,6 +31,10 @@ _OTHER_FORMATS = {".onnx": _FROM_ONNX, **dict.fromkeys((".pt", ".pth", ".ckpt", 
 """What leads from the files of other frameworks to one that is read here, by suffix."""
 
 
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+"""How ``.keras`` and ``.h5`` files begin."""
+
+
 class SavedEncoder:
     """An encoder from a SavedModel: a function of which only the shapes are known."""
 
@@ -135,6 +139,11 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
         more = " or a SavedModel folder" if role == "encoder" else ""
         raise InputError(f"{source}: {kind}; expected the {role} as a .keras or .h5 file{more}")
     _refuse_other_formats(source, role)
+    with source.open("rb") as file:
+        start = file.read(len(_HDF5))
+    # Before TensorFlow is imported, which takes seconds.
+    if not start.startswith((_ZIP, _HDF5)):
+        raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras)")
     keras = import_keras()
     # Codecs trained here may hold our own layers; importing them makes Keras know their names.
     from edgecodec.nn.autoencoder import helia_edge_objects
@@ -164,9 +173,11 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
         raise InputError(
             f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {text[:_LONGEST]}"
         ) from error
-    if not isinstance(model, keras.Model):
+    if isinstance(model, keras.Model):
+        return model
+    if foreign:
         raise _unknown(source, foreign)
-    return model
+    raise InputError(f"{source}: holds a {type(model).__name__}, no model; expected the {role}")
 
 
 def _unknown(source: Path, foreign: list[ForeignLayer]) -> EdgecodecError:

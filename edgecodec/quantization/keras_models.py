@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecodec.codec.tflite_reader import MAX_WIDTH
 from edgecodec.errors import EdgecodecError, QuantizationError
 from edgecodec.nn.backend import import_keras, quiet
 from edgecodec.quantization.convolutions import Convolution
@@ -155,6 +156,8 @@ def _check_input(shape: tuple[int | None, ...]) -> None:
         raise QuantizationError(
             f"encoder takes {shape}, a picture; {expected}", hint="one codec runs one channel of PPG, samples in a row"
         )
+    if not 1 <= math.prod(size or 0 for size in shape) <= MAX_WIDTH:
+        raise QuantizationError(f"encoder takes {shape}; expected frames of 1 to {MAX_WIDTH:,} samples")
 
 
 def _is_plain(source: tuple[int | None, ...], target: tuple[int | None, ...]) -> bool:

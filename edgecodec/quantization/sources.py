@@ -16,8 +16,9 @@ from edgecodec.codec.graph import Graph
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
-from edgecodec.quantization.codebooks import FloatArray, as_codebooks, open_codebooks
+from edgecodec.quantization.codebooks import FloatArray, as_codebooks, check_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import copy_of
@@ -56,6 +57,11 @@ class Encoder(Protocol):
     @property
     def samples(self) -> int:
         """T, ADC counts of a frame."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
         ...
 
     @property
@@ -112,6 +118,11 @@ class KerasEncoder:
         """T, ADC counts of a frame."""
         return int(self.float_model.input_shape[2])
 
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return int(self.float_model.output_shape[-1])
+
     def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
         """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
         data, _ = convert_encoder(self.float_model, calibration, epsilon)
@@ -136,10 +147,9 @@ class TfliteEncoder:
     @classmethod
     def load(cls, path: Path) -> TfliteEncoder:
         """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
+        given = read_regular(path, "an INT8 encoder")
         try:
-            return cls.of(path.read_bytes(), path.stem)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected an INT8 encoder") from error
+            return cls.of(given, path.stem)
         except EdgecodecError as error:
             error.within(str(path))
             raise
@@ -155,6 +165,11 @@ class TfliteEncoder:
     def samples(self) -> int:
         """T, ADC counts of a frame."""
         return read_graph(self.data).input.width
+
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return read_graph(self.data).latent.channels
 
     def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
         """The file as it is; ``calibration`` and ``epsilon`` change nothing."""
@@ -207,10 +222,7 @@ class TfliteDecoder:
     @classmethod
     def load(cls, path: Path) -> TfliteDecoder:
         """Read a ``.tflite`` file. Raises InputError."""
-        try:
-            return cls(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a float32 decoder") from error
+        return cls(read_regular(path, "a float32 decoder"))
 
     def to_tflite(self, graph: Graph) -> bytes:
         """The file as it is."""
@@ -307,8 +319,19 @@ class Source:
         recordings: dict[str, RecordingsSummary] = {}
         given = FrameReader(opened.samples, rate_hz, reading, recordings)
         frames = given.frames(calibration, "calibration")
+        try:
+            check_calibration(frames, opened.samples)
+        except EdgecodecError as error:
+            error.within(str(calibration) if isinstance(calibration, str | os.PathLike) else "calibration")
+            raise
         used, judged, origin, held_out = _split(frames, validation, given)
         books = open_codebooks(codebooks)
+        try:
+            check_codebooks(books.levels, opened.channels)
+        except EdgecodecError as error:
+            if isinstance(codebooks, str | os.PathLike):
+                error.within(str(codebooks))
+            raise
         return cls(
             name=name or opened.name,
             encoder=opened,

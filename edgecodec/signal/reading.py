@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import EdgecodecError, InputError
+from edgecodec.files.regular import check_regular
 
 MOST_SAMPLES = 1 << 28
 """Samples that one file may hold, seven weeks at 64 Hz."""
@@ -111,17 +112,7 @@ def check_samples(count: int, where: object) -> None:
 
 def check_file(path: Path, most_bytes: int | None = None) -> None:
     """Raise InputError unless ``path`` is a regular file, of at most ``most_bytes``, so that reading it ends."""
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; expected recordings")
-        if not path.is_file():
-            kind = "is a folder" if path.is_dir() else "is no regular file"
-            raise InputError(f"{path}: {kind}; expected a file of recordings")
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if most_bytes is not None and size > most_bytes:
-        raise InputError(f"{path}: {size:,} bytes; at most {most_bytes:,} are read", hint="split it")
+    check_regular(path, "a file of recordings", most_bytes)
 
 
 @contextmanager
