@@ -179,8 +179,12 @@ class TfliteEncoder:
 def open_encoder(given: Any) -> Encoder:
     """An encoder from a ``.keras`` or ``.tflite`` file, a SavedModel folder, a Keras model or bytes of a TFLite file.
 
+    One that was opened is returned as it is.
+
     Raises InputError, QuantizationError or UnsupportedOpError.
     """
+    if isinstance(given, KerasEncoder | TfliteEncoder):
+        return given
     if isinstance(given, bytes):
         return TfliteEncoder.of(given)
     if not isinstance(given, str | os.PathLike):
@@ -412,9 +416,14 @@ class Source:
                 f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODERS[0]}"
             )
         manifest = read_deploy_manifest(source)
+        encoder = open_encoder(_first_of(source, _ENCODERS))
+        # Before recordings are read, which are brought to the codec's rate.
+        notes = () if manifest is None else manifest.check(encoder.samples, rate_hz)
+        if manifest is not None and rate_hz is None:
+            rate_hz = manifest.rate_hz
         decoder = next((source / name for name in _DECODERS if (source / name).is_file()), None)
         made = cls.of(
-            _first_of(source, _ENCODERS),
+            encoder,
             _first_of(source, _CODEBOOKS),
             calibration,
             decoder=decoder,
@@ -424,11 +433,7 @@ class Source:
             epsilon=epsilon,
             reading=reading,
         )
-        if manifest is None:
-            return made
-        notes = manifest.check(made.encoder.samples, rate_hz)
-        rate = manifest.rate_hz if rate_hz is None else rate_hz
-        return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
+        return replace(made, notes=(*made.notes, *notes))
 
     def frames(self, given: GivenFrames, role: str) -> Frames:
         """Frames of the codec's length and rate, int16 ``[N, T]``, to use as ``role`` says. Raises InputError."""
