@@ -14,6 +14,7 @@ import numpy.typing as npt
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.files.regular import read_regular
@@ -26,7 +27,7 @@ from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_e
 from edgecodec.quantization.tflite_ends import without_ends
 from edgecodec.signal.frames import read_frames
 from edgecodec.signal.normalize import EPSILON
-from edgecodec.signal.reading import AS_SAID, Reading
+from edgecodec.signal.reading import AS_SAID, Reading, check_ppg_rate
 from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.run import TrainingRun
 
@@ -222,14 +223,17 @@ class TfliteDecoder:
 
     data: bytes
     """TFLite file."""
+    where: str = "decoder"
+    """What messages call it."""
 
     @classmethod
     def load(cls, path: Path) -> TfliteDecoder:
         """Read a ``.tflite`` file. Raises InputError."""
-        return cls(read_regular(path, "a float32 decoder"))
+        return cls(read_regular(path, "a float32 decoder"), str(path))
 
     def to_tflite(self, graph: Graph) -> bytes:
-        """The file as it is."""
+        """The file as it is. Raises BundleError unless it is for latents of ``graph``."""
+        FloatDecoder(self.data, graph.latent.width, graph.latent.channels, graph.input.width, self.where)
         return self.data
 
 
@@ -319,6 +323,8 @@ class Source:
             raise QuantizationError(
                 "no calibration frames", hint="give real frames of the sensor with --calibration FILE"
             )
+        if rate_hz is not None:
+            check_ppg_rate(rate_hz)
         opened = open_encoder(encoder)
         recordings: dict[str, RecordingsSummary] = {}
         given = FrameReader(opened.samples, rate_hz, reading, recordings)

@@ -50,9 +50,8 @@ class Reading:
         if said_hz is not None and self.rate_hz is not None and abs(said_hz / self.rate_hz - 1) > _SAME_RATE:
             raise InputError(f"{where}: says {said_hz:g} Hz, but --rate (data.rate_hz) says {self.rate_hz:g} Hz")
         rate_hz = self.rate_hz or said_hz
-        if rate_hz is not None and not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
-            message = f"{where}: {rate_hz:g} Hz is no sampling rate of PPG"
-            raise InputError(f"{message}; expected {_SLOWEST_HZ:g} to {_FASTEST_HZ:,.0f} Hz")
+        if rate_hz is not None:
+            check_ppg_rate(rate_hz, where)
         if rate_hz is None and codec_hz is not None:
             raise InputError(
                 f"{where}: does not say its sampling rate; the codec's is {codec_hz:g} Hz", hint=_RATE_HINT
@@ -100,6 +99,13 @@ def check_rate(value: Any, where: object) -> float:
     if numbers.size != 1 or numbers.dtype.kind not in "iuf" or not 0 < float(numbers[0]) < 1e6:
         raise InputError(f"{where}: the sampling rate is {np.asarray(value).ravel()[:3].tolist()}; expected one in Hz")
     return float(numbers[0])
+
+
+def check_ppg_rate(rate_hz: float, where: object = "codec") -> None:
+    """Raise InputError unless PPG is sampled at ``rate_hz``, 1 Hz to 20 kHz; ``where`` names whose rate it is."""
+    if not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
+        message = f"{where}: {rate_hz:g} Hz is no sampling rate of PPG"
+        raise InputError(f"{message}; expected {_SLOWEST_HZ:g} to {_FASTEST_HZ:,.0f} Hz")
 
 
 def check_samples(count: int, where: object) -> None:

@@ -107,6 +107,7 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["nonsense"], "nonsense"),
         (["inspect"], "BUNDLE"),
         (["inspect", ""], "empty"),
+        (["inspect", "bundle", "--nonsense"], "No such option '--nonsense'; see: "),
         (["inspect", "a", "b"], "unexpected extra argument"),
         (["generate", "bundle"], "--output"),
         (["verify-host", "bundle", "--limit", "0"], "--limit"),

@@ -457,6 +457,22 @@ def test_recordings(kind: str, good: Path, tmp_path: Path, capfd: pytest.Capture
     refused_alone(capfd, tmp_path, RECORDINGS[kind], *arguments, "--rate-hz", "64")
 
 
+@pytest.mark.parametrize("rate", ["inf", "nan", "1e300", "1e-9", "0.5", "20001"])
+@pytest.mark.parametrize("option", ["--rate-hz", "--rate"])
+def test_rates(option: str, rate: str, good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    np.save(tmp_path / "bare.npy", ppg_frames(12, SAMPLES))
+    arguments = quantized(good, tmp_path, calibration=str(tmp_path / "bare.npy"))
+    assert "Hz is no sampling rate of PPG; expected 1 to 20,000 Hz" in refusal(capfd, *arguments, option, rate)
+    assert [path.name for path in tmp_path.iterdir()] == ["bare.npy"]
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "noise", "zeros", "a pipe", "a folder", "missing", "an encoder"])
+def test_decoders(kind: str, good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    make = ANYWHERE.get(kind, content(small_encoder()))
+    arguments = [*quantized(good, tmp_path), "--decoder", "FILE"]
+    refused_alone(capfd, tmp_path, ("file.tflite", make), *arguments)
+
+
 # Configurations.
 
 
