@@ -19,6 +19,11 @@ MOST_SAMPLES = 1 << 28
 """Samples that one file may hold, seven weeks at 64 Hz."""
 PPG_NAMES = re.compile(r"pleth|ppg|bvp", re.IGNORECASE)
 """What columns, channels and variables that hold PPG are called."""
+OTHER_NAMES = re.compile(
+    r"(?i)(^|[^a-z])(acc|accel\w*|gyro?\w*|mag|magnet\w*|eda|gsr|e[ck]g|eeg|emg|eog|temp\w*|resp\w*|spo2|hr|"
+    r"heart[ _]?rate|bpm|batt\w*)([^a-z]|$)"
+)
+"""What columns, channels and variables that hold something else beside PPG are called."""
 RATE_NAMES = ("rate_hz", "fs", "fs_hz", "sampling_rate", "sample_rate")
 """What arrays and variables that hold the sampling rate are called, in lower case."""
 _RATE_HINT = "give it with --rate HZ (data.rate_hz in a configuration)"
@@ -146,6 +151,11 @@ def choose(names: Sequence[str], wanted: str | None, where: object, kind: str, o
     else:
         found = [i for i, name in enumerate(plain) if PPG_NAMES.search(name)]
         if not found and len(plain) == 1:
+            if OTHER_NAMES.search(plain[0]):
+                raise InputError(
+                    f"{where}: its only {kind}, {plain[0]!r}, is called like another sensor's",
+                    hint=f"name it with {option} if it holds PPG",
+                )
             found = [0]
     if len(found) != 1:
         asked = f"{kind} {wanted!r}" if wanted is not None else f"a single {kind} of PPG"
