@@ -381,4 +381,6 @@ def test_the_command_check(tmp_path: Path) -> None:
     shown = edgecodec("check", tmp_path / "enc.tflite")
     assert shown.returncode == 0
     assert "runs: 14,656 multiply-accumulates a frame" in shown.stdout
-    assert_one_error(edgecodec("check", tmp_path / "none.tflite"), "none.tflite", "cannot be read")
+    assert_one_error(
+        edgecodec("check", tmp_path / "none.tflite"), "none.tflite", "no such file; expected an INT8 encoder"
+    )
