@@ -736,15 +736,17 @@ KERAS = keras_models()
 @pytest.mark.parametrize("kind", KERAS)
 def test_keras(kind: str, good: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     require("module:tensorflow")
-    (tmp_path / "check").mkdir()
-    said = refused_alone(capfd, tmp_path / "check", KERAS[kind], "check", "FILE")
+    (tmp_path / "checking").mkdir()
+    said = refused_alone(capfd, tmp_path / "checking", KERAS[kind], "check", "FILE")
     (tmp_path / "quantize").mkdir()
     again = refused_alone(
         capfd, tmp_path / "quantize", KERAS[kind], *quantized(good, tmp_path / "quantize", encoder="FILE")
     )
-    # Keras numbers tensors as it goes, and names them when it is at a loss.
+    # Keras numbers tensors as it goes, and names them when it is at a loss; what it says is cut at a length.
     numbers = re.compile(r"\d+")
-    assert numbers.sub("", again.replace("/quantize/", "/check/")) == numbers.sub("", said)
+    one, other = numbers.sub("", said), numbers.sub("", again.replace("/quantize/", "/checking/"))
+    assert one[:-8] == other[: len(one) - 8]
+    assert abs(len(one) - len(other)) <= 8
 
 
 @pytest.mark.parametrize("kinds", [TFLITE, CODEBOOKS, RECORDINGS, CONFIGURATIONS, KERAS])
