@@ -8,6 +8,7 @@ import pytest
 
 from edgecodec.codec.reference import quantize_latent
 from edgecodec.codec.rvq import IntegerRvq
+from edgecodec.compile import codebook_search
 from edgecodec.compile.codebook_search import Search, choose_search, frame_looks, pack_codebook, sort_codebook
 from tests.bitexact import c_kernels
 from tests.tools import require
@@ -111,6 +112,30 @@ def test_search_that_runs_out_of_looks_finds_the_same(size: int) -> None:
             found = c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd, looks=looks)
             np.testing.assert_array_equal(found, expected)
         np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
+
+
+def test_keys_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest code's keys are farther from the residual's than the code is, by what 1/32 of the distance covers.
+
+    Directions of halves of +-1 are exact in the projection and lengthen nothing. The keys of the residual 0 are exact,
+    and each of the nearest code's, -127.5, is rounded away from them.
+    """
+    require("cc", "Python.h")
+    directions = 32 * np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    monkeypatch.setattr(codebook_search, "_principal_directions", lambda book: directions)
+    nearest, second = np.array([-255, 0, 0, 0]), np.array([255, 3, 0, 0])
+    far = np.arange(1000, 5000, 100)[:, None] * np.array([1, 1, -1, 1])
+    book = np.concatenate([far, [second, nearest]]).astype(np.int16)
+    keys, distance = (nearest @ directions.T) >> 6, second @ second
+    assert keys.tolist() == [-128] * 4
+    assert keys @ keys > distance + (distance >> 8) + 1 + 132, "a slack for the projection alone would leave it out"
+    rvq = IntegerRvq((book,), 0, 1.0, 0)
+    latent = np.zeros((1, 1, 4), np.int8)
+    expected = [[[len(far) + 1]]]
+    assert quantize_latent(rvq, latent).tolist() == expected
+    for simd in (False, True):
+        assert c_kernels.quantize_latent(rvq, latent, True, simd).tolist() == expected
+    assert c_kernels.quantize_latent_mve(rvq, latent, True).tolist() == expected
 
 
 @pytest.mark.parametrize("looks", [0, 1, 3, 40, 200])
