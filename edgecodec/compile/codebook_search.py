@@ -1,4 +1,4 @@
-"""Codebooks sorted for the pruned search, which looks at few codes and finds the same index.
+"""Keys of codebooks for the pruned search, which looks at few codes and finds the same index.
 
 A code's four keys are its projections on the codebook's principal directions. The distance between the keys
 of a residual and of a code bounds their true distance from below, so most codes are left out by their keys,
