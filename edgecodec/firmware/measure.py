@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecodec.boards.toolchain import Toolchain
+from edgecodec.compile.search_bound import bound_search
 from edgecodec.firmware.artifacts import ELF, MAP
 from edgecodec.firmware.project import FirmwareProject
 from edgecodec.firmware.report import BuildReport, Section, Symbol, file_sha256
@@ -58,6 +59,7 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         engine=project.engine.name,
         optimize=project.optimize,
         compiler=toolchain.compiler_version,
+        search=bound_search(project.bundle.codec, project.plan),
         sections=sections,
         symbols=symbols,
     )

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecodec.compile.search_bound import SearchBound
 from edgecodec.documents import Document
 from edgecodec.errors import BuildError
 from edgecodec.firmware.artifacts import REPORT
@@ -99,6 +100,8 @@ class BuildReport(MemoryUse, Document):
     """What kernels and compiler flags were chosen for: ``speed``, ``balanced`` or ``flash``."""
     compiler: str
     """Name and version of the compiler."""
+    search: SearchBound
+    """The most that the codebook search of a frame takes, whatever the latent is."""
     sections: tuple[Section, ...]
     """The sections that take memory, by their addresses."""
     symbols: tuple[Symbol, ...]

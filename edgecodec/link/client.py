@@ -171,10 +171,15 @@ class BoardExecutor:
     @property
     def layer_costs(self) -> LayerCosts | None:
         """Mean cost of the frames run with ``"layers"`` wanted; None before the first."""
-        if not self._layer_ticks:
-            return None
-        means = np.mean(self._layer_ticks, axis=0) * self.hello.per_tick
-        normalize, *layers, rvq, packet = (float(mean) for mean in means)
+        return self._layer_costs(np.mean(self._layer_ticks, axis=0)) if self._layer_ticks else None
+
+    @property
+    def frame_costs(self) -> tuple[LayerCosts, ...]:
+        """Cost of each frame run with ``"layers"`` wanted, in the order in which they were answered."""
+        return tuple(self._layer_costs(ticks) for ticks in self._layer_ticks)
+
+    def _layer_costs(self, ticks: Iterable[float]) -> LayerCosts:
+        normalize, *layers, rvq, packet = (float(count) * self.hello.per_tick for count in ticks)
         return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet)
 
     @property

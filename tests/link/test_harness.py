@@ -456,6 +456,7 @@ def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer)
     # Every interval has one look at the counter, 100 ticks of three instructions, of which nothing is left. Layers 0
     # and 1 look themselves, four times and twice.
     assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
+    assert board.frame_costs == (board.layer_costs,) * 3
 
 
 def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:

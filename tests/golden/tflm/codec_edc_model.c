@@ -41,6 +41,7 @@ static const edc_codebook codebooks[EDC_MODEL_LEVELS] = {
 
 static const edc_rvq rvq = {
     .levels = codebooks,
+    .looks = 0,
     .level_count = EDC_MODEL_LEVELS,
     .dimension = EDC_MODEL_LATENT_CHANNELS,
     .positions = EDC_MODEL_POSITIONS,
