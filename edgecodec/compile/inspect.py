@@ -11,6 +11,7 @@ from edgecodec.bundle import Bundle
 from edgecodec.codec.graph import Op
 from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.plan import Buffer, Plan, Step, make_plan
+from edgecodec.compile.search_bound import SearchBound, bound_search
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 from edgecodec.documents import Document
 from edgecodec.signal.normalize import Normalization
@@ -127,6 +128,10 @@ class InspectedQuantizer:
     """Bits of the codes' entries below a step of the latent."""
     macs: int
     """Multiply-accumulates of a frame when each code is looked at."""
+    search: str
+    """C function that searches the codebooks."""
+    bound: SearchBound
+    """The most that the search of a frame takes, whatever the latent is."""
 
 
 @dataclass(frozen=True)
@@ -260,8 +265,11 @@ class InspectDocument(Document):
     """Where the bundle comes from, as ``quantize`` wrote it: versions, sources, figures."""
 
 
-def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocument:
-    """Look at ``bundle`` with the kernels for ``target``. Raises PlanError when a layer cannot be executed exactly."""
+def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET, *, is_for_core: bool = False) -> InspectDocument:
+    """Look at ``bundle`` with the kernels for ``target``, which is that of a core with ``is_for_core``.
+
+    Raises PlanError when a layer cannot be executed exactly.
+    """
     manifest, codec = bundle.manifest, bundle.codec
     rate_hz = manifest.frame.rate_hz
     plan = make_plan(codec, target)
@@ -291,6 +299,8 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocumen
             dimension=codec.rvq.dimension,
             fraction_bits=codec.rvq.fraction_bits,
             macs=codec.positions * codec.rvq.dimension * sum(codec.rvq.codebook_sizes),
+            search=str(plan.search),
+            bound=bound_search(codec, plan, is_for_core=is_for_core),
         ),
         rate=InspectedRate(codec.bits_per_frame, raw_bits, raw_bits / codec.bits_per_frame),
         plan=InspectedPlan.of(plan),

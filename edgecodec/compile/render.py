@@ -174,6 +174,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "cascade": None if plan.cascade is None else _cascade(plan, plan.cascade, layers),
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
+        "looks": plan.looks,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
     }

@@ -15,10 +15,11 @@ from edgecodec.errors import BundleError, InputError
 class FloatDecoder:
     """The float32 TFLite decoder of a codec, run by LiteRT."""
 
-    def __init__(self, data: bytes, positions: int, channels: int, samples: int) -> None:
+    def __init__(self, data: bytes, positions: int, channels: int, samples: int, where: str = DECODER) -> None:
         """Load the file and check that it maps ``(1, 1, P, D)`` to ``(1, 1, T, 1)``.
 
-        Other axes of size 1 may be missing or elsewhere, and the batch may be of any size. Raises BundleError.
+        Other axes of size 1 may be missing or elsewhere, and the batch may be of any size. Raises BundleError, in which
+        ``where`` names the file.
         """
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -31,7 +32,7 @@ class FloatDecoder:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, TypeError) as error:
-            raise BundleError(f"{DECODER}: cannot be run ({' '.join(str(error).split())[:200]})") from error
+            raise BundleError(f"{where}: cannot be run ({' '.join(str(error).split())[:200]})") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         found = [(tuple(int(n) for n in detail["shape"]), detail["dtype"]) for detail in [*inputs, *outputs]]
         expected = [((1, 1, positions, channels), np.float32), ((1, 1, samples, 1), np.float32)]
@@ -41,7 +42,7 @@ class FloatDecoder:
         if len(inputs) != 1 or not same:
             shapes = ", ".join(f"{np.dtype(dtype)} {shape}" for shape, dtype in found)
             raise BundleError(
-                f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
+                f"{where}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
                 hint="take encoder and decoder of one model",
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -21,7 +21,7 @@ from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
-PROTOCOL = 1
+PROTOCOL = 2
 NATIVE = "native"
 TFLM = "tflm"
 ENGINES = (NATIVE, TFLM)
@@ -33,7 +33,7 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHIIIII")
+_HELLO = struct.Struct("<BBBB32sHHHHIIIII7I")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
@@ -42,6 +42,34 @@ _FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
 _BUILD_AGAIN = "build the firmware again"
+_FAULT_WORDS = 7
+_TIMEOUT = 256
+"""``exception`` of a firmware that restarted because hardware did not become ready."""
+_EXCEPTIONS = {2: "an NMI", 3: "a HardFault", 4: "a MemManage fault", 5: "a BusFault", 6: "a UsageFault"}
+_EXCEPTIONS |= {7: "a SecureFault", 11: "an SVCall", 12: "a DebugMonitor exception", 14: "a PendSV", 15: "a SysTick"}
+_CFSR_BITS = {
+    0: "IACCVIOL",
+    1: "DACCVIOL",
+    3: "MUNSTKERR",
+    4: "MSTKERR",
+    5: "MLSPERR",
+    8: "IBUSERR",
+    9: "PRECISERR",
+    10: "IMPRECISERR",
+    11: "UNSTKERR",
+    12: "STKERR",
+    13: "LSPERR",
+    16: "UNDEFINSTR",
+    17: "INVSTATE",
+    18: "INVPC",
+    19: "NOCP",
+    20: "STKOF",
+    24: "UNALIGNED",
+    25: "DIVBYZERO",
+}
+"""What a bit of CFSR says (Armv7-M Architecture Reference Manual, B3.2.15; Armv8-M, D1.2)."""
+_ADDRESS_VALID = 1 << 7 | 1 << 15
+"""MMARVALID and BFARVALID of CFSR."""
 
 
 class MessageType(IntEnum):
@@ -105,6 +133,50 @@ class BadMessage:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why a firmware restarted, as its start-up kept it."""
+
+    exception: int
+    """Number of the exception, 3 for HardFault; 256 when hardware did not become ready."""
+    pc: int
+    """Address of what was running; 0, with ``lr`` and ``xpsr``, when the stack had overflowed."""
+    lr: int
+    """Link register: mostly where the running function returns to."""
+    xpsr: int
+    """Program status of what was running."""
+    cfsr: int
+    """Configurable fault status; 0 on cores that have none."""
+    hfsr: int
+    """HardFault status; 0 on cores that have none."""
+    address: int
+    """Address that could not be reached, where CFSR says that it is known, or the register that was waited for."""
+
+    def describe(self, function_at: Callable[[int], str | None]) -> str:
+        """What happened, in one line; ``function_at(address)`` names the function that has code there, if any."""
+        if self.exception == _TIMEOUT:
+            return (
+                f"the board restarted because register {self.address:#010x} did not become ready, waited for at "
+                f"{_place(self.pc, function_at)}"
+            )
+        kind = _EXCEPTIONS.get(self.exception, f"exception {self.exception}")
+        details = [name for bit, name in _CFSR_BITS.items() if self.cfsr >> bit & 1]
+        if self.cfsr & _ADDRESS_VALID:
+            details.append(f"address {self.address:#010x}")
+        told = f" [{', '.join(details)}]" if details else ""
+        if not (self.pc or self.lr or self.xpsr):
+            return f"the board restarted after {kind} with its stack overflowed{told}"
+        return (
+            f"the board restarted after {kind} at PC {_place(self.pc, function_at)}, "
+            f"LR {_place(self.lr & ~1, function_at)}{told}"
+        )
+
+
+def _place(address: int, function_at: Callable[[int], str | None]) -> str:
+    name = function_at(address)
+    return f"{address:#010x}" if name is None else f"{address:#010x} ({name})"
+
+
+@dataclass(frozen=True)
 class HelloReply:
     """What a device says of itself."""
 
@@ -126,6 +198,8 @@ class HelloReply:
     """Instructions of a loop timed at start-up; 0 when ticks are CPU cycles."""
     calibration_ticks: int
     """Ticks that the loop timed at start-up took."""
+    fault: Fault | None
+    """Why the firmware restarted; None when it did not by itself."""
     board: str
     """Name of the board that the firmware was built for."""
     version: str
@@ -278,6 +352,8 @@ def parse_hello(payload: bytes) -> HelloReply:
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
     _, _, engine, window, digest, samples, positions, levels, channels, *numbers = fields
+    kept = Fault(*numbers[-_FAULT_WORDS:])
+    del numbers[-_FAULT_WORDS:]
     if rest or window == 0 or (numbers[-2] and not numbers[-1]):
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
     if engine >= len(ENGINES):
@@ -286,8 +362,9 @@ def parse_hello(payload: bytes) -> HelloReply:
         )
     shape = Shape(samples, positions, levels, channels)
     state, arena, hz, instructions, ticks = numbers
+    fault = kept if kept.exception else None
     return HelloReply(
-        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, board, version
+        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, fault, board, version
     )
 
 

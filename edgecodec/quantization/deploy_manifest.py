@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecodec.documents import Json
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, short_repr
 from edgecodec.signal.normalize import NONE, Fixed, MinMax, Normalization, ZScore
 
 NAMES = ("deploy_manifest.json", "config.json")
@@ -111,6 +111,8 @@ def read_deploy_manifest(folder: Path) -> DeployManifest | None:
         path = folder / name
         if path.is_file():
             manifest = _read(path)
+            if name == NAMES[0] and not isinstance(manifest.get("encoder", {}), dict):
+                raise InputError(f"{path}: encoder is {short_repr(manifest['encoder'])}; expected a JSON object")
             if isinstance(manifest.get("encoder"), dict):
                 beside = [_read(folder / other) for other in (_SPEC, _CARD) if (folder / other).is_file()]
                 return _facts(path, [manifest, *beside])

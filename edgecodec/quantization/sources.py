@@ -14,10 +14,12 @@ import numpy.typing as npt
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
-from edgecodec.quantization.codebooks import FloatArray, as_codebooks, open_codebooks
+from edgecodec.quantization.codebooks import FloatArray, as_codebooks, check_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import copy_of
@@ -25,7 +27,7 @@ from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_e
 from edgecodec.quantization.tflite_ends import without_ends
 from edgecodec.signal.frames import read_frames
 from edgecodec.signal.normalize import ZSCORE, Normalization, ZScore
-from edgecodec.signal.reading import AS_SAID, Reading
+from edgecodec.signal.reading import AS_SAID, Reading, check_ppg_rate
 from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.run import TrainingRun
 
@@ -56,6 +58,11 @@ class Encoder(Protocol):
     @property
     def samples(self) -> int:
         """T, ADC counts of a frame."""
+        ...
+
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
         ...
 
     @property
@@ -112,6 +119,11 @@ class KerasEncoder:
         """T, ADC counts of a frame."""
         return int(self.float_model.input_shape[2])
 
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return int(self.float_model.output_shape[-1])
+
     def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
         """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
         data, _ = convert_encoder(self.float_model, calibration, normalization)
@@ -136,10 +148,9 @@ class TfliteEncoder:
     @classmethod
     def load(cls, path: Path) -> TfliteEncoder:
         """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
+        given = read_regular(path, "an INT8 encoder")
         try:
-            return cls.of(path.read_bytes(), path.stem)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected an INT8 encoder") from error
+            return cls.of(given, path.stem)
         except EdgecodecError as error:
             error.within(str(path))
             raise
@@ -156,6 +167,11 @@ class TfliteEncoder:
         """T, ADC counts of a frame."""
         return read_graph(self.data).input.width
 
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return read_graph(self.data).latent.channels
+
     def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
         """The file as it is; ``calibration`` and ``normalization`` change nothing."""
         return self.data
@@ -164,8 +180,12 @@ class TfliteEncoder:
 def open_encoder(given: Any) -> Encoder:
     """An encoder from a ``.keras`` or ``.tflite`` file, a SavedModel folder, a Keras model or bytes of a TFLite file.
 
+    One that was opened is returned as it is.
+
     Raises InputError, QuantizationError or UnsupportedOpError.
     """
+    if isinstance(given, KerasEncoder | TfliteEncoder):
+        return given
     if isinstance(given, bytes):
         return TfliteEncoder.of(given)
     if not isinstance(given, str | os.PathLike):
@@ -203,17 +223,17 @@ class TfliteDecoder:
 
     data: bytes
     """TFLite file."""
+    where: str = "decoder"
+    """What messages call it."""
 
     @classmethod
     def load(cls, path: Path) -> TfliteDecoder:
         """Read a ``.tflite`` file. Raises InputError."""
-        try:
-            return cls(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a float32 decoder") from error
+        return cls(read_regular(path, "a float32 decoder"), str(path))
 
     def to_tflite(self, graph: Graph) -> bytes:
-        """The file as it is."""
+        """The file as it is. Raises BundleError unless it is for latents of ``graph``."""
+        FloatDecoder(self.data, graph.latent.width, graph.latent.channels, graph.input.width, self.where)
         return self.data
 
 
@@ -303,12 +323,25 @@ class Source:
             raise QuantizationError(
                 "no calibration frames", hint="give real frames of the sensor with --calibration FILE"
             )
+        if rate_hz is not None:
+            check_ppg_rate(rate_hz)
         opened = open_encoder(encoder)
         recordings: dict[str, RecordingsSummary] = {}
         given = FrameReader(opened.samples, rate_hz, reading, recordings)
         frames = given.frames(calibration, "calibration")
+        try:
+            check_calibration(frames, opened.samples)
+        except EdgecodecError as error:
+            error.within(str(calibration) if isinstance(calibration, str | os.PathLike) else "calibration")
+            raise
         used, judged, origin, held_out = _split(frames, validation, given)
         books = open_codebooks(codebooks)
+        try:
+            check_codebooks(books.levels, opened.channels)
+        except EdgecodecError as error:
+            if isinstance(codebooks, str | os.PathLike):
+                error.within(str(codebooks))
+            raise
         return cls(
             name=name or opened.name,
             encoder=opened,
@@ -390,9 +423,14 @@ class Source:
                 f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODERS[0]}"
             )
         manifest = read_deploy_manifest(source)
+        encoder = open_encoder(_first_of(source, _ENCODERS))
+        # Before recordings are read, which are brought to the codec's rate.
+        notes = () if manifest is None else manifest.check(encoder.samples, rate_hz, normalization)
+        if manifest is not None and rate_hz is None:
+            rate_hz = manifest.rate_hz
         decoder = next((source / name for name in _DECODERS if (source / name).is_file()), None)
         made = cls.of(
-            _first_of(source, _ENCODERS),
+            encoder,
             _first_of(source, _CODEBOOKS),
             calibration,
             decoder=decoder,
@@ -402,11 +440,7 @@ class Source:
             normalization=normalization or (None if manifest is None else manifest.meant),
             reading=reading,
         )
-        if manifest is None:
-            return made
-        notes = manifest.check(made.encoder.samples, rate_hz, normalization)
-        rate = manifest.rate_hz if rate_hz is None else rate_hz
-        return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
+        return replace(made, notes=(*made.notes, *notes))
 
     def frames(self, given: GivenFrames, role: str) -> Frames:
         """Frames of the codec's length and rate, int16 ``[N, T]``, to use as ``role`` says. Raises InputError."""

@@ -86,12 +86,10 @@ int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
   return i + 1 == chain->count && !chunk->pauses;
 }
 
-uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress) {
+/* The cascade's next stripe. Returns its layer. */
+EDC_NEVER_INLINE uint32_t run_chunk(const edc_model *model, int8_t *memory,
+                                    edc_progress *progress) {
   const edc_chain *const chain = model->chain;
-  if (progress->layer != chain->first) {
-    return edc_next_layer(model, state, progress);
-  }
-  int8_t *const memory = (int8_t *)state;
   edc_chain_rows *const rows = (edc_chain_rows *)(void *)(memory + chain->rows);
   /* Layers before the cascade have one call each. */
   if (progress->calls++ == chain->first) {
@@ -102,11 +100,19 @@ uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progr
   }
   edc_chunk chunk;
   edc_chain_next(chain, rows, memory, &chunk);
-  const edc_layer *const layer = &model->layers[chain->first + chunk.layer];
+  const uint32_t index = chain->first + chunk.layer;
+  const edc_layer *const layer = &model->layers[index];
   layer->run(layer->constants, &chunk, chunk.in, chunk.out,
              (int32_t *)(void *)(memory + layer->scratch));
   if (edc_chain_done(chain, rows, memory, &chunk)) {
     progress->layer += chain->count;
   }
-  return chain->first + chunk.layer;
+  return index;
+}
+
+uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress) {
+  if (progress->layer != model->chain->first) {
+    return edc_next_layer(model, state, progress);
+  }
+  return run_chunk(model, (int8_t *)state, progress);
 }

@@ -44,6 +44,17 @@
 #define EDC_HOT
 #endif
 
+/* In front of a variable: its alignment in bytes. */
+#ifndef EDC_ALIGNED
+#if defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
+#define EDC_ALIGNED(bytes) _Alignas(bytes)
+#elif defined(_MSC_VER)
+#define EDC_ALIGNED(bytes) __declspec(align(bytes))
+#else
+#define EDC_ALIGNED(bytes) __attribute__((aligned(bytes)))
+#endif
+#endif
+
 /* A type that may point to any other's bytes, and how it is aligned. */
 #ifndef EDC_MAY_ALIAS
 #if defined(__GNUC__)

@@ -110,18 +110,33 @@ void edc_depthwise(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
   }
 }
 
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv_stripe(const void *constants, const edc_chunk *chunk,
+                                      const int8_t *in, int8_t *out) {
+  edc_conv_layer layer = *(const edc_conv_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_conv(&layer, in, out);
+}
+
 void edc_conv_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
                   int32_t *scratch) {
   (void)scratch;
   if (chunk == NULL) {
     edc_conv(constants, in, out);
   } else {
-    edc_conv_layer layer = *(const edc_conv_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    edc_conv(&layer, in, out);
+    edc_conv_stripe(constants, chunk, in, out);
   }
+}
+
+EDC_NEVER_INLINE void edc_depthwise_stripe(const void *constants, const edc_chunk *chunk,
+                                           const int8_t *in, int8_t *out) {
+  edc_conv_layer layer = *(const edc_conv_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_depthwise(&layer, in, out);
 }
 
 void edc_depthwise_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
@@ -130,10 +145,6 @@ void edc_depthwise_run(const void *constants, const edc_chunk *chunk, const int8
   if (chunk == NULL) {
     edc_depthwise(constants, in, out);
   } else {
-    edc_conv_layer layer = *(const edc_conv_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    edc_depthwise(&layer, in, out);
+    edc_depthwise_stripe(constants, chunk, in, out);
   }
 }

@@ -172,8 +172,8 @@ static inline void multiply_short(const int8_t *const *windows, const int8_t *we
 
 /* sums[out / 4][position][4] of products of the windows of three positions with the weights.
  * Inlined, it would have to share the registers that its inner loop is made for. */
-EDC_NEVER_INLINE void multiply(const edc_mve_layer *layer,
-                                               const int8_t *const *windows, int32_t *sums) {
+EDC_NEVER_INLINE void multiply(const edc_mve_layer *layer, const int8_t *const *windows,
+                               int32_t *sums) {
   const int8_t *weights = layer->weights;
   const int32_t row = layer->row;
   int32_t blocks = layer->out_channels / EDC_MVE_BLOCK;
@@ -288,17 +288,32 @@ void edc_depthwise_mve(const edc_mve_layer *layer, const int8_t *in, int8_t *out
   convolve(layer, in, out, scratch, 1);
 }
 
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv_mve_stripe(const void *constants, const edc_chunk *chunk,
+                                          const int8_t *in, int8_t *out, int32_t *scratch) {
+  edc_mve_layer layer = *(const edc_mve_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_conv_mve(&layer, in, out, scratch);
+}
+
 void edc_conv_mve_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
                       int32_t *scratch) {
   if (chunk == NULL) {
     edc_conv_mve(constants, in, out, scratch);
   } else {
-    edc_mve_layer layer = *(const edc_mve_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    edc_conv_mve(&layer, in, out, scratch);
+    edc_conv_mve_stripe(constants, chunk, in, out, scratch);
   }
+}
+
+EDC_NEVER_INLINE void edc_depthwise_mve_stripe(const void *constants, const edc_chunk *chunk,
+                                               const int8_t *in, int8_t *out, int32_t *scratch) {
+  edc_mve_layer layer = *(const edc_mve_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_depthwise_mve(&layer, in, out, scratch);
 }
 
 void edc_depthwise_mve_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
@@ -306,10 +321,6 @@ void edc_depthwise_mve_run(const void *constants, const edc_chunk *chunk, const 
   if (chunk == NULL) {
     edc_depthwise_mve(constants, in, out, scratch);
   } else {
-    edc_mve_layer layer = *(const edc_mve_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    edc_depthwise_mve(&layer, in, out, scratch);
+    edc_depthwise_mve_stripe(constants, chunk, in, out, scratch);
   }
 }

@@ -1,6 +1,7 @@
 #include "edc_conv_paired.h"
 
-/* What is worth code of its own, and what is not, the compiler guesses badly here, so it is told. */
+/* What is worth code of its own, and what is not, the compiler guesses badly here, so it is told.
+ */
 
 #define LANE EDC_PAIRED_LANE_BITS
 #define LANE_MASK ((1u << LANE) - 1u)
@@ -41,9 +42,10 @@ static const uint64_t half_lanes[EDC_PAIRED_BLOCK] = {START, START, START, START
 /* Sums over the columns, a multiple of 4, from x to end of one block:
  * sums[i] = start[i] + sum of x[c] * w[c][i]; both may be one. Returns the end of the block's
  * weights. */
-#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && !defined(EDC_KEEP_R9)
 /* Eight registers of sums leave the compiler too few: it spills in the loop, and it does not load
- * two words at a time. Here all 14 are used, so the end is compared from memory. */
+ * two words at a time. Here all 14 are used, so the end is compared from memory. r9 is put back at
+ * the end; EDC_KEEP_R9 is for systems whose interrupts count on it (-ffixed-r9). */
 const int32_t *edc_paired_sums(const int32_t *x, const int32_t *w, const int32_t *end,
                                const uint64_t start[EDC_PAIRED_BLOCK],
                                uint64_t sums[EDC_PAIRED_BLOCK]);
@@ -125,7 +127,7 @@ typedef struct {
 } block;
 
 EDC_ALWAYS_INLINE void finish(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
-                          int rectified, int32_t bias) {
+                              int rectified, int32_t bias) {
 #pragma GCC unroll 4
   for (int32_t i = 0; i < EDC_PAIRED_BLOCK; i++) {
     lanes found = split(sums[0][i]);
@@ -155,7 +157,7 @@ EDC_NEVER_INLINE void finish_two_parts(block now, uint64_t sums[][EDC_PAIRED_BLO
 }
 
 EDC_NEVER_INLINE void finish_any(block now, uint64_t sums[][EDC_PAIRED_BLOCK], int32_t parts,
-                             const edc_paired_layer *layer) {
+                                 const edc_paired_layer *layer) {
   finish(now, sums, parts, layer->rectified, 2 * layer->out_zero_point + 1);
 }
 
@@ -174,7 +176,7 @@ static inline void finish_block(block now, uint64_t sums[][EDC_PAIRED_BLOCK], in
 /* All blocks of one even position and of the odd one before, of a layer whose sums have one part.
  */
 EDC_NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t *window,
-                               const block *first) {
+                                   const block *first) {
   block now = *first;
   const edc_folded_channel *const end = layer->channels + layer->out_channels;
   const int32_t *weights = layer->weights;
@@ -190,7 +192,7 @@ EDC_NEVER_INLINE void run_one_part(const edc_paired_layer *layer, const int32_t 
 }
 
 EDC_NEVER_INLINE void run_any(const edc_paired_layer *layer, const int32_t *window,
-                          const block *first) {
+                              const block *first) {
   block now = *first;
   const edc_folded_channel *const end = layer->channels + layer->out_channels;
   const int32_t *weights = layer->weights;
@@ -362,7 +364,7 @@ static const int8_t *rows_at(const edc_paired_layer *layer, const int8_t *in, in
 
 /* A window is EDC_PAIRED_BLOCK words: `stride` phases of each pair of samples. */
 EDC_ALWAYS_INLINE void depthwise(const edc_paired_layer *layer, const int8_t *in, int8_t *out,
-                             int32_t *scratch, int32_t stride, int rectified) {
+                                 int32_t *scratch, int32_t stride, int rectified) {
   const int32_t channels = layer->in_channels;
   const int32_t kept = EDC_PAIRED_BLOCK - stride; /* words of a window that stay */
   const int32_t bias = 2 * layer->out_zero_point + 1;
@@ -418,19 +420,36 @@ void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_
   }
 }
 
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv_paired_stripe(const void *constants, const edc_chunk *chunk,
+                                             const int8_t *in, int8_t *out, int32_t *scratch) {
+  edc_paired_layer layer = *(const edc_paired_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  layer.resumes = chunk->resumes;
+  layer.pauses = chunk->pauses;
+  edc_conv_paired(&layer, in, out, scratch);
+}
+
 void edc_conv_paired_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
                          int8_t *out, int32_t *scratch) {
   if (chunk == NULL) {
     edc_conv_paired(constants, in, out, scratch);
   } else {
-    edc_paired_layer layer = *(const edc_paired_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    layer.resumes = chunk->resumes;
-    layer.pauses = chunk->pauses;
-    edc_conv_paired(&layer, in, out, scratch);
+    edc_conv_paired_stripe(constants, chunk, in, out, scratch);
   }
+}
+
+EDC_NEVER_INLINE void edc_conv_winograd_stripe(const void *constants, const edc_chunk *chunk,
+                                               const int8_t *in, int8_t *out, int32_t *scratch) {
+  edc_paired_layer layer = *(const edc_paired_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  layer.resumes = chunk->resumes;
+  layer.pauses = chunk->pauses;
+  edc_conv_winograd(&layer, in, out, scratch);
 }
 
 void edc_conv_winograd_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
@@ -438,14 +457,19 @@ void edc_conv_winograd_run(const void *constants, const edc_chunk *chunk, const 
   if (chunk == NULL) {
     edc_conv_winograd(constants, in, out, scratch);
   } else {
-    edc_paired_layer layer = *(const edc_paired_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    layer.resumes = chunk->resumes;
-    layer.pauses = chunk->pauses;
-    edc_conv_winograd(&layer, in, out, scratch);
+    edc_conv_winograd_stripe(constants, chunk, in, out, scratch);
   }
+}
+
+EDC_NEVER_INLINE void edc_depthwise_paired_stripe(const void *constants, const edc_chunk *chunk,
+                                                  const int8_t *in, int8_t *out, int32_t *scratch) {
+  edc_paired_layer layer = *(const edc_paired_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  layer.resumes = chunk->resumes;
+  layer.pauses = chunk->pauses;
+  edc_depthwise_paired(&layer, in, out, scratch);
 }
 
 void edc_depthwise_paired_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
@@ -453,12 +477,6 @@ void edc_depthwise_paired_run(const void *constants, const edc_chunk *chunk, con
   if (chunk == NULL) {
     edc_depthwise_paired(constants, in, out, scratch);
   } else {
-    edc_paired_layer layer = *(const edc_paired_layer *)constants;
-    layer.in_width = chunk->in_width;
-    layer.pad_left = chunk->pad_left;
-    layer.out_width = chunk->out_width;
-    layer.resumes = chunk->resumes;
-    layer.pauses = chunk->pauses;
-    edc_depthwise_paired(&layer, in, out, scratch);
+    edc_depthwise_paired_stripe(constants, chunk, in, out, scratch);
   }
 }

@@ -107,6 +107,7 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["nonsense"], "nonsense"),
         (["inspect"], "BUNDLE"),
         (["inspect", ""], "empty"),
+        (["inspect", "bundle", "--nonsense"], "No such option '--nonsense'; see: "),
         (["inspect", "a", "b"], "unexpected extra argument"),
         (["generate", "bundle"], "--output"),
         (["verify-host", "bundle", "--limit", "0"], "--limit"),
@@ -193,6 +194,14 @@ def test_unknown_board(command: str, board: str, bundle: Bundle, tmp_path: Path)
     arguments = [command, str(bundle.path), "--board", board, *BUNDLE_COMMANDS[command]]
     assert_one_error(edgecodec(*arguments, cwd=tmp_path), "board")
     assert files_below(tmp_path) == set()
+
+
+@pytest.mark.parametrize("command", ["build-firmware", "flash-and-verify"])
+def test_board_file_that_never_ends(command: str, bundle: Bundle, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "board.yaml")
+    arguments = [command, str(bundle.path), "--board", "./board.yaml", *BUNDLE_COMMANDS[command]]
+    assert_one_error(edgecodec(*arguments, cwd=tmp_path), "board.yaml: is no regular file")
+    assert files_below(tmp_path) == {"board.yaml"}
 
 
 @pytest.mark.parametrize("port", ["/dev/nonsense", "socket://127.0.0.1:1", "nonsense://x", "/dev/null", ""])

@@ -74,12 +74,18 @@ class HostServer:
         self._lib = ctypes.CDLL(str(library))
         self._lib.host_exchange.restype = ctypes.c_size_t
         self._lib.host_exchange.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-        self._lib.host_runs.restype = ctypes.c_uint32
+        self._lib.host_runs.restype = self._lib.host_fed.restype = ctypes.c_uint32
         self._out = ctypes.create_string_buffer(1 << 20)
         self.restart()
 
-    def restart(self) -> None:
-        self._lib.host_start()
+    def restart(self, fault: tuple[int, ...] | None = None) -> None:
+        """Start anew, after a fault of seven words if one is given."""
+        self._lib.host_start((ctypes.c_uint32 * 7)(*fault) if fault else None)
+
+    @property
+    def fed(self) -> int:
+        """Times that the watchdog was fed."""
+        return int(self._lib.host_fed())
 
     @property
     def runs(self) -> int:

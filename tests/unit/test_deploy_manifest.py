@@ -47,6 +47,18 @@ def test_rate_and_codebooks_of_an_export(tmp_path: Path, encoder: str, manifest:
         Source.of_folder(export, ppg_frames(20, 64), rate_hz=100.0)
 
 
+def test_recordings_are_brought_to_the_rate_of_the_export(tmp_path: Path) -> None:
+    """What the manifest alone says counts for recordings as --rate-hz does."""
+    export = _export(tmp_path / "export", "encoder.tflite", "config.json", manifest={"sample_rate": 64})
+    np.savez(tmp_path / "frames.npz", adc=ppg_frames(1, 128 * 60), rate_hz=128.0)
+    source = Source.of_folder(export, tmp_path / "frames.npz")
+    summary = source.recordings["calibration"]
+    assert (summary.recorded_hz, summary.rate_hz) == ((128.0,), 64.0)
+    np.save(tmp_path / "frames.npy", ppg_frames(20, 64))
+    with pytest.raises(InputError, match=r"frames\.npy: does not say its sampling rate; the codec's is 64 Hz"):
+        Source.of_folder(export, tmp_path / "frames.npy")
+
+
 @pytest.mark.parametrize(
     ("files", "rate", "normalization"),
     [
@@ -99,6 +111,7 @@ def test_a_word_that_is_not_known_is_said(tmp_path: Path) -> None:
     [
         ({"encoder": {"input_shape": [None, 1, 320, 1]}}, "frames of 320 samples; the encoder beside it takes 64"),
         ({"encoder": {"input_shape": [None, "T", 1]}}, "input_shape is"),
+        ({"encoder": 3}, "encoder is 3; expected a JSON object"),
         ({"sample_rate": "64"}, "a sampling rate of '64'; expected Hz"),
         ({"sample_rate": True}, "a sampling rate of True"),
         ({"sample_rate": 0}, "a sampling rate of 0"),

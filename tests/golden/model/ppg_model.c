@@ -354,7 +354,7 @@ static const edc_layer layers[PPG_MODEL_LAYERS] = {
 };
 
 /* [code][dimension] [29, 6] */
-static EDC_TABLE const int16_t edc_codebook0_codes[174] = {
+EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_codebook0_codes[174] = {
     30, -613, -337, -224, 467, -196, 389, -792, -217, -83, 575, -36, 160, -1047, -94, -318,
     575, 327, 324, -750, -136, -310, 460, 250, 393, -773, -308, -14, 394, -151, 271, -780, 210,
     137, 845, 456, -45, -593, -185, -489, 430, -45, 413, -1209, -231, -228, 489, 688, 51, -477,
@@ -369,14 +369,14 @@ static EDC_TABLE const int16_t edc_codebook0_codes[174] = {
 };
 
 /* [code], squared length */
-static EDC_TABLE const int32_t edc_codebook0_norms[29] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook0_norms[29] = {
     796919, 1164484, 1669323, 1056172, 1025075, 1666671, 813945, 2450060, 625840, 1694316,
     5747955, 1809091, 1825509, 529766, 450007, 4389452, 3896969, 468974, 1208239, 1063123,
     1161036, 1363085, 922465, 1976919, 3307143, 4803895, 544090, 990279, 3494360,
 };
 
 /* [code][dimension] [13, 6] */
-static EDC_TABLE const int16_t edc_codebook1_codes[78] = {
+EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_codebook1_codes[78] = {
     94, -89, 16, -58, 151, -129, -70, -192, -3, 157, 87, 10, -22, -2, 40, -57, 137, -229, 34,
     120, -152, 45, -45, 108, 183, -150, 6, -31, 218, -12, -61, -5, -76, 73, 7, -143, -11, 68,
     230, -131, -17, 86, 71, 12, -31, 21, -157, 45, -13, 192, -131, 50, 60, 139, 93, 109, -52,
@@ -385,7 +385,7 @@ static EDC_TABLE const int16_t edc_codebook1_codes[78] = {
 };
 
 /* [code], squared length */
-static EDC_TABLE const int32_t edc_codebook1_norms[13] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook1_norms[13] = {
     59819, 74091, 76547, 54374, 104654, 35349, 82491, 33261, 79615, 53174, 106596, 32864,
     64267,
 };
@@ -405,6 +405,7 @@ static const edc_codebook codebooks[PPG_MODEL_LEVELS] = {
 
 static const edc_rvq rvq = {
     .levels = codebooks,
+    .looks = 0,
     .level_count = PPG_MODEL_LEVELS,
     .dimension = PPG_MODEL_LATENT_CHANNELS,
     .positions = PPG_MODEL_POSITIONS,
