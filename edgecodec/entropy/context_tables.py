@@ -10,7 +10,7 @@ Jensen-Shannon divergence of the two; Slonim and Tishby 1999, "Agglomerative inf
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,13 +23,12 @@ from edgecodec.errors import InputError
 
 MOST_CODES = 256
 """Codes of a level, so that an index, a class and a group are a byte each."""
-GROUP_BITS = 15
-"""Shares of groups are whole multiples of 2^-15."""
+GROUP_BITS = 16
+"""Shares of groups are whole multiples of 2^-16."""
 MEMBER_BITS = 8
 """Shares within a group are whole multiples of 2^-8."""
 _GROUP_TOTAL = 1 << GROUP_BITS
 _MEMBER_TOTAL = 1 << MEMBER_BITS
-_UNIT = 1 << (PRECISION - GROUP_BITS - MEMBER_BITS)
 _HELD_OUT_SHARE = 5
 """One in so many training frames, the last ones, says how large each level's tables are."""
 _STRENGTHS = (0.5, 2.0, 8.0, 32.0, 128.0)
@@ -56,7 +55,7 @@ class LevelTables:
     ranks: npt.NDArray[np.uint8]
     """Place of each index among all, sorted by group, ``[K]``."""
     group_starts: npt.NDArray[np.uint16]
-    """Start of each group's interval, of 2^15, ``[C, G]``; a group ends where the next one starts, the last at 2^15."""
+    """Start of each group's interval, of 2^16, ``[C, G]``; a group ends where the next one starts, the last at 2^16."""
     member_starts: npt.NDArray[np.uint8]
     """Start of an index's interval within its group, of 2^8, by rank, ``[K]``."""
 
@@ -87,12 +86,12 @@ class LevelTables:
 
     @property
     def flash_bytes(self) -> int:
-        """Bytes of the tables on a device, which has one entry more behind the starts."""
+        """Bytes of the tables on a device."""
         return level_bytes(len(self.classes), len(self.groups), self.group_starts.size)
 
     @property
     def group_sizes(self) -> npt.NDArray[np.int64]:
-        """Share of each group, of 2^15, ``[C, G]``."""
+        """Share of each group, of 2^16, ``[C, G]``."""
         starts = self.group_starts.astype(np.int64)
         return np.diff(starts, axis=1, append=np.full((len(starts), 1), _GROUP_TOTAL))
 
@@ -159,7 +158,7 @@ class ContextTables:
                 start = int(tables.group_starts[chosen, group]) * _MEMBER_TOTAL + share * int(
                     tables.member_starts[rank]
                 )
-                yield _UNIT * start, _UNIT * share * int(member_sizes[rank])
+                yield start, share * int(member_sizes[rank])
 
     def decode(self, decoder: RangeDecoder, positions: int, levels: int) -> Indices:
         """Read indices uint16 ``[positions, levels]``. Raises PacketError when the payload is of no indices."""
@@ -171,7 +170,7 @@ class ContextTables:
             context = before
             for level in range(levels):
                 tables, (group_sizes, member_sizes), order = self.levels[level], sizes[level], orders[level]
-                chosen, target = int(tables.classes[context]), decoder.target() // _UNIT
+                chosen, target = int(tables.classes[context]), decoder.target()
                 starts = tables.group_starts[chosen]
                 group = int(np.searchsorted(starts, target // _MEMBER_TOTAL, side="right")) - 1
                 start, share = int(starts[group]) * _MEMBER_TOTAL, int(group_sizes[chosen, group])
@@ -179,7 +178,7 @@ class ContextTables:
                 member = (target - start) // share
                 rank = int(inside[np.searchsorted(tables.member_starts[inside], member, side="right") - 1])
                 start += share * int(tables.member_starts[rank])
-                decoder.advance(_UNIT * start, _UNIT * share * int(member_sizes[rank]))
+                decoder.advance(start, share * int(member_sizes[rank]))
                 found[position, level] = order[rank]
                 context = int(found[position, level]) + 1
             before = int(found[position, 0]) + 1
@@ -191,7 +190,7 @@ class ContextTables:
         for level in range(indices.shape[2]):
             tables, index = self.levels[level], indices[..., level].astype(np.int64)
             group = tables.group_sizes[tables.classes[_contexts(indices, level)], tables.groups[index]]
-            lengths.append(GROUP_BITS + MEMBER_BITS - np.log2(group * tables.member_sizes[tables.ranks[index]]))
+            lengths.append(PRECISION - np.log2(group * tables.member_sizes[tables.ranks[index]]))
         return np.stack(lengths, axis=-1)
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -199,7 +198,7 @@ class ContextTables:
         return {f"{name}_{number}": getattr(level, name) for number, level in enumerate(self.levels) for name in _NAMES}
 
     @classmethod
-    def from_arrays(cls, arrays: dict[str, npt.NDArray[Any]]) -> ContextTables:
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> ContextTables:
         """Tables of what :meth:`to_arrays` returned. Raises InputError when something is missing or does not fit."""
         count = sum(name.startswith("classes_") for name in arrays)
         wanted = {f"{name}_{number}" for number in range(count) for name in _NAMES}
@@ -274,8 +273,8 @@ class TableFitting:
 
 
 def level_bytes(contexts: int, codes: int, cells: int) -> int:
-    """Flash of a level's tables: classes, groups, ranks and shares within groups a byte each, of groups two."""
-    return contexts + 2 * codes + codes + 1 + 2 * (cells + 1)
+    """Flash of a level's tables: a class a context, three bytes a code, and two a cell with one behind the last."""
+    return contexts + 3 * codes + 2 * (cells + 1)
 
 
 def frequencies(probabilities: npt.NDArray[np.float64], total: int = _GROUP_TOTAL) -> npt.NDArray[np.int64]:

@@ -6,15 +6,20 @@
 
 #include "edc_packet.h"
 
-/* One level: K codes in group_count groups, J + 1 contexts. A share ends where the next one starts,
- * modulo the whole, 0 being all of it. */
+/* An index: its group, and its share of it, of 2^8. */
 typedef struct {
-  const uint8_t *classes;       /* [J + 1]: 0 stands for no index before, i + 1 for index i */
-  const uint8_t *groups;        /* [K], group of each index */
-  const uint8_t *ranks;         /* [K], place of each index among all, sorted by group */
-  const uint8_t *member_starts; /* [K + 1] by rank, of 2^8, within the group; the last 0 */
-  const uint16_t *group_starts; /* [classes][group_count] and one 0, of 2^15 */
-  uint16_t group_count;
+  uint8_t group;
+  uint8_t start;
+  uint8_t last; /* start and size, less 1 */
+} edc_context_code;
+
+/* One level: K codes in group_count groups, J + 1 contexts. A group ends where the next one starts,
+ * modulo 2^16, 0 being all of it. */
+typedef struct {
+  const uint8_t *classes;        /* [J + 1]: 0 stands for no index before, i + 1 for index i */
+  const edc_context_code *codes; /* [K] */
+  const uint16_t *group_starts;  /* [classes][group_count] and one 0, of 2^16 */
+  uint32_t group_count;
 } edc_context_level;
 
 typedef struct {

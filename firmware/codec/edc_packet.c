@@ -1,6 +1,6 @@
 #include "edc_packet.h"
 
-#include <string.h>
+#include <stddef.h>
 
 #define VERSION 1u
 #define FORM_CODED 0u
@@ -25,6 +25,13 @@ static uint32_t check(const uint8_t *data, uint32_t size) {
     value = ((value << 4) & 0xFFF) ^ check_of_nibble[value >> 8];
   }
   return value;
+}
+
+/* Move size bytes to a lower or the same address. */
+static void move_down(uint8_t *to, const uint8_t *from, uint32_t size) {
+  for (uint32_t i = 0; i < size; i++) {
+    to[i] = from[i];
+  }
 }
 
 static uint32_t plain_bytes(const edc_packet_format *format, uint32_t levels) {
@@ -74,7 +81,8 @@ void edc_packet_start(edc_packet_writer *writer, const edc_packet_format *format
   writer->frame = frame;
   writer->state = state;
   writer->out = out;
-  writer->next = 0;
+  writer->next = frame->indices;
+  writer->end = frame->indices;
   writer->plain_bytes = flat ? 0 : plain_bytes(format, frame->levels);
   writer->side_bytes = 0;
   /* Side information is made where it lies in a packet with flags. */
@@ -87,20 +95,19 @@ void edc_packet_start(edc_packet_writer *writer, const edc_packet_format *format
     /* A coded payload must be shorter than a plain one. */
     edc_range_start(&writer->coder, out + PAYLOAD, writer->plain_bytes - 1);
     format->model->start(format->tables, state);
+    writer->end += (uint32_t)format->positions * format->levels;
   }
 }
 
 int edc_packet_step(edc_packet_writer *writer) {
-  const edc_packet_format *format = writer->format;
-  const edc_packet_frame *frame = writer->frame;
-  if (writer->plain_bytes == 0 || format->model == NULL || writer->coder.full ||
-      writer->next == format->positions) {
+  if (writer->next == writer->end) {
     return 0;
   }
-  const uint16_t *indices = frame->indices + (uint32_t)writer->next * format->levels;
-  format->model->position(format->tables, writer->state, indices, frame->levels, &writer->coder);
-  writer->next++;
-  return writer->next != format->positions && !writer->coder.full;
+  const edc_packet_format *format = writer->format;
+  format->model->position(format->tables, writer->state, writer->next, writer->frame->levels,
+                          &writer->coder);
+  writer->next = writer->coder.full ? writer->end : writer->next + format->levels;
+  return writer->next != writer->end;
 }
 
 uint32_t edc_packet_end(edc_packet_writer *writer) {
@@ -128,9 +135,9 @@ uint32_t edc_packet_end(edc_packet_writer *writer) {
     out[size++] = (uint8_t)flags;
     form = FORM_EXTENDED;
   }
-  memmove(out + size, out + 3, writer->side_bytes);
+  move_down(out + size, out + 3, writer->side_bytes);
   size += writer->side_bytes;
-  memmove(out + size, out + PAYLOAD, payload_bytes);
+  move_down(out + size, out + PAYLOAD, payload_bytes);
   size += payload_bytes;
   out[0] = (uint8_t)(VERSION << 6 | form << 4);
   out[1] = frame->sequence;

@@ -53,7 +53,8 @@ typedef struct {
   edc_range coder;
   uint32_t plain_bytes; /* of the payload; 0 for a flat frame */
   uint32_t side_bytes;
-  uint16_t next; /* position to code */
+  const uint16_t *next; /* indices of the position to code */
+  const uint16_t *end;  /* and behind the last one; the same where nothing is coded */
 } edc_packet_writer;
 
 /* Begin the packet of frame at out, of EDC_PACKET_FRAMING and the plain payload's bytes. state is

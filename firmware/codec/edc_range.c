@@ -14,30 +14,29 @@ void edc_range_start(edc_range *coder, uint8_t *out, uint32_t capacity) {
  * front. A byte is passed at most once for each byte that is written later, so all carries of a
  * payload take no longer than its bytes. */
 static void settle(edc_range *coder) {
-  if (coder->carry != 0 && !coder->full) {
-    uint32_t at = coder->size;
-    while (at != 0 && ++coder->out[--at] == 0) {
-    }
+  uint32_t at = coder->size;
+  while (at != 0 && ++coder->out[--at] == 0) {
   }
   coder->carry = 0;
 }
 
 void edc_range_word(edc_range *coder) {
-  settle(coder);
-  if (coder->capacity - coder->size < 4) {
-    coder->full = 1;
-  }
-  if (!coder->full) {
-    uint8_t *out = coder->out + coder->size;
-    const uint32_t word = (uint32_t)(coder->low >> 32);
-    out[0] = (uint8_t)(word >> 24);
-    out[1] = (uint8_t)(word >> 16);
-    out[2] = (uint8_t)(word >> 8);
-    out[3] = (uint8_t)word;
-    coder->size += 4;
+  const uint32_t word = (uint32_t)(coder->low >> 32);
+  if (coder->carry != 0) {
+    settle(coder);
   }
   coder->low <<= 32;
   coder->range <<= 32;
+  if (coder->capacity - coder->size < 4) {
+    coder->full = 1; /* from now on: size stays as it is */
+    return;
+  }
+  uint8_t *out = coder->out + coder->size;
+  coder->size += 4;
+  out[0] = (uint8_t)(word >> 24);
+  out[1] = (uint8_t)(word >> 16);
+  out[2] = (uint8_t)(word >> 8);
+  out[3] = (uint8_t)word;
 }
 
 uint32_t edc_range_finish(edc_range *coder) {
@@ -51,8 +50,9 @@ uint32_t edc_range_finish(edc_range *coder) {
     return UINT32_MAX;
   }
   const uint64_t point = coder->low + distance;
-  coder->carry += point < coder->low;
-  settle(coder);
+  if (coder->carry != 0 || point < coder->low) {
+    settle(coder);
+  }
   while (count != 0 && (uint8_t)(point >> (64 - 8 * count)) == 0) {
     count--;
   }

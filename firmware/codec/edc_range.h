@@ -12,7 +12,7 @@ typedef struct {
   uint64_t low;   /* lower end, behind the bytes in out */
   uint64_t range; /* width, at least 2^32 */
   uint8_t *out;
-  uint32_t carry;    /* 1 to be added to the bytes in out */
+  uint32_t carry;    /* 1 when that much is to be added to the bytes in out */
   uint32_t size;     /* bytes in out */
   uint32_t capacity; /* bytes that out holds */
   uint8_t full;      /* whether more were needed; nothing is written from then on */
@@ -27,11 +27,16 @@ void edc_range_word(edc_range *coder);
 /* Narrow to [start, start + size) of 2^24; size is at least 1 and start + size at most 2^24. */
 static inline void edc_range_encode(edc_range *coder, uint32_t start, uint32_t size) {
   const uint64_t unit = coder->range >> EDC_RANGE_BITS; /* 2^8..2^40 - 1 */
-  const uint64_t before = coder->low;
-  const uint64_t low = before + unit * start;
+  const uint64_t added = unit * start;
   const uint64_t range = unit * size;
-  coder->carry += low < before;
-  coder->low = low;
+#if defined(__GNUC__) /* its flag of the carry, where C has a comparison */
+  if (__builtin_add_overflow(coder->low, added, &coder->low)) {
+    coder->carry = 1;
+  }
+#else
+  coder->low += added;
+  coder->carry |= coder->low < added;
+#endif
   coder->range = range;
   if ((range >> 32) == 0) {
     edc_range_word(coder);

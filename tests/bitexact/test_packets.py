@@ -8,7 +8,7 @@ import pytest
 from edgecodec.entropy.packet import Form, PacketFormat
 from edgecodec.entropy.side_information import SideInformation
 from tests.bitexact.c_packets import CLIPPED, GAP, Writer
-from tests.packets import SIDE, frames, packet_format, tables
+from tests.packets import SIDE, frames, network, packet_format, tables
 from tests.tools import require
 
 SIDES = [
@@ -20,10 +20,10 @@ SIDES = [
 ]
 
 
-def _agree(packets: PacketFormat, seed: int, count: int) -> set[Form]:
+def _agree(packets: PacketFormat, seed: int, count: int, simd: bool = False) -> set[Form]:
     """Whether C and reference write the same of ``count`` frames; the forms that were among them."""
-    given = frames(seed, count, packets.positions, tuple(packets.codebook_sizes))
-    writer, forms = Writer(packets), set()
+    given = frames(seed, count, packets.positions, tuple(packets.codebook_sizes), packets.model)
+    writer, forms = Writer(packets, simd), set()
     total = len(packets.codebook_sizes)
     for number, indices in enumerate(given.indices):
         offset, spread = given.offsets[number], given.spreads[number]
@@ -34,7 +34,9 @@ def _agree(packets: PacketFormat, seed: int, count: int) -> set[Form]:
             indices[:, :levels], offset, spread, number, clipped=bool(flags & CLIPPED), gap=bool(flags & GAP)
         )
         assert got == want, f"frame {number}"
-        forms.add(packets.decode(got).form)
+        read = packets.decode(got)
+        assert read.indices is None or read.indices.tolist() == indices[:, :levels].tolist()
+        forms.add(read.form)
     return forms
 
 
@@ -46,9 +48,29 @@ def _agree(packets: PacketFormat, seed: int, count: int) -> set[Form]:
 def test_c_equals_the_reference(positions: int, sizes: tuple[int, ...], side: SideInformation | None) -> None:
     require("cc", "Python.h")
     for model in (None, tables(positions, positions, sizes)):
-        forms = _agree(packet_format(0xABC, model, positions, sizes, side), 5, 60)
+        forms = _agree(packet_format(0xABC, model, positions, sizes, side), 5, 30)
         assert (Form.CODED in forms) == (model is not None)
         assert (Form.FLAT in forms) == (side is not None)
+
+
+@pytest.mark.parametrize("simd", [False, True], ids=["portable", "simd"])
+@pytest.mark.parametrize(
+    ("positions", "sizes", "shape"),
+    [
+        (40, (256, 256), {}),
+        (20, (16,), {"channels": 4, "hidden": 4, "embedding": 1, "dilations": (16, 8, 1, 1)}),
+        (7, (3, 1, 7), {"channels": 12, "dilations": ()}),
+        (25, (256, 17, 2, 256), {"channels": 20, "hidden": 16, "embedding": 5}),
+        (40, (200, 200), {"gain": 6}),
+        (1, (2,), {}),
+    ],
+)
+def test_network_equals_the_reference(
+    positions: int, sizes: tuple[int, ...], shape: dict[str, int], simd: bool
+) -> None:
+    require("cc", "Python.h")
+    forms = _agree(packet_format(0xABC, network(6, sizes, **shape), positions, sizes), 7, 12, simd)
+    assert Form.CODED in forms
 
 
 def test_plain_indices_of_every_width() -> None:

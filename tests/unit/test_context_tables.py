@@ -30,7 +30,7 @@ def test_shares_of_every_context_are_all_in_all(fitting: TableFitting) -> None:
                 * tables_of_level.member_sizes[tables_of_level.ranks]
             )
             assert sizes.min() >= 1
-            assert sizes.sum() == 1 << 23, level
+            assert sizes.sum() == 1 << 24, level
 
 
 def test_intervals_are_what_code_lengths_say(fitting: TableFitting) -> None:
@@ -76,7 +76,7 @@ def test_frequencies_are_whole_and_sum_up(seed: int) -> None:
     wanted = rng.dirichlet(np.full(200, 0.05), 20)
     shares = frequencies(wanted)
     assert np.all(shares >= 1)
-    assert np.all(shares.sum(axis=1) == 1 << 15)
+    assert np.all(shares.sum(axis=1) == 1 << 16)
 
 
 def test_arrays_there_and_back() -> None:

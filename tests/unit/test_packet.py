@@ -10,7 +10,9 @@ import pytest
 from edgecodec.entropy.packet import CHECK_BITS, CHECK_POLYNOMIAL, Form, PacketFormat, check_bits
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.errors import InputError, PacketError
-from tests.packets import SIDE, frames, packet_format, tables, walk
+from tests.independent_coder import reads
+from tests.packets import SIDE, frames, likely, network, packet_format, tables, walk
+from tests.tools import require
 
 SIZES = (256, 256)
 
@@ -89,6 +91,21 @@ def test_six_bytes_around_the_payload(coded: PacketFormat) -> None:
     ideal = coded.model.code_lengths(indices).sum(axis=(1, 2))
     assert np.mean(sizes) - np.mean(ideal) - 48 < 5
     assert np.max(sizes - ideal) <= 48 + 16
+
+
+@pytest.mark.parametrize("kind", ["tables", "network"])
+def test_an_independent_coder_reads_payloads(kind: str) -> None:
+    """What lies between side information and check is read by the package ``constriction``, given the same shares."""
+    require("module:constriction")
+    model = tables(1, 40, (16, 16), 2048) if kind == "tables" else network(1, (16, 16))
+    packets = packet_format(1, model, 40, (16, 16))
+    coded = 0
+    for frame in likely(model, 2, 20, 40):
+        packet = packets.encode(frame, 1000, 1 << 30, 0)
+        if packets.decode(packet).form is Form.CODED:
+            coded += 1
+            assert reads(packet[5:-1], list(model.intervals(frame)))
+    assert coded
 
 
 def test_every_error_of_up_to_three_bits_is_found() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from edgecodec.entropy.range_coder import TOTAL, RangeDecoder, RangeEncoder
 from edgecodec.errors import PacketError
+from tests.independent_coder import model_of, padded_words
 from tests.tools import require
 
 Intervals = list[tuple[int, int]]
@@ -90,27 +91,6 @@ def test_payload_outside_every_interval_is_refused() -> None:
         RangeDecoder(b"\xff" * 8).target()
 
 
-def _model(sizes: np.ndarray) -> object:
-    """A model of ``constriction`` with just these shares of 2^24.
-
-    It gives each of n symbols one unit before it shares out the others by a cumulative distribution, which is chosen
-    here so that the outcome is exact: float64 has 29 bits to spare.
-    """
-    import constriction
-
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    count, free = len(sizes), TOTAL - len(sizes)
-
-    def cumulative(x: float) -> float:
-        symbol = min(max(math.floor(x + 0.5), 0), count)
-        return (int(starts[symbol]) - symbol + 0.5) / free
-
-    def inverse(p: float) -> float:
-        return float(min(max(int(np.searchsorted(starts, p * TOTAL, side="right")) - 1, 0), count - 1))
-
-    return constriction.stream.model.CustomModel(cumulative, inverse, 0, count - 1)
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_an_independent_coder_reads_it(seed: int) -> None:
     """``constriction`` with its defaults reads payloads padded with zeros, and writes the same but for the zeros."""
@@ -124,7 +104,7 @@ def test_an_independent_coder_reads_it(seed: int) -> None:
         shares = rng.dirichlet(np.full(count, 0.3))
         sizes = 1 + np.floor(shares * (TOTAL - count)).astype(np.int64)
         sizes[0] += TOTAL - sizes.sum()
-        models.append((sizes, _model(sizes)))
+        models.append((sizes, model_of(sizes)))
     chosen = rng.integers(0, len(models), int(rng.integers(1, 120)))
     # Half of them as the models have it, half any: unlikely ones.
     symbols = [
@@ -135,8 +115,7 @@ def test_an_independent_coder_reads_it(seed: int) -> None:
     ]
     payload = encode(intervals)
     assert payload is not None
-    padded = payload + bytes(-len(payload) % 4 + 8)
-    decoder = constriction.stream.queue.RangeDecoder(np.frombuffer(padded, ">u4").astype(np.uint32))
+    decoder = constriction.stream.queue.RangeDecoder(padded_words(payload))
     assert [int(decoder.decode(models[m][1])) for m in chosen] == symbols
     encoder = constriction.stream.queue.RangeEncoder()
     for m, symbol in zip(chosen, symbols, strict=True):
