@@ -21,7 +21,6 @@ from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.numerics import NUMERICS
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.entropy.causal_prior import IndexPrior
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
@@ -35,9 +34,8 @@ CODEBOOKS = "codebooks.npz"
 DECODER = "decoder.tflite"
 KERAS_ENCODER = "encoder.keras"
 FRAMES = "frames.npz"
-INDEX_PRIOR = "index_prior.npz"
 PACKETS = "packets.npz"
-OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, INDEX_PRIOR, PACKETS)
+OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, PACKETS)
 _DAMAGED = "the bundle is damaged, quantize again"
 
 
@@ -149,16 +147,6 @@ class Bundle:
         if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.codec.samples:
             raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.codec.samples}]")
         return frames
-
-    def index_prior(self) -> IndexPrior | None:
-        """The causal model of its indices, or None. Raises BundleError when it does not fit the codebooks."""
-        path = self.file(INDEX_PRIOR)
-        if path is None:
-            return None
-        try:
-            return IndexPrior.from_npz(path.read_bytes(), self.codec.rvq.codebook_sizes)
-        except InputError as error:
-            raise BundleError(f"{path}: {error.message}", hint=error.hint) from error
 
     def packets(self) -> PacketFormat | None:
         """The format of its packets (SPEC.md 5), or None. Raises BundleError when it does not fit the codec."""

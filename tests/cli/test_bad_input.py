@@ -117,7 +117,7 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["quantize", "--encoder", "e.keras", "--codebooks", "c.npz", "-o", "out"], "--calibration"),
         (["quantize", "run", "--name", "mine", "-o", "out"], "RUN has its own"),
         (["quantize", "run", "--epsilon", "1", "-o", "out"], "RUN has its own"),
-        (["quantize", "run", "--prior-steps", "9", "-o", "out"], "--prior-steps needs --prior"),
+        (["quantize", "run", "--index-flash", "9", "-o", "out"], "--index-flash needs --index-model or --index-frames"),
         (["quantize", "run", "--fine-tune-steps", "9", "-o", "out"], "--fine-tune-steps needs --fine-tune"),
         (["train", "-o", "out"], "CONFIG"),
         (["decode", "bundle", "-o", "out.npz"], "INDICES"),
