@@ -1,4 +1,4 @@
-"""Instructions that a packet takes on a Cortex-M4, by function, counted by QEMU: ``python -m tools.packet_counts``.
+"""Instructions of a packet on a Cortex-M4, by function, counted by QEMU: ``python -m tools.packet_counts BUNDLE``.
 
 The C of a packet format runs over frames of indices on the emulated ``mps2-an386``, without firmware around it, and
 what it writes is compared with the reference there. The instructions are counted at every address (``qemu_counts.c``).
@@ -6,6 +6,7 @@ what it writes is compared with the reference there. The instructions are counte
 
 from __future__ import annotations
 
+import argparse
 import subprocess
 import tempfile
 import time
@@ -16,6 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.index_tables import packet_files
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.files.resources import firmware_dir
@@ -62,8 +65,6 @@ class PacketCounts:
 
     frames: list[Counter[str]]
     """Instructions of each frame's packet, by function."""
-    text_bytes: int
-    """Code of the hand-written parts, without tables."""
 
 
 def count(
@@ -109,14 +110,13 @@ def count(
             process.kill()
             process.wait()
         found = read_blocks(folder / "counts", functions)[:blocks]
-        text = _text_bytes(elf)
     packets_of = [found[3 * number + 1] for number in range(len(frames))]
     for number in range(len(frames)):
         assert found[3 * number + 2]["right"], f"packet {number} differs on the emulated core"
     for counter in packets_of:
         for function in ("start", "mark"):
             counter.pop(function, None)
-    return PacketCounts(packets_of, text)
+    return PacketCounts(packets_of)
 
 
 def _wait(path: Path, blocks: int, process: subprocess.Popen[bytes]) -> int:
@@ -126,13 +126,6 @@ def _wait(path: Path, blocks: int, process: subprocess.Popen[bytes]) -> int:
             return blocks
         time.sleep(0.2)
     raise RuntimeError("QEMU ended early")
-
-
-def _text_bytes(elf: Path) -> int:
-    done = subprocess.run(["arm-none-eabi-nm", "-S", elf], capture_output=True, text=True, check=True)
-    rows = [line.split() for line in done.stdout.splitlines()]
-    skipped = {"start", "mark", "right"}
-    return sum(int(row[1], 16) for row in rows if len(row) == 4 and row[2] in "tT" and row[3] not in skipped)
 
 
 def _frames(
@@ -155,3 +148,27 @@ static const uint64_t spreads[FRAMES] = {{ {", ".join(f"{value}u" for value in s
 static const uint32_t sizes[FRAMES] = {{ {", ".join(str(len(packet)) for packet in expected)} }};
 static const uint8_t packets[FRAMES][{longest}] = {{ {rows([list(packet) for packet in expected])} }};
 """
+
+
+def main() -> None:
+    """Print the instructions of a bundle's frames' packets, by function."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--optimize", default="-O2")
+    options = parser.parse_args()
+    bundle = Bundle.load(options.bundle)
+    packets, frames = bundle.packets(), bundle.frames()
+    if packets is None or frames is None:
+        parser.error(f"{options.bundle} has no packets, or ships no frames")
+    stages = ReferenceExecutor(bundle.codec).stages(frames[:16])
+    assert stages.sum is not None
+    assert stages.variance is not None
+    counts = count(packets, stages.indices, stages.sum, stages.variance, options.optimize)
+    totals = [frame.total() for frame in counts.frames]
+    print(f"{len(totals)} frames: {min(totals):,} to {max(totals):,} instructions, {np.mean(totals):,.0f} on average")
+    for function, instructions in sum(counts.frames, Counter()).most_common():
+        print(f"    {function:28} {instructions / len(totals):12,.0f}")
+
+
+if __name__ == "__main__":
+    main()

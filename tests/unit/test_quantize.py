@@ -68,6 +68,7 @@ def test_bundle_of_a_run(trained_run, trained_bundle):
         "decoder.tflite",
         "encoder.keras",
         "frames.npz",
+        "packets.npz",
     }
     frames = trained_bundle.frames()
     assert frames is not None
@@ -290,7 +291,7 @@ def test_int8_tflite_is_taken_as_it_is(files):
     (files / "enc.tflite").write_bytes(small_encoder())
     bundle = _quantize(files, files / "enc.tflite").write(files / "bundle")
     assert bundle.encoder_bytes == small_encoder()
-    assert set(bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz"}
+    assert set(bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz", "packets.npz"}
 
 
 def _refused(files, encoder, error, message, **options):
