@@ -9,7 +9,7 @@ command of ``edgecodec --help``.
     quantize_run(run)              INT8 encoder and integer codebooks of a run,
                                    chosen on validation frames
     quantize(encoder, codebooks,   the same for a codec trained elsewhere
-             calibration)
+             calibration)          on frames after ZScore(), MinMax() or Fixed()
     Quantized.write(path)          the folder that is deployed: a Bundle
     Bundle.load(path)              .codec in integers, .frames(), .digest
     verify_host(bundle)            the firmware's C on this machine against the
@@ -52,6 +52,9 @@ if typing.TYPE_CHECKING:
     from edgecodec.quantization.pipeline import quantize as quantize
     from edgecodec.quantization.pipeline import quantize_run as quantize_run
     from edgecodec.quantization.quantized import Quantized as Quantized
+    from edgecodec.signal.normalize import Fixed as Fixed
+    from edgecodec.signal.normalize import MinMax as MinMax
+    from edgecodec.signal.normalize import ZScore as ZScore
     from edgecodec.training.run import train as train
 
 # No __all__: help() would then print the classes in full in place of the page above.
@@ -61,8 +64,11 @@ __getattr__, __dir__ = lazy(
         "Board": "edgecodec.boards.schema",
         "Bundle": "edgecodec.bundle",
         "EdgecodecError": "edgecodec.errors",
+        "Fixed": "edgecodec.signal.normalize",
         "HostShim": "edgecodec.host.shim",
+        "MinMax": "edgecodec.signal.normalize",
         "Quantized": "edgecodec.quantization.quantized",
+        "ZScore": "edgecodec.signal.normalize",
         "build_firmware": "edgecodec.api",
         "decode": "edgecodec.api",
         "evaluate": "edgecodec.api",

@@ -232,27 +232,28 @@ def evaluate(
 def decode(
     bundle: BundleOrPath,
     indices: npt.NDArray[np.integer],
-    sum: npt.NDArray[np.int32] | None = None,
-    variance: npt.NDArray[np.uint64] | None = None,
+    offset: npt.NDArray[np.int32] | None = None,
+    spread: npt.NDArray[np.uint64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Turn codebook indices back into PPG, without TensorFlow.
 
     Args:
         bundle: A bundle or the path of one; it needs a decoder.
         indices: Codebook indices ``[N, P, L]``, whole numbers.
-        sum: Sum S of each frame's counts, int32 ``[N]`` (SPEC.md 1.1); with ``variance`` the result is in ADC counts.
-        variance: Variance V of each frame, uint64 ``[N]`` (SPEC.md 1.1).
+        offset: What the normaliser took off each frame, int32 ``[N]`` (SPEC.md 1.1); with ``spread`` the result is in
+            ADC counts.
+        spread: What it divided each frame by, uint64 ``[N]`` (SPEC.md 1.1).
 
     Returns:
-        float32 ``[N, T]``: ADC counts, or normalised PPG without ``sum`` and ``variance``.
+        float32 ``[N, T]``: ADC counts, or normalised PPG without ``offset`` and ``spread``.
 
     Raises:
         BundleError: The bundle is missing or damaged, or has no decoder.
-        InputError: Indices are of another shape or outside their codebook, or only one of sum and variance came.
+        InputError: Indices are of another shape or outside their codebook, or only one of offset and spread came.
     """
     from edgecodec.decoding.decoder import FrameDecoder
 
-    return FrameDecoder(_bundle(bundle)).decode(indices, sum, variance)
+    return FrameDecoder(_bundle(bundle)).decode(indices, offset, spread)
 
 
 _PROFILED = 16

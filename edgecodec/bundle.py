@@ -10,11 +10,11 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.normalizer import Normalizer
@@ -25,6 +25,7 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
+from edgecodec.signal.normalize import ZSCORE, Normalization, normalization_json, normalization_of
 
 FORMAT = "edgecodec.bundle"
 VERSION = 1
@@ -43,18 +44,21 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
+def _normalization(given: Any) -> Normalization:
+    """For pydantic, whose messages are of ValueErrors."""
+    if not isinstance(given, dict):
+        raise ValueError(f"{given!r}; expected an object")
+    try:
+        return normalization_of(given)
+    except InputError as error:
+        raise ValueError(error.message) from error
+
+
 class FrameInfo(_Strict):
     """Length and rate of a frame."""
 
     samples: int = Field(ge=1)
     rate_hz: float | None = Field(default=None, gt=0)
-
-
-class NormalizerInfo(_Strict):
-    """How ADC counts become the encoder's input."""
-
-    kind: str = Field(default="zscore", pattern="^zscore$")
-    epsilon: float = Field(default=1e-3, gt=0)
 
 
 class QuantizationInfo(_Strict):
@@ -94,7 +98,7 @@ class Manifest(_Strict):
     numerics: str
     name: str
     frame: FrameInfo
-    normalizer: NormalizerInfo
+    normalizer: Annotated[Normalization, PlainValidator(_normalization)]
     input: QuantizationInfo
     latent: LatentInfo
     rvq: RvqInfo
@@ -181,7 +185,7 @@ def write_bundle(
     rvq: IntegerRvq,
     name: str,
     rate_hz: float | None = None,
-    epsilon: float = 1e-3,
+    normalization: Normalization = ZSCORE,
     optional: Mapping[str, bytes] | None = None,
     provenance: Mapping[str, Any] | None = None,
     force: bool = False,
@@ -205,7 +209,7 @@ def write_bundle(
         "numerics": graph.input.numerics.name,
         "name": name,
         "frame": {"samples": graph.input.width, "rate_hz": rate_hz},
-        "normalizer": {"kind": "zscore", "epsilon": epsilon},
+        "normalizer": normalization_json(normalization),
         "input": {"scale": graph.input.scale, "zero_point": graph.input.zero_point},
         "latent": {
             "scale": latent.scale,
@@ -313,12 +317,8 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
         rvq = IntegerRvq(
             tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point, numerics
         )
-        normalizer = Normalizer(
-            manifest.frame.samples,
-            manifest.normalizer.epsilon,
-            manifest.input.scale,
-            manifest.input.zero_point,
-            numerics,
+        normalizer = Normalizer.of(
+            manifest.normalizer, manifest.frame.samples, manifest.input.scale, manifest.input.zero_point, numerics
         )
         codec = Codec(normalizer, graph, rvq)
     except UnsupportedOpError as error:

@@ -156,7 +156,7 @@ def _decode(
     from edgecodec.signal.quality import prdn
 
     board = result.executor
-    decoded = FrameDecoder(bundle).decode(board.indices, board.sum, board.variance)
+    decoded = FrameDecoder(bundle).decode(board.indices, board.offset, board.spread)
     return decoded, prdn(frames, decoded)
 
 

@@ -6,6 +6,8 @@ turns them into exit codes.
 
 from __future__ import annotations
 
+import reprlib
+
 
 class EdgecodecError(Exception):
     """Base of every error that edgecodec raises on purpose.
@@ -31,6 +33,15 @@ class EdgecodecError(Exception):
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message}; {self.hint}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = 80
+
+
+def short_repr(value: object) -> str:
+    """``repr`` of what a file holds in some hundred characters: aliases in YAML can make it endless."""
+    return _SHORT.repr(value)
 
 
 def install_extra(extra: str) -> str:
@@ -75,4 +86,4 @@ class LinkError(EdgecodecError):
 
 
 class DeviceError(EdgecodecError):
-    """A board answered, but is not the one expected: another bundle, protocol or status."""
+    """A board answered, but not as expected: another bundle, protocol or status, or it restarted after a fault."""

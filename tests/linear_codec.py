@@ -15,12 +15,13 @@ from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.reference import run_layers
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.signal.normalize import normalize
+from edgecodec.signal.normalize import ZSCORE, MinMax, Normalization, normalize
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, serialize
 
 SAMPLES, RATE_HZ = 64, 16.0
 """Frames of 4 s."""
 CODEBOOK_SIZES = (64, 32)
+SCALED = MinMax(-1.0, 1.0)
 
 
 def pulse_frames(count: int, seed: int = 0) -> npt.NDArray[np.int16]:
@@ -38,7 +39,7 @@ def linear_codec(folder: Path) -> tuple[Bundle, npt.NDArray[np.float32]]:
     encoder = build_encoder([LayerSpec(CONV, 8, 8, 8)], SAMPLES, input_zero_point=-3, input_scale=0.02)
     graph = read_graph(encoder)
     frames = pulse_frames(1000, seed=9)
-    normalizer = Normalizer(SAMPLES, 1e-3, graph.input.scale, graph.input.zero_point)
+    normalizer = Normalizer.of(ZSCORE, SAMPLES, graph.input.scale, graph.input.zero_point)
     rvq, weights = _fitted(graph, reference.normalize(normalizer, frames)[0], normalize(frames))
     bundle = write_bundle(
         folder / "linear",
@@ -51,13 +52,16 @@ def linear_codec(folder: Path) -> tuple[Bundle, npt.NDArray[np.float32]]:
     return bundle, weights
 
 
-def codec_of_scaled_frames() -> tuple[bytes, list[npt.NDArray[np.float64]], bytes]:
-    """Encoder, float codebooks and decoder fitted to frames that are scaled to -1..1 instead of normalised."""
-    encoder = build_encoder([LayerSpec(CONV, 8, 8, 8)], SAMPLES, input_zero_point=-3, input_scale=0.02)
+def codec_of_scaled_frames(
+    normalization: Normalization = SCALED, scale: float = 0.02, zero_point: int = -3
+) -> tuple[bytes, list[npt.NDArray[np.float64]], bytes]:
+    """Encoder, float codebooks and decoder fitted to frames after ``normalization``, by default scaled to -1..1.
+
+    ``scale`` and ``zero_point`` quantise the encoder's input.
+    """
+    encoder = build_encoder([LayerSpec(CONV, 8, 8, 8)], SAMPLES, input_zero_point=zero_point, input_scale=scale)
     graph = read_graph(encoder)
-    counts = pulse_frames(1000, seed=9).astype(np.float64)
-    low, high = counts.min(axis=1, keepdims=True), counts.max(axis=1, keepdims=True)
-    scaled = 2 * (counts - low) / (high - low) - 1
+    scaled = normalization.normalize(pulse_frames(1000, seed=9))
     inputs = np.clip(np.rint(scaled / graph.input.scale) + graph.input.zero_point, -128, 127).astype(np.int8)
     rvq, weights = _fitted(graph, inputs, scaled)
     books = [book * (rvq.latent_scale / 2.0**rvq.fraction_bits) for book in rvq.codebooks]

@@ -23,6 +23,7 @@ from edgecodec.codec.reference import normalize, run_layers
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.files.atomic import npz_bytes
+from edgecodec.signal.normalize import ZSCORE
 
 CONV = "CONV_2D"
 DEPTHWISE = "DEPTHWISE_CONV_2D"
@@ -256,7 +257,7 @@ def small_encoder(seed: int = 0, width: int = 64) -> bytes:
 def fitted_rvq(graph: Graph, sizes: Sequence[int] = (29, 13), seed: int = 0) -> IntegerRvq:
     """Codebooks of random residuals of real latents, so that frames use most codes and near ties are common."""
     rng = np.random.default_rng(seed)
-    normalizer = Normalizer(graph.input.width, 1e-3, graph.input.scale, graph.input.zero_point)
+    normalizer = Normalizer.of(ZSCORE, graph.input.width, graph.input.scale, graph.input.zero_point)
     frames = ppg_frames(max(16, 2 * max(sizes) // graph.latent.width), graph.input.width, seed + 1)
     latent = run_layers(graph, normalize(normalizer, frames)[0]).reshape(-1, graph.latent.channels)
     residual = (latent.astype(np.float64) - graph.latent.zero_point) * graph.latent.scale

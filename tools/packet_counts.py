@@ -161,9 +161,9 @@ def main() -> None:
     if packets is None or frames is None:
         parser.error(f"{options.bundle} has no packets, or ships no frames")
     stages = ReferenceExecutor(bundle.codec).stages(frames[:16])
-    assert stages.sum is not None
-    assert stages.variance is not None
-    counts = count(packets, stages.indices, stages.sum, stages.variance, options.optimize)
+    assert stages.offset is not None
+    assert stages.spread is not None
+    counts = count(packets, stages.indices, stages.offset, stages.spread, options.optimize)
     totals = [frame.total() for frame in counts.frames]
     print(f"{len(totals)} frames: {min(totals):,} to {max(totals):,} instructions, {np.mean(totals):,.0f} on average")
     for function, instructions in sum(counts.frames, Counter()).most_common():

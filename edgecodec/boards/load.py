@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from edgecodec.boards.schema import Board
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, short_repr
 from edgecodec.files.resources import firmware_dir
 
 _MAX_FILE_BYTES = 64 * 1024
@@ -45,6 +45,8 @@ def _board_files() -> list[Path]:
 
 def _read(path: Path) -> Board:
     try:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise InputError(f"board file {path}: is no regular file; expected YAML")
         with path.open("rb") as file:
             data = file.read(_MAX_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -70,6 +72,6 @@ def _first_problem(error: ValidationError | RecursionError) -> str:
     problems = error.errors()
     first = problems[0]
     key = ".".join(str(part) for part in first["loc"])
-    found = "" if isinstance(first["input"], dict) else f" (found {str(first['input'])[:60]!r})"
+    found = "" if isinstance(first["input"], dict) else f" (found {short_repr(first['input'])})"
     more = f"; and {len(problems) - 1} more" if len(problems) > 1 else ""
     return f"{key}: {first['msg']}{found}{more}"

@@ -39,6 +39,11 @@ class Cpu(_Strict):
         flags = (f"-mcpu={self.mcpu}", "-mthumb", f"-mfloat-abi={self.float_abi}")
         return flags if self.fpu is None else (*flags, f"-mfpu={self.fpu}")
 
+    @property
+    def saves_floats(self) -> bool:
+        """Whether there are floating-point registers for the program to use, which an exception saves."""
+        return self.float_abi != "soft"
+
 
 class Region(_Strict):
     """A piece of the memory map."""

@@ -115,6 +115,7 @@ def _stack(use: StackUse) -> str:
 
 
 def _show(console: Console, report: BuildReport, elf: Path, board: Board, verbose: bool) -> None:
+    from edgecodec.cli.inspect import search_bound_text
     from edgecodec.cli.tables import facts, table
 
     facts(
@@ -125,6 +126,7 @@ def _show(console: Console, report: BuildReport, elf: Path, board: Board, verbos
             "engine": f"{report.engine}, arena {report.arena_bytes:,} bytes",
             "digest": report.bundle_digest,
             "compiler": report.compiler,
+            "search": search_bound_text(report.search),
         }
         | memory_facts(report, board),
     )

@@ -26,7 +26,7 @@ class DecodeDocument(Document):
     samples: int
     """T, samples of a frame."""
     units: str
-    """`adc counts`, or `normalised` when the indices came without sum and variance."""
+    """`adc counts`, or `normalised` when the indices came without offset and spread."""
 
 
 @subcommand("decode", example="edgecodec decode bundle indices.npz -o ppg.npz")
@@ -45,7 +45,7 @@ class DecodeDocument(Document):
 def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:
     """Turn codebook indices back into PPG.
 
-    INDICES is a .npz with `indices` uint16 [N, P, L], as --indices-out writes it. With `sum` and `variance`
+    INDICES is a .npz with `indices` uint16 [N, P, L], as --indices-out writes it. With `offset` and `spread`
     in it the PPG is in ADC counts, without them it is normalised.
     """
     import numpy as np
@@ -58,7 +58,7 @@ def command(streams: Streams, bundle: Path, indices: Path, output: Path) -> int:
 
     content = load_indices(indices)
     ppg = FrameDecoder(Bundle.load(bundle)).decode_file(content)
-    units = "normalised" if content.sum is None else "adc counts"
+    units = "normalised" if content.offset is None else "adc counts"
     write_file(output, npz_bytes({"ppg": ppg, "units": np.array(units)}))
     document = DecodeDocument(output, ppg.shape[0], ppg.shape[1], units)
     return streams.finish(document, lambda console: facts(console, asdict(document)))

@@ -104,7 +104,7 @@ def _facts(result: Evaluation) -> dict[str, object]:
         "bits over DCT": _ratios(result),
         "frames": f"{result.frames:,}{left_out}",
         "entropy models": f"from {result.train_frames:,} training frames: {result.train_frames_source}",
-        "not counted": f"sum and variance of a frame, {result.side_information_bits} bits plain, "
+        "not counted": f"offset and spread of a frame, {result.side_information_bits} bits plain, "
         "the same for both codecs",
         "indices by": result.executor,
         "digest": result.bundle_digest,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.compile.inspect import InspectDocument, InspectedTensor
+    from edgecodec.compile.search_bound import SearchBound
 
 
 @subcommand("inspect", example="edgecodec inspect bundle --core cortex-m55\nedgecodec inspect bundle --json")
@@ -32,7 +33,7 @@ def command(streams: Streams, bundle: Path, core: str | None, optimize: str) -> 
     from edgecodec.compile.inspect import summarize
     from edgecodec.compile.target import Target
 
-    inspection = summarize(Bundle.load(bundle), Target.of_core(core, optimize))
+    inspection = summarize(Bundle.load(bundle), Target.of_core(core, optimize), is_for_core=core is not None)
     return streams.finish(inspection, lambda console: show_summary(console, inspection))
 
 
@@ -47,12 +48,14 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             "bundle": f"{inspection.name} ({inspection.path})",
             "digest": inspection.bundle_digest,
             "frame": f"{frame.samples} samples" + (f" at {frame.rate_hz:g} Hz" if frame.rate_hz else ""),
+            "normalised": inspection.normalizer.formula,
             "input": _quantization(inspection.input),
             "latent": _quantization(inspection.latent),
             "RVQ": f"codes {list(rvq.codebook_sizes)} of {rvq.dimension}, {rvq.fraction_bits} fraction bits",
             "rate": f"{inspection.rate.nominal_bits_per_frame} bits a frame, "
             f"{inspection.rate.compression_ratio:.1f}x below 16-bit",
             "work": f"{inspection.macs:,} MAC encoder, {rvq.macs:,} MAC codebook search",
+            "search": search_bound_text(rvq.bound),
             "RAM": f"{plan.state_bytes:,} bytes of state ({plan.arena_bytes:,} arena, {plan.scratch_bytes:,} scratch)",
             "tables": f"{inspection.flash.encoder_bytes:,} bytes encoder, "
             f"{inspection.flash.codebook_bytes:,} bytes codebooks",
@@ -99,6 +102,13 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             for buffer in plan.buffers
         ),
     )
+
+
+def search_bound_text(bound: SearchBound) -> str:
+    """What a frame's codebook search takes at most."""
+    looks = f"{bound.looks:,} distances of the pruned search and " if bound.looks else ""
+    most = "" if bound.instructions is None else f", {bound.instructions:,} instructions"
+    return f"at most {looks}{bound.codes:,} codes compared{most}"
 
 
 def figure_facts(figures: Mapping[str, Any]) -> dict[str, str]:

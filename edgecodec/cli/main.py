@@ -160,7 +160,7 @@ def _message(error: BaseException) -> tuple[str, str | None]:
         return plain_line(error.message), None if error.hint is None else plain_line(error.hint)
     if isinstance(error, click.UsageError):
         command = error.ctx.command_path if error.ctx is not None else PROGRAM
-        return plain_line(error.format_message()), f"see: {command} --help"
+        return plain_line(error.format_message()).rstrip("."), f"see: {command} --help"
     if isinstance(error, click.ClickException):
         return plain_line(error.format_message()), None
     if isinstance(error, (KeyboardInterrupt, click.Abort)):

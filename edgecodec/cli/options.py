@@ -16,6 +16,8 @@ from edgecodec.files.resources import firmware_dir, preset_files
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
+    from edgecodec.signal.normalize import Normalization
+
 DEBUG_VARIABLE = "EDGECODEC_DEBUG"
 DEFAULT_BOARD = "mps2-an386"
 
@@ -221,6 +223,42 @@ def attachment_options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(options):
         wrapped = option(wrapped)
     return wrapped
+
+
+def normalization_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``--normalization``, which the function gets as a normalisation, or None."""
+    return click.option(
+        "--normalization",
+        metavar="KIND[:NUMBERS]",
+        callback=_normalization,
+        help="What the encoder's frames went through: zscore[:EPSILON], (x - mean) / sqrt(variance + epsilon), by "
+        "default; minmax[:LOW,HIGH] of each frame, 0,1 by default; fixed:OFFSET,SCALE, (x - offset) / scale; none.",
+    )(function)
+
+
+def _normalization(ctx: click.Context, param: click.Parameter, value: str | None) -> Normalization | None:
+    from edgecodec.errors import InputError
+    from edgecodec.signal.normalize import NONE, Fixed, MinMax, ZScore
+
+    if value is None:
+        return None
+    kind, colon, rest = value.partition(":")
+    counts: dict[str, tuple[tuple[int, ...], Callable[..., Normalization]]] = {
+        "zscore": ((0, 1), ZScore),
+        "minmax": ((0, 2), MinMax),
+        "fixed": ((2,), Fixed),
+        "none": ((0,), lambda: NONE),
+    }
+    try:
+        numbers = [float(number) for number in rest.split(",")] if colon else []
+        allowed, make = counts[kind]
+        if len(numbers) in allowed:
+            return make(*numbers)
+    except InputError as error:
+        raise click.BadParameter(error.message) from error
+    except (KeyError, ValueError):
+        pass  # as for a wrong count of numbers
+    raise click.BadParameter(f"{value!r}; expected zscore[:EPSILON], minmax[:LOW,HIGH], fixed:OFFSET,SCALE or none")
 
 
 def reading_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edgecodec.boards.schema import Board
     from edgecodec.device.connect import Attachment
     from edgecodec.signal.reading import Reading
-    from edgecodec.verify.profile import ProfileDocument
+    from edgecodec.verify.profile import FrameCost, ProfileDocument, ProfileRow
 
 _BAR_CELLS = 24
 _FEWEST_BAR_CELLS = 4
@@ -123,9 +123,17 @@ def _show(console: Console, document: ProfileDocument, board: Board) -> None:
             "board": f"{document.board} ({document.core}), optimised for {document.optimize}",
             "engine": document.engine,
             "frame": f"{document.cost_per_frame:,.0f} {document.unit}, mean of {document.frames}",
+            "range": _range(document.frame, "with the search at its bound"),
+            "search": _range(next(row for row in document.layers if row.kind == "rvq"), "at most"),
         }
         | ({} if document.memory is None else memory_facts(document.memory, board)),
     )
+
+
+def _range(cost: FrameCost | ProfileRow, what: str) -> str:
+    """The least and the most of what frames cost, and ``what`` the bound is."""
+    bound = "" if cost.bound is None else f"; {what} {cost.bound:,.0f}"
+    return f"{cost.least:,.0f} to {cost.most:,.0f}{bound}"
 
 
 def _room(width: int, rows: list[tuple[object, ...]]) -> int:

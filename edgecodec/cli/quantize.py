@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edgecodec.cli.options import force_option, json_option, output_option, path, reading_options, subcommand
+from edgecodec.cli.options import (
+    force_option,
+    json_option,
+    normalization_option,
+    output_option,
+    path,
+    reading_options,
+    subcommand,
+)
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
@@ -16,9 +24,10 @@ if TYPE_CHECKING:
     from edgecodec.cli.quantize_document import QuantizeDocument
     from edgecodec.quantization import QuantizationReport
     from edgecodec.quantization.report import IndexModelReport
+    from edgecodec.signal.normalize import Normalization
     from edgecodec.signal.reading import Reading
 
-_FINE_TUNE_STEPS, _EPSILON = 3000, 1e-3
+_FINE_TUNE_STEPS = 3000
 _COLUMNS = {
     "prdn_float": "PRDN float %",
     "prdn_integer": "PRDN integer %",
@@ -60,7 +69,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     type=path,
     metavar="DIR",
     help="Folder with encoder.keras, encoder.tflite or encoder_int8.tflite, codebook.npz and decoder.keras; its "
-    "deploy_manifest.json or config.json gives the rate.",
+    "deploy_manifest.json or config.json gives rate and normalisation.",
 )
 @click.option("--calibration", type=path, metavar="FILE", help="Recordings of your sensor, file or folder.")
 @click.option(
@@ -112,11 +121,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     "--rate-hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Sampling rate of the codec's frames."
 )
 @reading_options
-@click.option(
-    "--epsilon",
-    type=click.FloatRange(min=0, min_open=True),
-    help=f"Of the normaliser (x - mean) / sqrt(variance + epsilon); {_EPSILON:g} by default.",
-)
+@normalization_option
 @click.option(
     "--accept-quality",
     is_flag=True,
@@ -144,7 +149,7 @@ def command(
     index_steps: int | None,
     name: str | None,
     rate_hz: float | None,
-    epsilon: float | None,
+    normalization: Normalization | None,
     accept_quality: bool,
     output: Path,
     force: bool,
@@ -175,8 +180,8 @@ def command(
         raise click.UsageError("--from-folder needs --calibration")
     if run is None and folder is None and (encoder is None or codebooks is None or calibration is None):
         raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
-    if run is not None and (name, rate_hz, epsilon) != (None, None, None):
-        raise click.UsageError("--name, --rate-hz and --epsilon are for codecs trained elsewhere; RUN has its own")
+    if run is not None and (name, rate_hz, normalization) != (None, None, None):
+        raise click.UsageError("RUN has its own --name, --rate-hz and --normalization")
     if train is None and fine_tune_steps is not None:
         raise click.UsageError("--fine-tune-steps needs --fine-tune")
     settings = {"flash": index_flash, "instructions": index_instructions, "steps": index_steps}
@@ -199,7 +204,7 @@ def command(
     own: dict[str, Any] = {
         "name": name,
         "rate_hz": rate_hz,
-        "epsilon": epsilon or _EPSILON,
+        "normalization": normalization,
         "accept_quality": accept_quality,
     }
     with streams.progress("quantizing") as progress:

@@ -45,7 +45,7 @@ def write_indices(path: Path | None, result: VerifyResult) -> None:
     from edgecodec.decoding.index_file import IndexFile, save_indices
 
     stages = result.executor
-    save_indices(path, IndexFile(stages.indices, stages.sum, stages.variance, result.bundle_digest))
+    save_indices(path, IndexFile(stages.indices, stages.offset, stages.spread, result.bundle_digest))
 
 
 def finish(streams: Streams, result: VerifyResult) -> int:

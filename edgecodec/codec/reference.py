@@ -16,7 +16,7 @@ import numpy.typing as npt
 from edgecodec.codec.arrays import Activations, Frames, Indices, Int64Array, as_frames
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Op
-from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.normalizer import FixedNormalizer, MinMaxNormalizer, Normalizer, ZScoreNormalizer
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
@@ -36,10 +36,10 @@ class ReferenceExecutor:
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` and keep every stage. Raises InputError for frames of another shape or type."""
         codec = self._codec
-        quantized, total, variance = normalize(codec.normalizer, frames)
+        quantized, offset, spread = normalize(codec.normalizer, frames)
         latent = run_layers(codec.graph, quantized)
         indices = quantize_latent(codec.rvq, latent)
-        return Stages(sum=total, variance=variance, input=quantized, latent=latent, indices=indices)
+        return Stages(offset=offset, spread=spread, input=quantized, latent=latent, indices=indices)
 
     def encode(self, frames: Frames) -> Indices:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
@@ -52,28 +52,19 @@ def normalize(
     """Normalise and quantise frames int16 ``[N, T]`` (SPEC.md 1.1).
 
     Returns:
-        The encoder's input ``[N, T]`` of the activation type, S int32 ``[N]`` and V uint64 ``[N]``.
+        The encoder's input ``[N, T]`` of the activation type, offset int32 ``[N]`` and spread uint64 ``[N]``.
 
     Raises:
         InputError: ``frames`` are not int16 ``[N, T]`` of the normaliser's T.
     """
     frames = as_frames(frames, normalizer.samples)
     quantized = np.empty(frames.shape, normalizer.numerics.activation)
-    total = np.empty(len(frames), np.int32)
-    variance = np.empty(len(frames), np.uint64)
+    offset = np.empty(len(frames), np.int32)
+    spread = np.empty(len(frames), np.uint64)
     for chunk in _chunks(len(frames), normalizer.samples):
-        counts = frames[chunk].astype(np.int64)
-        sums = counts.sum(axis=1)
-        variances = normalizer.samples * (counts * counts).sum(axis=1) - sums * sums
-        deviation = normalizer.samples * counts - sums[:, None]
-        gains = [_gain(normalizer, int(v)) for v in variances]
-        multiplier = np.array([m for m, _ in gains], np.int64)[:, None]
-        shift = np.array([sh for _, sh in gains], np.int64)[:, None]
-        scaled = (deviation * multiplier + (np.int64(1) << (shift - 1))) >> shift
-        quantized[chunk] = normalizer.numerics.clip(scaled + normalizer.zero_point)
-        total[chunk] = sums
-        variance[chunk] = variances
-    return quantized, total, variance
+        values, offset[chunk], spread[chunk] = _steps(normalizer, frames[chunk].astype(np.int64))
+        quantized[chunk] = normalizer.numerics.clip(values)
+    return quantized, offset, spread
 
 
 def run_layers(graph: Graph, quantized: Activations) -> Activations:
@@ -126,7 +117,50 @@ def requantize(acc: Int64Array, layer: Layer) -> Activations:
     return clamped.astype(layer.numerics.activation)
 
 
-def _gain(normalizer: Normalizer, variance: int) -> tuple[int, int]:
+def _steps(normalizer: Normalizer, counts: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+    """Inputs before they are clipped ``[n, T]``, offset ``[n]`` and spread ``[n]`` of counts ``[n, T]``."""
+    if isinstance(normalizer, ZScoreNormalizer):
+        return _zscore(normalizer, counts)
+    if isinstance(normalizer, MinMaxNormalizer):
+        return _minmax(normalizer, counts)
+    assert isinstance(normalizer, FixedNormalizer)
+    nothing = np.zeros(len(counts), np.int64)
+    return (counts * normalizer.gain + normalizer.bias) >> normalizer.gain_shift, nothing, nothing
+
+
+def _zscore(normalizer: ZScoreNormalizer, counts: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+    sums = counts.sum(axis=1)
+    variances = normalizer.samples * (counts * counts).sum(axis=1) - sums * sums
+    deviation = normalizer.samples * counts - sums[:, None]
+    multiplier, shift = _columns([_zscore_gain(normalizer, int(v)) for v in variances])
+    scaled = (deviation * multiplier + (np.int64(1) << (shift - 1))) >> shift
+    return scaled + normalizer.zero_point, sums, variances
+
+
+def _minmax(normalizer: MinMaxNormalizer, counts: Int64Array) -> tuple[Int64Array, Int64Array, Int64Array]:
+    least = counts.min(axis=1)
+    spans = counts.max(axis=1) - least
+    multiplier, shift = _columns([_minmax_gain(normalizer, int(span)) for span in spans])
+    bias = (normalizer.bias << np.maximum(shift - 32, 0)) >> np.maximum(32 - shift, 0)
+    start = bias + (np.int64(1) << (shift - 1))
+    return ((counts - least[:, None]) * multiplier + start) >> shift, least, spans
+
+
+def _columns(gains: list[tuple[int, int]]) -> tuple[Int64Array, Int64Array]:
+    """Multipliers and shifts ``[n, 1]``."""
+    multiplier, shift = np.array(gains, np.int64).reshape(-1, 2).T
+    return multiplier[:, None], shift[:, None]
+
+
+def _minmax_gain(normalizer: MinMaxNormalizer, span: int) -> tuple[int, int]:
+    """``(m, sh)`` of SPEC.md 1.1 for max - min of one frame."""
+    if span == 0:
+        return 0, 16
+    up = 32 - span.bit_length()
+    return -(-(normalizer.steps << 31) // (span << up)), 31 + normalizer.steps_shift - up
+
+
+def _zscore_gain(normalizer: ZScoreNormalizer, variance: int) -> tuple[int, int]:
     """``(m, sh)`` of SPEC.md 1.1 for V of one frame; a flat frame has deviations of 0 and any gain."""
     if variance == 0:
         return 0, 1

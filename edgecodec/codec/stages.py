@@ -60,8 +60,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("sum", (), (), np.dtype(np.int32)),
-    Stage("variance", (), (), np.dtype(np.uint64)),
+    Stage("offset", (), (), np.dtype(np.int32)),
+    Stage("spread", (), (), np.dtype(np.uint64)),
     Stage("input", ("samples",), ("position",), None),
     Stage("latent", ("positions", "latent_channels"), ("position", "channel"), None),
     Stage("indices", ("positions", "levels"), ("position", "level"), np.dtype(np.uint16)),
@@ -74,8 +74,9 @@ class Stages:
     """Results of N frames, an array a stage; a stage that an executor does not compute is None.
 
     ``input`` is int8 ``[N, T]``, the normalised and quantised frame; ``latent`` int8 ``[N, P, D]``, the encoder's
-    output; ``indices`` uint16 ``[N, P, L]``, the codebook indices; ``sum`` int32 ``[N]`` and ``variance`` uint64
-    ``[N]`` are S and V of SPEC.md 1.1. Input and latent are of the activation type of other numerics than int8.
+    output; ``indices`` uint16 ``[N, P, L]``, the codebook indices; ``offset`` int32 ``[N]`` and ``spread`` uint64
+    ``[N]`` are what the normaliser removed (SPEC.md 1.1). Input and latent are of the activation type of other
+    numerics than int8.
     """
 
     def __init__(self, **arrays: Array | None) -> None:
@@ -128,14 +129,14 @@ class Stages:
         return self["indices"]
 
     @property
-    def sum(self) -> npt.NDArray[np.int32] | None:
+    def offset(self) -> npt.NDArray[np.int32] | None:
         """``[N]``"""
-        return self.get("sum")
+        return self.get("offset")
 
     @property
-    def variance(self) -> npt.NDArray[np.uint64] | None:
+    def spread(self) -> npt.NDArray[np.uint64] | None:
         """``[N]``"""
-        return self.get("variance")
+        return self.get("spread")
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in self._arrays.items())

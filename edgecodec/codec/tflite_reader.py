@@ -67,7 +67,7 @@ WAYS_OUT = {
     "DEQUANTIZE": "the model changes its type in between: convert all of it to INT8",
 }
 """What to do about an op that the engine does not run."""
-_MAX_WIDTH = 16384
+MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
 MAX_KERNEL = 255
 """Most positions that a kernel reaches over."""
@@ -327,9 +327,9 @@ class _GraphReader:
     def _positions(self, index: int, width: int, channels: int) -> Tensor:
         scale, zero_point = self._activation(index)
         name = self._tensor_name(index)
-        if width > _MAX_WIDTH or channels > _MAX_CHANNELS:
+        if width > MAX_WIDTH or channels > _MAX_CHANNELS:
             raise UnsupportedOpError(
-                f"tensor '{name}' is {width} x {channels}; at most {_MAX_WIDTH} positions of {_MAX_CHANNELS} channels"
+                f"tensor '{name}' is {width} x {channels}; at most {MAX_WIDTH} positions of {_MAX_CHANNELS} channels"
             )
         return Tensor(name, width, channels, scale, zero_point)
 
@@ -560,7 +560,7 @@ def _options(op: Op, options: Any, axis: _Axis, where: str) -> _Options:
         raise InputError(f"{where}: the op's options are missing (damaged file)", hint=_EXPORT_AGAIN)
     strides, dilations = [options.strideW, options.strideH], [options.dilationWFactor, options.dilationHFactor]
     # TFLM reads both axes, so what the unit axis says must make sense, too.
-    if not all(1 <= stride <= _MAX_WIDTH for stride in strides):
+    if not all(1 <= stride <= MAX_WIDTH for stride in strides):
         raise UnsupportedOpError(f"{where}: strides {strides}; expected 1 at least")
     if not all(1 <= dilation <= MAX_KERNEL for dilation in dilations):
         raise UnsupportedOpError(f"{where}: dilations {dilations}; expected 1..{MAX_KERNEL}")

@@ -1,4 +1,4 @@
-"""Codebooks sorted for the pruned search, which looks at few codes and finds the same index.
+"""Keys of codebooks for the pruned search, which looks at few codes and finds the same index.
 
 A code's four keys are its projections on the codebook's principal directions. The distance between the keys
 of a residual and of a code bounds their true distance from below, so most codes are left out by their keys,
@@ -33,11 +33,13 @@ _LEAST_CODES = 32
 """Codes of a codebook from which on the pruned search is quicker than the full one."""
 _MOST_SLACK = 128
 """Slack, in 1/256, with which the pruned search still leaves out enough codes."""
+_LOOKS = 16
+"""Distances that a search may compute in the mean of a frame; trained codecs need 4 to 9."""
 _ROUNDING = 132
 """What keys' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
 _INT32_MAX = 2**31 - 1
-_BLOCK = structure(norms=(np.int32, MVE_CODES), keys=(np.int16, (KEYS, MVE_CODES)))
+_BLOCK = structure(norms=(np.int32, MVE_CODES), keys=(np.int16, (KEYS, MVE_CODES)), indices=(np.uint16, MVE_CODES))
 
 
 class Search(StrEnum):
@@ -49,16 +51,12 @@ class Search(StrEnum):
 
 @dataclass(frozen=True)
 class SortedCodebook:
-    """One level's codebook in the order of its first key."""
+    """What the pruned search knows of one level's codebook."""
 
     order: npt.NDArray[np.uint16]
-    """``[K]``, index of each code in the codebook."""
-    codes: npt.NDArray[np.int16]
-    """``[K, D]``, the codes."""
-    norms: npt.NDArray[np.int32]
-    """``[K]``, squared lengths."""
+    """``[K]``, index of each code in the order of their first keys."""
     keys: npt.NDArray[np.int16]
-    """``[K, 4]``: ``floor(projection . code / 2^6)``."""
+    """``[K, 4]`` in that order: ``floor(projection . code / 2^6)``."""
     projection: npt.NDArray[np.int8]
     """``[D, 4]``, 2^6 times nearly orthonormal columns."""
     slack: int
@@ -86,12 +84,15 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     order = np.argsort(keys[:, 0], kind="stable")
     return SortedCodebook(
         order.astype(np.uint16),
-        rvq.codebooks[level][order],
-        rvq.norms(level)[order],
         keys[order].astype(np.int16),
         np.ascontiguousarray(projection.T.astype(np.int8)),
         slack,
     )
+
+
+def frame_looks(positions: int, codebooks: Sequence[SortedCodebook | None]) -> int:
+    """Distances of a frame that its pruned searches may compute before they go on as the full search."""
+    return _LOOKS * positions * sum(found is not None for found in codebooks)
 
 
 def mve_entries(dimension: int) -> int:
@@ -118,16 +119,16 @@ def pack_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None, sea
 
 def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
     """``edc_codebook``."""
-    codes, norms = (rvq.codebooks[level], rvq.norms(level)) if found is None else (found.codes, found.norms)
+    codes = rvq.codebooks[level]
     tables = [
         Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),
-        Table("norms", norms, "[code], squared length"),
+        Table("norms", rvq.norms(level), "[code], squared length"),
     ]
     figures = {}
     if found is not None:
         tables += [
-            Table("order", found.order, "[code], index in the codebook"),
-            Table("keys", found.keys, "[code][4], projections"),
+            Table("order", found.order, "[place], index of the code"),
+            Table("keys", found.keys, "[place][4], projections of the code"),
             Table("projection", found.projection, "[dimension][4]"),
         ]
         figures = {"slack": found.slack}
@@ -135,27 +136,26 @@ def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Co
 
 
 def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
-    """``edc_mve_codebook``: zeros behind the dimension, and with blocks the last code repeated to whole ones."""
+    """``edc_mve_codebook``: zeros behind the dimension, and the last place repeated to whole blocks."""
     behind = mve_entries(rvq.dimension) - rvq.dimension
+    codes = np.pad(rvq.codebooks[level], ((0, 0), (0, behind)))
+    tables = [Table("codes", codes, f"[code][row] {list(codes.shape)}")]
     if found is None:
-        codes = np.pad(rvq.codebooks[level], ((0, 0), (0, behind)))
-        return _constants([Table("codes", codes, f"[code][row] {list(codes.shape)}")], {"size": len(codes)})
-    rest = -len(found.codes) % MVE_CODES
-    codes = np.pad(np.pad(found.codes, ((0, 0), (0, behind))), ((0, rest), (0, 0)), mode="edge")
+        return _constants(tables, {"size": len(codes)})
+    rest = -len(codes) % MVE_CODES
     keys = np.pad(found.keys, ((0, rest), (0, 0)), mode="edge").reshape(-1, MVE_CODES, KEYS)
     norms = (keys.astype(np.int64) ** 2).sum(axis=2)
-    blocks = rows_of(_BLOCK, norms=norms, keys=keys.transpose(0, 2, 1))
+    indices = np.pad(found.order, (0, rest), mode="edge").reshape(-1, MVE_CODES)
+    blocks = rows_of(_BLOCK, norms=norms, keys=keys.transpose(0, 2, 1), indices=indices)
     padded = np.pad(found.projection, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, KEYS)
     projection = padded.transpose(0, 2, 1)
     # Of each start the last block whose first key is not above ``least_key + i 2^start_shift``, or 0.
     first = keys[:, 0, 0].astype(np.int64)
     shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
     starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
-    of_blocks = "[code / 8]: squared lengths of keys, and keys, the projections of eight codes"
-    tables = [
-        Table("codes", codes, f"[code][row] {list(codes.shape)}"),
+    of_blocks = "[place / 8]: squared lengths of keys, keys, the projections of eight codes, and their indices"
+    tables += [
         Table("blocks", blocks, of_blocks, struct="edc_code_block"),
-        Table("order", np.pad(found.order, (0, rest), mode="edge"), "[code], index in the codebook"),
         Table("projection", projection, f"[row / 8][4][8] {list(projection.shape)}"),
         Table("starts", starts.astype(np.uint16), "blocks to start from"),
     ]

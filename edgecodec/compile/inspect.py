@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,10 @@ from edgecodec.bundle import Bundle
 from edgecodec.codec.graph import Op
 from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.plan import Buffer, Plan, Step, make_plan
+from edgecodec.compile.search_bound import SearchBound, bound_search
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 from edgecodec.documents import Document
+from edgecodec.signal.normalize import Normalization
 
 RAW_BITS_PER_SAMPLE = 16
 """What the compression ratio is measured against: int16 ADC counts."""
@@ -35,9 +37,16 @@ class InspectedNormalizer:
     """The normaliser before the encoder."""
 
     kind: str
-    """Kind of normalisation: ``zscore``, ``(x - mean) / sqrt(variance + epsilon)``."""
-    epsilon: float
-    """What is added to the variance, in squared counts."""
+    """Kind of normalisation (SPEC.md 1.1): ``zscore``, ``minmax`` or ``fixed``."""
+    parameters: Mapping[str, float]
+    """Its constants, as the manifest has them: ``epsilon``; ``low`` and ``high``; ``offset`` and ``scale``."""
+    formula: str
+    """What it does to a frame."""
+
+    @classmethod
+    def of(cls, normalization: Normalization) -> InspectedNormalizer:
+        """Describe ``normalization``."""
+        return cls(normalization.kind, asdict(normalization), str(normalization))
 
 
 @dataclass(frozen=True)
@@ -119,6 +128,10 @@ class InspectedQuantizer:
     """Bits of the codes' entries below a step of the latent."""
     macs: int
     """Multiply-accumulates of a frame when each code is looked at."""
+    search: str
+    """C function that searches the codebooks."""
+    bound: SearchBound
+    """The most that the search of a frame takes, whatever the latent is."""
 
 
 @dataclass(frozen=True)
@@ -252,8 +265,11 @@ class InspectDocument(Document):
     """Where the bundle comes from, as ``quantize`` wrote it: versions, sources, figures."""
 
 
-def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocument:
-    """Look at ``bundle`` with the kernels for ``target``. Raises PlanError when a layer cannot be executed exactly."""
+def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET, *, is_for_core: bool = False) -> InspectDocument:
+    """Look at ``bundle`` with the kernels for ``target``, which is that of a core with ``is_for_core``.
+
+    Raises PlanError when a layer cannot be executed exactly.
+    """
     manifest, codec = bundle.manifest, bundle.codec
     rate_hz = manifest.frame.rate_hz
     plan = make_plan(codec, target)
@@ -270,7 +286,7 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocumen
         version=manifest.version,
         numerics=manifest.numerics,
         frame=InspectedFrame(codec.samples, rate_hz, None if rate_hz is None else codec.samples / rate_hz),
-        normalizer=InspectedNormalizer(manifest.normalizer.kind, manifest.normalizer.epsilon),
+        normalizer=InspectedNormalizer.of(manifest.normalizer),
         input=InspectedTensor((codec.samples,), manifest.input.scale, manifest.input.zero_point),
         latent=InspectedTensor(
             (codec.positions, manifest.latent.channels), manifest.latent.scale, manifest.latent.zero_point
@@ -283,6 +299,8 @@ def summarize(bundle: Bundle, target: Target = DEFAULT_TARGET) -> InspectDocumen
             dimension=codec.rvq.dimension,
             fraction_bits=codec.rvq.fraction_bits,
             macs=codec.positions * codec.rvq.dimension * sum(codec.rvq.codebook_sizes),
+            search=str(plan.search),
+            bound=bound_search(codec, plan, is_for_core=is_for_core),
         ),
         rate=InspectedRate(codec.bits_per_frame, raw_bits, raw_bits / codec.bits_per_frame),
         plan=InspectedPlan.of(plan),

@@ -86,7 +86,7 @@ def write_package(
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
     plan = make_plan(bundle.codec, Target.of_core(core, optimize))
     files = {f"codec/{name}": text for name, text in codec_files(bundle, plan).items()}
-    files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_port.h"])
+    files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_*.h"])
     files |= _read_all(firmware_dir() / "library", ["example/*", "zephyr/*"])
     context = {
         "version": __version__,

@@ -11,7 +11,14 @@ from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Tensor
 from edgecodec.compile.arena import align, place
 from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Cascade, candidates
-from edgecodec.compile.codebook_search import Search, SortedCodebook, choose_search, mve_entries, sort_codebook
+from edgecodec.compile.codebook_search import (
+    Search,
+    SortedCodebook,
+    choose_search,
+    frame_looks,
+    mve_entries,
+    sort_codebook,
+)
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 
@@ -100,6 +107,8 @@ class Plan:
     """The C function that searches the codebooks."""
     codebooks: tuple[SortedCodebook | None, ...]
     """Tables of the pruned search for each level; None where all codes are looked at."""
+    looks: int
+    """Distances of a frame that the pruned search may compute before it goes on as the full search."""
 
     @property
     def state_bytes(self) -> int:
@@ -138,6 +147,7 @@ def make_plan(
     pruned = target.optimize is not Optimize.FLASH
     search = choose_search(rvq, vectors=target.vectors)
     dimension = rvq.dimension
+    codebooks = tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels))
     return Plan(
         target,
         tuple(steps),
@@ -147,7 +157,8 @@ def make_plan(
         residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
         scratch_bytes=scratch_size,
         search=search,
-        codebooks=tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels)),
+        codebooks=codebooks,
+        looks=frame_looks(codec.positions, codebooks),
     )
 
 

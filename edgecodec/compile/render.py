@@ -104,6 +104,7 @@ def codec_context(bundle: Bundle, plan: Plan) -> dict[str, Any]:
         "cascade": None if plan.cascade is None else _cascade(plan, plan.cascade, layers),
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
+        "looks": plan.looks,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
         "kernel_headers": sorted({step.kernel.header for step in plan.steps}),

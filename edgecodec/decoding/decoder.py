@@ -10,16 +10,16 @@ import numpy.typing as npt
 from edgecodec.bundle import DECODER, Bundle
 from edgecodec.decoding.index_file import IndexFile
 from edgecodec.errors import BundleError, InputError
-from edgecodec.signal.normalize import denormalize
 
 
 class FloatDecoder:
     """The float32 TFLite decoder of a codec, run by LiteRT."""
 
-    def __init__(self, data: bytes, positions: int, channels: int, samples: int) -> None:
+    def __init__(self, data: bytes, positions: int, channels: int, samples: int, where: str = DECODER) -> None:
         """Load the file and check that it maps ``(1, 1, P, D)`` to ``(1, 1, T, 1)``.
 
-        Other axes of size 1 may be missing or elsewhere, and the batch may be of any size. Raises BundleError.
+        Other axes of size 1 may be missing or elsewhere, and the batch may be of any size. Raises BundleError, in which
+        ``where`` names the file.
         """
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -32,7 +32,7 @@ class FloatDecoder:
             )
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError, TypeError) as error:
-            raise BundleError(f"{DECODER}: cannot be run ({' '.join(str(error).split())[:200]})") from error
+            raise BundleError(f"{where}: cannot be run ({' '.join(str(error).split())[:200]})") from error
         inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
         found = [(tuple(int(n) for n in detail["shape"]), detail["dtype"]) for detail in [*inputs, *outputs]]
         expected = [((1, 1, positions, channels), np.float32), ((1, 1, samples, 1), np.float32)]
@@ -42,7 +42,7 @@ class FloatDecoder:
         if len(inputs) != 1 or not same:
             shapes = ", ".join(f"{np.dtype(dtype)} {shape}" for shape, dtype in found)
             raise BundleError(
-                f"{DECODER}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
+                f"{where}: has tensors {shapes}; expected float32 {expected[0][0]} to {expected[1][0]}",
                 hint="take encoder and decoder of one model",
             )
         self._input, self._output = inputs[0]["index"], outputs[0]["index"]
@@ -66,25 +66,25 @@ def _sizes(shape: tuple[int, ...]) -> list[int]:
 def decode(
     bundle: Bundle,
     indices: npt.NDArray[np.integer[Any]],
-    sum: npt.NDArray[np.int32] | None = None,
-    variance: npt.NDArray[np.uint64] | None = None,
+    offset: npt.NDArray[np.int32] | None = None,
+    spread: npt.NDArray[np.uint64] | None = None,
 ) -> npt.NDArray[np.float32]:
     """Turn codebook indices back into PPG, without TensorFlow.
 
     Args:
         bundle: The bundle whose encoder made the indices, with a decoder.
         indices: Codebook indices of N frames, whole numbers ``[N, P, L]``.
-        sum: S of SPEC.md 1.1, int32 ``[N]``, as it left the device.
-        variance: V of SPEC.md 1.1, uint64 ``[N]``, as it left the device; given with ``sum`` or not at all.
+        offset: What the normaliser took off, int32 ``[N]`` (SPEC.md 1.1), as it left the device.
+        spread: What it divided by, uint64 ``[N]``, as it left the device; given with ``offset`` or not at all.
 
     Returns:
-        Frames float32 ``[N, T]``, in ADC counts with ``sum`` and ``variance``, normalised without them.
+        Frames float32 ``[N, T]``, in ADC counts with ``offset`` and ``spread``, normalised without them.
 
     Raises:
         BundleError: The bundle has no decoder, or one that does not fit.
         InputError: An array has another shape or type, or an index is outside its codebook.
     """
-    return FrameDecoder(bundle).decode(indices, sum, variance)
+    return FrameDecoder(bundle).decode(indices, offset, spread)
 
 
 class FrameDecoder:
@@ -102,12 +102,12 @@ class FrameDecoder:
     def decode(
         self,
         indices: npt.NDArray[np.integer[Any]],
-        sum: npt.NDArray[np.int32] | None = None,
-        variance: npt.NDArray[np.uint64] | None = None,
+        offset: npt.NDArray[np.int32] | None = None,
+        spread: npt.NDArray[np.uint64] | None = None,
     ) -> npt.NDArray[np.float32]:
         """Decode indices ``[N, P, L]`` to float32 ``[N, T]``.
 
-        With ``sum`` and ``variance`` (both ``[N]``, S and V of SPEC.md 1.1) the result is in ADC counts,
+        With ``offset`` and ``spread`` (both ``[N]``, SPEC.md 1.1) the result is in ADC counts,
         without them it is normalised. Raises InputError for wrong shapes and for indices outside their codebook.
         """
         bundle = self._bundle
@@ -125,13 +125,14 @@ class FrameDecoder:
                     hint="take the bundle that made the indices",
                 )
         normalized = self._decoder.run(bundle.codec.rvq.dequantize(indices.astype(np.uint16)))
-        if (sum is None) != (variance is None):
-            raise InputError("sum and variance come together; received only one of them")
-        if sum is None or variance is None:
+        if (offset is None) != (spread is None):
+            raise InputError("offset and spread come together; received only one of them")
+        if offset is None or spread is None:
             return normalized
-        if sum.shape != (len(indices),) or variance.shape != (len(indices),):
-            raise InputError(f"sum has shape {sum.shape}, variance {variance.shape}; expected ({len(indices)},)")
-        return denormalize(normalized, sum, variance, bundle.codec.normalizer.epsilon).astype(np.float32)
+        if offset.shape != (len(indices),) or spread.shape != (len(indices),):
+            raise InputError(f"offset has shape {offset.shape}, spread {spread.shape}; expected ({len(indices)},)")
+        counts = bundle.codec.normalizer.normalization.denormalize(normalized, offset, spread)
+        return counts.astype(np.float32)
 
     def decode_file(self, content: IndexFile) -> npt.NDArray[np.float32]:
         """Decode as :meth:`decode` does. Raises InputError for indices made by another bundle."""
@@ -139,4 +140,4 @@ class FrameDecoder:
             raise InputError(
                 f"the indices were made by bundle {content.digest[:12]}; this one is {self._bundle.digest[:12]}"
             )
-        return self.decode(content.indices, content.sum, content.variance)
+        return self.decode(content.indices, content.offset, content.spread)

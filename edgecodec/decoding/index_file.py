@@ -21,10 +21,10 @@ class IndexFile:
 
     indices: npt.NDArray[np.uint16]
     """Codebook indices uint16 ``[N, P, L]``."""
-    sum: npt.NDArray[np.int32] | None = None
-    """S of SPEC.md 1.1 of each frame, int32 ``[N]``; None when the file holds none."""
-    variance: npt.NDArray[np.uint64] | None = None
-    """V of SPEC.md 1.1 of each frame, uint64 ``[N]``; None when the file holds none."""
+    offset: npt.NDArray[np.int32] | None = None
+    """What the normaliser took off each frame (SPEC.md 1.1), int32 ``[N]``; None when the file holds none."""
+    spread: npt.NDArray[np.uint64] | None = None
+    """What it divided each by (SPEC.md 1.1), uint64 ``[N]``; None when the file holds none."""
     digest: str | None = None
     """Digest (SHA-256, hex) of the bundle that made the indices; None when the file does not say."""
 
@@ -32,8 +32,8 @@ class IndexFile:
 def save_indices(path: str | os.PathLike[str], content: IndexFile) -> None:
     """Write indices as ``.npz`` (SPEC.md 4). Raises InputError when the file cannot be written."""
     arrays: dict[str, npt.NDArray[Any]] = {"indices": content.indices}
-    if content.sum is not None and content.variance is not None:
-        arrays |= {"sum": content.sum, "variance": content.variance}
+    if content.offset is not None and content.spread is not None:
+        arrays |= {"offset": content.offset, "spread": content.spread}
     if content.digest is not None:
         arrays["digest"] = np.array(content.digest)
     write_file(path, npz_bytes(arrays))
@@ -57,10 +57,10 @@ def load_indices(path: str | os.PathLike[str]) -> IndexFile:
     if "indices" not in arrays:
         raise InputError(f"{source}: holds {', '.join(sorted(arrays)) or 'nothing'}; expected an array 'indices'")
     indices = _whole(arrays["indices"], "indices", np.dtype(np.uint16), 3, source)
-    total = _optional(arrays, "sum", np.dtype(np.int32), source)
-    variance = _optional(arrays, "variance", np.dtype(np.uint64), source)
+    offset = _optional(arrays, "offset", np.dtype(np.int32), source)
+    spread = _optional(arrays, "spread", np.dtype(np.uint64), source)
     digest = _digest(arrays["digest"], source) if "digest" in arrays else None
-    return IndexFile(indices, total, variance, digest)
+    return IndexFile(indices, offset, spread, digest)
 
 
 def _digest(array: npt.NDArray[Any], source: Path) -> str:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.firmware.build import cached_firmware
 from edgecodec.firmware.project import FirmwareProject
 from edgecodec.firmware.report import Firmware
+from edgecodec.firmware.symbols import function_at
 from edgecodec.link.client import BoardExecutor
 
 if TYPE_CHECKING:
@@ -82,15 +84,19 @@ def connected(
 
     The project must be for the board as :meth:`Attachment.checked` gives it. Builds the firmware or takes it from the
     cache; the emulator ends with the block. ``notify`` is told what runs now. Raises BuildError when the firmware
-    cannot be built, DeviceError and LinkError when the board is missing, silent, of another bundle or engine,
-    InputError for goals that contradict each other.
+    cannot be built, DeviceError and LinkError when the board is missing, silent, of another bundle or engine, or
+    restarted after a fault, InputError for goals that contradict each other.
     """
     target = _reached(project, attachment)
     if attachment.emulates(target):
         notify(f"building firmware for {target.name}")
         firmware = cached_firmware(project)
         notify(f"booting {target.name}")
-        with Emulator(target, firmware.elf) as emulator, BoardExecutor(project.bundle, emulator.url) as executor:
+        name_of: Callable[[int], str | None] = partial(function_at, firmware.elf)
+        with (
+            Emulator(target, firmware.elf) as emulator,
+            BoardExecutor(project.bundle, emulator.url, function_at=name_of) as executor,
+        ):
             yield executor, firmware
         return
     port, serial_number = _port(target, attachment)
@@ -101,7 +107,9 @@ def connected(
         notify(f"flashing {target.name}")
         flash(_flash_plan(target, built.folder, attachment, serial_number))
     notify(f"waiting for {target.name} at {port}")
-    with BoardExecutor(project.bundle, port, baud=target.uart.baud) as executor:
+    # What runs there already may be another build, so its addresses are left to the user.
+    name_of = (lambda _: None) if built is None else partial(function_at, built.elf)
+    with BoardExecutor(project.bundle, port, baud=target.uart.baud, function_at=name_of) as executor:
         running, wanted = executor.hello.engine, project.engine
         if not wanted.accepts(running):
             raise DeviceError(

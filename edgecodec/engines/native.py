@@ -20,7 +20,7 @@ class NativeEngine(Engine):
 
     name = NATIVE
     hello_id = ENGINES.index(NATIVE)
-    server_files = ("link/edc_*.[ch]", "port/edc_port.h", "port/cortex_m/*.[ch]")
+    server_files = ("link/edc_*.[ch]", "port/edc_*.h", "port/cortex_m/*.[ch]")
     runs_alone = True
 
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:

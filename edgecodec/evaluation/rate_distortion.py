@@ -22,7 +22,6 @@ from edgecodec.evaluation.baselines import DctBaseline, DctPoint
 from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
 from edgecodec.evaluation.packages import need_package
 from edgecodec.host.encoders import fastest_encoder
-from edgecodec.signal.normalize import normalize
 from edgecodec.signal.quality import prdn
 
 Progress = Callable[[int, int, str], None]
@@ -77,7 +76,7 @@ class Evaluation(Document):
 
     Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
     model of its indices, if it has one, from the frames it was fitted to when the bundle was made. A frame's
-    sum and variance are the same side information for both codecs and counted for neither.
+    offset and spread are the same side information for both codecs and counted for neither.
     """
 
     SCHEMA: ClassVar[str] = "edgecodec.evaluation"
@@ -108,9 +107,9 @@ class Evaluation(Document):
     """Mean bits of a frame under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and `coded` when
     the bundle has a model of its indices."""
     side_information_bits: int
-    """Bits of a frame's sum and variance as they leave the device."""
+    """Bits of a frame's offset and spread as they leave the device."""
     side_information_counted: bool
-    """Whether the bits of a frame hold sum and variance: false."""
+    """Whether the bits of a frame hold offset and spread: false."""
     levels: tuple[LevelRate, ...]
     """Rate of each level's indices, first level first."""
     dct: DctComparison
@@ -156,13 +155,13 @@ def evaluate(
     decoded = np.concatenate([_decode(decoder, part, count) for part in _parts(indices)])
     if not np.isfinite(decoded).all():
         raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity", hint="train and quantize again")
-    original = normalize(test, bundle.codec.normalizer.epsilon)
+    original = bundle.codec.normalizer.normalization.normalize(test)
     distortion = prdn(original, decoded)
     packets = bundle.packets()
     model = None if packets is None else packets.model
     rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, model)
     count.say("classical codec")
-    baseline = DctBaseline(train, test, bundle.codec.normalizer.epsilon)
+    baseline = DctBaseline(train, test)
     at_prdn = baseline.at_prdn(float(distortion.mean()))
     at_bits = baseline.at_bits(rate.bits_per_frame[_best_model(rate)])
     middle = at_prdn or at_bits

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecodec.boards.toolchain import Toolchain
+from edgecodec.compile.search_bound import bound_search
 from edgecodec.firmware.artifacts import ELF, MAP
 from edgecodec.firmware.project import FirmwareProject
 from edgecodec.firmware.report import BuildReport, Section, Symbol, file_sha256
@@ -13,6 +14,8 @@ from edgecodec.firmware.sizes import parts_of_map
 from edgecodec.firmware.stack import measure_stack
 
 _STACK_SECTION = ".stack"
+_KEPT_SECTION = ".noinit"
+"""Variables that a reset leaves as they are."""
 
 
 def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> BuildReport:
@@ -25,11 +28,9 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         sections = _sections(image)
         symbols = _symbols(image)
     sizes = {section.name: section.bytes for section in sections}
-    text, rodata, data, bss, stack = (
-        sizes.get(name, 0) for name in (".text", ".rodata", ".data", ".bss", _STACK_SECTION)
-    )
+    text, rodata, data, stack = (sizes.get(name, 0) for name in (".text", ".rodata", ".data", _STACK_SECTION))
+    bss = sizes.get(".bss", 0) + sizes.get(_KEPT_SECTION, 0)
     link_map = (build / MAP).read_text(encoding="utf-8", errors="replace")
-    saves_floats = project.board.cpu.float_abi != "soft"
     return BuildReport(
         text=text,
         rodata=rodata,
@@ -40,7 +41,9 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         arena_bytes=project.arena_bytes,
         flash_bytes=text + rodata + data,
         ram_bytes=data + bss + stack,
-        stack_use=measure_stack(elf, build.rglob("*.su"), toolchain.objdump, saves_floats=saves_floats),
+        stack_use=measure_stack(
+            elf, build.rglob("*.su"), toolchain.objdump, saves_floats=project.board.cpu.saves_floats
+        ),
         parts=parts_of_map(
             link_map,
             project.engine.map_rules,
@@ -56,6 +59,7 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         engine=project.engine.name,
         optimize=project.optimize,
         compiler=toolchain.compiler_version,
+        search=bound_search(project.bundle.codec, project.plan),
         sections=sections,
         symbols=symbols,
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgecodec._version import __version__
+from edgecodec.boards import cores
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.compile.library import OPTIMIZE_FLAGS
@@ -17,14 +18,20 @@ from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.errors import InputError
 from edgecodec.files.resources import firmware_dir
+from edgecodec.firmware.stack import exception_bytes
 
 LINKER_SCRIPT = "board.ld"
+_STACK_CHECK = "cmake/check_stack.cmake"
 _BOARD_HEADER = "edc_board.h"
 _RENDERED = (LINKER_SCRIPT, "toolchain.cmake", "CMakeLists.txt", "CMakePresets.json", "README.md")
+_DEBUG_STACK_BYTES = 192
+"""What the preset for a debugger reserves besides: -Og takes up to 100 bytes more than the other presets."""
 _ALONE = {
     "main.c": "codec_only/main.c",
     "port/cortex_m/startup.c": "port/cortex_m/startup.c",
     "port/cortex_m/memory.c": "port/cortex_m/memory.c",
+    "port/cortex_m/edc_cortex_m.h": "port/cortex_m/edc_cortex_m.h",
+    "port/edc_fault.h": "port/edc_fault.h",
 }
 """Files of a program that has the codec alone, and where they are in ``firmware/``."""
 
@@ -98,15 +105,19 @@ def make_project(
     if plan is None:
         plan = plan_for(bundle, board, optimize, engine)
     files = engine.files(bundle, plan) | (_files_alone(board) if codec_only else _server_files(board, engine))
+    files |= _texts([firmware_dir() / _STACK_CHECK])
     ours = [path for path in files if not path.startswith(tuple(f"{folder}/" for folder in engine.sources_apart))]
     context = {
         "version": __version__,
         "board": board,
+        "has_vtor": cores.has_vtor(board.core),
         "bundle": bundle,
         "engine": engine,
         "state_bytes": engine.state_bytes(plan),
         "stack_bytes": max(board.stack_bytes, engine.least_stack_bytes),
+        "debug_stack_bytes": _DEBUG_STACK_BYTES,
         "optimize_flag": OPTIMIZE_FLAGS[optimize],
+        "exception_bytes": exception_bytes(saves_floats=board.cpu.saves_floats),
         "preset": optimize,
         "codec_only": codec_only,
         "sources": sorted(path for path in ours if path.endswith(".c")),

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecodec.compile.search_bound import SearchBound
 from edgecodec.documents import Document
 from edgecodec.errors import BuildError
 from edgecodec.firmware.artifacts import REPORT
@@ -54,7 +55,7 @@ class MemoryUse:
     data: int
     """Bytes of initialised variables: in RAM, with a copy in flash."""
     bss: int
-    """Bytes of zeroed variables, such as the codec's state and the link's buffers."""
+    """Bytes of variables that flash has no value for: codec's state, link's buffers, a fault kept over a reset."""
     stack: int
     """Bytes that the linker script reserves for the stack."""
     codec_state_bytes: int
@@ -99,6 +100,8 @@ class BuildReport(MemoryUse, Document):
     """What kernels and compiler flags were chosen for: ``speed``, ``balanced`` or ``flash``."""
     compiler: str
     """Name and version of the compiler."""
+    search: SearchBound
+    """The most that the codebook search of a frame takes, whatever the latent is."""
     sections: tuple[Section, ...]
     """The sections that take memory, by their addresses."""
     symbols: tuple[Symbol, ...]

@@ -46,7 +46,7 @@ class PartSize:
 _INPUT_SECTION = re.compile(r"^ (\.[\w.$-]+)\n? +(0x[0-9a-f]+) +(0x[0-9a-f]+) (\S.*)$", re.MULTILINE)
 _NOWHERE = 1 << 32
 _MAP_STARTS = "Linker script and memory map"
-_KINDS = {".text": "text", ".vectors": "text", ".rodata": "rodata", ".data": "ram", ".bss": "ram"}
+_KINDS = {".text": "text", ".vectors": "text", ".rodata": "rodata", ".data": "ram", ".bss": "ram", ".noinit": "ram"}
 # The generated tables, and the server's or the bare program's state, by the names of their sections.
 _BY_SECTION = {
     re.compile(r"\.rodata\.edc_codebook\d+_.*"): PartName.CODEBOOKS,

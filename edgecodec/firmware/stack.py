@@ -88,7 +88,7 @@ def measure_stack(elf: Path, usage: Iterable[Path], objdump: Path, *, saves_floa
     _read_instructions(_disassemble(elf, objdump), functions)
     _apply_usage(functions, _read_usage(usage))
     graph = _Graph(functions)
-    exception = (_FLOAT_FRAME_BYTES if saves_floats else _BASIC_FRAME_BYTES) + _ALIGNMENT_BYTES
+    exception = exception_bytes(saves_floats=saves_floats)
     codec = graph.deepest_of(address for address, each in functions.items() if any(map(_CODEC.fullmatch, each.names)))
     reset = graph.deepest_of(address for address, each in functions.items() if _RESET in each.names)
     if isinstance(reset, str):
@@ -101,6 +101,11 @@ def measure_stack(elf: Path, usage: Iterable[Path], objdump: Path, *, saves_floa
     if handled[1]:
         depth += exception + handled[0]
     return StackUse(depth, None if isinstance(codec, str) else codec[0], exception, path)
+
+
+def exception_bytes(*, saves_floats: bool) -> int:
+    """Bytes that the CPU saves at an exception, at most, with its floating-point registers when it has any."""
+    return (_FLOAT_FRAME_BYTES if saves_floats else _BASIC_FRAME_BYTES) + _ALIGNMENT_BYTES
 
 
 class _Graph:

@@ -24,6 +24,7 @@ from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError, PlanError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.extension import load_extension
+from edgecodec.signal.normalize import NORMALIZATIONS
 
 _CDEF = """
 #define EDC_BATCH_LANES ...
@@ -33,7 +34,9 @@ typedef ... edc_lanes;
 typedef struct {
   uint64_t epsilon; uint32_t inverse_scale; uint16_t samples; uint8_t variance_shift; uint8_t inverse_shift;
   int8_t zero_point; ...;
-} edc_normalizer;
+} edc_zscore;
+typedef struct { int64_t bias; uint32_t steps; uint16_t samples; uint8_t steps_shift; ...; } edc_minmax;
+typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shift; ...; } edc_fixed;
 typedef struct {
   const int32_t *weights; const int32_t *offsets; const int32_t *bias; const int32_t *multiplier;
   const int32_t *shift; edc_lanes *in; edc_lanes *out; int32_t blocks; int32_t quads; int32_t step;
@@ -43,13 +46,14 @@ typedef struct {
 typedef struct { const int32_t *codes; const int32_t *plain; const int32_t *norms; int32_t size; ...; }
   edc_batch_codebook;
 typedef struct {
-  const edc_normalizer *normalizer; const edc_batch_layer *layers; const edc_batch_codebook *books;
-  int8_t *input; const edc_lanes *latent; int32_t layer_count; int32_t level_count; int32_t positions;
+  const edc_zscore *zscore; const edc_minmax *minmax; const edc_fixed *fixed;
+  const edc_batch_layer *layers; const edc_batch_codebook *books; int8_t *input; const edc_lanes *latent;
+  int32_t layer_count; int32_t level_count; int32_t positions;
   int32_t dimension; int32_t latent_channels; int32_t samples; int32_t input_bytes; int32_t input_pad;
   int32_t fraction_bits; int32_t zero_point; ...;
 } edc_batch_model;
 void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_t count,
-                      uint16_t *indices, int32_t *sums, uint64_t *variances);
+                      uint16_t *indices, int32_t *offsets, uint64_t *spreads);
 """
 _MAX_DIMENSION = 512
 _FRAMES_A_TASK = 64
@@ -95,13 +99,13 @@ class BatchEncoder:
         return self.stages(frames).indices
 
     def stages(self, frames: Frames) -> Stages:
-        """Encode int16 ``[N, T]`` into indices, sum and variance; inputs and latents are not kept.
+        """Encode int16 ``[N, T]`` into indices, offset and spread; inputs and latents are not kept.
 
         Raises InputError for another shape or type.
         """
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))
+        result = Stages.empty(count, self._shape, ("offset", "spread", "indices"))
         starts = range(0, count, _FRAMES_A_TASK if self._threads > 1 else max(count, 1))
         parts = [slice(start, start + starts.step) for start in starts]
         if self._threads == 1 or len(parts) <= 1:
@@ -119,15 +123,15 @@ class BatchEncoder:
         except Empty:
             workspace = _Workspace(self._tables)
         ffi = self._module.ffi
-        assert result.sum is not None
-        assert result.variance is not None
+        assert result.offset is not None
+        assert result.spread is not None
         self._module.lib.edc_batch_encode(
             workspace.model,
             ffi.from_buffer("int16_t[]", frames[part]),
             len(frames[part]),
             ffi.from_buffer("uint16_t[]", result.indices[part]),
-            ffi.from_buffer("int32_t[]", result.sum[part]),
-            ffi.from_buffer("uint64_t[]", result.variance[part]),
+            ffi.from_buffer("int32_t[]", result.offset[part]),
+            ffi.from_buffer("uint64_t[]", result.spread[part]),
         )
         self._idle.put(workspace)
 
@@ -184,17 +188,7 @@ class _Tables:
     @cached_property
     def normalizer(self) -> Any:
         constants = self.codec.normalizer
-        return self.module.ffi.new(
-            "edc_normalizer *",
-            {
-                "epsilon": constants.epsilon_term,
-                "inverse_scale": constants.inverse_scale,
-                "samples": constants.samples,
-                "variance_shift": constants.variance_shift,
-                "inverse_shift": constants.inverse_scale_shift,
-                "zero_point": constants.zero_point,
-            },
-        )
+        return self.module.ffi.new(f"edc_{constants.kind} *", dict(constants.fields))
 
     def _layer(self, layer: Layer, source: _Source) -> dict[str, Int32Array]:
         block = int(self.module.lib.EDC_BATCH_BLOCK)
@@ -286,7 +280,7 @@ class _Workspace:
         self.model = self._ffi.new(
             "edc_batch_model *",
             {
-                "normalizer": tables.normalizer,
+                codec.normalizer.kind: tables.normalizer,
                 "layers": layers,
                 "books": books,
                 "input": self._keep(self._ffi.from_buffer("int8_t[]", padded)),
@@ -351,5 +345,6 @@ def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
 def _sources() -> dict[str, str]:
     root = firmware_dir()
     paths = [*(root / "host").glob("edc_batch.[ch]"), root / "codec" / "edc.h"]
-    paths += (root / "codec").glob("edc_normalize.[ch]")
+    for kind in NORMALIZATIONS:
+        paths += (root / "codec").glob(f"edc_{kind}.[ch]")
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}

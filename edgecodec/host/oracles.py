@@ -196,11 +196,10 @@ class KerasExecutor:
         """Encode int16 ``[N, T]`` in float. Raises InputError for frames of another shape or type."""
         from edgecodec.quantization.codebooks import quantize_float
         from edgecodec.quantization.convert import predict
-        from edgecodec.signal.normalize import normalize as normalize_float
 
         bundle, rvq = self._bundle, self._bundle.codec.rvq
         frames = as_frames(frames, bundle.codec.samples)
-        normalized = normalize_float(frames, bundle.codec.normalizer.epsilon)
+        normalized = bundle.codec.normalizer.normalization.normalize(frames)
         latent = np.zeros((0, rvq.dimension))
         if len(frames):
             batch = normalized.astype(np.float32)[:, None, :, None]

@@ -58,14 +58,14 @@ class HostShim:
         """Encode int16 ``[N, T]`` into uint16 ``[N, P, L]``. Raises InputError for another shape or type."""
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
-        result = Stages.empty(count, self._shape, ("sum", "variance", "indices"))
+        result = Stages.empty(count, self._shape, ("offset", "spread", "indices"))
         status = self._lib.edc_shim_encode(
             self._ffi.new("edc_model_state *"),
             self._source(frames),
             count,
             self._target(result.indices),
-            self._target(result.sum),
-            self._target(result.variance),
+            self._target(result.offset),
+            self._target(result.spread),
         )
         if status:
             raise EdgecodecError(f"host shim: {self._ffi.string(self._lib.edc_strerror(status)).decode()}")
@@ -86,8 +86,8 @@ class HostShim:
             self._target(result.input),
             self._target(result.latent),
             self._target(result.indices),
-            self._target(result.sum),
-            self._target(result.variance),
+            self._target(result.offset),
+            self._target(result.spread),
         )
         return result
 

@@ -47,6 +47,8 @@ R = TypeVar("R")
 
 _WITH = "use BoardExecutor in a with statement"
 _HELLO_INTERVAL_S = 0.25
+_RESTART_S = 1.0
+"""How long a board that went silent has to answer HELLO after a restart."""
 _MAX_TIMEOUTS = 4
 _MAX_ATTEMPTS = 16
 """Times that one frame is sent. One burst of noise is often told as several damaged messages, and each of these has a
@@ -93,6 +95,9 @@ class BoardExecutor:
     port is missing or nothing that speaks the protocol answers within ``hello_timeout_s``, DeviceError when the
     firmware is of another bundle, protocol or shape. A frame whose answer is damaged or late is sent again:
     it may be late (``reply_timeout_s``) four times, and sent 16 times in all.
+
+    A board that says in HELLO that it restarted after a fault is refused with DeviceError, when it is opened and after
+    any silence or damage; ``function_at(address)`` names the function of its firmware at an address for the message.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class BoardExecutor:
         baud: int = 115200,
         hello_timeout_s: float = 5.0,
         reply_timeout_s: float = 5.0,
+        function_at: Callable[[int], str | None] = lambda address: None,
     ) -> None:
         self._bundle = bundle
         self._shape = bundle.codec.shape
@@ -111,6 +117,7 @@ class BoardExecutor:
         self._baud = baud
         self._hello_timeout_s = hello_timeout_s
         self._reply_timeout_s = reply_timeout_s
+        self._function_at = function_at
         self._link: SerialLink | None = None
         self._hello: HelloReply | None = None
         self._reader = MessageReader(longest_reply_bytes(self._shape, self._numerics))
@@ -164,10 +171,15 @@ class BoardExecutor:
     @property
     def layer_costs(self) -> LayerCosts | None:
         """Mean cost of the frames run with ``"layers"`` wanted; None before the first."""
-        if not self._layer_ticks:
-            return None
-        means = np.mean(self._layer_ticks, axis=0) * self.hello.per_tick
-        normalize, *layers, rvq, packet = (float(mean) for mean in means)
+        return self._layer_costs(np.mean(self._layer_ticks, axis=0)) if self._layer_ticks else None
+
+    @property
+    def frame_costs(self) -> tuple[LayerCosts, ...]:
+        """Cost of each frame run with ``"layers"`` wanted, in the order in which they were answered."""
+        return tuple(self._layer_costs(ticks) for ticks in self._layer_ticks)
+
+    def _layer_costs(self, ticks: Iterable[float]) -> LayerCosts:
+        normalize, *layers, rvq, packet = (float(count) * self.hello.per_tick for count in ticks)
         return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet)
 
     @property
@@ -251,6 +263,7 @@ class BoardExecutor:
         link = self._open_link()
         run = _Run(self._port, count, self.hello.window, self._reply_timeout_s, self.statistics, exchange.reply_type)
         inbox: deque[Message | BadMessage] = deque()
+        retries = self.statistics.retries
         try:
             while not run.finished:
                 while run.may_send:
@@ -260,6 +273,7 @@ class BoardExecutor:
                 if not inbox:
                     inbox.extend(self._reader.feed(link.read(run.remaining_s)))
                     if not inbox and run.remaining_s <= 0:
+                        self._refuse_restart(link, inbox)
                         link.write(FLUSH + run.repeat_late())
                     continue
                 message = inbox.popleft()
@@ -273,15 +287,42 @@ class BoardExecutor:
                 if request is None:
                     # Or a device that talks without end of other things would keep the run waiting.
                     if run.remaining_s <= 0:
+                        self._refuse_restart(link, inbox)
                         link.write(FLUSH + run.repeat_late())
                     continue
                 with self._naming_port():
                     reply = exchange.parse(message.payload)
                 run.done += 1
                 yield request.frame, reply
+            if self.statistics.retries > retries:
+                self._refuse_restart(link, inbox)
         except (LinkError, DeviceError) as error:
             error.within(f"after {run.done} of {run.total} frames")
             raise
+
+    def _refuse_restart(self, link: SerialLink, inbox: deque[Message | BadMessage]) -> None:
+        """Ask a board that did not answer as it should whether it restarted; what else comes goes into ``inbox``.
+
+        It may answer nothing: silence is for the run to judge. Raises DeviceError when it restarted after a fault.
+        """
+        seq = self._next_seq()
+        link.write(FLUSH + hello_request(seq))
+        deadline = time.monotonic() + min(_RESTART_S, self._reply_timeout_s)
+        while (remaining_s := deadline - time.monotonic()) > 0:
+            for message in self._reader.feed(link.read(remaining_s)):
+                if not isinstance(message, Message) or message.type != MessageType.HELLO_REPLY:
+                    inbox.append(message)
+                elif message.seq == seq:
+                    with self._naming_port():
+                        self._check_running(parse_hello(message.payload))
+                    return
+
+    def _check_running(self, hello: HelloReply) -> None:
+        if hello.fault is not None:
+            raise DeviceError(
+                hello.fault.describe(self._function_at),
+                hint="reset it to go on; `arm-none-eabi-addr2line -f -e firmware.elf ADDRESS` names the line",
+            )
 
     def _say_hello(self, link: SerialLink) -> HelloReply:
         deadline = time.monotonic() + self._hello_timeout_s
@@ -318,6 +359,8 @@ class BoardExecutor:
             raise
 
     def _check(self, hello: HelloReply) -> None:
+        with self._naming_port():
+            self._check_running(hello)
         if hello.digest != self._bundle.digest:
             raise DeviceError(
                 f"port {self._port}: the firmware holds bundle {hello.digest[:12]}; expected "
@@ -419,6 +462,6 @@ class _Run:
 
 
 def _store(result: Stages, index: int, reply: EncodeReply) -> None:
-    values = {"sum": reply.sum, "variance": reply.variance, **reply.stages}
+    values = {"offset": reply.offset, "spread": reply.spread, **reply.stages}
     for name in result.names:  # every array, which is memory that nobody has written before
         result[name][index] = values[name]

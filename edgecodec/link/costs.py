@@ -26,18 +26,23 @@ class Costs:
 
 @dataclass(frozen=True)
 class LayerCosts:
-    """Mean cost of a frame part by part, without what it costs to read the counter."""
+    """Cost of a frame part by part, or the mean of several, without what it costs to read the counter."""
 
     unit: str
     """What the costs count: ``"instructions"`` on emulated boards, ``"cycles"`` on real ones."""
     normalize: float
-    """Mean cost of the normaliser, in :attr:`unit`."""
+    """Cost of the normaliser, in :attr:`unit`."""
     layers: tuple[float, ...]
-    """Mean cost of each layer of the encoder, in its order and in :attr:`unit`."""
+    """Cost of each layer of the encoder, in its order and in :attr:`unit`."""
     rvq: float
-    """Mean cost of the search in the codebooks, in :attr:`unit`."""
+    """Cost of the search in the codebooks, in :attr:`unit`."""
     packet: float
-    """Mean cost of putting together the reply that carries the indices, CRC included, in :attr:`unit`."""
+    """Cost of putting together the reply that carries the indices, CRC included, in :attr:`unit`."""
+
+    @property
+    def parts(self) -> tuple[float, ...]:
+        """Costs of normaliser, layers, search and packet, in the order in which they run."""
+        return (self.normalize, *self.layers, self.rvq, self.packet)
 
 
 @dataclass

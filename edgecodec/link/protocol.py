@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import struct
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Any
@@ -21,7 +21,7 @@ from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
-PROTOCOL = 1
+PROTOCOL = 2
 NATIVE = "native"
 TFLM = "tflm"
 ENGINES = (NATIVE, TFLM)
@@ -33,7 +33,7 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHIIIII")
+_HELLO = struct.Struct("<BBBB32sHHHHIIIII7I")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
@@ -42,6 +42,34 @@ _FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
 _BUILD_AGAIN = "build the firmware again"
+_FAULT_WORDS = 7
+_TIMEOUT = 256
+"""``exception`` of a firmware that restarted because hardware did not become ready."""
+_EXCEPTIONS = {2: "an NMI", 3: "a HardFault", 4: "a MemManage fault", 5: "a BusFault", 6: "a UsageFault"}
+_EXCEPTIONS |= {7: "a SecureFault", 11: "an SVCall", 12: "a DebugMonitor exception", 14: "a PendSV", 15: "a SysTick"}
+_CFSR_BITS = {
+    0: "IACCVIOL",
+    1: "DACCVIOL",
+    3: "MUNSTKERR",
+    4: "MSTKERR",
+    5: "MLSPERR",
+    8: "IBUSERR",
+    9: "PRECISERR",
+    10: "IMPRECISERR",
+    11: "UNSTKERR",
+    12: "STKERR",
+    13: "LSPERR",
+    16: "UNDEFINSTR",
+    17: "INVSTATE",
+    18: "INVPC",
+    19: "NOCP",
+    20: "STKOF",
+    24: "UNALIGNED",
+    25: "DIVBYZERO",
+}
+"""What a bit of CFSR says (Armv7-M Architecture Reference Manual, B3.2.15; Armv8-M, D1.2)."""
+_ADDRESS_VALID = 1 << 7 | 1 << 15
+"""MMARVALID and BFARVALID of CFSR."""
 
 
 class MessageType(IntEnum):
@@ -78,7 +106,7 @@ class ReadBack(IntFlag):
 
 
 _ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
-"""Stages that every reply to ENCODE carries, in its order; sum and variance stand before them."""
+"""Stages that every reply to ENCODE carries, in its order; offset and spread stand before them."""
 _READ_BACK = tuple(stage for stage in STAGES if stage.name.upper() in ReadBack.__members__)
 """Stages that a reply to ENCODE carries when they are asked for, in its order."""
 _LAYERS_PART = "layers"
@@ -105,6 +133,50 @@ class BadMessage:
 
 
 @dataclass(frozen=True)
+class Fault:
+    """Why a firmware restarted, as its start-up kept it."""
+
+    exception: int
+    """Number of the exception, 3 for HardFault; 256 when hardware did not become ready."""
+    pc: int
+    """Address of what was running; 0, with ``lr`` and ``xpsr``, when the stack had overflowed."""
+    lr: int
+    """Link register: mostly where the running function returns to."""
+    xpsr: int
+    """Program status of what was running."""
+    cfsr: int
+    """Configurable fault status; 0 on cores that have none."""
+    hfsr: int
+    """HardFault status; 0 on cores that have none."""
+    address: int
+    """Address that could not be reached, where CFSR says that it is known, or the register that was waited for."""
+
+    def describe(self, function_at: Callable[[int], str | None]) -> str:
+        """What happened, in one line; ``function_at(address)`` names the function that has code there, if any."""
+        if self.exception == _TIMEOUT:
+            return (
+                f"the board restarted because register {self.address:#010x} did not become ready, waited for at "
+                f"{_place(self.pc, function_at)}"
+            )
+        kind = _EXCEPTIONS.get(self.exception, f"exception {self.exception}")
+        details = [name for bit, name in _CFSR_BITS.items() if self.cfsr >> bit & 1]
+        if self.cfsr & _ADDRESS_VALID:
+            details.append(f"address {self.address:#010x}")
+        told = f" [{', '.join(details)}]" if details else ""
+        if not (self.pc or self.lr or self.xpsr):
+            return f"the board restarted after {kind} with its stack overflowed{told}"
+        return (
+            f"the board restarted after {kind} at PC {_place(self.pc, function_at)}, "
+            f"LR {_place(self.lr & ~1, function_at)}{told}"
+        )
+
+
+def _place(address: int, function_at: Callable[[int], str | None]) -> str:
+    name = function_at(address)
+    return f"{address:#010x}" if name is None else f"{address:#010x} ({name})"
+
+
+@dataclass(frozen=True)
 class HelloReply:
     """What a device says of itself."""
 
@@ -126,6 +198,8 @@ class HelloReply:
     """Instructions of a loop timed at start-up; 0 when ticks are CPU cycles."""
     calibration_ticks: int
     """Ticks that the loop timed at start-up took."""
+    fault: Fault | None
+    """Why the firmware restarted; None when it did not by itself."""
     board: str
     """Name of the board that the firmware was built for."""
     version: str
@@ -158,10 +232,10 @@ class LayerTicks:
 class EncodeReply:
     """One encoded frame."""
 
-    sum: int
-    """S of SPEC.md 1.1."""
-    variance: int
-    """V of SPEC.md 1.1."""
+    offset: int
+    """What the normaliser took off the frame (SPEC.md 1.1)."""
+    spread: int
+    """What it divided the frame by (SPEC.md 1.1)."""
     ticks: tuple[int, int, int]
     """Ticks of normaliser, encoder and RVQ, in this order."""
     stages: Mapping[str, npt.NDArray[Any]]
@@ -234,7 +308,7 @@ class MessageReader:
 
 
 def reply_stages(read_back: ReadBack) -> tuple[str, ...]:
-    """Names of the stages that a reply to ENCODE with ``read_back`` carries, sum and variance included."""
+    """Names of the stages that a reply to ENCODE with ``read_back`` carries, offset and spread included."""
     return tuple(s.name for s in STAGES if s not in _READ_BACK or ReadBack[s.name.upper()] in read_back)
 
 
@@ -278,6 +352,8 @@ def parse_hello(payload: bytes) -> HelloReply:
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
     _, _, engine, window, digest, samples, positions, levels, channels, *numbers = fields
+    kept = Fault(*numbers[-_FAULT_WORDS:])
+    del numbers[-_FAULT_WORDS:]
     if rest or window == 0 or (numbers[-2] and not numbers[-1]):
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's")
     if engine >= len(ENGINES):
@@ -286,8 +362,9 @@ def parse_hello(payload: bytes) -> HelloReply:
         )
     shape = Shape(samples, positions, levels, channels)
     state, arena, hz, instructions, ticks = numbers
+    fault = kept if kept.exception else None
     return HelloReply(
-        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, board, version
+        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, fault, board, version
     )
 
 
@@ -311,7 +388,7 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
     expected = _ENCODE.size + sum(parts.values())
     if len(payload) != expected:
         raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {expected}")
-    _, _, total, variance, *ticks = _ENCODE.unpack_from(payload)
+    _, _, offset, spread, *ticks = _ENCODE.unpack_from(payload)
     ends = np.cumsum([_ENCODE.size, *parts.values()])[:-1]
     _, *pieces = np.split(np.frombuffer(payload, np.uint8), ends)
     found = dict(zip(parts, pieces, strict=True))
@@ -320,7 +397,7 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
         for stage in (*_ALWAYS, *asked)
     }
     layers = _layer_ticks(found[_LAYERS_PART].tobytes()) if parts[_LAYERS_PART] else None
-    return EncodeReply(total, variance, (ticks[0], ticks[1], ticks[2]), stages, layers)
+    return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers)
 
 
 def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:

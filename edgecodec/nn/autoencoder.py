@@ -214,8 +214,9 @@ def helia_edge_objects() -> dict[str, type[Any]]:
     ``keras.models.load_model(path, custom_objects=helia_edge_objects())`` loads its ``.keras`` files where it is not
     imported. Weight files need no names: variables lie in the same places.
     """
-    classes = (ResidualVectorQuantizer, EmaResidualVectorQuantizer, VQAutoencoder)
-    return {f"helia_edge>{each.__name__}": each for each in classes}
+    layers = (ResidualVectorQuantizer, EmaResidualVectorQuantizer)
+    # Its autoencoder is not registered with Keras, so files have that class's name alone.
+    return {**{f"helia_edge>{each.__name__}": each for each in layers}, VQAutoencoder.__name__: VQAutoencoder}
 
 
 def build_rvq_autoencoder(

@@ -28,7 +28,7 @@ from edgecodec.quantization.fold import (
 from edgecodec.quantization.measure import DIGITS, Variant, dequantized, encoder_inputs, int8_latents, measure
 from edgecodec.quantization.ranges import Quantization, fit_quantization, tensors, with_quantization
 from edgecodec.quantization.report import Candidate, Figures
-from edgecodec.signal.normalize import normalize
+from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.quality import prdn
 
 Progress = Callable[[int, int, str], None]
@@ -201,7 +201,7 @@ class Search:
             [(tensor.scale, tensor.zero_point) for tensor in tensors(best.graph)],
             best.codebooks,
             decoder,
-            _as_input(data.fine_tuning, best.epsilon),
+            _as_input(data.fine_tuning, best.normalization),
             self._settings,
             lambda done, total, figures: self._progress(done, total, "fine-tuning"),
         )
@@ -219,14 +219,14 @@ class Search:
         return variant, self._float_latents(variant)
 
     def _converted(self, best: Variant, convolutions: Sequence[Convolution]) -> Variant:
-        encoder, _ = convert_encoder(self._float_model(convolutions), self._data.calibration, best.epsilon)
+        encoder, _ = convert_encoder(self._float_model(convolutions), self._data.calibration, best.normalization)
         return replace(best, encoder=encoder, convolutions=list(convolutions))
 
     def _float_model(self, convolutions: Sequence[Convolution]) -> Any:
         return keras_model(convolutions, (self._data.calibration.shape[1], 1))
 
     def _float_latents(self, variant: Variant) -> npt.NDArray[np.floating[Any]]:
-        return float_latents(variant.model, self._data.validation, variant.epsilon)
+        return float_latents(variant.model, self._data.validation, variant.normalization)
 
     def _activations(self, variant: Variant) -> list[npt.NDArray[np.float64]]:
         """Real values ``[N, W, C]`` of the input and every layer's output on some calibration frames."""
@@ -243,14 +243,14 @@ def int8_activations(variant: Variant, frames: Frames) -> list[npt.NDArray[np.fl
     return [dequantized(q, tensor.scale, tensor.zero_point) for q, tensor in zip(levels, tensors(graph), strict=True)]
 
 
-def float_latents(model: Any, frames: Frames, epsilon: float) -> npt.NDArray[np.floating[Any]]:
+def float_latents(model: Any, frames: Frames, normalization: Normalization) -> npt.NDArray[np.floating[Any]]:
     """Latents ``[N, P, D]`` of a float encoder for ADC counts int16 ``[N, T]``."""
-    return predict(model, _as_input(frames, epsilon))[:, 0]
+    return predict(model, _as_input(frames, normalization))[:, 0]
 
 
-def _as_input(frames: Frames, epsilon: float) -> npt.NDArray[np.float32]:
+def _as_input(frames: Frames, normalization: Normalization) -> npt.NDArray[np.float32]:
     """Normalised frames as the encoder takes them, float32 ``[N, 1, T, 1]``."""
-    return normalize(frames, epsilon).astype(np.float32)[:, None, :, None]
+    return normalization.normalize(frames).astype(np.float32)[:, None, :, None]
 
 
 def measure_rounded_input(variant: Variant, frames: Frames, latents: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
@@ -268,5 +268,5 @@ def measure_rounded_input(variant: Variant, frames: Frames, latents: npt.NDArray
     figures = {f"agreement_rounded_input_l{level}": float(share) for level, share in enumerate(same, start=1)}
     decoded = variant.run_decoder(total.reshape(moved.shape))
     if decoded is not None:
-        figures["prdn_rounded_input"] = float(prdn(normalize(frames, variant.epsilon), decoded).mean())
+        figures["prdn_rounded_input"] = float(prdn(variant.normalization.normalize(frames), decoded).mean())
     return {key: round(value, DIGITS) for key, value in figures.items()}

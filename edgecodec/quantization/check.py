@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from edgecodec.codec.graph import Graph, Op
 from edgecodec.codec.tflite_reader import MOVING_OPS, WAYS_OUT, op_names, read_graph
 from edgecodec.documents import Document
 from edgecodec.errors import EdgecodecError, InputError, UnsupportedOpError
+from edgecodec.files.regular import read_regular
 from edgecodec.quantization.convert import convert_encoder
 from edgecodec.quantization.keras_files import SavedEncoder, load_encoder_model
 from edgecodec.quantization.keras_layers import CheckedLayer, Verdict
@@ -79,7 +80,7 @@ def check_model(path: Path) -> CheckDocument:
     notes: tuple[str, ...] = ()
     try:
         if not isinstance(given, SavedEncoder):
-            examined, notes = examine_encoder(given)
+            examined, notes = examine_encoder(given, str(path))
             rows = tuple(examined)
         plain = plain_encoder(given, str(path))
         notes = plain.notes or notes
@@ -95,10 +96,7 @@ def check_model(path: Path) -> CheckDocument:
 
 
 def _check_tflite(path: Path) -> CheckDocument:
-    try:
-        given = path.read_bytes()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a model") from error
+    given = read_regular(path, "an INT8 encoder")
     rows: tuple[CheckedLayer, ...] = ()
     notes: tuple[str, ...] = ()
     try:
@@ -106,10 +104,10 @@ def _check_tflite(path: Path) -> CheckDocument:
         rows = tuple(_op_row(name, tensor) for name, tensor in op_names(data))
         graph = read_graph(data)
         _check_channels(graph)
-    except InputError as error:
-        error.within(str(path))
-        raise
     except EdgecodecError as error:
+        error.within(str(path))
+        if isinstance(error, InputError):
+            raise
         # Where each op is one that runs, it is not the layers that are wrong but their type or order.
         refused = any(row.verdict is Verdict.REFUSED for row in rows)
         return _refused(path, notes, rows if refused else (), error)
@@ -152,6 +150,10 @@ def _running(path: Path, notes: tuple[str, ...], rows: tuple[CheckedLayer, ...],
             layer.macs,
         )
         for layer in graph.layers
+    )
+    # A layer of somebody's own is one that the converter knew what to make of.
+    rows = tuple(
+        replace(row, verdict=Verdict.RUNS, note=_UNSEEN) if row.verdict is Verdict.REFUSED else row for row in rows
     )
     rows = rows or tuple(CheckedLayer(layer.name, layer.op, Verdict.RUNS, _UNSEEN) for layer in layers)
     return CheckDocument(str(path), Verdict.RUNS, notes, rows, None, layers, graph.macs)

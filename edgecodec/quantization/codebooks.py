@@ -5,7 +5,6 @@ from __future__ import annotations
 import glob
 import os
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -17,6 +16,7 @@ import numpy.typing as npt
 
 from edgecodec.codec.rvq import check_codebook_shapes
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.regular import check_regular
 from edgecodec.nn.kmeans import nearest
 from edgecodec.quantization.keras_codebooks import codes_beside_averages, is_average, natural, read_keras_codebooks
 
@@ -31,7 +31,7 @@ _NUMBERED = re.compile(r"(.*?)(\d+)")
 _CODES = re.compile(r"(?i)level|code|book|embedding")
 _PARALLEL = 0.9999
 _LARGEST = 1e15
-"""Largest absolute entry of a code; sums of the squares of many still fit float32."""
+"""Largest absolute entry of a code; sums of the squares of many still fit float32, and of the reciprocal's, too."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,9 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
     if dimension != channels:
         raise QuantizationError(
             f"codes have {dimension} entries; the encoder's latent has {channels} channels",
-            hint="check that encoder and codebooks are of one model",
+            hint="they lie the other way round, [D, K]: transpose them to [K, D]"
+            if all(book.shape[0] == channels for book in codebooks)
+            else "check that encoder and codebooks are of one model",
         )
     if levels is not None and len(codebooks) != levels:
         raise QuantizationError(f"{len(codebooks)} codebooks; the model has {levels} levels")
@@ -106,10 +108,11 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
         if not np.isfinite(book).all():
             raise QuantizationError(f"codebook level_{level} holds NaN or infinity")
         largest = float(np.abs(book).max())
-        if largest > _LARGEST:
+        if largest > _LARGEST or 0 < largest < 1 / _LARGEST:
+            limit = f"at most {_LARGEST:g}" if largest > 1 else f"at least {1 / _LARGEST:g}"
             raise QuantizationError(
-                f"codebook level_{level} holds values up to {largest:g}; expected at most {_LARGEST:g}, as a float32 "
-                "search squares them"
+                f"codebook level_{level} holds values up to {largest:g}; expected {limit}, as a float32 search squares "
+                "them"
             )
         if len(book) > 1 and np.all(book == book[0]):
             raise QuantizationError(f"codebook level_{level}: all {len(book)} codes are equal (never trained?)")
@@ -213,15 +216,20 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
         return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, []
     try:
         with source.open("rb") as file:
-            if not file.read(6).startswith(_MAGIC):
-                raise InputError(f"{source}: neither a .npz nor a .npy file; {_EXPECTED}")
+            start = file.read(6)
+    except OSError as error:
+        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+    if not start.startswith(_MAGIC):
+        raise InputError(f"{source}: neither a .npz nor a .npy file; {_EXPECTED}")
+    try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
             return _unstacked(loaded), []
         with loaded:
             members = {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{source}: not a readable .npz or .npy of codebooks ({error})") from error
+    # A damaged file raises whatever it leads to, lack of memory for the size that it claims among it.
+    except Exception as error:
+        raise InputError(f"{source}: not a readable .npz or .npy of codebooks ({_reason(error)})") from error
     # What a .zip holds beside .npy files comes as bytes.
     arrays = {key: member for key, member in members.items() if isinstance(member, np.ndarray)}
     told = {key: f"{key} {arrays[key].shape}" if key in arrays else key for key in sorted(members)}
@@ -276,14 +284,19 @@ def _load_npy(files: Sequence[Path], source: Path) -> dict[str, npt.NDArray[Any]
         raise InputError(f"{source}: holds {names}; expected one file a level, numbered from 0 or 1 without a gap")
     books = {}
     for file in ordered:
+        check_regular(file, "a .npy of one level")
         try:
             array = np.load(file, allow_pickle=False)
-        except (ValueError, OSError, EOFError) as error:
-            raise InputError(f"{file}: not a readable .npy ({error})") from error
+        except Exception as error:
+            raise InputError(f"{file}: not a readable .npy ({_reason(error)})") from error
         if not isinstance(array, np.ndarray):
             raise InputError(f"{file}: is no .npy array")
         books[file.name] = array
     return books
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _float(array: npt.NDArray[Any], where: str) -> FloatArray:

@@ -15,7 +15,7 @@ from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
 from edgecodec.quantization.converter import configure, convert_apart, failure
 from edgecodec.quantization.keras_files import SavedEncoder
 from edgecodec.quantization.keras_layers import flat_layers
-from edgecodec.signal.normalize import EPSILON, normalize
+from edgecodec.signal.normalize import ZSCORE, Normalization
 
 _TAME = frozenset(
     f"{name}{rank}"
@@ -31,7 +31,9 @@ _TAME = frozenset(
 """Layers that the converter takes without crashing."""
 
 
-def convert_encoder(model: Any, calibration: npt.NDArray[np.int16], epsilon: float = EPSILON) -> tuple[bytes, Graph]:
+def convert_encoder(
+    model: Any, calibration: npt.NDArray[np.int16], normalization: Normalization = ZSCORE
+) -> tuple[bytes, Graph]:
     """Quantise an encoder to INT8 by the ranges it shows on frames ``calibration`` (ADC counts ``[N, T]``).
 
     Returns the TFLite file and its graph. Raises QuantizationError when the frames cannot calibrate or
@@ -39,7 +41,7 @@ def convert_encoder(model: Any, calibration: npt.NDArray[np.int16], epsilon: flo
     engine does not run.
     """
     check_calibration(calibration, int(model.input_shape[2]))
-    inputs = normalize(calibration, epsilon).astype(np.float32)[:, None, None, :, None]
+    inputs = normalization.normalize(calibration).astype(np.float32)[:, None, None, :, None]
     data = _convert(model, "encoder", inputs)
     return data, read_graph(data)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecodec.documents import Json
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, short_repr
+from edgecodec.signal.normalize import NONE, Fixed, MinMax, Normalization, ZScore
 
 NAMES = ("deploy_manifest.json", "config.json")
 """What the manifest is called in a folder that was exported, and in a published repository."""
@@ -16,8 +18,13 @@ _RATES = ("sample_rate", "sampling_rate", "sample_rate_hz", "sampling_rate_hz")
 _NORMALIZATIONS = ("normalization", "normalisation", "normalize")
 _KINDS = ("kind", "type", "method", "name")
 _ZSCORE = ("zscore", "standard", "layernorm", "meanstd")
-_OTHER = ("minmax", "range", "none", "fixed", "raw", "median", "robust", "quantile")
-"""Parts of words, in lower-case letters and digits, for z-scores and for what is none."""
+_MINMAX = ("minmax",)
+_NONE = ("none", "raw", "identity")
+_FIXED = ("fixed",)
+_OTHER = ("range", "median", "robust", "quantile", "global", "dataset")
+"""Parts of words, in lower-case letters and digits, for what edgecodec does and for what it does not."""
+_ENDS = re.compile(r"[\[(]\s*(-?[0-9.]+)\s*,\s*(-?[0-9.]+)\s*[\])]")
+"""Two numbers in brackets: the ends that frames are scaled to."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,48 @@ class DeployManifest:
     """Sampling rate in Hz; None when neither the manifest nor the files beside it say."""
     normalization: str | None
     """How frames are normalised, in the exporter's word; None when it does not say."""
+    parameters: Json = field(default_factory=dict)
+    """What stands beside that word."""
 
-    def check(self, samples: int, rate_hz: float | None) -> tuple[str, ...]:
-        """What the manifest adds to, or leaves open of, an encoder of ``samples`` and the user's ``rate_hz``.
+    @property
+    def meant(self) -> Normalization | None:
+        """What :attr:`normalization` names; None for a word that is not known, or none.
 
-        Raises InputError unless these and z-scores fit the manifest.
+        Raises InputError for what edgecodec does not do, and for a fixed normalisation without its numbers.
+        """
+        word = "".join(letter for letter in (self.normalization or "").lower() if letter.isalnum())
+        try:
+            if any(part in word for part in _OTHER):
+                raise InputError("no normalisation of a bundle")
+            if any(part in word for part in _ZSCORE):
+                return ZScore(*self._numbers(("epsilon", "eps")))
+            if any(part in word for part in _MINMAX):
+                return MinMax(*self._ends())
+            if any(part in word for part in _FIXED):
+                return Fixed(self._numbers(("offset", "mean"))[0], self._numbers(("scale", "std"))[0])
+        except (InputError, IndexError) as error:
+            raise InputError(
+                f"{self.path}: frames are normalised by {self.normalization!r}, {self.parameters}; expected z-scores, "
+                "least and largest count of each frame, or a fixed offset and scale",
+                hint="say which with --normalization",
+            ) from error
+        return NONE if any(part in word for part in _NONE) else None
+
+    def _numbers(self, names: tuple[str, ...]) -> tuple[float, ...]:
+        found = (self.parameters[name] for name in names if name in self.parameters)
+        return tuple(float(each) for each in found if isinstance(each, int | float) and not isinstance(each, bool))[:1]
+
+    def _ends(self) -> tuple[float, ...]:
+        low, high = self._numbers(("low", "min")), self._numbers(("high", "max"))
+        if low and high:
+            return low + high
+        said = _ENDS.search(f"{self.normalization} {self.parameters}")
+        return () if said is None else (float(said[1]), float(said[2]))
+
+    def check(self, samples: int, rate_hz: float | None, normalization: Normalization | None) -> tuple[str, ...]:
+        """What the manifest adds to, or leaves open of, an encoder of ``samples`` and what the user said.
+
+        Raises InputError unless these fit the manifest.
         """
         if self.samples is not None and self.samples != samples:
             raise InputError(
@@ -48,14 +92,12 @@ class DeployManifest:
             notes.append(f"{self.path.name}: frames at {self.rate_hz:g} Hz")
         elif self.rate_hz is not None and self.rate_hz != rate_hz:
             raise InputError(f"{self.path}: a rate of {self.rate_hz:g} Hz; --rate-hz says {rate_hz:g} Hz")
-        word = "".join(letter for letter in (self.normalization or "zscore").lower() if letter.isalnum())
-        if any(part in word for part in _OTHER):
-            raise InputError(
-                f"{self.path}: frames are normalised by {self.normalization!r}; expected z-scores of each frame",
-                hint="train it on frames of mean 0 and variance 1",
-            )
-        if not any(part in word for part in _ZSCORE):
-            notes.append(f"{self.path.name}: normalised by {self.normalization!r}, taken for z-scores of each frame")
+        if normalization is None and self.normalization is not None:
+            if self.meant is None:
+                taken = "taken for z-scores of each frame"
+                notes.append(f"{self.path.name}: normalised by {self.normalization!r}, {taken}")
+            elif self.meant.kind != ZScore.kind:
+                notes.append(f"{self.path.name}: normalised by {self.normalization!r}, {self.meant}")
         return tuple(notes)
 
 
@@ -69,6 +111,8 @@ def read_deploy_manifest(folder: Path) -> DeployManifest | None:
         path = folder / name
         if path.is_file():
             manifest = _read(path)
+            if name == NAMES[0] and not isinstance(manifest.get("encoder", {}), dict):
+                raise InputError(f"{path}: encoder is {short_repr(manifest['encoder'])}; expected a JSON object")
             if isinstance(manifest.get("encoder"), dict):
                 beside = [_read(folder / other) for other in (_SPEC, _CARD) if (folder / other).is_file()]
                 return _facts(path, [manifest, *beside])
@@ -86,19 +130,20 @@ def _facts(path: Path, documents: list[Json]) -> DeployManifest:
     rate = next((found[key] for found in documents for key in _RATES if found.get(key) is not None), None)
     if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1e9):
         raise InputError(f"{path}: a sampling rate of {rate!r}; expected Hz above 0")
-    return DeployManifest(path, samples, None if rate is None else float(rate), _normalization(documents))
+    return DeployManifest(path, samples, None if rate is None else float(rate), *_normalization(documents))
 
 
-def _normalization(documents: list[Json]) -> str | None:
+def _normalization(documents: list[Json]) -> tuple[str | None, Json]:
+    """The exporter's word, and what stands beside it."""
     for document in documents:
         for holder in (document, document.get("preprocessing_contract"), document.get("preprocessing")):
             for key in _NORMALIZATIONS:
                 value = holder.get(key) if isinstance(holder, dict) else None
-                if isinstance(value, dict):
-                    value = next((value[kind] for kind in _KINDS if kind in value), None)
-                if isinstance(value, str):
-                    return value
-    return None
+                parameters = value if isinstance(value, dict) else {}
+                word = next((parameters[kind] for kind in _KINDS if kind in parameters), value)
+                if isinstance(word, str):
+                    return word, {name: each for name, each in parameters.items() if name not in _KINDS}
+    return None, {}
 
 
 def _read(path: Path) -> Json:

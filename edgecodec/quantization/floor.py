@@ -14,6 +14,7 @@ from edgecodec.quantization.codebooks import quantize_float
 from edgecodec.quantization.convert import predict
 from edgecodec.quantization.measure import Variant, dequantized, float_codebooks, run_int8
 from edgecodec.quantization.report import Figures, Shortfall
+from edgecodec.signal.normalize import NONE, ZSCORE, MinMax
 from edgecodec.signal.quality import prdn
 
 LEAST_KAPPA = 0.1
@@ -21,21 +22,14 @@ LEAST_KAPPA = 0.1
 MOST_ERROR = 100.0
 """Most error in percent: where the mean in place of the latent, and a flat line in place of a frame, are as good."""
 _TELLING = 0.7
-"""Another convention is said to be the encoder's when its PRDN is below this share of the z-score's."""
+"""Another convention is said to be the encoder's when its PRDN is below this share of that of what was said."""
 _DECODES = 50.0
 """PRDN in percent that another convention must reach at most; what decodes nothing may be near 100 with any."""
 _SUSPECT = 20.0
-"""PRDN in percent below which a codec was surely trained on z-scores."""
+"""PRDN in percent below which a codec was surely trained on frames normalised as was said."""
 _FRAMES = 32
 
 FloatArray = npt.NDArray[np.float64]
-
-
-def _unit_range(frames: Frames) -> FloatArray:
-    counts = np.asarray(frames, np.float64)
-    low, high = counts.min(axis=1, keepdims=True), counts.max(axis=1, keepdims=True)
-    scaled: FloatArray = (counts - low) / (high - low)
-    return scaled
 
 
 def _centred(frames: Frames) -> FloatArray:
@@ -46,10 +40,11 @@ def _centred(frames: Frames) -> FloatArray:
 
 _CONVENTIONS: Mapping[str, Callable[[Frames], FloatArray]] = MappingProxyType(
     {
-        "frames scaled to 0..1": _unit_range,
-        "frames scaled to -1..1": lambda frames: 2.0 * _unit_range(frames) - 1.0,
-        "ADC counts less their mean": _centred,
-        "ADC counts as they are": lambda frames: np.asarray(frames, np.float64),
+        "frames of mean 0 and variance 1 (--normalization zscore)": ZSCORE.normalize,
+        "frames scaled to 0..1 (--normalization minmax)": MinMax().normalize,
+        "frames scaled to -1..1 (--normalization minmax:-1,1)": MinMax(-1.0, 1.0).normalize,
+        "ADC counts less their mean (which no bundle does: train it on z-scores)": _centred,
+        "ADC counts as they are (--normalization none)": NONE.normalize,
     }
 )
 """What encoders elsewhere are trained on: ADC counts ``[N, T]``, none constant, to float64 ``[N, T]``."""
@@ -83,19 +78,19 @@ def refuse(name: str, found: Sequence[Shortfall]) -> None:
     if found:
         raise QuantizationError(
             f"{name}: " + "; ".join(map(str, found)),
-            hint="check that encoder, codebooks and decoder are of one model, trained on frames of mean 0 and "
-            "variance 1, or keep it with --accept-quality",
+            hint="check that encoder, codebooks and decoder are of one model, trained on frames normalised as "
+            "--normalization says, or keep it with --accept-quality",
         )
 
 
-def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Shortfall | None:
-    """Whether the codec decodes frames that are scaled another way far better than those of mean 0 and variance 1.
+def other_convention(variant: Variant, frames: Frames, prdn_as_said: float) -> Shortfall | None:
+    """Whether the codec decodes frames that are scaled another way far better than as the user said.
 
-    ``frames`` are ADC counts int16 ``[N, T]``, none constant. ``prdn_zscore`` is the mean PRDN in percent of
-    normalised frames, of the float codec, or of the integer codec when there is no float encoder. None without a
-    decoder or frames, and where that PRDN is below 20 %.
+    ``frames`` are ADC counts int16 ``[N, T]``, none constant. ``prdn_as_said`` is the mean PRDN in percent of
+    frames normalised as said, of the float codec, or of the integer codec when there is no float encoder. None
+    without a decoder or frames, and where that PRDN is below 20 %.
     """
-    if prdn_zscore < _SUSPECT or not len(frames):
+    if prdn_as_said < _SUSPECT or not len(frames):
         return None
     used = frames[np.linspace(0, len(frames) - 1, min(len(frames), _FRAMES)).round().astype(int)]
     best: tuple[float, str] | None = None
@@ -107,10 +102,10 @@ def other_convention(variant: Variant, frames: Frames, prdn_zscore: float) -> Sh
         if np.isfinite(decoded).all():
             reached = float(prdn(scaled, decoded).mean())
             best = (reached, name) if best is None else min(best, (reached, name))
-    if best is None or best[0] >= min(_TELLING * prdn_zscore, _DECODES):
+    if best is None or best[0] >= min(_TELLING * prdn_as_said, _DECODES):
         return None
     meaning = f"{best[1]} are decoded with a PRDN of {best[0]:.1f} %: it was trained on such frames"
-    return Shortfall("prdn_zscore", round(prdn_zscore, 4), round(best[0], 4), meaning)
+    return Shortfall("prdn_normalization", round(prdn_as_said, 4), round(best[0], 4), meaning)
 
 
 def _codes(variant: Variant, scaled: FloatArray) -> FloatArray:

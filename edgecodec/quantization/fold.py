@@ -14,7 +14,7 @@ from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_keras
 from edgecodec.quantization.convert import predict
 from edgecodec.quantization.convolutions import Convolution, FloatArray
-from edgecodec.quantization.keras_layers import Verdict, flat_layers, read_layers, refusal
+from edgecodec.quantization.keras_layers import Verdict, flat_layers, is_operation, read_layers, refusal
 
 _SAME = 1e-3
 """Largest difference between the latents of the convolutions and of the model, as a share of the model's largest."""
@@ -42,7 +42,7 @@ def fold(model: Any) -> list[Convolution]:
     expected = predict(model, probe)
     found = predict(keras_model(convolutions, (math.prod(shape[:-1]), shape[-1])), probe.reshape(4, 1, -1, shape[-1]))
     expected = expected.reshape(4, 1, -1, expected.shape[-1])
-    exact = all(layer.compute_dtype == "float32" for layer in flat_layers(model))
+    exact = all(is_operation(layer) or layer.compute_dtype == "float32" for layer in flat_layers(model))
     limit = (_SAME if exact else _SAME_HALF) * (np.abs(expected).max() + 1e-9)
     if expected.shape != found.shape or np.abs(expected - found).max() > limit:
         raise QuantizationError("the encoder is no plain sequence of layers (a branch, or a layer used twice)")

@@ -17,6 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError, install_extra
+from edgecodec.quantization.keras_foreign import serialized_layers
+from edgecodec.quantization.keras_layers import other_quantizer
 
 FloatArray = npt.NDArray[np.floating[Any]]
 _QUANTIZER = re.compile(r"(?i)(^|[/_])(r?vq|[^/]*quanti[sz]er[^/]*|codebooks?)(_?\d+)?(/|$)")
@@ -89,6 +91,10 @@ def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple
             file.visititems(visit)
     except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable Keras model ({error})", hint="save it again") from error
+    for layer in serialized_layers(config):
+        other = other_quantizer(layer["class_name"])
+        if other is not None:
+            raise InputError(f"{path}: {other.refusal(layer['config']['name'], layer['class_name'])}")
     return groups, list(_declared(config))
 
 

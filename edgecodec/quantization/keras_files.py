@@ -7,15 +7,32 @@ import re
 from pathlib import Path
 from typing import Any
 
-from edgecodec.errors import InputError, QuantizationError
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
+from edgecodec.quantization.keras_foreign import (
+    ForeignLayer,
+    foreign_layers,
+    model_config,
+    serialized_layers,
+    stand_ins,
+)
+from edgecodec.quantization.keras_layers import WAYS_OUT, is_quantizer, other_quantizer
 
 _RANK = 4
+_LONGEST = 200
+"""Characters kept of what Keras or TensorFlow say."""
 _DOCUMENT = "docs/models.md has the whole road"
 _FROM_ONNX = f"`pip install onnx2tf` and `onnx2tf -i MODEL.onnx -osd -o saved` make a SavedModel folder; {_DOCUMENT}"
-_FROM_TORCH = f"torch.onnx.export(model.eval(), frame, 'MODEL.onnx') in Python, then {_FROM_ONNX}"
+_FROM_TORCH = (
+    "`pip install onnx onnxscript` and, in Python, torch.onnx.export(model.eval(), frame, 'MODEL.onnx'); then "
+    f"{_FROM_ONNX}"
+)
 _OTHER_FORMATS = {".onnx": _FROM_ONNX, **dict.fromkeys((".pt", ".pth", ".ckpt", ".safetensors"), _FROM_TORCH)}
 """What leads from the files of other frameworks to one that is read here, by suffix."""
+
+
+_ZIP, _HDF5 = b"PK\x03\x04", b"\x89HDF\r\n\x1a\n"
+"""How ``.keras`` and ``.h5`` files begin."""
 
 
 class SavedEncoder:
@@ -106,7 +123,7 @@ def _load_saved_model(path: Path) -> SavedEncoder:
             loaded = tf.saved_model.load(str(path))
     # TensorFlow raises whatever the damaged part of the folder leads to.
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = " ".join(str(error).split())[:_LONGEST] or type(error).__name__
         raise InputError(f"{path}: cannot be loaded as a SavedModel: {reason}") from error
     signatures = getattr(loaded, "signatures", {})
     for name in ("serving_default", "serve"):
@@ -121,25 +138,61 @@ def _load(path: str | os.PathLike[str], role: str) -> Any:
         kind = "is a folder" if source.is_dir() else "no such file"
         more = " or a SavedModel folder" if role == "encoder" else ""
         raise InputError(f"{source}: {kind}; expected the {role} as a .keras or .h5 file{more}")
+    _refuse_other_formats(source, role)
+    with source.open("rb") as file:
+        start = file.read(len(_HDF5))
+    # Before TensorFlow is imported, which takes seconds.
+    if not start.startswith((_ZIP, _HDF5)):
+        raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras)")
     keras = import_keras()
     # Codecs trained here may hold our own layers; importing them makes Keras know their names.
-    import edgecodec.nn.autoencoder  # noqa: F401
+    from edgecodec.nn.autoencoder import helia_edge_objects
 
-    _refuse_other_formats(source, role)
-    own = {} if source.suffix == ".keras" else {"DepthwiseConv2D": _depthwise_of_keras_2(keras)}
+    known = helia_edge_objects()
+    if source.suffix != ".keras":
+        known["DepthwiseConv2D"] = _depthwise_of_keras_2(keras)
+    config = model_config(source)
+    foreign = foreign_layers(config, known)
     try:
         with quiet():
-            model = keras.models.load_model(source, custom_objects=own, compile=False)
+            model = keras.models.load_model(source, custom_objects={**known, **stand_ins(foreign)}, compile=False)
     # Keras raises whatever the damaged part of the file leads to.
     except Exception as error:
-        unknown = re.search(r"(?:Could not locate class|Unknown layer:) '([^']+)'", str(error))
-        if unknown is not None:
+        if foreign:
+            raise _unknown(source, foreign) from error
+        text = " ".join(str(error).split()) or type(error).__name__
+        if "`Lambda` layer" in text:
+            names = [layer["config"]["name"] for layer in serialized_layers(config) if layer["class_name"] == "Lambda"]
+            raise InputError(f"{source}: layer '{names[0]}' is Lambda", hint=WAYS_OUT["Lambda"]) from error
+        function = re.search(r"Could not locate function '([^']+)'|Unknown activation function: '?(\w+)", text)
+        if function is not None:
             raise InputError(
-                f"{source}: holds a layer {unknown[1]!r} that is not Keras's", hint=f"save a plain {role} without it"
+                f"{source}: holds the function '{function[1] or function[2]}', which is not Keras's",
+                hint="train with ReLU or ReLU6",
             ) from error
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {reason}") from error
-    return model
+        raise InputError(
+            f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras): {text[:_LONGEST]}"
+        ) from error
+    if isinstance(model, keras.Model):
+        return model
+    if foreign:
+        raise _unknown(source, foreign)
+    raise InputError(f"{source}: holds a {type(model).__name__}, no model; expected the {role}")
+
+
+def _unknown(source: Path, foreign: list[ForeignLayer]) -> EdgecodecError:
+    """The error of a model that cannot be built without the code of its layers."""
+    quantizers = [layer for layer in foreign if is_quantizer(layer.kind)]
+    layer = (quantizers or foreign)[0]
+    other = other_quantizer(layer.kind)
+    if other is not None:
+        error: EdgecodecError = other.refusal(layer.name, layer.kind)
+        error.within(str(source))
+        return error
+    return InputError(
+        f"{source}: holds '{layer.name}' of the class {layer.kind}, which is not Keras's",
+        hint="save the encoder alone, without it, or as a SavedModel (model.export), which holds the code",
+    )
 
 
 def _refuse_other_formats(source: Path, role: str) -> None:

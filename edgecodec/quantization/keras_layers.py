@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -13,7 +14,9 @@ import numpy as np
 
 from edgecodec.codec.tflite_reader import MAX_KERNEL
 from edgecodec.errors import QuantizationError
+from edgecodec.nn.backend import import_keras
 from edgecodec.quantization.convolutions import Convolution, FloatArray, pointwise_affine
+from edgecodec.quantization.keras_foreign import STAND_IN
 
 _RELU = "train with ReLU or ReLU6"
 _NORM = "it depends on the frame's own values: train with batch normalisation, which folds (norm 'batch' or 'none')"
@@ -23,6 +26,7 @@ _POOLING = "train with a strided convolution in its place"
 _BRANCH = "a skip connection or branch: layers must follow one another"
 _SHAPE = "only axes of size 1 may come or go: let the encoder return (P, D) or (1, P, D)"
 _QUANTIZER = "a quantiser: the encoder ends before it, and its codebooks are given with --codebooks"
+_UNKNOWN = "the engine knows no such layer: use convolutions, batch norms and ReLU"
 WAYS_OUT = {
     **dict.fromkeys(
         ("LayerNormalization", "GroupNormalization", "RMSNormalization", "UnitNormalization", "InstanceNormalization"),
@@ -55,10 +59,34 @@ _SKIPPED = (
     "SpatialDropout2D",
     "ActivityRegularization",
 )
+_AFFINE = ("Add", "Subtract", "Multiply", "Divide", "TrueDivide", "Negative")
+_OPERATIONS = {
+    **dict.fromkeys(
+        ("Silu", "Gelu", "Elu", "Selu", "Celu", "Tanh", "Sigmoid", "LeakyRelu", "Softplus", "Softmax", "HardSilu",
+         "HardSigmoid", "Softsign", "LogSoftmax", "LogSigmoid", "HardTanh", "Glu", "Absolute", "Clip"),
+        _RELU,
+    ),
+    **dict.fromkeys(("MaxPool", "AveragePool", "Mean", "Max"), _POOLING),
+    **dict.fromkeys(("Transpose", "Flip", "Roll", "Slice", "GetItem"), _SHAPE),
+}  # fmt: skip
+"""What to do about functions of `keras.ops`, by the name of their class."""
 INTO_THE_ONE_BEFORE = "into the convolution before it"
 """The note of a layer that TensorFlow's converter folds, too."""
-QUANTIZER_MARKS = ("Quantizer", "VectorQuant", "FSQ", "LFQ")
-"""Parts of the names of layers that quantise the latent."""
+NO_CODE = "its code is not here: save the encoder without it, or as a SavedModel (model.export), which holds the code"
+"""What to do about a layer of which a file has the name alone."""
+_RESIDUAL = "train with a residual vector quantiser, such as edgecodec.nn.ResidualVectorQuantizer"
+_PADDED = (
+    "give it as a residual one, which finds the same codes: a level for each group of channels, its codes put into "
+    "[K, D] with zeros at the other groups' channels"
+)
+_OTHER_QUANTIZERS = (
+    (re.compile(r"FSQ|FiniteScalar"), "a finite scalar quantiser", _RESIDUAL),
+    (re.compile(r"LFQ|LookupFree|BSQ|BinarySpherical"), "a lookup-free quantiser", _RESIDUAL),
+    (re.compile(r"Gumbel"), "a Gumbel-softmax quantiser, whose codes are chosen by logits", _RESIDUAL),
+    (re.compile(r"PQ$|(Product|Group|MultiHead)\w*(Quanti[sz]|VQ$)"), "a product quantiser", _PADDED),
+)
+"""Quantisers that are no residual ones, by their classes: what they are, and the nearest thing that runs."""
+_QUANTIZERS = re.compile(r"Quanti[sz]er|VectorQuant|VQ$")
 
 
 class Verdict(StrEnum):
@@ -88,6 +116,31 @@ class CheckedLayer:
 
 class Refused(Exception):
     """A layer cannot be a convolution, for the reason given."""
+
+
+@dataclass(frozen=True)
+class OtherQuantizer:
+    """A quantiser whose codes are no residual ones."""
+
+    what: str
+    """What it is, with an article."""
+    hint: str
+    """The nearest thing that runs."""
+
+    def refusal(self, name: str, kind: str) -> QuantizationError:
+        """The error of the layer ``name`` of the class ``kind``."""
+        return QuantizationError(f"layer '{name}' ({kind}) is {self.what}", hint=self.hint)
+
+
+def other_quantizer(kind: str) -> OtherQuantizer | None:
+    """How a layer of the class ``kind`` quantises, where that is not by vectors on what others left over."""
+    found = ((what, hint) for pattern, what, hint in _OTHER_QUANTIZERS if pattern.search(kind))
+    return next((OtherQuantizer(*each) for each in found), None)
+
+
+def is_quantizer(kind: str) -> bool:
+    """Whether a layer of the class ``kind`` quantises the latent."""
+    return _QUANTIZERS.search(kind) is not None or other_quantizer(kind) is not None
 
 
 class LayerReader:
@@ -122,13 +175,20 @@ class LayerReader:
         self._flush()
 
     def _take(self, layer: Any, kind: str) -> tuple[Verdict, str]:
+        other = other_quantizer(kind)
+        if other is not None:
+            raise Refused(f"{other.what}: {other.hint}")
+        if is_quantizer(kind):
+            raise Refused(_QUANTIZER)
+        if getattr(layer, STAND_IN, False):
+            raise Refused(NO_CODE)
+        if is_operation(layer):
+            return self._operation(layer, kind)
         if kind in _SKIPPED:
             return Verdict.FOLDED, "does nothing in inference"
         if kind in _READERS:
             return _READERS[kind](self, layer)
-        if any(mark in kind for mark in QUANTIZER_MARKS):
-            raise Refused(_QUANTIZER)
-        raise Refused(WAYS_OUT.get(kind, "the engine knows no such layer: use convolutions, batch norms and ReLU"))
+        raise Refused(WAYS_OUT.get(kind, _UNKNOWN))
 
     def _flush(self) -> None:
         if self._affine is not None:
@@ -251,7 +311,10 @@ class LayerReader:
                 raise Refused(f"pads the axis of size 1 by {tuple(across)}; expected 0 there")
         else:
             (along,) = pads
-        self._pad = (self._pad[0] + along[0], self._pad[1] + along[1])
+        return self._padded(*along)
+
+    def _padded(self, before: int, behind: int) -> tuple[Verdict, str]:
+        self._pad = (self._pad[0] + before, self._pad[1] + behind)
         if self._affine is not None and np.any(self._affine[2]):
             self._flush()
         return Verdict.FOLDED, "into the padding of the next convolution"
@@ -296,8 +359,52 @@ class LayerReader:
         self._affine = (name, before[1] * gain, before[2] * gain + shift)
         return Verdict.FOLDED, "into the next convolution, or a depthwise one of one tap where that pads"
 
+    def _operation(self, layer: Any, kind: str) -> tuple[Verdict, str]:
+        """A function of `keras.ops`, or an operator, on one tensor and constants."""
+        if isinstance(layer.input, list):
+            raise Refused(_BRANCH)
+        if kind in ("Relu", "Relu6"):
+            return self._activate(kind.lower())
+        if kind in ("Squeeze", "ExpandDims", "Reshape"):
+            return self._reshape(layer)
+        if kind == "Pad":
+            return self._pad_operation(layer)
+        if kind in _AFFINE:
+            return self._join(layer.name, *self._constants(layer))
+        raise Refused(_OPERATIONS.get(kind, _UNKNOWN))
+
+    def _constants(self, layer: Any) -> tuple[FloatArray, FloatArray]:
+        """Gain and shift, each ``[channels]``, of an operation with a constant, told from zeros and ones."""
+        zeros, ones = (self._made_of(layer, np.full(layer.input.shape[1:], value)) for value in (0.0, 1.0))
+        if zeros.shape != (math.prod(layer.input.shape[1:-1]), self._channels):
+            raise Refused(f"it makes {tuple(layer.output.shape[1:])} of {tuple(layer.input.shape[1:])}")
+        if not all(
+            np.array_equal(made, np.broadcast_to(made[0], made.shape), equal_nan=True) for made in (zeros, ones)
+        ):
+            raise Refused("constants of their own for each position; one for each channel folds")
+        return ones[0] - zeros[0], zeros[0]
+
+    def _pad_operation(self, layer: Any) -> tuple[Verdict, str]:
+        """Zeros put before and behind the positions, told from what it makes of numbers that count."""
+        given = np.arange(1.0, 1 + math.prod(layer.input.shape[1:])).reshape(-1, self._channels)
+        made = self._made_of(layer, given.reshape(layer.input.shape[1:]))
+        rows = np.flatnonzero(np.any(made != 0, axis=1))
+        inner = made[rows[0] : rows[-1] + 1] if made.shape[1:] == given.shape[1:] else made[:0]
+        if not np.array_equal(inner, given):
+            raise Refused("only zeros before and behind the positions are folded")
+        return self._padded(int(rows[0]), int(len(made) - 1 - rows[-1]))
+
+    @staticmethod
+    def _made_of(layer: Any, values: FloatArray) -> FloatArray:
+        """What an operation makes of ``values``, as ``[positions, channels]``."""
+        compute = import_keras().Model(layer.input, layer.output)
+        made = np.asarray(compute(values[None].astype(np.float32)), np.float64)
+        return made.reshape(-1, made.shape[-1])
+
     def _activation(self, layer: Any) -> tuple[Verdict, str]:
-        name = _activation_name(layer)
+        return self._activate(_activation_name(layer))
+
+    def _activate(self, name: str) -> tuple[Verdict, str]:
         if name == "linear":
             return Verdict.FOLDED, "does nothing"
         if self._affine is not None:
@@ -345,14 +452,21 @@ def read_layers(model: Any) -> tuple[list[Convolution], list[CheckedLayer]]:
     return reader.convolutions, rows
 
 
-def is_known(kind: str) -> bool:
-    """Whether something is known of a Keras class: how it runs, or what to use in its place."""
-    return kind in _READERS or kind in WAYS_OUT or any(mark in kind for mark in QUANTIZER_MARKS)
+def is_known(row: CheckedLayer) -> bool:
+    """Whether it is known of a layer how it runs, or why it does not."""
+    known = (*_READERS, *WAYS_OUT, *_AFFINE, *_OPERATIONS, "Pad")
+    return row.kind in known or is_quantizer(row.kind) or row.note == NO_CODE
 
 
 def flat_layers(model: Any) -> list[Any]:
-    """Every layer of ``model`` and of the models within it."""
-    return [inner for layer in model.layers for inner in (flat_layers(layer) if hasattr(layer, "layers") else [layer])]
+    """Every layer of ``model`` and of the models within it, and what functions of `keras.ops` compute between them."""
+    steps = getattr(model, "operations", model.layers)
+    return [inner for layer in steps for inner in (flat_layers(layer) if hasattr(layer, "layers") else [layer])]
+
+
+def is_operation(layer: Any) -> bool:
+    """Whether it is a function of `keras.ops`, which has no weights and no data type, and no layer."""
+    return not hasattr(layer, "compute_dtype")
 
 
 def refusal(row: CheckedLayer) -> QuantizationError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecodec.codec.tflite_reader import MAX_WIDTH
 from edgecodec.errors import EdgecodecError, QuantizationError
 from edgecodec.nn.backend import import_keras, quiet
 from edgecodec.quantization.convolutions import Convolution
@@ -14,24 +15,18 @@ from edgecodec.quantization.fold import fold, keras_model
 from edgecodec.quantization.keras_files import SavedEncoder, check_encoder, load_decoder_model, load_encoder_model
 from edgecodec.quantization.keras_layers import (
     INTO_THE_ONE_BEFORE,
-    QUANTIZER_MARKS,
     CheckedLayer,
     Verdict,
     flat_layers,
     is_known,
+    is_quantizer,
+    other_quantizer,
     read_layers,
     refusal,
 )
 
 _AS_THEY_ARE = ("InputLayer", "Conv2D", "DepthwiseConv2D", "BatchNormalization", "ReLU", "Activation", "Dropout")
 """Layers that TensorFlow's converter makes CONV_2D and DEPTHWISE_CONV_2D of."""
-_OTHER_QUANTIZERS = {
-    "FSQ": "a finite scalar quantiser",
-    "FiniteScalar": "a finite scalar quantiser",
-    "LFQ": "a lookup-free quantiser",
-    "Product": "a product quantiser",
-    "Grouped": "a product quantiser",
-}
 
 
 @dataclass(frozen=True)
@@ -68,15 +63,19 @@ def plain_encoder(given: Any, where: str) -> PlainEncoder:
         raise
 
 
-def examine_encoder(given: Any) -> tuple[list[CheckedLayer], tuple[str, ...]]:
+def examine_encoder(given: Any, where: str) -> tuple[list[CheckedLayer], tuple[str, ...]]:
     """What becomes of each layer of the encoder in a Keras model, and which model that is.
 
-    Raises QuantizationError when there is none, or one with other inputs or outputs.
+    Raises QuantizationError, with ``where``, when there is none, or one with other inputs or outputs.
     """
-    model, notes = _encoder_in(given)
-    model = _of_one_tensor(model, "encoder")
-    _check_input(tuple(model.inputs[0].shape[1:]))
-    _, rows = read_layers(model)
+    try:
+        model, notes = _encoder_in(given)
+        model = _of_one_tensor(model, "encoder")
+        _check_input(tuple(model.inputs[0].shape[1:]))
+        _, rows = read_layers(model)
+    except EdgecodecError as error:
+        error.within(where)
+        raise
     return rows, notes
 
 
@@ -126,7 +125,7 @@ def _plain_encoder(given: Any, notes: tuple[str, ...]) -> PlainEncoder:
     _check_input(source)
     convolutions, rows = read_layers(model)
     refused = [row for row in rows if row.verdict is Verdict.REFUSED]
-    known = [row for row in refused if is_known(row.kind)]
+    known = [row for row in refused if is_known(row)]
     if refused and (known or not _is_plain(source, target)):
         raise refusal((known or refused)[0])
     if refused:
@@ -154,7 +153,11 @@ def _check_input(shape: tuple[int | None, ...]) -> None:
             f"encoder takes {shape}, {shape[-1]} channels; {expected}", hint="one codec runs one channel of PPG"
         )
     if len([size for size in shape[:-1] if size != 1]) > 1:
-        raise QuantizationError(f"encoder takes {shape}, a picture; {expected}")
+        raise QuantizationError(
+            f"encoder takes {shape}, a picture; {expected}", hint="one codec runs one channel of PPG, samples in a row"
+        )
+    if not 1 <= math.prod(size or 0 for size in shape) <= MAX_WIDTH:
+        raise QuantizationError(f"encoder takes {shape}; expected frames of 1 to {MAX_WIDTH:,} samples")
 
 
 def _is_plain(source: tuple[int | None, ...], target: tuple[int | None, ...]) -> bool:
@@ -180,17 +183,16 @@ def _needs_no_folding(model: Any, convolutions: list[Convolution], rows: list[Ch
 
 def _encoder_in(given: Any) -> tuple[Any, tuple[str, ...]]:
     """The encoder of an autoencoder, and which one that is; ``given`` itself when it is none."""
+    layers = getattr(given, "layers", [])
+    for layer in layers:
+        other = other_quantizer(type(layer).__name__)
+        if other is not None:
+            raise other.refusal(layer.name, type(layer).__name__)
     part = _part(given, "encoder")
     if part is not None:
         return part, (f"the encoder is '{part.name}' of '{given.name}'",)
-    for layer in getattr(given, "layers", []):
-        kind = type(layer).__name__
-        other = next((text for mark, text in _OTHER_QUANTIZERS.items() if mark in kind and mark != "Product"), None)
-        if other is not None:
-            raise QuantizationError(
-                f"layer '{layer.name}' ({kind}) is {other}", hint="edgecodec runs residual vector quantisers"
-            )
-        if any(mark in kind for mark in QUANTIZER_MARKS) and getattr(given, "inputs", None):
+    for layer in layers:
+        if is_quantizer(type(layer).__name__) and getattr(given, "inputs", None):
             cut = import_keras().Model(given.inputs, layer.input, name="encoder")
             return cut, (f"the encoder is what comes before '{layer.name}' of '{given.name}'",)
     return given, ()
@@ -204,7 +206,7 @@ def _part(given: Any, role: str) -> Any | None:
     inner = [layer for layer in getattr(given, "layers", []) if hasattr(layer, "layers")]
     roles = {name: [layer for layer in inner if name[:3] in layer.name.lower()] for name in ("encoder", "decoder")}
     # A model within a model is no autoencoder: only both halves, or one beside a quantiser, are.
-    quantiser = any(any(m in type(layer).__name__ for m in QUANTIZER_MARKS) for layer in getattr(given, "layers", []))
+    quantiser = any(is_quantizer(type(layer).__name__) for layer in getattr(given, "layers", []))
     found = roles[role]
     if len(found) == 1 and (quantiser or (roles["encoder"] and roles["decoder"])):
         return found[0]

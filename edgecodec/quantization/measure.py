@@ -21,7 +21,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization.codebooks import FloatArray, quantize_float
-from edgecodec.signal.normalize import normalize
+from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.quality import prdn
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ class Variant:
     """What was done to the codec."""
     encoder: bytes
     """INT8 TFLite file."""
-    epsilon: float
-    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
+    normalization: Normalization
+    """How the encoder's frames are normalised."""
     codebooks: Sequence[FloatArray]
     """Float ``[K, D]``, one a level, to be rounded to the latent's scale."""
     decoder: bytes | None
@@ -65,9 +65,8 @@ class Variant:
     def codec(self) -> Codec:
         """The integer codec, proven. Raises QuantizationError, UnsupportedOpError or PlanError when there is none."""
         graph, latent = self.graph, self.graph.latent
-        normalizer = Normalizer(
-            graph.input.width, self.epsilon, graph.input.scale, graph.input.zero_point, graph.input.numerics
-        )
+        source = graph.input
+        normalizer = Normalizer.of(self.normalization, source.width, source.scale, source.zero_point, source.numerics)
         rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics)
         return Codec(normalizer, graph, rvq)
 
@@ -112,7 +111,7 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
             figures[f"agreement_l{level}"] = float(same)
         figures["kappa_l1"] = cohens_kappa(indices[:, 0], float_indices[:, 0])
         figures["latent_error"] = 100 * float(np.sqrt(np.mean((integer - wanted) ** 2) / max(wanted.var(), 1e-30)))
-    original = normalize(frames, variant.epsilon)
+    original = variant.normalization.normalize(frames)
     for key in sorted(chosen):
         decoded = variant.run_decoder(chosen[key].reshape(latents.shape))
         if decoded is None:

@@ -36,7 +36,7 @@ from edgecodec.quantization.report import (
     Validation,
 )
 from edgecodec.quantization.sources import File, GivenCodebooks, GivenFrames, KerasDecoder, Source
-from edgecodec.signal.normalize import EPSILON
+from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.reading import AS_SAID, Reading
 from edgecodec.training.index_models import ModelBudget, fit_index_model
 from edgecodec.training.run import TrainingRun, versions
@@ -72,7 +72,7 @@ def quantize(
     validation: GivenFrames | None = None,
     name: str | None = None,
     rate_hz: float | None = None,
-    epsilon: float = EPSILON,
+    normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
@@ -92,7 +92,8 @@ def quantize(
             one in five calibration frames is held out to choose on, to measure on and to verify with.
         name: Name of the bundle; that of the encoder by default.
         rate_hz: Sampling rate of the codec in Hz; files of recordings must say theirs then, and are brought to it.
-        epsilon: Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts.
+        normalization: How the encoder's frames are normalised: :class:`~edgecodec.ZScore` by default, or
+            :class:`~edgecodec.MinMax` or :class:`~edgecodec.Fixed`.
         reading: What files of recordings do not say: rate, column, channel, scale.
         tuning: What may be trained, too: the codec itself, and a model of its indices.
         accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
@@ -114,7 +115,7 @@ def quantize(
         validation=validation,
         name=name,
         rate_hz=rate_hz,
-        epsilon=epsilon,
+        normalization=normalization,
         reading=reading,
     )
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
@@ -146,7 +147,7 @@ def quantize_folder(
     validation: GivenFrames | None = None,
     name: str | None = None,
     rate_hz: float | None = None,
-    epsilon: float = EPSILON,
+    normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
@@ -155,13 +156,19 @@ def quantize_folder(
     """Quantise a folder of artefacts as compressionKIT names them.
 
     ``folder`` holds ``encoder.keras`` (or else ``encoder.tflite`` or ``encoder_int8.tflite``), ``codebook.npz`` and,
-    if there, ``decoder.keras`` or ``decoder_float32.tflite``; its ``deploy_manifest.json`` or ``config.json`` gives the
-    rate when ``rate_hz`` does not. The other arguments are those of :func:`quantize`. Raises InputError when the folder
-    lacks a part or the manifest is of another codec, and QuantizationError, UnsupportedOpError or PlanError when a part
-    cannot be quantised.
+    if there, ``decoder.keras`` or ``decoder_float32.tflite``; its ``deploy_manifest.json`` or ``config.json`` gives
+    rate and normalisation where the arguments do not. The other arguments are those of :func:`quantize`. Raises
+    InputError when the folder lacks a part or the manifest is of another codec, and QuantizationError,
+    UnsupportedOpError or PlanError when a part cannot be quantised.
     """
     source = Source.of_folder(
-        folder, calibration, validation=validation, name=name, rate_hz=rate_hz, epsilon=epsilon, reading=reading
+        folder,
+        calibration,
+        validation=validation,
+        name=name,
+        rate_hz=rate_hz,
+        normalization=normalization,
+        reading=reading,
     )
     return quantize_source(source, tuning, progress, accept_quality=accept_quality)
 
@@ -258,8 +265,8 @@ def _first_variant(source: Source, progress: Progress) -> Variant:
     """The codec as TensorFlow's converter makes it, proven to be executable, with its decoder."""
     progress(0, 0, "encoder")
     books, model = source.codebooks, source.encoder.float_model
-    data = source.encoder.to_int8(source.calibration, source.epsilon)
-    variant = Variant(FIRST, data, source.epsilon, books, None, model, books)
+    data = source.encoder.to_int8(source.calibration, source.normalization)
+    variant = Variant(FIRST, data, source.normalization, books, None, model, books)
     check_codebooks(books, variant.graph.latent.channels, source.levels)
     _ = variant.codec
     if source.decoder is None:
@@ -335,13 +342,13 @@ def _figures(first: Variant, best: Variant, frames: Frames) -> dict[str, float]:
         return {}
     if best.model is None:
         return {"frames": len(frames), **measure(best, frames, None)}
-    latents = float_latents(best.model, frames, best.epsilon)
+    latents = float_latents(best.model, frames, best.normalization)
     figures = {"frames": len(frames), **measure(best, frames, latents)}
     figures |= measure_rounded_input(best, frames, latents)
     if "prdn_float" in figures:
         given = figures
         if best.new_model:
-            given = measure(first, frames, float_latents(first.model, frames, first.epsilon))
+            given = measure(first, frames, float_latents(first.model, frames, first.normalization))
         figures["prdn_given"] = given["prdn_float"]
     return figures
 

@@ -61,7 +61,7 @@ class Quantized:
             rvq=self.codec.rvq,
             name=self.name,
             rate_hz=self.rate_hz,
-            epsilon=self.codec.normalizer.epsilon,
+            normalization=self.codec.normalizer.normalization,
             optional=optional,
             provenance={**self.provenance, "quantization": to_json(self.report), "figures": dict(self.figures)},
             force=force,

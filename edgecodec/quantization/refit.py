@@ -9,7 +9,7 @@ import numpy as np
 
 from edgecodec.bundle import OPTIONAL, PACKETS, Bundle, write_bundle
 from edgecodec.codec.arrays import Frames, Indices
-from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.normalizer import FixedNormalizer, Normalizer, ZScoreNormalizer
 from edgecodec.codec.reference import normalize
 from edgecodec.documents import to_json
 from edgecodec.entropy.packet_file import PacketConstants
@@ -67,7 +67,7 @@ def refit(
         rvq=bundle.codec.rvq,
         name=bundle.name,
         rate_hz=bundle.rate_hz,
-        epsilon=bundle.codec.normalizer.epsilon,
+        normalization=bundle.codec.normalizer.normalization,
         optional=kept | {PACKETS: PacketConstants(side, model).to_npz()},
         provenance=provenance,
         force=force,
@@ -75,8 +75,19 @@ def refit(
     return written, report
 
 
-def side_information(normalizer: Normalizer, frames: Frames, figures: Figures) -> SideInformation:
-    """Steps for the PRDN among ``figures``, ranges for frames like ``frames``, int16 ``[N, T]``."""
+def side_information(normalizer: Normalizer, frames: Frames, figures: Figures) -> SideInformation | None:
+    """Steps for the PRDN among ``figures``, ranges for frames like ``frames``, int16 ``[N, T]``, none constant.
+
+    None where the normaliser removes nothing.
+    """
+    if isinstance(normalizer, FixedNormalizer):
+        return None
     like = frames[np.linspace(0, len(frames) - 1, min(SIDE_FRAMES, len(frames))).astype(int)]
     _, offsets, spreads = normalize(normalizer, like)
-    return fit_side_information(figures.get("prdn_integer", UNKNOWN_PRDN), normalizer.samples, offsets, spreads)
+    prdn = figures.get("prdn_integer", UNKNOWN_PRDN)
+    squared = isinstance(normalizer, ZScoreNormalizer)
+    if not squared:
+        # The PRDN is of the standard deviation; steps of the range are so many times as large, and what a wrong range
+        # multiplies, a count less the least one, is no larger than the range.
+        prdn /= float(np.median(np.ptp(like, axis=1) / like.std(axis=1)))
+    return fit_side_information(prdn, normalizer.samples, offsets, spreads, squared=squared)

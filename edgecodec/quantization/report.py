@@ -69,11 +69,11 @@ class Shortfall:
     """A figure on the wrong side of the floor, below which encoder, codebooks and decoder are not of one model."""
 
     figure: str
-    """Name of the figure, as in the figures; ``prdn_zscore`` is the PRDN of frames of mean 0 and variance 1."""
+    """Name of the figure, as in the figures; ``prdn_normalization`` is the PRDN of frames normalised as was said."""
     value: float
     """What was measured, in the figure's unit."""
     floor: float
-    """The limit in the figure's unit; for ``prdn_zscore`` the PRDN that frames scaled another way reach."""
+    """The limit in the figure's unit; for ``prdn_normalization`` the PRDN that frames scaled another way reach."""
     meaning: str
     """What that says of the codec."""
 

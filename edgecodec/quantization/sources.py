@@ -14,18 +14,20 @@ import numpy.typing as npt
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
-from edgecodec.quantization.codebooks import FloatArray, as_codebooks, open_codebooks
+from edgecodec.quantization.codebooks import FloatArray, as_codebooks, check_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import copy_of
 from edgecodec.quantization.keras_models import load_plain_decoder, load_plain_encoder, plain_decoder, plain_encoder
 from edgecodec.quantization.tflite_ends import without_ends
 from edgecodec.signal.frames import read_frames
-from edgecodec.signal.normalize import EPSILON
-from edgecodec.signal.reading import AS_SAID, Reading
+from edgecodec.signal.normalize import ZSCORE, Normalization, ZScore
+from edgecodec.signal.reading import AS_SAID, Reading, check_ppg_rate
 from edgecodec.signal.summary import RecordingsSummary
 from edgecodec.training.run import TrainingRun
 
@@ -59,6 +61,11 @@ class Encoder(Protocol):
         ...
 
     @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        ...
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What was done to the model that was given, a phrase each."""
         ...
@@ -73,8 +80,8 @@ class Encoder(Protocol):
         """:attr:`float_model` as a ``.keras`` file; None where it cannot be saved as one."""
         ...
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
-        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` normalised with ``epsilon``."""
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
+        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` after ``normalization``."""
         ...
 
 
@@ -112,9 +119,14 @@ class KerasEncoder:
         """T, ADC counts of a frame."""
         return int(self.float_model.input_shape[2])
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return int(self.float_model.output_shape[-1])
+
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
         """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
-        data, _ = convert_encoder(self.float_model, calibration, epsilon)
+        data, _ = convert_encoder(self.float_model, calibration, normalization)
         return data
 
 
@@ -136,10 +148,9 @@ class TfliteEncoder:
     @classmethod
     def load(cls, path: Path) -> TfliteEncoder:
         """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
+        given = read_regular(path, "an INT8 encoder")
         try:
-            return cls.of(path.read_bytes(), path.stem)
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected an INT8 encoder") from error
+            return cls.of(given, path.stem)
         except EdgecodecError as error:
             error.within(str(path))
             raise
@@ -156,16 +167,25 @@ class TfliteEncoder:
         """T, ADC counts of a frame."""
         return read_graph(self.data).input.width
 
-    def to_int8(self, calibration: Frames, epsilon: float) -> bytes:
-        """The file as it is; ``calibration`` and ``epsilon`` change nothing."""
+    @property
+    def channels(self) -> int:
+        """D, channels of the latent."""
+        return read_graph(self.data).latent.channels
+
+    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
+        """The file as it is; ``calibration`` and ``normalization`` change nothing."""
         return self.data
 
 
 def open_encoder(given: Any) -> Encoder:
     """An encoder from a ``.keras`` or ``.tflite`` file, a SavedModel folder, a Keras model or bytes of a TFLite file.
 
+    One that was opened is returned as it is.
+
     Raises InputError, QuantizationError or UnsupportedOpError.
     """
+    if isinstance(given, KerasEncoder | TfliteEncoder):
+        return given
     if isinstance(given, bytes):
         return TfliteEncoder.of(given)
     if not isinstance(given, str | os.PathLike):
@@ -203,17 +223,17 @@ class TfliteDecoder:
 
     data: bytes
     """TFLite file."""
+    where: str = "decoder"
+    """What messages call it."""
 
     @classmethod
     def load(cls, path: Path) -> TfliteDecoder:
         """Read a ``.tflite`` file. Raises InputError."""
-        try:
-            return cls(path.read_bytes())
-        except OSError as error:
-            raise InputError(f"{path}: cannot be read ({error.strerror}); expected a float32 decoder") from error
+        return cls(read_regular(path, "a float32 decoder"), str(path))
 
     def to_tflite(self, graph: Graph) -> bytes:
-        """The file as it is."""
+        """The file as it is. Raises BundleError unless it is for latents of ``graph``."""
+        FloatDecoder(self.data, graph.latent.width, graph.latent.channels, graph.input.width, self.where)
         return self.data
 
 
@@ -260,8 +280,8 @@ class Source:
     """Frames that the bundle ships for verification."""
     figures: Frames
     """Frames that the quality of the candidate kept is measured on."""
-    epsilon: float
-    """Constant in the normaliser ``(x - mean) / sqrt(variance + epsilon)``, in squared ADC counts."""
+    normalization: Normalization
+    """How the encoder's frames are normalised."""
     rate_hz: float | None = None
     """Sampling rate in Hz; None when it is not known."""
     levels: int | None = None
@@ -291,7 +311,7 @@ class Source:
         validation: GivenFrames | None = None,
         name: str | None = None,
         rate_hz: float | None = None,
-        epsilon: float = EPSILON,
+        normalization: Normalization | None = None,
         reading: Reading = AS_SAID,
     ) -> Source:
         """A codec trained elsewhere, as :func:`edgecodec.quantization.quantize` takes it.
@@ -303,12 +323,25 @@ class Source:
             raise QuantizationError(
                 "no calibration frames", hint="give real frames of the sensor with --calibration FILE"
             )
+        if rate_hz is not None:
+            check_ppg_rate(rate_hz)
         opened = open_encoder(encoder)
         recordings: dict[str, RecordingsSummary] = {}
         given = FrameReader(opened.samples, rate_hz, reading, recordings)
         frames = given.frames(calibration, "calibration")
+        try:
+            check_calibration(frames, opened.samples)
+        except EdgecodecError as error:
+            error.within(str(calibration) if isinstance(calibration, str | os.PathLike) else "calibration")
+            raise
         used, judged, origin, held_out = _split(frames, validation, given)
         books = open_codebooks(codebooks)
+        try:
+            check_codebooks(books.levels, opened.channels)
+        except EdgecodecError as error:
+            if isinstance(codebooks, str | os.PathLike):
+                error.within(str(codebooks))
+            raise
         return cls(
             name=name or opened.name,
             encoder=opened,
@@ -320,7 +353,7 @@ class Source:
             held_out=held_out,
             verify=judged[:_VERIFY_FRAMES],
             figures=judged,
-            epsilon=epsilon,
+            normalization=normalization or ZSCORE,
             rate_hz=rate_hz,
             notes=books.notes,
             reading=reading,
@@ -355,7 +388,7 @@ class Source:
             held_out=held_out,
             verify=loaded.verify(),
             figures=loaded.test(),
-            epsilon=data.epsilon,
+            normalization=ZScore(data.epsilon),
             rate_hz=data.sampling_rate,
             levels=loaded.config.model.num_levels,
             train=None if held_out else loaded.train(),
@@ -373,15 +406,16 @@ class Source:
         validation: GivenFrames | None = None,
         name: str | None = None,
         rate_hz: float | None = None,
-        epsilon: float = EPSILON,
+        normalization: Normalization | None = None,
         reading: Reading = AS_SAID,
     ) -> Source:
         """A folder of artefacts as compressionKIT names them, or publishes them.
 
         An encoder (``encoder.keras``, or else ``encoder.tflite`` or ``encoder_int8.tflite``), ``codebook.npz`` and, if
         there, a decoder (``decoder.keras`` or ``decoder_float32.tflite``). A ``deploy_manifest.json`` or
-        ``config.json`` gives the rate when ``rate_hz`` does not. Raises InputError when the folder lacks a part or the
-        manifest is of another codec, QuantizationError or UnsupportedOpError when a part does not fit.
+        ``config.json`` gives rate and normalisation where the arguments do not. Raises InputError when the folder
+        lacks a part or the manifest is of another codec, QuantizationError or UnsupportedOpError when a part does not
+        fit.
         """
         source = Path(folder)
         if not source.is_dir():
@@ -389,23 +423,24 @@ class Source:
                 f"{source}: no such folder; expected {', '.join(_ENCODERS)}, {_CODEBOOKS[0]}, {_DECODERS[0]}"
             )
         manifest = read_deploy_manifest(source)
+        encoder = open_encoder(_first_of(source, _ENCODERS))
+        # Before recordings are read, which are brought to the codec's rate.
+        notes = () if manifest is None else manifest.check(encoder.samples, rate_hz, normalization)
+        if manifest is not None and rate_hz is None:
+            rate_hz = manifest.rate_hz
         decoder = next((source / name for name in _DECODERS if (source / name).is_file()), None)
         made = cls.of(
-            _first_of(source, _ENCODERS),
+            encoder,
             _first_of(source, _CODEBOOKS),
             calibration,
             decoder=decoder,
             validation=validation,
             name=name or source.resolve().name,
             rate_hz=rate_hz,
-            epsilon=epsilon,
+            normalization=normalization or (None if manifest is None else manifest.meant),
             reading=reading,
         )
-        if manifest is None:
-            return made
-        notes = manifest.check(made.encoder.samples, rate_hz)
-        rate = manifest.rate_hz if rate_hz is None else rate_hz
-        return replace(made, rate_hz=rate, notes=(*made.notes, *notes))
+        return replace(made, notes=(*made.notes, *notes))
 
     def frames(self, given: GivenFrames, role: str) -> Frames:
         """Frames of the codec's length and rate, int16 ``[N, T]``, to use as ``role`` says. Raises InputError."""

@@ -13,11 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import EdgecodecError, InputError
+from edgecodec.files.regular import check_regular
 
 MOST_SAMPLES = 1 << 28
 """Samples that one file may hold, seven weeks at 64 Hz."""
 PPG_NAMES = re.compile(r"pleth|ppg|bvp", re.IGNORECASE)
 """What columns, channels and variables that hold PPG are called."""
+OTHER_NAMES = re.compile(
+    r"(?i)(^|[^a-z])(acc|accel\w*|gyro?\w*|mag|magnet\w*|eda|gsr|e[ck]g|eeg|emg|eog|temp\w*|resp\w*|spo2|hr|"
+    r"heart[ _]?rate|bpm|batt\w*)([^a-z]|$)"
+)
+"""What columns, channels and variables that hold something else beside PPG are called."""
 RATE_NAMES = ("rate_hz", "fs", "fs_hz", "sampling_rate", "sample_rate")
 """What arrays and variables that hold the sampling rate are called, in lower case."""
 _RATE_HINT = "give it with --rate HZ (data.rate_hz in a configuration)"
@@ -49,9 +55,8 @@ class Reading:
         if said_hz is not None and self.rate_hz is not None and abs(said_hz / self.rate_hz - 1) > _SAME_RATE:
             raise InputError(f"{where}: says {said_hz:g} Hz, but --rate (data.rate_hz) says {self.rate_hz:g} Hz")
         rate_hz = self.rate_hz or said_hz
-        if rate_hz is not None and not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
-            message = f"{where}: {rate_hz:g} Hz is no sampling rate of PPG"
-            raise InputError(f"{message}; expected {_SLOWEST_HZ:g} to {_FASTEST_HZ:,.0f} Hz")
+        if rate_hz is not None:
+            check_ppg_rate(rate_hz, where)
         if rate_hz is None and codec_hz is not None:
             raise InputError(
                 f"{where}: does not say its sampling rate; the codec's is {codec_hz:g} Hz", hint=_RATE_HINT
@@ -101,6 +106,13 @@ def check_rate(value: Any, where: object) -> float:
     return float(numbers[0])
 
 
+def check_ppg_rate(rate_hz: float, where: object = "codec") -> None:
+    """Raise InputError unless PPG is sampled at ``rate_hz``, 1 Hz to 20 kHz; ``where`` names whose rate it is."""
+    if not _SLOWEST_HZ <= rate_hz <= _FASTEST_HZ:
+        message = f"{where}: {rate_hz:g} Hz is no sampling rate of PPG"
+        raise InputError(f"{message}; expected {_SLOWEST_HZ:g} to {_FASTEST_HZ:,.0f} Hz")
+
+
 def check_samples(count: int, where: object) -> None:
     """Raise InputError when a file says that it holds more samples than :data:`MOST_SAMPLES`."""
     if count > MOST_SAMPLES:
@@ -111,17 +123,7 @@ def check_samples(count: int, where: object) -> None:
 
 def check_file(path: Path, most_bytes: int | None = None) -> None:
     """Raise InputError unless ``path`` is a regular file, of at most ``most_bytes``, so that reading it ends."""
-    try:
-        if not path.exists():
-            raise InputError(f"{path}: no such file; expected recordings")
-        if not path.is_file():
-            kind = "is a folder" if path.is_dir() else "is no regular file"
-            raise InputError(f"{path}: {kind}; expected a file of recordings")
-        size = path.stat().st_size
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({error})") from error
-    if most_bytes is not None and size > most_bytes:
-        raise InputError(f"{path}: {size:,} bytes; at most {most_bytes:,} are read", hint="split it")
+    check_regular(path, "a file of recordings", most_bytes)
 
 
 @contextmanager
@@ -149,6 +151,11 @@ def choose(names: Sequence[str], wanted: str | None, where: object, kind: str, o
     else:
         found = [i for i, name in enumerate(plain) if PPG_NAMES.search(name)]
         if not found and len(plain) == 1:
+            if OTHER_NAMES.search(plain[0]):
+                raise InputError(
+                    f"{where}: its only {kind}, {plain[0]!r}, is called like another sensor's",
+                    hint=f"name it with {option} if it holds PPG",
+                )
             found = [0]
     if len(found) != 1:
         asked = f"{kind} {wanted!r}" if wanted is not None else f"a single {kind} of PPG"

@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from edgecodec.errors import InputError
+from edgecodec.errors import InputError, short_repr
+from edgecodec.files.regular import read_regular
 from edgecodec.files.resources import preset_files
 from edgecodec.signal.reading import Reading
 from edgecodec.signal.split import check_selection
@@ -30,8 +31,18 @@ Selection = Annotated[
     ),
 ]
 """Some people: a list of their names, ``"first N"``, ``"last N"``, or a share between 0 and 1 drawn by hash."""
-
+_MOST_BYTES = 1 << 20
 _HEARTPY_TRAIN, _HEARTPY_TEST = ["data3", "data"], ["data2"]
+
+
+def _check_name(name: str) -> str:
+    """``name`` itself, which folders are called by. Raises ValueError for one that leads elsewhere."""
+    if name.startswith(".") or "/" in name or "\\" in name:
+        raise ValueError("expected a name without / and \\ that does not begin with a dot")
+    return name
+
+
+RunName = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 
 
 class _Section(BaseModel):
@@ -364,7 +375,7 @@ _WITHOUT_EFFECT = {
 class TrainConfig(_Section):
     """A whole configuration file."""
 
-    run_name: str = Field(default="edgecodec", min_length=1)
+    run_name: RunName = "edgecodec"
     """Name of the run, and of the bundle made of it."""
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Draws first weights, crops and augmentation; the same seed gives the same bytes on the same machine."""
@@ -489,17 +500,15 @@ def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
             raise InputError(f"{where}: unknown key {key}", hint=_nearest_key(location)) from error
         if first["type"] == "value_error" and not location:
             raise InputError(f"{where}: {reason}") from error
-        raise InputError(f"{where}: {key} is {first['input']!r}: {reason}") from error
+        raise InputError(f"{where}: {key} is {short_repr(first['input'])}: {reason}") from error
 
 
 def _read_yaml(source: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        raw = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise InputError(f"{source}: no such file; expected a YAML configuration") from error
-    except (OSError, UnicodeDecodeError) as error:
+        raw = yaml.safe_load(read_regular(source, "a YAML configuration", _MOST_BYTES).decode("utf-8"))
+    except UnicodeDecodeError as error:
         raise InputError(f"{source}: cannot be read ({error})") from error
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise InputError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error

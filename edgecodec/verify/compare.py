@@ -47,7 +47,7 @@ class Pair:
     b: str
     """Name of the executor held against it."""
     stage: str
-    """Name of the stage, such as ``indices``; ``statistics`` for a frame's sum and variance together."""
+    """Name of the stage, such as ``indices``; ``statistics`` for a frame's offset and spread together."""
     compared: int
     """Values compared, over all frames."""
     mismatches: int
@@ -98,7 +98,7 @@ class Comparison:
     pairs: tuple[Pair, ...]
     """One for each pair of executors and each of :data:`COMPARED` that both compute."""
     statistics: tuple[Pair, ...] = ()
-    """One for each pair of executors that both return sum and variance."""
+    """One for each pair of executors that both return offset and spread."""
     first_divergence: Divergence | None = None
 
     @property

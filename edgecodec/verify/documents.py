@@ -91,7 +91,7 @@ class VerificationDocument(Document):
     pairs: tuple[ReportedPair, ...]
     """One for each pair of executors and each stage that both compute, float comparisons last."""
     statistics: tuple[Pair, ...]
-    """One for each pair of executors that both return a frame's sum and variance."""
+    """One for each pair of executors that both return a frame's offset and spread."""
     first_divergence: Divergence | None
     """The first value in which two exact executors differ; null when none does."""
     layer_divergences: tuple[LayerDivergence, ...]

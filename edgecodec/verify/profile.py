@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
+from edgecodec.compile.search_bound import bound_search
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.documents import Document
 from edgecodec.engines.base import Engine
@@ -37,6 +38,12 @@ class Part:
     """Multiply-accumulates of a frame as the model defines them, whatever the kernel spares; 0 where there are none."""
     cost: float
     """Mean instructions or CPU cycles of a frame, as the document's ``unit`` says."""
+    least: float
+    """Cost of the frame that it cost least."""
+    most: float
+    """Cost of the frame that it cost most."""
+    bound: float | None
+    """What it costs at most, whatever the frame: of the codebook search, in instructions; null of other parts."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +54,21 @@ class ProfileRow(Part):
     """Cost over multiply-accumulates; null where there are none."""
     share: float
     """Cost over the cost of all parts, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class FrameCost:
+    """Cost of a frame, all parts together, in the document's ``unit``."""
+
+    least: float
+    """The cheapest frame."""
+    mean: float
+    """The mean of all frames."""
+    most: float
+    """The dearest frame."""
+    bound: float | None
+    """The codebook search at its bound, and each other part at the most that was measured; null where the search's
+    bound is not known."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +95,8 @@ class ProfileDocument(Document):
     """Mean instructions of a frame on an emulated board, all parts together; null otherwise."""
     cycles_per_frame: float | None
     """Mean CPU cycles of a frame on a real board, all parts together; null otherwise."""
+    frame: FrameCost
+    """Least, mean and most cost of a frame, and the bound."""
     layers: tuple[ProfileRow, ...]
     """Normaliser, layers, codebook search and packet, in the order in which they run."""
     memory: MemoryUse | None
@@ -131,49 +155,63 @@ def profile_board(
         device.stages(
             frames, want=("layers",), progress=lambda done, total: report(done, total, f"streaming to {device.name}")
         )
-        costs, running = device.layer_costs, device.hello.engine
+        costs, running = device.frame_costs, device.hello.engine
     steps = len(project.plan.steps)
-    if costs is None or len(costs.layers) != steps:
-        found = "none" if costs is None else len(costs.layers)
+    if not costs or len(costs[0].layers) != steps:
+        found = len(costs[0].layers) if costs else "none"
         raise DeviceError(
             f"{board.name}: the firmware timed {found} layers; the bundle has {steps}", hint="build and flash it again"
         )
     rows = rows_of(_parts(project, costs, running))
-    total = sum(row.cost for row in rows)
+    unit = costs[0].unit
+    frame = frame_cost(rows, [sum(each.parts) for each in costs])
     return ProfileDocument(
         bundle_digest=bundle.digest,
         board=board.name,
         core=board.core,
         engine=running,
         optimize=optimize,
-        unit=costs.unit,
+        unit=unit,
         frames=len(frames),
-        instructions_per_frame=total if costs.unit == "instructions" else None,
-        cycles_per_frame=total if costs.unit == "cycles" else None,
+        instructions_per_frame=frame.mean if unit == "instructions" else None,
+        cycles_per_frame=frame.mean if unit == "cycles" else None,
+        frame=frame,
         layers=rows,
         memory=None if firmware is None else firmware.report.memory,
     )
 
 
-def _parts(project: FirmwareProject, costs: LayerCosts, running: str) -> tuple[Part, ...]:
+def frame_cost(rows: Sequence[ProfileRow], totals: Sequence[float]) -> FrameCost:
+    """The cost of a frame of these parts; ``totals`` are the frames', all parts together."""
+    bounded = any(row.bound is not None for row in rows)
+    bound = sum(row.most if row.bound is None else row.bound for row in rows) if bounded else None
+    return FrameCost(min(totals), sum(row.cost for row in rows), max(totals), bound)
+
+
+def _parts(project: FirmwareProject, costs: Sequence[LayerCosts], running: str) -> tuple[Part, ...]:
     """The parts of a codec whose encoder the engine named ``running`` runs, which may not be the project's."""
     codec, plan, engine = project.bundle.codec, project.plan, project.engine
-    sizes = codec.rvq.codebook_sizes
+    sizes, kind = codec.rvq.codebook_sizes, codec.normalizer.kind
     rvq_macs = codec.positions * codec.rvq.dimension * sum(sizes)
     search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
-    return (
-        Part("normaliser", "normaliser", "z-score", "edc_normalize", 0, costs.normalize),
+    bound = bound_search(codec, plan).instructions if costs[0].unit == "instructions" else None
+    heads = (
+        ("normaliser", "normaliser", kind, f"edc_{kind}_normalize", 0),
         *(
-            Part(
+            (
                 step.layer.name,
                 "layer",
                 str(step.layer.op),
                 engine.kernel(step) if running == engine.hello_name else running,
                 step.layer.macs,
-                cost,
             )
-            for step, cost in zip(plan.steps, costs.layers, strict=True)
+            for step in plan.steps
         ),
-        Part("rvq", "rvq", search, str(plan.search), rvq_macs, costs.rvq),
-        Part("packet", "packet", "reply with indices, CRC-32", "edc_link_seal", 0, costs.packet),
+        ("rvq", "rvq", search, str(plan.search), rvq_macs),
+        ("packet", "packet", "reply with indices, CRC-32", "edc_link_seal", 0),
+    )
+    frames = zip(*(each.parts for each in costs), strict=True)
+    return tuple(
+        Part(*head, sum(each) / len(each), min(each), max(each), bound if head[1] == "rvq" else None)
+        for head, each in zip(heads, frames, strict=True)
     )

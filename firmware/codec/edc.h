@@ -21,11 +21,12 @@ _Static_assert((-3 >> 1) == -2, "edgecodec needs an arithmetic right shift");
 /* One line of English for a status. Never NULL. */
 const char *edc_strerror(int status);
 
-/* What the normaliser removed from a frame of T counts, for the decoder:
- * mean = sum / T, variance of the counts = variance / T^2. */
+/* What the normaliser removed from a frame of T counts, for the decoder (SPEC.md 1.1): by z-score
+ * the sum T mean and T^2 variance, by least and largest count the least and their difference,
+ * otherwise 0 and 0. */
 typedef struct {
-  int32_t sum;
-  uint64_t variance;
+  int32_t offset;
+  uint64_t spread;
 } edc_frame_stats;
 
 #endif

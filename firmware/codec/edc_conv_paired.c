@@ -48,9 +48,10 @@ static const uint64_t half_lanes[EDC_PAIRED_BLOCK] = {START, START, START, START
 /* Sums over the columns, a multiple of 4, from x to end of one block:
  * sums[i] = start[i] + sum of x[c] * w[c][i]; both may be one. Returns the end of the block's
  * weights. */
-#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && !defined(EDC_KEEP_R9)
 /* Eight registers of sums leave the compiler too few: it spills in the loop, and it does not load
- * two words at a time. Here all 14 are used, so the end is compared from memory. */
+ * two words at a time. Here all 14 are used, so the end is compared from memory. r9 is put back at
+ * the end; EDC_KEEP_R9 is for systems whose interrupts count on it (-ffixed-r9). */
 const int32_t *edc_paired_sums(const int32_t *x, const int32_t *w, const int32_t *end,
                                const uint64_t start[EDC_PAIRED_BLOCK],
                                uint64_t sums[EDC_PAIRED_BLOCK]);

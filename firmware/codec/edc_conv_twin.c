@@ -4,18 +4,6 @@
 
 #define HALF (1 << 15) /* half of the low lane */
 
-/* The loop is assembly where it pays, for the one compiler that it is tested with. It takes every
- * register that it can get, which neither a caller's needs nor a frame pointer may change. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) &&                           \
-    !defined(__OPTIMIZE_SIZE__) && defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1 &&   \
-    !defined(__PIC__)
-#define ASSEMBLY 1
-#define OWN_REGISTERS __attribute__((noinline, optimize("omit-frame-pointer")))
-#else
-#define ASSEMBLY 0
-#define OWN_REGISTERS
-#endif
-
 /* The samples under the taps of one position, the zero point where the tensor ends. */
 static void gather(const edc_twin_layer *layer, const int8_t *in, int32_t position,
                    int32_t *window) {
@@ -35,70 +23,88 @@ static void gather(const edc_twin_layer *layer, const int8_t *in, int32_t positi
   }
 }
 
-/* Adds the products of a block's columns, part by part, to its four channels: even ones to low,
- * odd ones to high. Returns where the weights end; *parts goes behind the block's 0. */
-static OWN_REGISTERS const int32_t *multiply_block(const int32_t *x, const int32_t *w,
-                                                   const uint8_t **parts, int32_t low[2],
-                                                   int32_t high[2]) {
-#if ASSEMBLY
-  /* The compiler does not load several words at a time, and spills: the loop takes the eight low
-   * registers, so the accumulators are in high ones, which can be added to and no more. */
-  const uint8_t *lengths = *parts;
-  int32_t low0 = low[0];
-  int32_t low1 = low[1];
-  int32_t high0 = high[0];
-  int32_t high1 = high[1];
-  uint32_t a;
-  uint32_t b;
-  const int32_t *end;
-  register int32_t x0 __asm__("r2"); /* LDM wants ascending registers */
-  register int32_t x1 __asm__("r3");
-  register int32_t w0 __asm__("r4");
-  register int32_t w1 __asm__("r5");
+/* Adds the products of a block's columns, part by part, to its four channels: even ones take the
+ * low lanes, odd ones the high. Returns where the weights end; *parts goes behind the block's 0. */
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 1
+/* The compiler does not load several words at a time, and spills: the loop takes the eight low
+ * registers, so the accumulators are in high ones, which can be added to and no more. A function of
+ * its own, so that neither optimisation nor a frame pointer takes a register away; r9, which some
+ * systems reserve, is left alone. */
+const int32_t *edc_twin_sums(const int32_t *x, const int32_t *w, const uint8_t **parts,
+                             int32_t sums[EDC_TWIN_BLOCK]);
 #define COLUMN(sample)                                                                             \
-  "ldmia %[w]!, {%[w0], %[w1]}\n"                                                                  \
-  "muls %[w0], " sample ", %[w0]\n"                                                                \
-  "adds %[a], %[a], %[w0]\n"                                                                       \
-  "muls %[w1], " sample ", %[w1]\n"                                                                \
-  "adds %[b], %[b], %[w1]\n"
-#define SPLIT(sum, low_lane, high_lane)                                                            \
-  "uxth %[w0], " sum "\n"                                                                          \
-  "add " low_lane ", %[w0]\n"                                                                      \
+  "ldmia r1!, {r4, r5}\n"                                                                          \
+  "muls r4, " sample ", r4\n"                                                                      \
+  "adds r6, r6, r4\n"                                                                              \
+  "muls r5, " sample ", r5\n"                                                                      \
+  "adds r7, r7, r5\n"
+#define SPLIT(sum, low, high)                                                                      \
+  "uxth r4, " sum "\n"                                                                             \
+  "add " low ", r4\n"                                                                              \
   "asrs " sum ", " sum ", #16\n"                                                                   \
-  "add " high_lane ", " sum "\n"
-  __asm__ volatile(
-      ".syntax unified\n"
-      "1:\n"
-      "ldr %[x0], %[lengths]\n"
-      "ldrb %[w0], [%[x0]]\n"
-      "adds %[x0], %[x0], #1\n"
-      "str %[x0], %[lengths]\n"
-      "lsls %[w0], %[w0], #3\n"
-      "beq 3f\n"
-      "adds %[w0], %[w0], %[x]\n"
-      "mov %[end], %[w0]\n"
-      "movs %[a], #128\n"
-      "lsls %[a], %[a], #8\n"
-      "movs %[b], %[a]\n"
-      "2:\n"
-      "ldmia %[x]!, {%[x0], %[x1]}\n" COLUMN("%[x0]")
-          COLUMN("%[x1]") "cmp %[x], %[end]\n"
-                          "bne 2b\n" SPLIT("%[a]", "%[low0]", "%[high0]")
-                              SPLIT("%[b]", "%[low1]", "%[high1]") "b 1b\n"
-                                                                   "3:\n"
-      : [a] "=&l"(a), [b] "=&l"(b), [x] "+l"(x), [w] "+l"(w), [x0] "=&l"(x0), [x1] "=&l"(x1),
-        [w0] "=&l"(w0), [w1] "=&l"(w1), [end] "=&h"(end), [low0] "+h"(low0), [low1] "+h"(low1),
-        [high0] "+h"(high0), [high1] "+h"(high1), [lengths] "+m"(lengths)
-      :
-      : "cc", "memory");
+  "add " high ", " sum "\n"
+__asm__(".syntax unified\n"
+        ".thumb\n"
+        ".section .text.edc_twin_sums, \"ax\", %progbits\n"
+        ".p2align 2\n"
+        ".global edc_twin_sums\n"
+        ".hidden edc_twin_sums\n"
+        ".type edc_twin_sums, %function\n"
+        ".thumb_func\n"
+        "edc_twin_sums:\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "push {r2-r6}\n"
+        "ldr r2, [r2]\n"
+        "push {r2}\n" /* [sp]: the next part's length; then parts, sums */
+        "ldmia r3!, {r4-r7}\n"
+        "mov r8, r4\n"
+        "mov r10, r5\n"
+        "mov r11, r6\n"
+        "mov r12, r7\n"
+        "1:\n"
+        "ldr r2, [sp]\n"
+        "ldrb r4, [r2]\n"
+        "adds r2, r2, #1\n"
+        "str r2, [sp]\n"
+        "lsls r4, r4, #3\n"
+        "beq 3f\n"
+        "adds r4, r4, r0\n"
+        "mov lr, r4\n" /* end of the part */
+        "movs r6, #128\n"
+        "lsls r6, r6, #8\n" /* half of the low lane */
+        "movs r7, r6\n"
+        "2:\n"
+        "ldmia r0!, {r2, r3}\n" COLUMN("r2")
+            COLUMN("r3") "cmp r0, lr\n"
+                         "bne 2b\n" SPLIT("r6", "r8", "r10")
+                             SPLIT("r7", "r11", "r12") "b 1b\n"
+                                                       "3:\n"
+                                                       "ldr r3, [sp, #4]\n"
+                                                       "str r2, [r3]\n"
+                                                       "ldr r3, [sp, #8]\n"
+                                                       "mov r4, r8\n"
+                                                       "mov r5, r10\n"
+                                                       "mov r6, r11\n"
+                                                       "mov r7, r12\n"
+                                                       "stmia r3!, {r4-r7}\n"
+                                                       "mov r0, r1\n"
+                                                       "add sp, #12\n"
+                                                       "pop {r4-r6}\n"
+                                                       "mov r8, r4\n"
+                                                       "mov r10, r5\n"
+                                                       "mov r11, r6\n"
+                                                       "pop {r4-r7, pc}\n"
+                                                       ".size edc_twin_sums, . - edc_twin_sums\n"
+                                                       ".text\n");
 #undef COLUMN
 #undef SPLIT
-  low[0] = low0;
-  low[1] = low1;
-  high[0] = high0;
-  high[1] = high1;
-  *parts = lengths;
+_Static_assert(HALF == 128 << 8, "the assembly's start");
 #else
+static const int32_t *edc_twin_sums(const int32_t *x, const int32_t *w, const uint8_t **parts,
+                                    int32_t sums[EDC_TWIN_BLOCK]) {
   const uint8_t *length = *parts;
   for (; *length != 0; length++) {
     uint32_t first = HALF;
@@ -108,15 +114,15 @@ static OWN_REGISTERS const int32_t *multiply_block(const int32_t *x, const int32
       first += sample * (uint32_t)*w++;
       second += sample * (uint32_t)*w++;
     }
-    low[0] += (int32_t)(first & 0xFFFFu);
-    low[1] += (int32_t)(second & 0xFFFFu);
-    high[0] += (int32_t)first >> 16;
-    high[1] += (int32_t)second >> 16;
+    sums[0] += (int32_t)(first & 0xFFFFu);
+    sums[1] += (int32_t)first >> 16;
+    sums[2] += (int32_t)(second & 0xFFFFu);
+    sums[3] += (int32_t)second >> 16;
   }
   *parts = length + 1;
-#endif
   return w;
 }
+#endif
 
 static inline int8_t finish(const edc_twin_channel *channel, int32_t acc, int32_t bias) {
   return edc_saturate(edc_requantize_narrow(acc, channel->multiplier, (int)channel->down, bias));
@@ -134,13 +140,12 @@ void edc_conv_twin(const edc_twin_layer *layer, const int8_t *in, int8_t *out, i
     for (; channel != last; channel += EDC_TWIN_BLOCK) {
       /* A sum starts at the middle of its low lane, which is then never negative and borrows
        * nothing; the even channels' bias has that much less for each part. */
-      int32_t low[2] = {channel[0].bias, channel[2].bias};
-      int32_t high[2] = {channel[1].bias, channel[3].bias};
-      weights = multiply_block(scratch, weights, &parts, low, high);
-      *out++ = finish(channel, low[0], bias);
-      *out++ = finish(channel + 1, high[0], bias);
-      *out++ = finish(channel + 2, low[1], bias);
-      *out++ = finish(channel + 3, high[1], bias);
+      int32_t sums[EDC_TWIN_BLOCK] = {channel[0].bias, channel[1].bias, channel[2].bias,
+                                      channel[3].bias};
+      weights = edc_twin_sums(scratch, weights, &parts, sums);
+      for (int32_t i = 0; i < EDC_TWIN_BLOCK; i++) {
+        *out++ = finish(channel + i, sums[i], bias);
+      }
     }
   }
 }

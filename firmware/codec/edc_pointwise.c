@@ -5,9 +5,9 @@
 /* Sums over pairs of channels (an even number) from x [pairs][2 positions] to end:
  * sums[i][p] = START + sum of x[c][p] * w[c][i], both halves. Returns the end of the weights. */
 #if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && defined(__ARM_FEATURE_DSP) &&               \
-    __ARM_FEATURE_DSP
+    __ARM_FEATURE_DSP && !defined(EDC_KEEP_R9)
 /* Eight sums leave the compiler too few registers, and it does not load two words at a time. Here
- * all 14 are used, so the end is compared from memory. */
+ * all 14 are used, so the end is compared from memory. EDC_KEEP_R9: see edc_conv_paired.c. */
 const uint32_t *edc_pointwise_sums(const uint32_t *x, const uint32_t *w, const uint32_t *end,
                                    uint32_t sums[EDC_POINTWISE_BLOCK][EDC_POINTWISE_TOGETHER]);
 #define TWO_CHANNELS(a, b, c, d)                                                                   \

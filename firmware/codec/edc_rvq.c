@@ -19,29 +19,34 @@ static int32_t saturate(int32_t value) {
  * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
 #define KEY_ROUNDING 132u
 
+#define USUAL 16 /* dimension of a kernel of its own */
+
 static inline int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
   int32_t sum = 0;
-  int32_t i = 0;
+  for (; count >= 8; count -= 8) {
 #if PAIRS
-  const pair_of_int16 *x = (const pair_of_int16 *)a;
-  const pair_of_int16 *y = (const pair_of_int16 *)b;
-  for (; i + 8 <= count; i += 8) {
+    const pair_of_int16 *x = (const pair_of_int16 *)a;
+    const pair_of_int16 *y = (const pair_of_int16 *)b;
     sum = __smlad(x[0], y[0], sum);
     sum = __smlad(x[1], y[1], sum);
     sum = __smlad(x[2], y[2], sum);
     sum = __smlad(x[3], y[3], sum);
-    x += 4;
-    y += 4;
-  }
+#else
+    sum += a[0] * b[0];
+    sum += a[1] * b[1];
+    sum += a[2] * b[2];
+    sum += a[3] * b[3];
+    sum += a[4] * b[4];
+    sum += a[5] * b[5];
+    sum += a[6] * b[6];
+    sum += a[7] * b[7];
 #endif
-  for (; i + 4 <= count; i += 4) {
-    sum += a[i] * b[i];
-    sum += a[i + 1] * b[i + 1];
-    sum += a[i + 2] * b[i + 2];
-    sum += a[i + 3] * b[i + 3];
+    a += 8;
+    b += 8;
   }
-  for (; i < count; i++) {
-    sum += a[i] * b[i];
+#pragma GCC unroll 1
+  for (; count > 0; count--) {
+    sum += *a++ * *b++;
   }
   return sum;
 }
@@ -50,7 +55,8 @@ static inline int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
 typedef struct {
   uint32_t distance;
   uint32_t limit; /* no code whose keys are farther than this can be nearer */
-  uint32_t place;
+  uint32_t index;
+  int32_t looks; /* left; negative when there was none for a code that may be nearer */
 } candidate;
 
 typedef struct {
@@ -64,48 +70,65 @@ typedef struct {
 #endif
 } query;
 
-static void consider(const query *q, uint32_t place, candidate *best) {
+/* Compare the best code with the one at `place`; false when no look is left for that. */
+static int consider(const query *q, uint32_t place, candidate *best) {
+  if (--best->looks < 0) {
+    return 0;
+  }
   const edc_codebook *book = q->book;
-  const int16_t *code = book->codes + place * (uint32_t)q->dimension;
+  const uint32_t index = book->order[place];
+  const int16_t *code = book->codes + index * (uint32_t)q->dimension;
   const int32_t product = dot(q->residual, code, q->dimension);
-  const uint32_t distance = (uint32_t)(q->length + (book->norms[place] - 2 * product));
-  if (distance < best->distance ||
-      (distance == best->distance && book->order[place] < book->order[best->place])) {
+  const uint32_t distance = (uint32_t)(q->length + (book->norms[index] - 2 * product));
+  if (distance < best->distance || (distance == best->distance && index < best->index)) {
     best->distance = distance;
     best->limit = distance + (distance >> 8) * book->slack + book->slack + KEY_ROUNDING;
-    best->place = place;
-  }
-}
-
-/* Look at place; false when neither it nor any farther along can be nearer than the best. */
-static inline int look(const query *q, uint32_t place, candidate *best) {
-  const int16_t *keys = q->book->keys + place * EDC_RVQ_KEYS;
-#if PAIRS
-  /* Saturated differences are no larger than the true ones, so no nearer code is left out. Four of
-   * -2^15 wrap to 0: such a code is looked at. */
-  const pair_of_int16 *pairs = (const pair_of_int16 *)keys;
-  const int16x2_t front = __qsub16(q->pairs[0], pairs[0]);
-  const int32_t first = (int16_t)front;
-  if ((uint32_t)(first * first) > best->limit) {
-    return 0;
-  }
-  const int16x2_t back = __qsub16(q->pairs[1], pairs[1]);
-  const uint32_t away = (uint32_t)__smuad(front, front) + (uint32_t)__smuad(back, back);
-#else
-  const int32_t first = q->key[0] - keys[0];
-  uint32_t away = (uint32_t)(first * first);
-  if (away > best->limit) {
-    return 0;
-  }
-  for (int i = 1; i < EDC_RVQ_KEYS; i++) {
-    const int32_t difference = q->key[i] - keys[i];
-    away += (uint32_t)(difference * difference);
-  }
-#endif
-  if (away <= best->limit) {
-    consider(q, place, best);
+    best->index = index;
   }
   return 1;
+}
+
+/* Look at `count` codes behind the one at `place`, in steps of 1 or -1, until neither the next one
+ * nor any farther along can be nearer than the best, or no look is left. */
+static void walk(const query *q, uint32_t place, uint32_t count, int32_t step, candidate *best) {
+  const int16_t *const start = q->book->keys;
+  const int16_t *keys = start + place * EDC_RVQ_KEYS;
+#if PAIRS
+  const int16x2_t q0 = q->pairs[0];
+  const int16x2_t q1 = q->pairs[1];
+#endif
+  uint32_t limit = best->limit;
+  for (; count > 0; count--) {
+    keys += step * EDC_RVQ_KEYS;
+#if PAIRS
+    /* Saturated differences are no larger than the true ones, so no nearer code is left out. Four
+     * of -2^15 wrap to 0: such a code is looked at. */
+    const pair_of_int16 *pairs = (const pair_of_int16 *)keys;
+    const int16x2_t front = __qsub16(q0, pairs[0]);
+    const int32_t first = (int16_t)front;
+    if ((uint32_t)(first * first) > limit) {
+      return;
+    }
+    const int16x2_t back = __qsub16(q1, pairs[1]);
+    const uint32_t away = (uint32_t)__smuad(front, front) + (uint32_t)__smuad(back, back);
+#else
+    const int32_t first = q->key[0] - keys[0];
+    uint32_t away = (uint32_t)(first * first);
+    if (away > limit) {
+      return;
+    }
+    for (int i = 1; i < EDC_RVQ_KEYS; i++) {
+      const int32_t difference = q->key[i] - keys[i];
+      away += (uint32_t)(difference * difference);
+    }
+#endif
+    if (away <= limit) {
+      if (!consider(q, (uint32_t)(keys - start) / EDC_RVQ_KEYS, best)) {
+        return;
+      }
+      limit = best->limit;
+    }
+  }
 }
 
 /* First place whose first key is not below `key`. */
@@ -123,8 +146,10 @@ static uint32_t find(const edc_codebook *book, int32_t key) {
   return low;
 }
 
-static uint32_t nearest_of_few(const edc_codebook *book, const int16_t *residual,
-                               int32_t dimension) {
+/* The nearest code with the query's looks, at least one; looks are negative when they did not do.
+ */
+static void nearest_of_few(const edc_codebook *book, const int16_t *residual, int32_t dimension,
+                           candidate *best) {
   query q = {.book = book, .residual = residual, .dimension = dimension};
   q.length = dot(residual, residual, dimension);
   const int8_t *row = book->projection;
@@ -144,55 +169,157 @@ static uint32_t nearest_of_few(const edc_codebook *book, const int16_t *residual
     q.pairs[i] = (int16x2_t)(low | high);
   }
 #endif
-  const uint32_t start = find(book, q.key[0]);
-  candidate best = {.distance = UINT32_MAX, .limit = UINT32_MAX, .place = 0};
-  consider(&q, start < book->size ? start : start - 1, &best);
-  for (uint32_t place = start + 1; place < book->size && look(&q, place, &best); place++) {
+  const uint32_t found = find(book, q.key[0]);
+  const uint32_t start = found < book->size ? found : found - 1;
+  best->distance = UINT32_MAX;
+  (void)consider(&q, start, best);
+  walk(&q, start, book->size - 1 - start, 1, best);
+  if (best->looks >= 0) {
+    walk(&q, start, start, -1, best);
   }
-  for (uint32_t place = start; place > 0 && look(&q, place - 1, &best); place--) {
-  }
-  return best.place;
 }
+
+#if PAIRS && defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && defined(__ARM_FEATURE_DSP) &&      \
+    __ARM_FEATURE_DSP
+/* nearest_of_all for that dimension, of codes aligned to 4. The residual leaves the compiler too
+ * few registers. Here all 14 are used, so the best place and the end are in memory. */
+uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *norms,
+                         uint32_t size);
+#define FOUR_ENTRIES(multiply, a, b) "ldmia r1!, {r12, lr}\n" multiply "smlad r0, " b ", lr, r0\n"
+#define CODE                                                                                       \
+  FOUR_ENTRIES("smuad r0, r4, r12\n", "r4", "r5")                                                  \
+  FOUR_ENTRIES("smlad r0, r6, r12, r0\n", "r6", "r7")                                              \
+  FOUR_ENTRIES("smlad r0, r8, r12, r0\n", "r8", "r9")                                              \
+  FOUR_ENTRIES("smlad r0, r10, r12, r0\n", "r10", "r11")                                           \
+  "ldr r12, [r2], #4\n"                                                                            \
+  "sub r0, r12, r0, lsl #1\n"                                                                      \
+  "cmp r0, r3\n"                                                                                   \
+  "itt lt\n"                                                                                       \
+  "movlt r3, r0\n"                                                                                 \
+  "strlt r2, [sp]\n"
+__asm__(".syntax unified\n"
+        ".thumb\n"
+        ".section .text.edc_rvq_nearest, \"ax\", %progbits\n"
+        ".p2align 2\n"
+        ".global edc_rvq_nearest\n"
+        ".hidden edc_rvq_nearest\n"
+        ".type edc_rvq_nearest, %function\n"
+        ".thumb_func\n"
+        "edc_rvq_nearest:\n"
+        "add r12, r2, #4\n"
+        "push {r1-r11, lr}\n"
+        "str r12, [sp]\n" /* behind the norm of the best code */
+        "add r12, r2, r3, lsl #2\n"
+        "str r12, [sp, #8]\n"
+        "ldmia r0, {r4-r11}\n"
+        "lsls r0, r3, #31\n" /* whether one is over when they are taken by 2 */
+        "mvn r3, #0x80000000\n"
+        "bmi 2f\n"
+        "1:\n" CODE "2:\n" CODE "ldr r0, [sp, #8]\n"
+        "cmp r2, r0\n"
+        "bne 1b\n"
+        "pop {r0, r1}\n"
+        "subs r0, r0, r1\n"
+        "lsrs r0, r0, #2\n"
+        "subs r0, #1\n"
+        "pop {r3-r11, pc}\n"
+        ".size edc_rvq_nearest, . - edc_rvq_nearest\n"
+        ".text\n");
+#undef CODE
+#undef FOUR_ENTRIES
+#else
+static uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *norms,
+                                uint32_t size) {
+  int32_t r[USUAL]; /* words are loaded in fewer instructions */
+  for (int32_t d = 0; d < USUAL; d++) {
+    r[d] = residual[d];
+  }
+  int32_t least = INT32_MAX;
+  const int32_t *const start = norms;
+  const int32_t *best = norms;
+  for (; size > 0; size--) {
+    int32_t sum = r[0] * codes[0];
+    sum += r[1] * codes[1];
+    sum += r[2] * codes[2];
+    sum += r[3] * codes[3];
+    sum += r[4] * codes[4];
+    sum += r[5] * codes[5];
+    sum += r[6] * codes[6];
+    sum += r[7] * codes[7];
+    sum += r[8] * codes[8];
+    sum += r[9] * codes[9];
+    sum += r[10] * codes[10];
+    sum += r[11] * codes[11];
+    sum += r[12] * codes[12];
+    sum += r[13] * codes[13];
+    sum += r[14] * codes[14];
+    sum += r[15] * codes[15];
+    codes += USUAL;
+    const int32_t distance = *norms - 2 * sum;
+    if (distance < least) {
+      least = distance;
+      best = norms;
+    }
+    norms++;
+  }
+  return (uint32_t)(best - start);
+}
+#endif
 
 static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual,
                                int32_t dimension) {
+  if (dimension == USUAL) {
+    return edc_rvq_nearest(residual, book->codes, book->norms, book->size);
+  }
   const int16_t *code = book->codes;
   int32_t best_distance = INT32_MAX;
   uint32_t best = 0;
-  for (uint32_t place = 0; place < book->size; place++) {
+  for (uint32_t index = 0; index < book->size; index++) {
     /* ||r - c||^2 less ||r||^2, which is the same for every code */
-    const int32_t distance = book->norms[place] - 2 * dot(residual, code, dimension);
+    const int32_t distance = book->norms[index] - 2 * dot(residual, code, dimension);
     if (distance < best_distance) {
       best_distance = distance;
-      best = place;
+      best = index;
     }
     code += dimension;
   }
   return best;
 }
 
+/* One position; of the looks that are left to the frame, those that are left then. */
+static int32_t quantize_position(const edc_rvq *rvq, const int8_t *latent, int32_t looks,
+                                 int16_t *residual, uint16_t *indices) {
+  const int32_t dimension = rvq->dimension;
+  for (int32_t d = 0; d < dimension; d++) {
+    residual[d] = (int16_t)((latent[d] - rvq->zero_point) * (1 << rvq->fraction_bits));
+  }
+  const edc_codebook *book = rvq->levels;
+  for (int32_t left = rvq->level_count; left > 0; left--) {
+    candidate found = {.looks = -1};
+    if (book->keys != NULL && looks > 0) {
+      found.looks = looks;
+      nearest_of_few(book, residual, dimension, &found);
+      looks = found.looks < 0 ? 0 : found.looks;
+    }
+    if (found.looks < 0) {
+      found.index = nearest_of_all(book, residual, dimension);
+    }
+    *indices++ = (uint16_t)found.index;
+    const int16_t *code = book->codes + found.index * (uint32_t)dimension;
+    for (int32_t d = 0; d < dimension; d++) {
+      residual[d] = (int16_t)(residual[d] - code[d]);
+    }
+    book++;
+  }
+  return looks;
+}
+
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual,
                       uint16_t *indices) {
-  const int32_t dimension = rvq->dimension;
+  int32_t looks = rvq->looks;
   for (int32_t position = 0; position < rvq->positions; position++) {
-    for (int32_t d = 0; d < dimension; d++) {
-      residual[d] = (int16_t)((latent[d] - rvq->zero_point) * (1 << rvq->fraction_bits));
-    }
-    latent += dimension;
-    for (int32_t level = 0; level < rvq->level_count; level++) {
-      const edc_codebook *book = &rvq->levels[level];
-      uint32_t place;
-      if (book->keys != NULL) {
-        place = nearest_of_few(book, residual, dimension);
-        *indices++ = book->order[place];
-      } else {
-        place = nearest_of_all(book, residual, dimension);
-        *indices++ = (uint16_t)place;
-      }
-      const int16_t *code = book->codes + place * (uint32_t)dimension;
-      for (int32_t d = 0; d < dimension; d++) {
-        residual[d] = (int16_t)(residual[d] - code[d]);
-      }
-    }
+    looks = quantize_position(rvq, latent, looks, residual, indices);
+    latent += rvq->dimension;
+    indices += rvq->level_count;
   }
 }

@@ -22,13 +22,14 @@
 typedef struct {
   int32_t distance; /* ||r - c||^2 */
   int32_t limit;    /* no code whose keys are farther than this can be nearer */
-  uint32_t place;
+  uint32_t index;
 } candidate;
 
 typedef struct {
   const edc_mve_codebook *book;
   const int16_t *residual;
   uint32_t vectors; /* of a code */
+  int32_t looks;    /* left; negative when there was none for a code that may be nearer */
   candidate best;
 } search;
 
@@ -232,32 +233,34 @@ static inline uint32_t near_of(query q, const edc_code_block *block, int32_t mos
 /* The first code of a mask that is not 0. */
 static inline uint32_t first_of(uint32_t mask) { return (uint32_t)__builtin_ctz(mask) / MASK_BITS; }
 
-/* ||r - c||^2 of the code at a place. */
-static inline int32_t distance_to(const search *s, uint32_t place) {
-  return distance_of(s->residual, s->book->codes + place * s->vectors * EDC_MVE_LANES, s->vectors);
+/* ||r - c||^2 */
+static inline int32_t distance_to(const search *s, uint32_t index) {
+  return distance_of(s->residual, s->book->codes + index * s->vectors * EDC_MVE_LANES, s->vectors);
 }
 
-static inline void take(search *s, uint32_t place, int32_t distance) {
+static inline void take(search *s, uint32_t index, int32_t distance) {
   const uint32_t d = (uint32_t)distance;
   s->best.distance = distance;
   s->best.limit = (int32_t)(d + (d >> 8) * s->book->slack + s->book->slack + KEY_ROUNDING);
-  s->best.place = place;
+  s->best.index = index;
 }
 
-/* Look at the codes of a block's mask, and return the limit. */
+/* Look at the codes of a block's mask while looks are left, and return the limit. */
 static int32_t look(search *s, const edc_code_block *block, uint32_t mask) {
-  const uint16_t *order = s->book->order;
-  const uint32_t first = (uint32_t)(block - s->book->blocks) * EDC_MVE_CODES;
+  int32_t looks = s->looks;
   mask &= MASK_ONE;
   do {
-    const uint32_t place = first + first_of(mask);
-    const int32_t distance = distance_to(s, place);
-    if (distance < s->best.distance ||
-        (distance == s->best.distance && order[place] < order[s->best.place])) {
-      take(s, place, distance);
+    if (--looks < 0) {
+      break;
+    }
+    const uint32_t index = block->indices[first_of(mask)];
+    const int32_t distance = distance_to(s, index);
+    if (distance < s->best.distance || (distance == s->best.distance && index < s->best.index)) {
+      take(s, index, distance);
     }
     mask &= mask - 1;
   } while (mask != 0);
+  s->looks = looks;
   return s->best.limit;
 }
 
@@ -277,28 +280,35 @@ static inline const edc_code_block *find(const edc_mve_codebook *book, const edc
 /* Whether no code behind one whose first key is so far away can be nearer. */
 static inline int is_far(int32_t away, int32_t limit) { return away * away > limit; }
 
-static uint32_t nearest_of_few(const edc_mve_codebook *book, const int16_t *residual,
-                               uint32_t vectors) {
-  search s = {.book = book, .residual = residual, .vectors = vectors};
-  const query q = project(book->projection, residual, vectors);
+/* The nearest code, where the search's looks, at least one, do; negative looks where not. */
+static void find_among_few(search *s) {
+  const edc_mve_codebook *book = s->book;
+  const query q = project(book->projection, s->residual, s->vectors);
   const edc_code_block *const begin = book->blocks;
-  const edc_code_block *const end = begin + book->size / EDC_MVE_CODES;
+  const edc_code_block *const end = begin + (book->size + EDC_MVE_CODES - 1) / EDC_MVE_CODES;
   const edc_code_block *const middle = find(book, end, q.first);
   /* The code of the nearest keys first, so that most others are left out at once. */
   const distances found = measure(q, middle);
   const uint32_t nearest = mask_of(found, least_of(found));
-  const uint32_t first = (uint32_t)(middle - begin) * EDC_MVE_CODES + first_of(nearest);
-  take(&s, first, distance_to(&s, first));
-  int32_t limit = s.best.limit;
+  const uint32_t first = middle->indices[first_of(nearest)];
+  s->looks--;
+  take(s, first, distance_to(s, first));
+  int32_t limit = s->best.limit;
   const uint32_t others = mask_of(found, limit - q.length) & ~(nearest & -nearest) & MASK_ONE;
   if (others != 0) {
-    limit = look(&s, middle, others);
+    limit = look(s, middle, others);
+    if (s->looks < 0) {
+      return;
+    }
   }
   /* After a near block the next one is looked at before its first key is. */
   for (const edc_code_block *block = middle + 1; block != end; block++) {
     const uint32_t mask = near_of(q, block, limit - q.length);
     if (mask != 0) {
-      limit = look(&s, block, mask);
+      limit = look(s, block, mask);
+      if (s->looks < 0) {
+        return;
+      }
     } else if (is_far(block->keys[0][EDC_MVE_CODES - 1] - q.first, limit)) {
       break;
     }
@@ -307,50 +317,90 @@ static uint32_t nearest_of_few(const edc_mve_codebook *book, const int16_t *resi
     block--;
     const uint32_t mask = near_of(q, block, limit - q.length);
     if (mask != 0) {
-      limit = look(&s, block, mask);
+      limit = look(s, block, mask);
+      if (s->looks < 0) {
+        return;
+      }
     } else if (is_far(block->keys[0][0] - q.first, limit)) {
       break;
     }
   }
-  return s.best.place;
 }
+
+#if VECTORS
+#define VECTORS_IN_REGISTERS 2 /* of a residual */
+static uint32_t nearest_of_all_short(const edc_mve_codebook *book, const int16_t *residual) {
+  const int16x8_t front = vldrhq_s16(residual);
+  const int16x8_t back = vldrhq_s16(residual + EDC_MVE_LANES);
+  const int16_t *code = book->codes;
+  int32_t least = INT32_MAX;
+  const int16_t *best = code;
+  for (uint32_t left = book->size; left > 0; left--) {
+    const int16x8_t first = vsubq_s16(front, vldrhq_s16(code));
+    const int16x8_t second = vsubq_s16(back, vldrhq_s16(code + EDC_MVE_LANES));
+    const int32_t distance = vmladavaq_s16(vmladavq_s16(first, first), second, second);
+    if (distance < least) {
+      least = distance;
+      best = code;
+    }
+    code += VECTORS_IN_REGISTERS * EDC_MVE_LANES;
+  }
+  return (uint32_t)(best - book->codes) / (VECTORS_IN_REGISTERS * EDC_MVE_LANES);
+}
+#endif
 
 static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *residual,
                                uint32_t vectors) {
+#if VECTORS
+  if (vectors == VECTORS_IN_REGISTERS) {
+    return nearest_of_all_short(book, residual);
+  }
+#endif
   const int16_t *code = book->codes;
   int32_t least = INT32_MAX;
   uint32_t best = 0;
-  for (uint32_t place = 0; place < book->size; place++) {
+  for (uint32_t index = 0; index < book->size; index++) {
     const int32_t distance = distance_of(residual, code, vectors);
     if (distance < least) {
       least = distance;
-      best = place;
+      best = index;
     }
     code += vectors * EDC_MVE_LANES;
   }
   return best;
 }
 
+/* One position; of the looks that are left to the frame, those that are left then. */
+static int32_t quantize_position(const edc_mve_rvq *rvq, const int8_t *latent, int32_t looks,
+                                 int16_t *residual, uint16_t *indices) {
+  const uint32_t vectors = rvq->row / EDC_MVE_LANES;
+  start(rvq, latent, residual);
+  const edc_mve_codebook *book = rvq->levels;
+  for (int32_t left = rvq->level_count; left > 0; left--) {
+    search s = {.book = book, .residual = residual, .vectors = vectors, .looks = -1};
+    if (book->blocks != NULL && looks > 0) {
+      s.looks = looks;
+      find_among_few(&s);
+      looks = s.looks < 0 ? 0 : s.looks;
+    }
+    if (s.looks < 0) {
+      s.best.index = nearest_of_all(book, residual, vectors);
+    }
+    *indices++ = (uint16_t)s.best.index;
+    if (left > 1) {
+      subtract(book->codes + s.best.index * rvq->row, vectors, residual);
+    }
+    book++;
+  }
+  return looks;
+}
+
 void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual,
                           uint16_t *indices) {
-  const uint32_t vectors = rvq->row / EDC_MVE_LANES;
+  int32_t looks = rvq->looks;
   for (int32_t position = 0; position < rvq->positions; position++) {
-    start(rvq, latent, residual);
+    looks = quantize_position(rvq, latent, looks, residual, indices);
     latent += rvq->dimension;
-    const edc_mve_codebook *book = rvq->levels;
-    for (int32_t left = rvq->level_count; left > 0; left--) {
-      uint32_t place;
-      if (book->blocks != NULL) {
-        place = nearest_of_few(book, residual, vectors);
-        *indices++ = book->order[place];
-      } else {
-        place = nearest_of_all(book, residual, vectors);
-        *indices++ = (uint16_t)place;
-      }
-      if (left > 1) {
-        subtract(book->codes + place * rvq->row, vectors, residual);
-      }
-      book++;
-    }
+    indices += rvq->level_count;
   }
 }

@@ -11,19 +11,18 @@
 #define EDC_MVE_LANES 8 /* of 16 bits */
 #define EDC_MVE_STARTS 64
 
-/* Keys of EDC_MVE_CODES codes: their projections. */
+/* EDC_MVE_CODES codes and their keys: projections. */
 typedef struct {
   int32_t norms[EDC_MVE_CODES]; /* squared length of a code's keys */
   int16_t keys[EDC_MVE_KEYS][EDC_MVE_CODES];
+  uint16_t indices[EDC_MVE_CODES]; /* in the codebook */
 } edc_code_block;
 
-/* One level's codebook. With blocks, codes are sorted by their first key, the last one repeated up
- * to a multiple of EDC_MVE_CODES, and the search looks at few of them; without (NULL), at all.
- * Either finds the same index. */
+/* One level's codebook. With blocks, the search looks at few of the codes, in the order of their
+ * first key; without (NULL), at all. Either finds the same index. */
 typedef struct {
   const int16_t *codes;         /* [size][row], zeros behind the dimension */
-  const edc_code_block *blocks; /* [size / 8] */
-  const uint16_t *order;        /* [size], index of each code in the codebook */
+  const edc_code_block *blocks; /* [(size + 7) / 8], the last code repeated */
   const int8_t *projection;     /* [row / 8][EDC_MVE_KEYS][8], 2^6 times nearly orthonormal */
   const uint16_t *starts;       /* [EDC_MVE_STARTS], last block whose first key is not above
                                    least_key + i 2^start_shift, or 0 */
@@ -35,6 +34,7 @@ typedef struct {
 
 typedef struct {
   const edc_mve_codebook *levels;
+  int32_t looks; /* as in edc_rvq */
   uint16_t level_count;
   uint16_t dimension;
   uint16_t row; /* dimension, rounded up to a multiple of EDC_MVE_LANES */

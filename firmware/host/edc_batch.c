@@ -246,16 +246,26 @@ static void quantize(const edc_batch_model *model, uint16_t *indices, int32_t co
   }
 }
 
+static void normalize(const edc_batch_model *model, const int16_t *frame, int8_t *out,
+                      edc_frame_stats *stats) {
+  if (model->zscore != NULL) {
+    edc_zscore_normalize(model->zscore, frame, out, stats);
+  } else if (model->minmax != NULL) {
+    edc_minmax_normalize(model->minmax, frame, out, stats);
+  } else {
+    edc_fixed_normalize(model->fixed, frame, out, stats);
+  }
+}
+
 void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_t count,
-                      uint16_t *indices, int32_t *sums, uint64_t *variances) {
+                      uint16_t *indices, int32_t *offsets, uint64_t *spreads) {
   for (size_t start = 0; start < count; start += LANES) {
     const int32_t lanes = count - start < LANES ? (int32_t)(count - start) : LANES;
     for (int32_t lane = 0; lane < lanes; lane++) {
       edc_frame_stats stats;
-      edc_normalize(model->normalizer, frames,
-                    model->input + lane * model->input_bytes + model->input_pad, &stats);
-      *sums++ = stats.sum;
-      *variances++ = stats.variance;
+      normalize(model, frames, model->input + lane * model->input_bytes + model->input_pad, &stats);
+      *offsets++ = stats.offset;
+      *spreads++ = stats.spread;
       frames += model->samples;
     }
     load_input(model);

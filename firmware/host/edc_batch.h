@@ -10,7 +10,9 @@
 
 #include <stddef.h>
 
-#include "edc_normalize.h"
+#include "edc_fixed.h"
+#include "edc_minmax.h"
+#include "edc_zscore.h"
 
 #if defined(__AVX512F__) && defined(__AVX512BW__)
 #define EDC_BATCH_LANES 16
@@ -62,7 +64,9 @@ typedef struct {
 } edc_batch_codebook;
 
 typedef struct {
-  const edc_normalizer *normalizer;
+  const edc_zscore *zscore; /* one of these three, the others NULL */
+  const edc_minmax *minmax;
+  const edc_fixed *fixed;
   const edc_batch_layer *layers;
   const edc_batch_codebook *books;
   int8_t *input;           /* [EDC_BATCH_LANES][input_bytes], padding filled in */
@@ -79,9 +83,9 @@ typedef struct {
   int32_t zero_point; /* of the latent */
 } edc_batch_model;
 
-/* frames [count][samples] -> indices [count][positions][level_count], sums [count], variances
+/* frames [count][samples] -> indices [count][positions][level_count], offsets [count], spreads
  * [count]. The memory that the model points to is used, so one thread at a time. */
 void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_t count,
-                      uint16_t *indices, int32_t *sums, uint64_t *variances);
+                      uint16_t *indices, int32_t *offsets, uint64_t *spreads);
 
 #endif

@@ -28,11 +28,12 @@ enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 #define MODEL_INDICES (EDC_MODEL_POSITIONS * EDC_MODEL_LEVELS)
 #define MODEL_LATENT (EDC_MODEL_POSITIONS * EDC_MODEL_LATENT_CHANNELS)
 
+_Static_assert(sizeof(edc_fault_record) == 28, "HELLO's seven words");
 _Static_assert(EDC_MODEL_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
 
 /* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. LAYER sends as much as there is room
  * for. */
-#define HELLO_BYTES_MAX (64u + 2u * (1u + EDC_SERVER_TEXT_MAX))
+#define HELLO_BYTES_MAX (64u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_MODEL_LAYERS)
 #define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
 #define ENCODE_BYTES_MAX                                                                           \
@@ -88,7 +89,9 @@ static void put_text(const char *text) {
   put_bytes(text, count);
 }
 
-static void answer_hello(void) {
+/* Small rather than fast. */
+__attribute__((cold)) static void answer_hello(void) {
+  static const edc_fault_record none;
   put_u8(STATUS_OK);
   put_u8(EDC_SERVER_PROTOCOL);
   put_u8(edc_engine_id);
@@ -103,6 +106,7 @@ static void answer_hello(void) {
   put_u32(edc_port_ticks_hz());
   put_u32(server_config->calibration_instructions);
   put_u32(server_config->calibration_ticks);
+  put_bytes(server_config->fault ? server_config->fault : &none, sizeof none);
   put_text(server_config->board);
   put_text(server_config->version);
 }
@@ -198,8 +202,8 @@ static void answer_encode(void) {
   size_t end = reply_count;
   reply_count = front;
   start = edc_port_ticks();
-  put_u32((uint32_t)stats.sum);
-  put_u64(stats.variance);
+  put_u32((uint32_t)stats.offset);
+  put_u64(stats.spread);
   put_u32(ticks_normalize);
   put_u32(ticks_encoder);
   put_u32(ticks_rvq);
@@ -284,6 +288,9 @@ static void report_bad_message(void) {
   edc_link_send(error, count, edc_port_write);
 }
 
+/* For ports without a watchdog. */
+__attribute__((weak)) void edc_port_feed_watchdog(void) {}
+
 void edc_server_init(const edc_server_config *config) {
   server_config = config;
   reply_count = 0;
@@ -299,5 +306,7 @@ void edc_server_poll(void) {
     } else if (status == EDC_LINK_ERROR_MESSAGE) {
       report_bad_message();
     }
+    edc_port_feed_watchdog();
   }
+  edc_port_feed_watchdog();
 }

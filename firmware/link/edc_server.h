@@ -8,7 +8,9 @@
 
 #include <stdint.h>
 
-#define EDC_SERVER_PROTOCOL 1
+#include "edc_fault.h"
+
+#define EDC_SERVER_PROTOCOL 2
 #define EDC_SERVER_TEXT_MAX 40 /* bytes of the board's name and of the version that HELLO sends */
 
 /* What HELLO tells beside the model. */
@@ -18,6 +20,7 @@ typedef struct {
   uint8_t window;                    /* requests the host may have in flight */
   uint32_t calibration_instructions; /* a loop of known length; 0 when ticks are cycles */
   uint32_t calibration_ticks;        /* and what it took */
+  const edc_fault_record *fault;     /* why the firmware restarted; NULL: it did not */
 } edc_server_config;
 
 /* `config` must outlive the server. */

@@ -18,10 +18,7 @@ int DebugVsnprintf(char *buffer, unsigned int capacity, const char *format, ...)
   return 0;
 }
 
-_Noreturn void abort(void) {
-  for (;;) {
-  }
-}
+_Noreturn void abort(void) { __builtin_trap(); }
 
 /* Of newlib's assert. */
 _Noreturn void __assert_func(const char *file, int line, const char *function, const char *text) {

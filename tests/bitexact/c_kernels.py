@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -86,28 +87,33 @@ typedef struct {
 } edc_chunk;
 void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *arena, edc_chunk *chunk);
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena, const edc_chunk *chunk);
-typedef struct { int32_t sum; uint64_t variance; ...; } edc_frame_stats;
+typedef struct { int32_t offset; uint64_t spread; ...; } edc_frame_stats;
 typedef struct {
   uint64_t epsilon; uint32_t inverse_scale; uint16_t samples; uint8_t variance_shift; uint8_t inverse_shift;
   int8_t zero_point; ...;
-} edc_normalizer;
-void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+} edc_zscore;
+typedef struct { int64_t bias; uint32_t steps; uint16_t samples; uint8_t steps_shift; ...; } edc_minmax;
+typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shift; ...; } edc_fixed;
+void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_minmax_normalize(const edc_minmax *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_fixed_normalize(const edc_fixed *normalizer, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
   uint32_t size; uint32_t slack; ...;
 } edc_codebook;
 typedef struct {
-  const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t positions;
+  const edc_codebook *levels; int32_t looks; uint16_t level_count; uint16_t dimension; uint16_t positions;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
 void edc_rvq_quantize(const edc_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
-typedef struct { int32_t norms[8]; int16_t keys[4][8]; ...; } edc_code_block;
+typedef struct { int32_t norms[8]; int16_t keys[4][8]; uint16_t indices[8]; ...; } edc_code_block;
 typedef struct {
-  const int16_t *codes; const edc_code_block *blocks; const uint16_t *order; const int8_t *projection;
+  const int16_t *codes; const edc_code_block *blocks; const int8_t *projection;
   const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_key; uint8_t start_shift; ...;
 } edc_mve_codebook;
 typedef struct {
-  const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row; uint16_t positions;
+  const edc_mve_codebook *levels; int32_t looks; uint16_t level_count; uint16_t dimension; uint16_t row;
+  uint16_t positions;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_mve_rvq;
 void edc_rvq_quantize_mve(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
@@ -116,9 +122,11 @@ _INCLUDES = "\n".join(
     f'#include "{name}.h"'
     for name in (
         *("edc", "edc_chain", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
-        *("edc_normalize", "edc_pointwise", "edc_rvq", "edc_rvq_mve"),
+        *("edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
     )
 )
+MANY_LOOKS = 2**31 - 1
+"""So many that no search runs out of them."""
 _GUARD_BYTES = 32
 _GUARD = 0x5A
 
@@ -144,14 +152,65 @@ static inline uint32_t __qsub16(uint32_t a, uint32_t b) {
 """
 
 
+_COUNTED = {
+    "edc_rvq.c": (
+        "  const uint32_t index = book->order[place];\n",
+        "static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual,\n"
+        "                               int32_t dimension) {\n",
+    ),
+    "edc_rvq_mve.c": (
+        "static inline int32_t distance_to(const search *s, uint32_t index) {\n",
+        "static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *residual,\n"
+        "                               uint32_t vectors) {\n",
+    ),
+}
+"""Where the searches compute a distance of few, and start to compare all codes."""
+
+
 @cache
-def _module(simd: bool = False) -> Any:
-    """The codec's C; with ``simd`` as cores with 16-bit SIMD compile it, their intrinsics written in C."""
+def _module(simd: bool = False, counted: bool = False) -> Any:
+    """The codec's C; with ``simd`` as cores with 16-bit SIMD compile it, their intrinsics written in C.
+
+    With ``counted``, ``edc_counts`` has the distances of the pruned searches and the codes of the full ones.
+    """
     files = {source.name: source.read_text(encoding="utf-8") for source in codec_sources()}
     if simd:
         rvq = files["edc_rvq.c"].replace("#include <arm_acle.h>", _ACLE)
         files["edc_rvq.c"] = f"#define __ARM_FEATURE_SIMD32 1\n{rvq}"
-    return load_extension(files, _CDEF, _INCLUDES)
+    if not counted:
+        return load_extension(files, _CDEF, _INCLUDES)
+    for name, places in _COUNTED.items():
+        for place, count in zip(places, ("edc_counts[0]++;", "edc_counts[1] += book->size;"), strict=True):
+            assert files[name].count(place) == 1
+            files[name] = files[name].replace(place, f"{place}{count}\n")
+        files[name] = f"#include <stdint.h>\nextern uint32_t edc_counts[2];\n{files[name]}"
+    files["edc_counts.c"] = "#include <stdint.h>\nuint32_t edc_counts[2];\n"
+    return load_extension(
+        files, f"{_CDEF}extern uint32_t edc_counts[2];", f"{_INCLUDES}\nextern uint32_t edc_counts[2];"
+    )
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What searches looked at."""
+
+    looks: int
+    """Distances of the pruned search."""
+    codes: int
+    """Codes of the full search."""
+
+
+def count_search(
+    rvq: IntegerRvq, latent: npt.NDArray[np.int8], search: Search, looks: int, simd: bool = False
+) -> Counts:
+    """What the search of one frame's latent ``[1, P, D]`` looks at."""
+    counts = _module(simd, counted=True).lib.edc_counts
+    counts[0] = counts[1] = 0
+    if search is Search.MVE:
+        quantize_latent_mve(rvq, latent, True, looks, counted=True)
+    else:
+        quantize_latent(rvq, latent, True, simd, looks, counted=True)
+    return Counts(counts[0], counts[1])
 
 
 def run_layers(graph: Graph, quantized: npt.NDArray[np.int8]) -> list[npt.NDArray[np.int8]]:
@@ -308,28 +367,19 @@ def run_cascade(
 def normalize(
     normalizer: Normalizer, frames: npt.NDArray[np.int16]
 ) -> tuple[npt.NDArray[np.int8], list[int], list[int]]:
-    """Inputs int8 ``[N, T]``, sums and variances of frames ``[N, T]``."""
+    """Inputs int8 ``[N, T]``, offsets and spreads of frames ``[N, T]``."""
     module = _module()
     ffi = module.ffi
-    struct = ffi.new(
-        "edc_normalizer *",
-        {
-            "epsilon": normalizer.epsilon_term,
-            "inverse_scale": normalizer.inverse_scale,
-            "samples": normalizer.samples,
-            "variance_shift": normalizer.variance_shift,
-            "inverse_shift": normalizer.inverse_scale_shift,
-            "zero_point": normalizer.zero_point,
-        },
-    )
+    struct = ffi.new(f"edc_{normalizer.kind} *", dict(normalizer.fields))
+    run = getattr(module.lib, f"edc_{normalizer.kind}_normalize")
     target = np.empty(frames.shape, np.int8)
     stats = ffi.new("edc_frame_stats *")
-    sums, variances = [], []
+    offsets, spreads = [], []
     for row, out in zip(frames, target, strict=True):
-        module.lib.edc_normalize(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", out), stats)
-        sums.append(stats.sum)
-        variances.append(stats.variance)
-    return target, sums, variances
+        run(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", out), stats)
+        offsets.append(stats.offset)
+        spreads.append(stats.spread)
+    return target, offsets, spreads
 
 
 def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned: bool) -> tuple[Any, list[Any]]:
@@ -343,16 +393,25 @@ def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned:
 
 
 def quantize_latent(
-    rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False, simd: bool = False
+    rvq: IntegerRvq,
+    latent: npt.NDArray[np.int8],
+    pruned: bool = False,
+    simd: bool = False,
+    looks: int = MANY_LOOKS,
+    counted: bool = False,
 ) -> npt.NDArray[np.uint16]:
-    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, by the full search or by the pruned one where it is exact."""
-    module = _module(simd)
+    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, by the full search or by the pruned one where it is exact.
+
+    The pruned one goes on as the full one after so many ``looks`` of a frame.
+    """
+    module = _module(simd, counted)
     ffi = module.ffi
     levels, _kept = _codebooks(rvq, Search.PLAIN, "edc_codebook", ffi, pruned=pruned)
     struct = ffi.new(
         "edc_rvq *",
         {
             "levels": levels,
+            "looks": looks,
             "level_count": rvq.levels,
             "dimension": rvq.dimension,
             "positions": latent.shape[1],
@@ -369,13 +428,20 @@ def quantize_latent(
     return indices
 
 
-def quantize_latent_mve(rvq: IntegerRvq, latent: npt.NDArray[np.int8], pruned: bool = False) -> npt.NDArray[np.uint16]:
+def quantize_latent_mve(
+    rvq: IntegerRvq,
+    latent: npt.NDArray[np.int8],
+    pruned: bool = False,
+    looks: int = MANY_LOOKS,
+    counted: bool = False,
+) -> npt.NDArray[np.uint16]:
     """Indices ``[N, P, L]`` by ``edc_rvq_quantize_mve`` without vectors, with guard entries behind the residual."""
-    module = _module()
+    module = _module(counted=counted)
     ffi = module.ffi
     levels, _kept = _codebooks(rvq, Search.MVE, "edc_mve_codebook", ffi, pruned=pruned)
     row = mve_entries(rvq.dimension)
     figures = {
+        "looks": looks,
         "level_count": rvq.levels,
         "dimension": rvq.dimension,
         "row": row,

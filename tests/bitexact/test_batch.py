@@ -44,7 +44,7 @@ def frames_of(bundle: Bundle, count: int, seed: int = 0) -> np.ndarray:
 def assert_exact(bundle: Bundle, encoder: BatchEncoder, count: int, seed: int = 0) -> None:
     frames = frames_of(bundle, count, seed)
     expected, found = ReferenceExecutor(bundle.codec).stages(frames), encoder.stages(frames)
-    for name in ("indices", "sum", "variance"):
+    for name in ("indices", "offset", "spread"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), err_msg=name)
     assert (found.input, found.latent) == (None, None)
 

@@ -8,7 +8,8 @@ import pytest
 
 from edgecodec.codec.reference import quantize_latent
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.compile.codebook_search import Search, choose_search, pack_codebook, sort_codebook
+from edgecodec.compile import codebook_search
+from edgecodec.compile.codebook_search import Search, choose_search, frame_looks, pack_codebook, sort_codebook
 from tests.bitexact import c_kernels
 from tests.tools import require
 
@@ -81,6 +82,121 @@ def test_pruned_search_finds_the_same(seed: int) -> None:
     np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
     for simd in (False, True):
         np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd), expected)
+
+
+def _usual(size: int, seed: int, copies: int = 0) -> tuple[IntegerRvq, npt.NDArray[np.int8]]:
+    """Two levels of ``size`` codes of 16 entries, and latents like them, far from all of them and between."""
+    rng = np.random.default_rng([seed, size])
+    mixing = rng.normal(0, 1, (16, 16)) * 2.0 ** (-np.arange(16) / 3)
+    latent = np.clip(np.round(rng.normal(0, 25, (8, 12, 16)) @ mixing), -128, 127)
+    corners = rng.choice([-128, 127], latent.shape)
+    shares = np.array([0, 0, 0.2, 0.5, 0.8, 1, 1, 1])[:, None, None]
+    latent = np.round(latent * (1 - shares) + corners * shares).astype(np.int8)
+    latent[5] = 127
+    first = np.clip(np.round(rng.normal(0, 25 * 4, (size, 16)) @ mixing), -500, 500).astype(np.int16)
+    second = np.round(rng.normal(0, 20, (size, 16)) @ mixing).astype(np.int16)
+    for book in (first, second):
+        book[rng.integers(0, size, copies)] = book[rng.integers(0, size, copies)]
+    return IntegerRvq((first, second), 2, 0.05, -3), latent
+
+
+@pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 255, 256, 1024])
+def test_search_that_runs_out_of_looks_finds_the_same(size: int) -> None:
+    """After any number of looks, at codebooks with and without an odd code, some of which are copies of others."""
+    require("cc", "Python.h")
+    rvq, latent = _usual(size, 1, copies=size // 3)
+    assert (sort_codebook(rvq, 0) is not None) == (size >= 32)
+    expected = quantize_latent(rvq, latent)
+    for looks in (0, 1, 2, 3, 7, 31, 32, 100, 255, 256, 257, 1000, 5000, c_kernels.MANY_LOOKS):
+        for simd in (False, True):
+            found = c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd, looks=looks)
+            np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
+
+
+def test_keys_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest code's keys are farther from the residual's than the code is, by what 1/32 of the distance covers.
+
+    Directions of halves of +-1 are exact in the projection and lengthen nothing. The keys of the residual 0 are exact,
+    and each of the nearest code's, -127.5, is rounded away from them.
+    """
+    require("cc", "Python.h")
+    directions = 32 * np.array([[1, 1, 1, 1], [1, -1, 1, -1], [1, 1, -1, -1], [1, -1, -1, 1]])
+    monkeypatch.setattr(codebook_search, "_principal_directions", lambda book: directions)
+    nearest, second = np.array([-255, 0, 0, 0]), np.array([255, 3, 0, 0])
+    far = np.arange(1000, 5000, 100)[:, None] * np.array([1, 1, -1, 1])
+    book = np.concatenate([far, [second, nearest]]).astype(np.int16)
+    keys, distance = (nearest @ directions.T) >> 6, second @ second
+    assert keys.tolist() == [-128] * 4
+    assert keys @ keys > distance + (distance >> 8) + 1 + 132, "a slack for the projection alone would leave it out"
+    rvq = IntegerRvq((book,), 0, 1.0, 0)
+    latent = np.zeros((1, 1, 4), np.int8)
+    expected = [[[len(far) + 1]]]
+    assert quantize_latent(rvq, latent).tolist() == expected
+    for simd in (False, True):
+        assert c_kernels.quantize_latent(rvq, latent, True, simd).tolist() == expected
+    assert c_kernels.quantize_latent_mve(rvq, latent, True).tolist() == expected
+
+
+@pytest.mark.parametrize("looks", [0, 1, 3, 40, 200])
+def test_search_that_runs_out_of_looks_keeps_ties(looks: int) -> None:
+    """All codes on a sphere around the latent, in an order that the keys' is not."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng(9)
+    base = np.array([8, 6, 5, 3, 2, 1, 1, 0] * 2)
+    codes = np.array([rng.permutation(base) * rng.choice([-1, 1], 16) for _ in range(120)])
+    book = np.concatenate([codes, codes])[rng.permutation(240)].astype(np.int16)
+    rvq = IntegerRvq((book, book), 2, 0.05, 0)
+    assert sort_codebook(rvq, 0) is not None
+    latent = np.zeros((2, 6, 16), np.int8)
+    latent[1] = rng.integers(-2, 3, (6, 16))
+    expected = quantize_latent(rvq, latent)
+    assert np.all(expected[0, :, 0] == 0)
+    for simd in (False, True):
+        np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, True, simd, looks), expected)
+    np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
+
+
+@pytest.mark.parametrize(("search", "simd"), [(Search.PLAIN, False), (Search.PLAIN, True), (Search.MVE, False)])
+def test_a_frame_takes_its_looks_and_not_one_more(search: Search, simd: bool) -> None:
+    """The search that needs one look more compares all codes, as all behind it do; with just enough none does."""
+    require("cc", "Python.h")
+    rvq, latent = _usual(100, 3)
+    for frame in (latent[:1], latent[3:4], latent[5:6]):
+        searches = frame.shape[1] * rvq.levels
+        needed = c_kernels.count_search(rvq, frame, search, c_kernels.MANY_LOOKS, simd).looks
+        assert c_kernels.count_search(rvq, frame, search, 0, simd) == c_kernels.Counts(0, searches * 100)
+        before = searches * 100
+        for looks in (1, 2, needed // 3, needed // 2, needed - 1):
+            found = c_kernels.count_search(rvq, frame, search, looks, simd)
+            assert found.looks == looks
+            assert 100 <= found.codes <= before
+            before = found.codes
+        for looks in (needed, needed + 1):
+            assert c_kernels.count_search(rvq, frame, search, looks, simd) == c_kernels.Counts(needed, 0)
+
+
+def test_full_search_of_the_usual_dimension() -> None:
+    """Each code in turn is the nearest, at odd and even counts, the first of equal ones the answer."""
+    require("cc", "Python.h")
+    for size in (1, 2, 3, 8, 255):
+        book = np.zeros((size, 16), np.int16)
+        book[:, 7] = np.arange(size) - size // 2
+        rvq = IntegerRvq((np.concatenate([book, book]),), 0, 1.0, 0)
+        latent = np.zeros((1, size, 16), np.int8)
+        latent[0, :, 7] = book[:, 7]
+        expected = np.arange(size)[None, :, None]
+        assert quantize_latent(rvq, latent).tolist() == expected.tolist()
+        for simd in (False, True):
+            np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, simd=simd), expected)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent), expected)
+
+
+def test_frame_has_looks_for_pruned_levels_alone() -> None:
+    rvq, _ = _usual(64, 2)
+    found = sort_codebook(rvq, 0)
+    assert frame_looks(40, (found, None, found)) == 2 * frame_looks(40, (found,)) > 0
+    assert frame_looks(40, (None,)) == 0
 
 
 def test_keys_farther_apart_than_16_bits() -> None:
@@ -167,10 +283,10 @@ def test_blocks_by_hand() -> None:
     found = sort_codebook(rvq, 0)
     assert found is not None
     packed = pack_codebook(rvq, 0, found, Search.MVE)
-    assert packed.array("codes").shape == (40, 8)
-    assert packed.array("codes")[:35, 0].tolist() == [10 * code for code in range(35)]
-    assert packed.array("codes")[34:].tolist() == [[340, 0, 0, 0, 0, 0, 0, 0]] * 6
-    assert packed.array("order").tolist() == [*range(34, -1, -1), *[0] * 5]
+    assert packed.array("codes").shape == (35, 8)
+    assert packed.array("codes")[:, 0].tolist() == [10 * code for code in range(34, -1, -1)]
+    assert packed.array("codes")[34].tolist() == [0] * 8
+    assert packed.array("blocks")["indices"].reshape(-1).tolist() == [*range(34, -1, -1), *[0] * 5]
     assert packed.array("projection").shape == (1, 4, 8)
     assert packed.array("projection")[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
     assert len(packed.array("blocks")) == 5
@@ -180,7 +296,7 @@ def test_blocks_by_hand() -> None:
     # First keys 0, 80, 160, 240, 320: starts are 2^3 apart, so that 64 of them reach 320.
     assert packed.number("start_shift") == 3
     assert packed.array("starts").tolist() == [min(8 * start // 80, 4) for start in range(64)]
-    assert packed.table_bytes == 40 * 16 + 5 * 96 + 40 * 2 + 32 + 64 * 2
+    assert packed.table_bytes == 35 * 16 + 5 * 112 + 32 + 64 * 2
 
 
 def test_blocks_of_no_codes() -> None:
@@ -207,10 +323,9 @@ def test_sorted_codebook_keeps_every_code() -> None:
     found = sort_codebook(rvq, 0)
     assert found is not None
     assert sorted(found.order.tolist()) == list(range(100))
-    np.testing.assert_array_equal(found.codes, rvq.codebooks[0][found.order])
-    np.testing.assert_array_equal(found.norms, rvq.norms(0)[found.order])
     assert np.all(np.diff(found.keys[:, 0].astype(int)) >= 0)
-    np.testing.assert_array_equal(found.keys, (found.codes.astype(np.int64) @ found.projection.astype(np.int64)) >> 6)
+    codes = rvq.codebooks[0][found.order].astype(np.int64)
+    np.testing.assert_array_equal(found.keys, (codes @ found.projection.astype(np.int64)) >> 6)
 
 
 def test_ties_take_the_lowest_index() -> None:

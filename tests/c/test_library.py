@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -109,6 +110,37 @@ def test_compiles_for_the_core(bundle: Bundle, tmp_path: Path, core: str) -> Non
     kernels = (folder / "codec" / "edc_model.c").read_text(encoding="utf-8")
     assert ("edc_conv_mve" in kernels) == (core == "cortex-m55")
     assert ("edc_conv_twin" in kernels) == (core == "cortex-m0plus")
+
+
+FLAGS = {
+    "debugger": ("-Og", "-g", "-fno-omit-frame-pointer"),
+    "nothing": ("-O0", "-fno-omit-frame-pointer"),
+    "size": ("-Os", "-fno-omit-frame-pointer"),
+    "fixed": ("-O3", "-fno-omit-frame-pointer", "-ffixed-r9", "-DEDC_KEEP_R9"),
+    "fixed debugger": ("-Og", "-fno-omit-frame-pointer", "-ffixed-r9", "-DEDC_KEEP_R9"),
+    "fixed alone": ("-O2", "-ffixed-r9"),
+    "position": ("-O2", "-fpic"),
+}
+
+
+@pytest.mark.parametrize("flags", FLAGS)
+@pytest.mark.parametrize("core", ["cortex-m0", "cortex-m3", "cortex-m4", "cortex-m33", "cortex-m55"])
+def test_kernels_compile_with_fewer_registers(bundle: Bundle, tmp_path: Path, core: str, flags: str) -> None:
+    """A frame pointer, or a register that the system reserves: every kernel to an object, whatever the core uses."""
+    require("arm-none-eabi-gcc")
+    folder = tmp_path / "codec"
+    files = write_package(bundle, folder, core=core)
+    sources = [path.relative_to(folder) for path in files if path.suffix == ".c" and path.parent.name == "codec"]
+    assert any(path.name == "edc_conv_twin.c" for path in sources)
+    options = ("-ffreestanding", "-mthumb", f"-mcpu={core}", "-mfloat-abi=soft", "-Icodec", "-c")
+    if core == "cortex-m55":
+        options = ("-ffreestanding", "-mthumb", f"-mcpu={core}", "-mfloat-abi=hard", "-Icodec", "-c")
+    run("arm-none-eabi-gcc", *STRICT_FLAGS, *options, *FLAGS[flags], *sources, cwd=folder)
+    if "-DEDC_KEEP_R9" in FLAGS[flags]:
+        run("arm-none-eabi-gcc", *STRICT_FLAGS, *options, *FLAGS[flags], "-S", *sources, cwd=folder)
+        listing = "".join(path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.s")))
+        assert "edc_conv_twin:" in listing
+        assert not re.findall(r"^.*\b(?:r9|sb)\b.*$", listing, re.MULTILINE)
 
 
 ZEPHYR = """

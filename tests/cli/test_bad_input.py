@@ -107,6 +107,7 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["nonsense"], "nonsense"),
         (["inspect"], "BUNDLE"),
         (["inspect", ""], "empty"),
+        (["inspect", "bundle", "--nonsense"], "No such option '--nonsense'; see: "),
         (["inspect", "a", "b"], "unexpected extra argument"),
         (["generate", "bundle"], "--output"),
         (["verify-host", "bundle", "--limit", "0"], "--limit"),
@@ -116,8 +117,16 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["quantize", "run", "--encoder", "e.keras", "-o", "out"], "not both"),
         (["quantize", "--encoder", "e.keras", "--codebooks", "c.npz", "-o", "out"], "--calibration"),
         (["quantize", "run", "--name", "mine", "-o", "out"], "RUN has its own"),
-        (["quantize", "run", "--epsilon", "1", "-o", "out"], "RUN has its own"),
         (["quantize", "run", "--index-flash", "9", "-o", "out"], "--index-flash needs --index-model or --index-frames"),
+        (["quantize", "run", "--normalization", "minmax", "-o", "out"], "RUN has its own"),
+        (["quantize", "run", "--normalization", "median", "-o", "out"], "'median'; expected zscore[:EPSILON]"),
+        (["quantize", "run", "--normalization", "", "-o", "out"], "''; expected zscore[:EPSILON]"),
+        (["quantize", "run", "--normalization", "minmax:1", "-o", "out"], "'minmax:1'; expected zscore"),
+        (["quantize", "run", "--normalization", "minmax:1,0", "-o", "out"], "expected the lower end first"),
+        (["quantize", "run", "--normalization", "fixed:0,x", "-o", "out"], "'fixed:0,x'; expected zscore"),
+        (["quantize", "run", "--normalization", "fixed:0,0", "-o", "out"], "scale is 0.0; expected a finite value"),
+        (["quantize", "run", "--normalization", "zscore:nan", "-o", "out"], "epsilon is nan"),
+        (["quantize", "run", "--normalization", "none:", "-o", "out"], "'none:'; expected zscore"),
         (["quantize", "run", "--fine-tune-steps", "9", "-o", "out"], "--fine-tune-steps needs --fine-tune"),
         (["train", "-o", "out"], "CONFIG"),
         (["decode", "bundle", "-o", "out.npz"], "INDICES"),
@@ -185,6 +194,14 @@ def test_unknown_board(command: str, board: str, bundle: Bundle, tmp_path: Path)
     arguments = [command, str(bundle.path), "--board", board, *BUNDLE_COMMANDS[command]]
     assert_one_error(edgecodec(*arguments, cwd=tmp_path), "board")
     assert files_below(tmp_path) == set()
+
+
+@pytest.mark.parametrize("command", ["build-firmware", "flash-and-verify"])
+def test_board_file_that_never_ends(command: str, bundle: Bundle, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "board.yaml")
+    arguments = [command, str(bundle.path), "--board", "./board.yaml", *BUNDLE_COMMANDS[command]]
+    assert_one_error(edgecodec(*arguments, cwd=tmp_path), "board.yaml: is no regular file")
+    assert files_below(tmp_path) == {"board.yaml"}
 
 
 @pytest.mark.parametrize("port", ["/dev/nonsense", "socket://127.0.0.1:1", "nonsense://x", "/dev/null", ""])

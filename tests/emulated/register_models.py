@@ -16,6 +16,9 @@ from typing import Any
 from elftools.elf.elffile import ELFFile
 from unicorn import UC_ARCH_ARM, UC_HOOK_CODE, UC_MODE_MCLASS, UC_MODE_THUMB, Uc
 from unicorn.arm_const import (
+    UC_ARM_REG_IPSR,
+    UC_ARM_REG_LR,
+    UC_ARM_REG_MSP,
     UC_ARM_REG_PC,
     UC_ARM_REG_SP,
     UC_CPU_ARM_CORTEX_M0,
@@ -34,6 +37,10 @@ _CPUS = {
 _PAGE = 0x1000
 _WFI = b"\x30\xbf"
 _DEBUG_CONTROL = 0xE000EDFC
+_DWT = 0xE0001000
+_AIRCR = 0xE000ED0C
+_RESET_REQUEST = 0x05FA0004
+_EDC_FAULT = "edc_fault"
 _MAX_RUNS = 20_000
 _RUN_US = 5_000_000
 """Between two sleeps; the model of a chip takes a fraction of a second for a small codec's frame."""
@@ -45,10 +52,25 @@ class Chip:
     spaces: tuple[tuple[int, int], ...] = ()
 
     def __init__(self) -> None:
+        self.never_ready: set[int] = set()
+        """Addresses of registers that read as 0 for ever: what they tell does not come to pass."""
+        self.tx_is_stuck = False
+        """Whether the UART has room for no byte, for ever."""
+        self.overruns = 0
+        """Bytes that were lost since the firmware last cleared the flag that says so."""
         self.registers: dict[int, int] = {}
         self.received: deque[int] = deque()
         """Bytes on their way to the firmware."""
         self.sent = bytearray()
+
+    def look(self, address: int) -> int:
+        """What the firmware reads."""
+        return 0 if address in self.never_ready else self.read(address)
+
+    @property
+    def interrupts(self) -> bool:
+        """Whether the UART asks for the core, so that it does not sleep."""
+        return bool(self.received)
 
     def read(self, address: int) -> int:
         return self.registers.get(address, 0)
@@ -90,7 +112,7 @@ class Rp2040(Chip):
         if address in (self.CLOCKS + 0x38, self.CLOCKS + 0x44):
             return 1 << (self.registers.get(address - 8, 0) & 3)
         if address == self.UART + 0x18:
-            return 0x80 | (0 if self.received else 0x10)
+            return (0x20 if self.tx_is_stuck else 0x80) | (0 if self.received else 0x10)
         if address == self.UART:
             return self.received.popleft()
         return super().read(address)
@@ -120,8 +142,9 @@ class Rp2040(Chip):
 class Nrf52(Chip):
     """nRF52840 Product Specification: CLOCK, GPIO (two ports), UART."""
 
-    spaces = ((0x40000000, 0x20000), (0x50000000, _PAGE))
+    spaces = ((0x40000000, 0x20000), (0x50000000, _PAGE), (0x10000000, 2 * _PAGE))
     CLOCK, UART, GPIO = 0x40000000, 0x40002000, 0x50000000
+    PART, APPROTECT, APPROTECT_DISABLE = 0x10000130, 0x10001208, 0x40000558
 
     def write(self, address: int, value: int) -> None:
         super().write(address, value)
@@ -136,6 +159,8 @@ class Nrf52(Chip):
             return int(bool(self.received))
         if address == self.UART + 0x518:
             return self.received.popleft()
+        if address in (self.PART, self.PART + 4, self.APPROTECT):
+            return self.registers.get(address, 0xFFFFFFFF)  # erased
         return super().read(address)
 
     def core_hz(self) -> float:
@@ -163,6 +188,7 @@ class Stm32(Chip):
     GPIO_BIT = 0
     GPIO, UART = 0, 0x40004400
     HZ = 0.0
+    status_read = False
 
     def write(self, address: int, value: int) -> None:
         gated = (self.GPIO, self.GPIO_ENABLE, self.GPIO_BIT), (self.UART, self.UART_ENABLE, 17)
@@ -175,10 +201,19 @@ class Stm32(Chip):
 
     def read(self, address: int) -> int:
         if address == self.UART:
-            return 0x80 | (0x20 if self.received else 0)
+            self.status_read = True
+            return (0 if self.tx_is_stuck else 0x80) | (0x20 if self.received else 0) | (8 if self.overruns else 0)
         if address == self.UART + 4:
-            return self.received.popleft()
+            # RM0390, USART_SR: a read of the status and then of the data clears an overrun.
+            self.overruns = 0 if self.status_read else self.overruns
+            self.status_read = False
+            return self.received.popleft() if self.received else 0
         return super().read(address)
+
+    @property
+    def interrupts(self) -> bool:
+        """RM0390, USART interrupt requests: RXNEIE enables those of RXNE and of ORE."""
+        return bool(self.received or self.overruns)
 
     def core_hz(self) -> float:
         """After reset, which the firmware leaves as it is."""
@@ -207,6 +242,27 @@ class Stm32F4(Stm32):
         )
 
 
+class Stm32V2(Stm32F4):
+    """The USART of later STM32 (RM0385, chapter on USART) with the F4's clocks and pins."""
+
+    def write(self, address: int, value: int) -> None:
+        super().write(address, value)
+        if address == self.UART + 0x20 and value & 8:
+            self.overruns = 0
+        if address == self.UART + 0x28 and self.registers.get(self.UART) == 0x2D and self.pins_are_connected():
+            self.sent.append(value & 0xFF)
+
+    def read(self, address: int) -> int:
+        if address == self.UART + 0x1C:
+            return (0 if self.tx_is_stuck else 0x80) | (0x20 if self.received else 0) | (8 if self.overruns else 0)
+        if address == self.UART + 0x24:
+            return self.received.popleft()
+        return self.registers.get(address, 0)
+
+    def baud(self) -> float:
+        return self.HZ / self.registers[self.UART + 0xC]
+
+
 class Stm32F1(Stm32):
     """RM0008: chapters on RCC, GPIO, USART."""
 
@@ -225,6 +281,12 @@ class Machine:
     def __init__(self, board: Board, elf: Path, chip: Chip) -> None:
         self.chip = chip
         self.cycles = 0
+        self.dwt_is_locked = False
+        """As that of a Cortex-M7 is after reset: it takes no write until it is unlocked."""
+        self.systick_stands = False
+        """Whether SysTick does not count, so that it stays at 0."""
+        self.restarts = 0
+        """Times that the firmware asked for a reset."""
         self.system: dict[int, int] = {}
         self._idle = False
         self._uc = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
@@ -232,14 +294,16 @@ class Machine:
         for region in (board.memory.flash, board.memory.ram):
             self._uc.mem_map(region.origin, region.length)
         for start, size in chip.spaces:
-            self._map(start, size, chip.read, chip.write)
+            self._map(start, size, chip.look, chip.write)
         self._map(0xE0000000, 0x100000, self._read_system, self._write_system)
         with elf.open("rb") as file:
             image = ELFFile(file)
             for segment in image.iter_segments("PT_LOAD"):
                 if segment["p_filesz"]:
                     self._uc.mem_write(segment["p_paddr"], segment.data())
-            (reader,) = image.get_section_by_name(".symtab").get_symbol_by_name("edc_port_read")
+            symbols = image.get_section_by_name(".symtab")
+            (reader,) = symbols.get_symbol_by_name("edc_port_read")
+            self._fault = symbols.get_symbol_by_name(_EDC_FAULT)[0]["st_value"]
         start = reader["st_value"] & ~1
         code = bytes(self._uc.mem_read(start, reader["st_size"]))
         sleep = start + code.index(_WFI)
@@ -247,6 +311,7 @@ class Machine:
 
     def reset(self, vectors: int) -> None:
         """Start as the core does."""
+        self._uc.reg_write(UC_ARM_REG_IPSR, 0)
         stack, entry = struct.unpack("<2I", self._uc.mem_read(vectors, 8))
         self._uc.reg_write(UC_ARM_REG_SP, stack)
         self._uc.reg_write(UC_ARM_REG_PC, entry | 1)
@@ -258,15 +323,30 @@ class Machine:
         return bytes(self._uc.mem_read(address, count))
 
     def write_memory(self, address: int, data: bytes) -> None:
-        self._uc.mem_map(address & ~(_PAGE - 1), _PAGE)
+        page = address & ~(_PAGE - 1)
+        if not any(start <= page <= end for start, end, _ in self._uc.mem_regions()):
+            self._uc.mem_map(page, _PAGE)
         self._uc.mem_write(address, data)
 
+    def fault(self) -> int:
+        """HardFault where the firmware stands, as the core enters it; returns the address of that place."""
+        place = self._uc.reg_read(UC_ARM_REG_PC)
+        frame = (0, 1, 2, 3, 12, self._uc.reg_read(UC_ARM_REG_LR), place, 0x01000000)
+        stack = self._uc.reg_read(UC_ARM_REG_SP) - 32 & ~7
+        self._uc.mem_write(stack, struct.pack("<8I", *frame))
+        self._uc.reg_write(UC_ARM_REG_MSP, stack)
+        self._uc.reg_write(UC_ARM_REG_LR, 0xFFFFFFF9)
+        self._uc.reg_write(UC_ARM_REG_IPSR, 3)
+        self._uc.reg_write(UC_ARM_REG_PC, self._fault | 1)
+        return int(place)
+
     def run(self) -> None:
-        """Until the firmware sleeps with nothing left to receive."""
+        """Until the firmware sleeps with nothing left to receive, or restarts."""
+        restarts = self.restarts
         for _ in range(_MAX_RUNS):
             self._idle = False
             self._uc.emu_start(self._uc.reg_read(UC_ARM_REG_PC) | 1, 0xFFFFFFFE, timeout=_RUN_US)
-            if self._idle and not self.chip.received:
+            if (self._idle and not self.chip.interrupts) or self.restarts > restarts:
                 return
             if not self._idle:
                 break
@@ -284,16 +364,25 @@ class Machine:
         self._uc.mmio_map(start, size, on_read, None, on_write, None)
 
     def _read_system(self, address: int) -> int:
-        if address == 0xE0001004:
+        if address == _DWT + 4:
             self.cycles += 100
-            return self.cycles if self.system.get(0xE0001000, 0) & 1 and self.system.get(_DEBUG_CONTROL, 0) >> 24 else 0
+            return self.cycles if self.system.get(_DWT, 0) & 1 and self.system.get(_DEBUG_CONTROL, 0) >> 24 else 0
         if address == 0xE000E018:
+            if self.systick_stands:
+                return 0
             self.cycles += 100
             return 0xFFFFFF - self.cycles % 0xFFFFFF
         return self.system.get(address, 0)
 
     def _write_system(self, address: int, value: int) -> None:
+        if address == _DWT + 0xFB0:
+            self.dwt_is_locked = self.dwt_is_locked and value != 0xC5ACCE55
+        if _DWT <= address < _DWT + 0xFB0 and self.dwt_is_locked:
+            return
         self.system[address] = value
+        if address == _AIRCR and value == _RESET_REQUEST:
+            self.restarts += 1
+            self._uc.emu_stop()
 
     def _sleep(self, uc: Uc, address: int, size: int, _: Any) -> None:
         """WFI: a byte that waits wakes the core at once."""

@@ -55,7 +55,7 @@ BOARDS = {
     "netduinoplus2": "cortex-m4",
     "stm32vldiscovery": "cortex-m3",
 }
-STAGES = ("input", "latent", "indices", "sum", "variance")
+STAGES = ("input", "latent", "indices", "offset", "spread")
 NS_PER_INSTRUCTION = 64
 """QEMU's clock runs at 2^6 ns an instruction."""
 

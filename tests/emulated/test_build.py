@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -29,11 +30,14 @@ from edgecodec.files.resources import firmware_dir
 from edgecodec.firmware import build
 from edgecodec.firmware.build import build_firmware, cached_firmware
 from edgecodec.firmware.limits import LimitExceededError, Limits, SizeLimitError
-from edgecodec.firmware.project import make_project
+from edgecodec.firmware.project import FirmwareProject, make_project
 from edgecodec.firmware.report import read_firmware
+from edgecodec.firmware.stack import measure_stack
 from tests.cli.run import assert_one_error, edgecodec
 
 compiled = pytest.mark.emulated
+SMALL = ("stm32vldiscovery", "nucleo-f103rb")
+"""Boards with little RAM for a stack."""
 
 
 @pytest.fixture
@@ -87,7 +91,8 @@ def test_build_gives_project_image_and_report(bundle: Bundle, board: Board, tmp_
     ).stdout.splitlines()
     sections = {line.split()[0]: int(line.split()[1]) for line in size if line.startswith(".")}
     assert firmware.report.flash_bytes == sections[".text"] + sections[".rodata"] + sections.get(".data", 0)
-    assert firmware.report.ram_bytes == sections.get(".data", 0) + sections[".bss"] + sections[".stack"]
+    variables = sections.get(".data", 0) + sections[".bss"] + sections[".noinit"]
+    assert firmware.report.ram_bytes == variables + sections[".stack"]
     assert (report["flash_bytes"], report["ram_bytes"]) == (firmware.report.flash_bytes, firmware.report.ram_bytes)
     assert report["bundle_digest"] == bundle.digest
     assert (out / "firmware.bin").stat().st_size == firmware.report.flash_bytes
@@ -129,6 +134,66 @@ def test_presets_build_without_edgecodec(bundle: Bundle, board: Board, tmp_path:
     commands = json.loads((tmp_path / "build" / preset / "compile_commands.json").read_text(encoding="utf-8"))
     flag = {"flash": "-Os", "debug": "-Og"}[preset]
     assert all(flag in command["command"].split() for command in commands)
+
+
+CMAKE_BUILDS = [
+    *((name, "speed", "speed") for name in ("microbit", "mps2-an386", "netduinoplus2", "mps3-an547", "pico")),
+    *((name, optimize, "debug") for name in SMALL for optimize in ("speed", "balanced", "flash")),
+]
+
+
+def cmake_build(project: FirmwareProject, folder: Path, preset: str, *options: str) -> subprocess.CompletedProcess[str]:
+    """Build the project in ``folder`` as a user does who has no edgecodec."""
+    tools = find_toolchain()
+    project.write(folder)
+    environment = {"PATH": f"{tools.compiler.parent}{os.pathsep}{tools.ninja.parent}{os.pathsep}/usr/bin:/bin"}
+    configure = [tools.cmake, "--preset", preset, "-G", "Ninja", *options]
+    subprocess.run(configure, cwd=folder, env=environment, check=True, capture_output=True)
+    command = [tools.cmake, "--build", "--preset", preset]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+@compiled
+@pytest.mark.parametrize(("name", "optimize", "preset"), CMAKE_BUILDS)
+def test_stack_is_checked_without_edgecodec(
+    codec: Bundle, tmp_path: Path, name: str, optimize: str, preset: str
+) -> None:
+    """By CMake alone, to the same figure; the smallest boards' presets for a debugger fit."""
+    project = make_project(codec, load_board(name), optimize=optimize)
+    done = cmake_build(project, tmp_path, preset)
+    assert done.returncode == 0, done.stdout
+    found = re.search(r"worst-case stack: (\d+) of (\d+) bytes", done.stdout)
+    assert found is not None, done.stdout
+    folder, objdump = tmp_path / "build" / preset, find_toolchain().objdump
+    floats = project.board.cpu.saves_floats
+    use = measure_stack(folder / "firmware.elf", folder.rglob("*.su"), objdump, saves_floats=floats)
+    reserved = project.board.stack_bytes + (192 if preset == "debug" else 0)
+    assert (int(found[1]), int(found[2])) == (use.bytes, reserved)
+    assert use.bytes is not None
+    assert use.bytes <= reserved
+
+
+@compiled
+def test_stack_that_may_overflow_fails_the_build(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    done = cmake_build(make_project(bundle, board), tmp_path, "speed", "-DEDC_STACK_BYTES=256")
+    assert done.returncode != 0
+    said = " ".join(done.stdout.split())
+    assert re.search(r"the stack may overflow: \d+ bytes at the worst, 256 are reserved \(deepest: edc_reset >", said)
+    again = cmake_build(
+        make_project(bundle, board), tmp_path, "speed", "-DEDC_STACK_BYTES=256", "-DEDC_CHECK_STACK=OFF"
+    )
+    assert again.returncode == 0, again.stdout
+
+
+@compiled
+def test_stack_that_cannot_be_known_is_said_by_the_build(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+    project = make_project(bundle, board)
+    recursion = "void down(int n);\n__attribute__((noinline)) void down(int n) {\n  volatile char b[64];\n"
+    recursion += "  b[0] = (char)n;\n  if (n) { down(n - 1); }\n  (void)b[0];\n}\nint main(void) {\n  down(3);\n"
+    main = project.files["port/cortex_m/main.c"].replace("int main(void) {\n", recursion)
+    done = cmake_build(replace(project, files={**project.files, "port/cortex_m/main.c": main}), tmp_path, "speed")
+    assert done.returncode == 0, done.stdout
+    assert "worst-case stack is not known: down calls itself; 1024 bytes are reserved" in done.stdout
 
 
 @compiled

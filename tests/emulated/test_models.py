@@ -13,6 +13,7 @@ from edgecodec.bundle import FRAMES as BUNDLE_FRAMES
 from edgecodec.bundle import Bundle, write_bundle
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.files.atomic import npz_bytes
+from edgecodec.signal.normalize import ZSCORE
 from tests.models import FRAMES, RUNS
 from tests.tflite_builder import fitted_rvq
 from tests.tools import require
@@ -29,7 +30,7 @@ def _encoder(kind: str) -> bytes:
 
     keras: Any = import_keras()
     keras.utils.set_random_seed(4)
-    return open_encoder(RUNS[kind](keras)).to_int8(FRAMES, 1e-3)
+    return open_encoder(RUNS[kind](keras)).to_int8(FRAMES, ZSCORE)
 
 
 def _bundle(kind: str, folder: Path) -> Bundle:

@@ -9,6 +9,7 @@ import pytest
 
 from edgecodec.boards.load import list_boards, load_board
 from edgecodec.bundle import Bundle
+from edgecodec.compile.search_bound import bound_search
 from edgecodec.device.emulator import QEMU
 from edgecodec.firmware.project import plan_for
 from edgecodec.verify.profile import profile_board
@@ -47,7 +48,7 @@ INNER_LOOPS = {
     "edc_conv_mve": {"multiply"},
     "edc_conv_paired": {"edc_paired_sums", "run_one_part"},
     "edc_conv_winograd": {"edc_paired_sums", "build_rows", "finish_one_part"},
-    "edc_conv_twin": {"multiply_block"},
+    "edc_conv_twin": {"edc_twin_sums"},
     "edc_pointwise": {"edc_pointwise_sums"},
 }
 """Of kernels that keep theirs in functions of their own."""
@@ -106,6 +107,13 @@ def test_document(bundle: Bundle) -> None:
     assert sum(row["share"] for row in rows) == pytest.approx(1)
     assert document["instructions_per_frame"] == pytest.approx(sum(row["cost"] for row in rows))
     assert document["frames"] == 4
+    assert all(row["least"] <= row["cost"] <= row["most"] for row in rows)
+    frame = document["frame"]
+    assert frame["least"] <= frame["mean"] <= frame["most"] <= frame["bound"]
+    assert frame["mean"] == document["instructions_per_frame"]
+    bounded = {row["kind"]: row["bound"] for row in rows if row["bound"] is not None}
+    assert bounded == {"rvq": bound_search(bundle.codec, plan_for(bundle, board)).instructions}
+    assert bounded["rvq"] >= rows[-2]["most"]
     assert document["memory"]["flash_bytes"] > 0
 
 

@@ -39,11 +39,11 @@ def _vectors(bundle: Bundle, kind: str) -> dict[str, object]:
     packets = _format(bundle, kind)
     assert packets.model is not None
     stages = ReferenceExecutor(bundle.codec).stages(ppg_frames(FRAMES, bundle.codec.samples, 2))
-    assert stages.sum is not None
-    assert stages.variance is not None
+    assert stages.offset is not None
+    assert stages.spread is not None
     rows = [
         (frame.tolist(), int(s), int(v))
-        for frame, s, v in zip(stages.indices, stages.sum, stages.variance, strict=True)
+        for frame, s, v in zip(stages.indices, stages.offset, stages.spread, strict=True)
     ]
     rows[0] = (likely(packets.model, 3, 1, packets.positions)[0].tolist(), *rows[0][1:])
     rng = np.random.default_rng(0)

@@ -50,8 +50,8 @@ def expected(x: np.ndarray) -> SimpleNamespace:
         input=low.view(np.int8),
         latent=latent.view(np.int8).reshape(-1, POSITIONS, CHANNELS),
         indices=codes.reshape(-1, POSITIONS, LEVELS),
-        sum=total,
-        variance=(2**40 + total.astype(np.int64)).astype(np.uint64),
+        offset=total,
+        spread=(2**40 + total.astype(np.int64)).astype(np.uint64),
     )
 
 
@@ -73,12 +73,18 @@ class HostServer:
         self._lib = ctypes.CDLL(str(library))
         self._lib.host_exchange.restype = ctypes.c_size_t
         self._lib.host_exchange.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]
-        self._lib.host_runs.restype = ctypes.c_uint32
+        self._lib.host_runs.restype = self._lib.host_fed.restype = ctypes.c_uint32
         self._out = ctypes.create_string_buffer(1 << 20)
         self.restart()
 
-    def restart(self) -> None:
-        self._lib.host_start()
+    def restart(self, fault: tuple[int, ...] | None = None) -> None:
+        """Start anew, after a fault of seven words if one is given."""
+        self._lib.host_start((ctypes.c_uint32 * 7)(*fault) if fault else None)
+
+    @property
+    def fed(self) -> int:
+        """Times that the watchdog was fed."""
+        return int(self._lib.host_fed())
 
     @property
     def runs(self) -> int:

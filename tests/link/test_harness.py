@@ -23,7 +23,7 @@ def run(url: str, count: int = 40, **options: float) -> BoardExecutor:
     want = expected(x)
     with BoardExecutor(stub_bundle(), url, **QUICK | options) as board:
         got = board.stages(x)
-    for stage in ("input", "latent", "indices", "sum", "variance"):
+    for stage in ("input", "latent", "indices", "offset", "spread"):
         np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
     return board
 
@@ -190,12 +190,12 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p[:1] + b"\x02" + p[2:], "link protocol 2; this edgecodec speaks 1"),
+        (lambda p: p[:1] + b"\x01" + p[2:], "link protocol 1; this edgecodec speaks 2"),
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
         (lambda p: p[:2] + b"\x02" + p[3:], "engine is number 2; this edgecodec knows native, tflm"),
-        (lambda p: p[:64] + b"\xff" + p[65:], "malformed"),
+        (lambda p: p[:92] + b"\xff" + p[93:], "malformed"),
         (lambda p: b"\x02", r"status 2 \(BAD_TYPE\)"),
         (lambda p: b"", "empty"),
     ],
@@ -361,6 +361,44 @@ def test_board_that_stops_answering_mid_run_is_given_up(server: HostServer, then
     assert time.monotonic() - start < 10
 
 
+def restarting(server: HostServer, after_replies: int, cut: int) -> Callable[[bytes], bytes]:
+    """A device that faults after so many replies, of the next of which ``cut`` bytes still get out."""
+    count = 0
+
+    def answer(data: bytes) -> bytes:
+        nonlocal count
+        out = server.exchange(data)
+        count += out.count(b"\0")
+        if count < after_replies or count > 1_000_000:
+            return out
+        count = 2_000_000
+        server.restart((3, 0x1234, 0x5679, 0x21000000, 0, 0, 0))
+        return out[:cut]
+
+    return answer
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_board_that_restarts_mid_run_is_refused(server: HostServer, cut: int) -> None:
+    """Also when the frame would pass the second time, whether its answer is lost or damaged."""
+    with (
+        socket_device(restarting(server, 10, cut)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK, function_at={0x1234: "edc_conv"}.get) as board,
+        pytest.raises(DeviceError, match=r"restarted after a HardFault at PC 0x00001234 \(edc_conv\), LR 0x00005678"),
+    ):
+        board.stages(frames(50))
+
+
+def test_board_that_restarted_before_is_refused(server: HostServer) -> None:
+    server.restart((3, 0x1234, 0x5679, 0x21000000, 0, 0, 0))
+    with (
+        socket_device(server.exchange) as url,
+        pytest.raises(DeviceError, match=r"^port socket://\S+: the board restarted after a HardFault"),
+        BoardExecutor(stub_bundle(), url, **QUICK),
+    ):
+        pass
+
+
 def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatch: pytest.MonkeyPatch) -> None:
     class Chatterbox:
         def __init__(self, port: str, baud: int) -> None:
@@ -418,6 +456,7 @@ def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer)
     # Every interval has one look at the counter, 100 ticks of three instructions, of which nothing is left. Layers 0
     # and 1 look themselves, four times and twice.
     assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
+    assert board.frame_costs == (board.layer_costs,) * 3
 
 
 def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:

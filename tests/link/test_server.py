@@ -16,6 +16,7 @@ from edgecodec.codec.stages import Shape
 from edgecodec.link.protocol import (
     BadMessage,
     EncodeReply,
+    Fault,
     LayerTicks,
     Message,
     MessageReader,
@@ -52,10 +53,11 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
     sent = server.exchange(hello_request(0x0201))
     body = (
         struct.pack("<BH", 0x81, 0x0201)
-        + struct.pack("<BBBB", 0, 1, 0, 4)
+        + struct.pack("<BBBB", 0, 2, 0, 4)
         + bytes(range(32))
         + struct.pack("<HHHH", 16, 3, 2, 4)
         + struct.pack("<IIIII", 28, 24, 1_000_000, 3000, 1000)
+        + bytes(28)
         + b"\x04host"
         + b"\x051.2.3"
     )
@@ -63,6 +65,25 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
     reply = parse_hello(read(sent)[0].payload)
     assert (reply.digest, reply.shape, reply.board, reply.version) == (DIGEST, SHAPE, "host", "1.2.3")
     assert reply.per_tick == 3.0
+
+
+def test_hello_says_why_the_firmware_restarted(server: HostServer) -> None:
+    words = (3, 0x1234, 0x5679, 0x21000000, 0x8200, 0x40000000, 0xFB000000)
+    server.restart(words)
+    (message,) = read(server.exchange(hello_request(1)))
+    assert message.payload[64:92] == struct.pack("<7I", *words)
+    assert parse_hello(message.payload).fault == Fault(*words)
+    server.restart()
+    assert parse_hello(read(server.exchange(hello_request(2)))[0].payload).fault is None
+
+
+def test_watchdog_is_fed_while_idle_and_with_each_byte(server: HostServer) -> None:
+    before = server.fed
+    server.exchange(b"")
+    assert server.fed > before
+    before = server.fed
+    server.exchange(encode_request(1, BOTH, frames(1)[0]))
+    assert server.fed - before >= len(encode_request(1, BOTH, frames(1)[0]))
 
 
 @pytest.mark.parametrize("read_back", [ReadBack.NONE, ReadBack.INPUT, ReadBack.LATENT, BOTH])
@@ -75,7 +96,7 @@ def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> 
         assert isinstance(reply, EncodeReply)
         assert (message.type, message.seq) == (MessageType.ENCODE_REPLY, i)
         np.testing.assert_array_equal(reply.stages["indices"], want.indices[i])
-        assert (reply.sum, reply.variance) == (want.sum[i], want.variance[i])
+        assert (reply.offset, reply.spread) == (want.offset[i], want.spread[i])
         assert reply.ticks == (100, 100, 100)
         assert ("input" in reply.stages, "latent" in reply.stages) == (bool(read_back & 1), bool(read_back & 2))
         if "input" in reply.stages:
@@ -197,7 +218,7 @@ def test_a_message_cut_or_flipped_at_every_byte_never_passes(server: HostServer)
 
 
 def sum_of(sent: bytes) -> int:
-    return parse_encode(read(sent)[0].payload, SHAPE, BOTH).sum
+    return parse_encode(read(sent)[0].payload, SHAPE, BOTH).offset
 
 
 def test_bytes_may_come_one_by_one(server: HostServer) -> None:

@@ -137,7 +137,17 @@ def test_edited_after_its_digest(copy: Path) -> None:
         (lambda m: m["rvq"].update(fraction_bits=8), "int16 holds 32767"),
         (lambda m: m["rvq"].update(fraction_bits=-1), "rvq.fraction_bits"),
         (lambda m: m["normalizer"].update(epsilon=1e-30), "epsilon"),
-        (lambda m: m["normalizer"].update(kind="median"), "normalizer.kind"),
+        (
+            lambda m: m["normalizer"].update(kind="median"),
+            "'median'; expected one of zscore, minmax, fixed",
+        ),
+        (
+            lambda m: m.update(normalizer={"kind": "minmax", "low": 1.0, "high": 0.0}),
+            "expected the lower end first",
+        ),
+        (lambda m: m.update(normalizer={"kind": "fixed", "offset": 0.0}), "normalizer: .*expected"),
+        (lambda m: m.update(normalizer={"kind": "fixed", "offset": 0.0, "scale": 1e9}), "ADC counts; expected"),
+        (lambda m: m.update(normalizer="zscore"), "normalizer: .*expected an object"),
         (lambda m: m.update(surprise=1), "surprise"),
         (lambda m: m.update(numerics="edgecodec.int8.v9"), "numerics 'edgecodec.int8.v9'"),
         (lambda m: m["files"].pop(ENCODER), "lists no encoder.tflite"),

@@ -23,8 +23,8 @@ def _stages() -> Stages:
         input=rng.integers(-128, 128, (FRAMES, SAMPLES)).astype(np.int8),
         latent=rng.integers(-128, 128, (FRAMES, POSITIONS, CHANNELS)).astype(np.int8),
         indices=rng.integers(0, 50, (FRAMES, POSITIONS, LEVELS)).astype(np.uint16),
-        sum=rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
-        variance=np.full(FRAMES, 2**64 - 1, np.uint64),
+        offset=rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
+        spread=np.full(FRAMES, 2**64 - 1, np.uint64),
     )
 
 
@@ -74,7 +74,7 @@ def test_one_wrong_value_is_named(
     assert f"frame 3, {stage}, position {position}" in found.describe()
 
 
-@pytest.mark.parametrize("name", ["sum", "variance"])
+@pytest.mark.parametrize("name", ["offset", "spread"])
 def test_wrong_statistics_are_a_difference(name: str) -> None:
     result = _compare(_stages(), _changed(_stages(), name, (2,), 1))
     assert result.verdict is Verdict.DIFFERENT
@@ -94,7 +94,7 @@ def test_earliest_frame_then_earliest_stage() -> None:
 
 
 def test_stage_that_one_side_lacks_is_left_out() -> None:
-    oracle = _stages().changed(input=None, sum=None, variance=None)
+    oracle = _stages().changed(input=None, offset=None, spread=None)
     result = _compare(oracle, _stages())
     assert [pair.stage for pair in result.pairs] == ["latent", "indices"]
     assert result.statistics == ()
@@ -115,7 +115,7 @@ def test_different_wins_over_undecided() -> None:
 
 
 def test_lost_frames_are_refused() -> None:
-    fewer = _stages().changed(input=None, latent=None, indices=_stages().indices[:-1], sum=None, variance=None)
+    fewer = _stages().changed(input=None, latent=None, indices=_stages().indices[:-1], offset=None, spread=None)
     with pytest.raises(InputError, match=r"host gives shape \(5, 2, 2\) and board \(4, 2, 2\)"):
         _compare(_stages(), fewer)
 

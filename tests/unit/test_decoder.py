@@ -114,7 +114,7 @@ def test_index_file_round_trip(trained_bundle, encoded, tmp_path):
     save_indices(path, IndexFile(*encoded, trained_bundle.digest))
     content = load_indices(path)
     assert content.digest == trained_bundle.digest
-    for found, expected in zip((content.indices, content.sum, content.variance), encoded, strict=True):
+    for found, expected in zip((content.indices, content.offset, content.spread), encoded, strict=True):
         assert found is not None
         assert found.dtype == expected.dtype
         assert np.array_equal(found, expected)
@@ -135,7 +135,7 @@ def test_indices_alone(tmp_path):
     np.savez(tmp_path / "i.npz", indices=np.zeros((1, 2, 3), np.int64))
     content = load_indices(tmp_path / "i.npz")
     assert content.indices.dtype == np.uint16
-    assert (content.sum, content.variance, content.digest) == (None, None, None)
+    assert (content.offset, content.spread, content.digest) == (None, None, None)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ def test_indices_alone(tmp_path):
         ({"indices": np.zeros((1, 1, 1))}, "float64"),
         ({"indices": np.full((1, 1, 1), 65536)}, "outside uint16"),
         ({"indices": np.zeros((1, 1, 1), np.uint16), "digest": np.arange(3)}, "one text"),
-        ({"indices": np.zeros((1, 1, 1), np.uint16), "sum": np.array([2**31])}, "outside int32"),
-        ({"indices": np.zeros((1, 1, 1), np.uint16), "variance": np.array([-1])}, "outside uint64"),
+        ({"indices": np.zeros((1, 1, 1), np.uint16), "offset": np.array([2**31])}, "outside int32"),
+        ({"indices": np.zeros((1, 1, 1), np.uint16), "spread": np.array([-1])}, "outside uint64"),
     ],
 )
 def test_bad_index_files(tmp_path, arrays, message):

@@ -14,6 +14,7 @@ from edgecodec.errors import InputError
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.measure import float_codebooks
 from edgecodec.quantization.sources import Source
+from edgecodec.signal.normalize import NONE, Fixed, MinMax, Normalization, ZScore
 from tests.tflite_builder import fitted_rvq, ppg_frames, small_encoder
 
 ENCODER = {"encoder": {"tflite": "encoder.tflite", "input_shape": [None, 1, 64, 1], "output_shape": [None, 1, 8, 6]}}
@@ -46,6 +47,18 @@ def test_rate_and_codebooks_of_an_export(tmp_path: Path, encoder: str, manifest:
         Source.of_folder(export, ppg_frames(20, 64), rate_hz=100.0)
 
 
+def test_recordings_are_brought_to_the_rate_of_the_export(tmp_path: Path) -> None:
+    """What the manifest alone says counts for recordings as --rate-hz does."""
+    export = _export(tmp_path / "export", "encoder.tflite", "config.json", manifest={"sample_rate": 64})
+    np.savez(tmp_path / "frames.npz", adc=ppg_frames(1, 128 * 60), rate_hz=128.0)
+    source = Source.of_folder(export, tmp_path / "frames.npz")
+    summary = source.recordings["calibration"]
+    assert (summary.recorded_hz, summary.rate_hz) == ((128.0,), 64.0)
+    np.save(tmp_path / "frames.npy", ppg_frames(20, 64))
+    with pytest.raises(InputError, match=r"frames\.npy: does not say its sampling rate; the codec's is 64 Hz"):
+        Source.of_folder(export, tmp_path / "frames.npy")
+
+
 @pytest.mark.parametrize(
     ("files", "rate", "normalization"),
     [
@@ -60,7 +73,29 @@ def test_facts(tmp_path: Path, files: dict[str, Any], rate: float | None, normal
     manifest = read_deploy_manifest(_export(tmp_path / "export", "encoder.tflite", "config.json", **files))
     assert manifest is not None
     assert (manifest.samples, manifest.rate_hz, manifest.normalization) == (64, rate, normalization)
-    assert manifest.check(64, rate) == ()
+    assert manifest.check(64, rate, None) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("minmax", MinMax()),
+        ("per-frame Min-Max to [-1, 1]", MinMax(-1, 1)),
+        ({"kind": "minmax", "low": -2, "high": 2.5}, MinMax(-2, 2.5)),
+        ({"method": "min_max", "feature_range": [0, 2]}, MinMax(0, 2)),
+        ({"type": "none"}, NONE),
+        ({"type": "fixed", "mean": 2048, "std": 512}, Fixed(2048, 512)),
+        ({"kind": "zscore", "epsilon": 0.5}, ZScore(0.5)),
+    ],
+)
+def test_normalisation_of_an_export(tmp_path: Path, said: Any, expected: Normalization) -> None:
+    export = _export(tmp_path / "export", "encoder.tflite", "config.json", manifest={"normalization": said})
+    source = Source.of_folder(export, ppg_frames(20, 64))
+    assert source.normalization == expected
+    named = [note for note in source.notes if "normalised by" in note]
+    assert len(named) == (expected.kind != "zscore")
+    # What the user says goes before what the manifest says.
+    assert Source.of_folder(export, ppg_frames(20, 64), normalization=ZScore(2.0)).normalization == ZScore(2.0)
 
 
 def test_a_word_that_is_not_known_is_said(tmp_path: Path) -> None:
@@ -76,12 +111,15 @@ def test_a_word_that_is_not_known_is_said(tmp_path: Path) -> None:
     [
         ({"encoder": {"input_shape": [None, 1, 320, 1]}}, "frames of 320 samples; the encoder beside it takes 64"),
         ({"encoder": {"input_shape": [None, "T", 1]}}, "input_shape is"),
+        ({"encoder": 3}, "encoder is 3; expected a JSON object"),
         ({"sample_rate": "64"}, "a sampling rate of '64'; expected Hz"),
         ({"sample_rate": True}, "a sampling rate of True"),
         ({"sample_rate": 0}, "a sampling rate of 0"),
-        ({"normalization": "minmax"}, "normalised by 'minmax'; expected z-scores"),
-        ({"normalization": "per-frame Min-Max to [-1, 1]"}, "normalised by 'per-frame Min-Max"),
-        ({"normalization": {"type": "none"}}, "normalised by 'none'"),
+        ({"normalization": "median"}, "normalised by 'median', {}; expected z-scores"),
+        ({"normalization": "global min-max"}, "normalised by 'global min-max'"),
+        ({"normalization": "min-max to [1, -1]"}, "normalised by 'min-max to"),
+        ({"normalization": {"type": "fixed", "mean": 7}}, "normalised by 'fixed', {'mean': 7}"),
+        ({"normalization": {"type": "fixed", "mean": 7, "std": 0}}, "normalised by 'fixed'"),
     ],
 )
 def test_manifests_of_another_codec(tmp_path: Path, manifest: dict[str, Any], message: str) -> None:

@@ -37,6 +37,8 @@ def test_figures_by_hand(bundle: Bundle) -> None:
     assert found.rate.raw_bits_per_frame == 64 * 16
     assert found.rate.compression_ratio == 64 * 16 / 72
     assert found.rvq.macs == 8 * 6 * (29 + 13)
+    assert (found.rvq.bound.looks, found.rvq.bound.codes) == (0, 8 * (29 + 13))
+    assert found.rvq.bound.instructions is None
     # Codes of six int16 and a norm of int32.
     assert found.flash.codebook_bytes == (29 + 13) * (6 * 2 + 4)
     # A weight a byte; bias, multiplier and shift take nine bytes a channel.
@@ -48,7 +50,7 @@ def test_printed_document_is_the_dataclass(bundle: Bundle) -> None:
     result = edgecodec("inspect", bundle.path, "--core", "cortex-m0", "--json")
     assert result.returncode == 0, result.stderr
     printed = json.loads(result.stdout)
-    expected = summarize(Bundle.load(bundle.path), Target.of_core("cortex-m0")).to_json()
+    expected = summarize(Bundle.load(bundle.path), Target.of_core("cortex-m0"), is_for_core=True).to_json()
     assert printed == json.loads(json.dumps(expected))
     assert printed["schema"] == "edgecodec.inspect"
 

@@ -17,17 +17,22 @@ from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.host.oracles import tflite_reference_encoder, tflm_encoder
 from edgecodec.quantization import quantize
 from edgecodec.quantization.check import check_model
+from edgecodec.quantization.codebooks import load_codebooks, quantize_float
 from edgecodec.quantization.sources import open_encoder
+from edgecodec.signal.normalize import ZSCORE
 from tests.cli.run import assert_one_error, edgecodec
 from tests.models import (
+    DECODERS,
+    FOREIGN,
     FRAMES,
     REFUSED,
     RUNS,
     SAMPLES,
-    autoencoder,
     conv1d,
     converted,
+    foreign_layer,
     head,
+    keras_2_file,
     norm_behind_the_activation,
     stack,
 )
@@ -78,7 +83,7 @@ def test_runs(keras: Any, kind: str, suffix: str, tmp_path: Path) -> None:
     # Of the floats in mixed precision, 11 bits count; what is quantised has the weights' 24.
     rounding = 5e-3 if kind == "mixed precision" else 2e-5
     assert found == pytest.approx(expected, abs=rounding * float(np.abs(expected).max()))
-    data = encoder.to_int8(FRAMES, 1e-3)
+    data = encoder.to_int8(FRAMES, ZSCORE)
     graph = read_graph(data)
     quantized = np.clip(np.rint(frames / graph.input.scale) + graph.input.zero_point, -128, 127).astype(np.int8)
     latent = run_layers(graph, quantized)
@@ -117,25 +122,98 @@ def test_refused_by_the_layers_name(keras: Any, kind: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_keras_2_file(keras: Any, tmp_path: Path) -> None:
-    """Keras 2 wrote `groups` for depthwise convolutions and `batch_input_shape` for inputs."""
-    h5py = pytest.importorskip("h5py")
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_layers_whose_code_is_not_here(keras: Any, kind: str, tmp_path: Path) -> None:
     from edgecodec.nn.backend import quiet
 
-    layers = keras.layers
-    model = stack(keras, layers.DepthwiseConv2D((1, 3), padding="same"), *head(keras))
+    build, message = FOREIGN[kind]
+    model, path = build(keras), tmp_path / "model.keras"
     with quiet():
-        model.save(tmp_path / "enc.h5")
-    with h5py.File(tmp_path / "enc.h5", "a") as file:
-        config = json.loads(file.attrs["model_config"])
-        for layer in config["config"]["layers"]:
-            settings = layer["config"]
-            if layer["class_name"] == "InputLayer":
-                settings["batch_input_shape"] = settings.pop("batch_shape")
-            if layer["class_name"] == "DepthwiseConv2D":
-                settings["groups"] = 1
-        file.attrs["model_config"] = json.dumps(config)
-        file.attrs["keras_version"] = "2.15.0"
+        model.save(path)
+    if message:
+        with pytest.raises(EdgecodecError, match=message) as caught:
+            open_encoder(path)
+        assert str(path) in str(caught.value)
+        assert _refusal_of_check(path) == str(caught.value)
+        if "quantiser" in kind:
+            with pytest.raises(InputError, match=message):
+                load_codebooks(path)
+        return
+    encoder = open_encoder(path)
+    assert encoder.notes[0].startswith("the encoder is 'my_encoder' of 'functional")
+    assert check_model(path).verdict == "runs"
+    own = next(layer for layer in model.layers if "quant" in layer.name or layer.name in ("vq", "rvq"))
+    assert [np.array_equal(*books) for books in zip(load_codebooks(path), own.get_weights(), strict=True)]
+    frames = np.random.default_rng(1).normal(0, 1, (6, SAMPLES))
+    expected = _latents(model.get_layer("my_encoder"), frames)
+    assert _latents(encoder.float_model, frames) == pytest.approx(expected, abs=1e-6)
+
+
+def _refusal_of_check(path: Path) -> str | None:
+    """Why `edgecodec check` refuses a model; None when it does not."""
+    try:
+        return check_model(path).error
+    except EdgecodecError as error:
+        return str(error)
+
+
+def test_a_layer_before_a_quantizer_whose_code_is_not_here(keras: Any, tmp_path: Path) -> None:
+    """What stands in for it hands on what it gets: nothing of that may be taken for the model."""
+    from edgecodec.nn.backend import quiet
+
+    model = stack(
+        keras, *head(keras), foreign_layer(keras, "Snake", "own"), foreign_layer(keras, "VectorQuantizer", "vq")
+    )
+    for suffix in (".keras", ".h5"):
+        with quiet():
+            model.save(tmp_path / f"model{suffix}")
+        with pytest.raises(EdgecodecError, match=r"'own' (is|of the class) Snake|'vq' of the class VectorQuantizer"):
+            open_encoder(tmp_path / f"model{suffix}")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".h5"])
+def test_an_activation_whose_code_is_not_here(keras: Any, suffix: str, tmp_path: Path) -> None:
+    from edgecodec.nn.backend import quiet
+
+    def snake(x: Any) -> Any:
+        return x + keras.ops.sin(x) ** 2
+
+    path = tmp_path / f"model{suffix}"
+    with quiet():
+        stack(keras, keras.layers.Conv2D(4, (1, 3), activation=snake)).save(path)
+    with pytest.raises(InputError, match="holds the function 'snake', which is not Keras's; train with ReLU"):
+        open_encoder(path)
+
+
+def test_a_product_quantizer_is_a_residual_one_of_codes_with_zeros() -> None:
+    """What the refusal of a product quantiser advises: the same indices."""
+    rng = np.random.default_rng(5)
+    groups = rng.normal(size=(3, 16, 2))
+    latents = rng.normal(size=(500, 6))
+    padded = np.zeros((3, 16, 6))
+    for number, book in enumerate(groups):
+        padded[number][:, 2 * number : 2 * number + 2] = book
+    indices, _ = quantize_float(latents, list(padded))
+    apart = [
+        np.argmin(((part[:, None] - book) ** 2).sum(-1), axis=1)
+        for part, book in zip(np.split(latents, 3, axis=1), groups, strict=True)
+    ]
+    np.testing.assert_array_equal(indices, np.stack(apart, axis=-1))
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_check_and_quantize_say_the_same(keras: Any, kind: str, tmp_path: Path) -> None:
+    from edgecodec.nn.backend import quiet
+
+    with quiet():
+        REFUSED[kind][0](keras).save(tmp_path / "model.keras")
+    with pytest.raises(EdgecodecError) as caught:
+        open_encoder(tmp_path / "model.keras")
+    assert _refusal_of_check(tmp_path / "model.keras") == str(caught.value)
+
+
+def test_keras_2_file(keras: Any, tmp_path: Path) -> None:
+    model = keras_2_file(keras, tmp_path / "enc.h5")
     frames = np.random.default_rng(1).normal(0, 1, (6, SAMPLES))
     encoder = open_encoder(tmp_path / "enc.h5")
     assert _latents(encoder.float_model, frames) == pytest.approx(_latents(model, frames), abs=1e-6)
@@ -181,14 +259,14 @@ def test_a_saved_model_of_rank_3(keras: Any, tmp_path: Path) -> None:
     found = encoder.float_model(frames.reshape(6, 1, SAMPLES, 1)).numpy()
     assert found.shape == (6, 1, 8, 4)
     assert found[:, 0] == pytest.approx(_latents(model, frames), abs=1e-5)
-    graph = read_graph(encoder.to_int8(FRAMES, 1e-3))
+    graph = read_graph(encoder.to_int8(FRAMES, ZSCORE))
     assert [(layer.kernel, layer.output.width) for layer in graph.layers] == [(5, 32), (4, 8)]
 
 
 def test_a_recurrent_saved_model_is_one_line(keras: Any, tmp_path: Path) -> None:
     """Its layers cannot be seen, and TensorFlow's converter may end this very process on it."""
     with pytest.raises(QuantizationError, match=r"TensorFlow.*the encoder") as caught:
-        _recurrent_saved_model(keras, tmp_path).to_int8(FRAMES, 1e-3)
+        _recurrent_saved_model(keras, tmp_path).to_int8(FRAMES, ZSCORE)
     assert "\n" not in str(caught.value)
     assert "runpy" not in str(caught.value)
 
@@ -200,7 +278,7 @@ def test_a_crash_of_the_converter_is_one_line(keras: Any, tmp_path: Path, monkey
     crashing.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(crashing))
     with pytest.raises(QuantizationError, match=r"converter crashed on the encoder \(SIGSEGV\); .*recurrent"):
-        encoder.to_int8(FRAMES, 1e-3)
+        encoder.to_int8(FRAMES, ZSCORE)
 
 
 def test_float_ends_are_taken_off(keras: Any, tmp_path: Path) -> None:
@@ -208,7 +286,7 @@ def test_float_ends_are_taken_off(keras: Any, tmp_path: Path) -> None:
     given = converted(keras, inner="int8")
     encoder = open_encoder(given)
     assert encoder.notes == ("took the QUANTIZE off its input", "took the DEQUANTIZE off its output")
-    data = encoder.to_int8(FRAMES, 1e-3)
+    data = encoder.to_int8(FRAMES, ZSCORE)
     assert len(data) == len(given)
     graph = read_graph(data)
     frames = np.random.default_rng(2).normal(0, 1, (20, SAMPLES)).astype(np.float32)
@@ -240,18 +318,12 @@ def test_tflite_of_other_types(keras: Any, inner: str, message: str) -> None:
         open_encoder(converted(keras, inner=inner))
 
 
-@pytest.mark.parametrize("kind", ["plain", "rank 3", "frame of rank 2", "autoencoder", "tflite", "tflite of rank 3"])
+@pytest.mark.parametrize("kind", [*list(DECODERS)[:-1], "tflite", "tflite of rank 3"])
 def test_decoders(keras: Any, kind: str, tmp_path: Path) -> None:
     from edgecodec.nn.backend import import_tensorflow, quiet
 
-    layers = keras.layers
-    if kind in ("plain", "tflite"):
-        decoder = stack(keras, layers.UpSampling2D((1, 4)), layers.Conv2D(1, (1, 5), padding="same"), shape=(1, 16, 4))
-    elif kind == "autoencoder":
-        decoder = autoencoder(keras)
-    else:
-        tail = [layers.Flatten()] if kind == "frame of rank 2" else []
-        decoder = stack(keras, layers.UpSampling1D(4), layers.Conv1D(1, 5, padding="same"), *tail, shape=(16, 4))
+    like = {"tflite": "(1, P, D) to (1, T, 1)", "tflite of rank 3": "(P, D) to (T, 1)"}.get(kind, kind)
+    decoder = DECODERS[like](keras)
     given: Any = decoder
     if kind.startswith("tflite"):
         with quiet():
@@ -262,11 +334,12 @@ def test_decoders(keras: Any, kind: str, tmp_path: Path) -> None:
     bundle = quantized.write(tmp_path / "bundle")
     stages = ReferenceExecutor(bundle.codec).stages(FRAMES[:4])
     found = decode(bundle, stages.indices)
-    if quantized.report.chosen == "latent rotated":
+    if "latent rotated" in quantized.report.chosen:
         return
     latents = bundle.codec.rvq.dequantize(stages.indices)
-    inner = decoder.get_layer("decoder") if kind == "autoencoder" else decoder
-    expected = inner(latents.reshape(-1, *inner.inputs[0].shape[1:])).numpy().reshape(4, SAMPLES)
+    inner = decoder.get_layer("decoder") if kind == "in an autoencoder" else decoder
+    axes = (16, 4) if len(inner.inputs[0].shape) == 3 else (1, 16, 4)
+    expected = inner(latents.reshape(-1, *axes)).numpy().reshape(4, SAMPLES)
     assert found == pytest.approx(expected, abs=1e-4)
 
 
@@ -309,4 +382,6 @@ def test_the_command_check(tmp_path: Path) -> None:
     shown = edgecodec("check", tmp_path / "enc.tflite")
     assert shown.returncode == 0
     assert "runs: 14,656 multiply-accumulates a frame" in shown.stdout
-    assert_one_error(edgecodec("check", tmp_path / "none.tflite"), "none.tflite", "cannot be read")
+    assert_one_error(
+        edgecodec("check", tmp_path / "none.tflite"), "none.tflite", "no such file; expected an INT8 encoder"
+    )

@@ -68,7 +68,7 @@ def test_bad_configurations(tmp_path, text, message):
 def test_missing_and_unreadable(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         load_config(tmp_path / "none.yaml")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="is a folder; expected a YAML configuration"):
         load_config(tmp_path)
     (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match=r"cannot be read|not valid"):

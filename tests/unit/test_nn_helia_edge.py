@@ -90,11 +90,17 @@ def theirs(nn: Any) -> SimpleNamespace:
         def get_config(self) -> dict[str, Any]:
             return {**super().get_config(), "ema_decay": self.ema_decay, "epsilon": self.epsilon}
 
-    @register
     class VQAutoencoder(keras.Model):  # type: ignore[misc, name-defined]  # keras comes late, untyped
+        """Not registered, as its own is not: files have the name of the class alone."""
+
         def __init__(self, encoder: Any, vq: Any, decoder: Any, **kwargs: Any):
             super().__init__(**kwargs)
             self.encoder, self.vq, self.decoder = encoder, vq, decoder
+
+        def get_config(self) -> dict[str, Any]:
+            parts = {"encoder": self.encoder, "vq": self.vq, "decoder": self.decoder}
+            made = {key: keras.saving.serialize_keras_object(part) for key, part in parts.items()}
+            return {**super().get_config(), **made}
 
         def call(self, x: Any, training: bool = False) -> Any:
             return self.decoder(self.vq(self.encoder(x, training=training)), training=training)
@@ -168,6 +174,27 @@ def test_weights_of_autoencoders_load(
     given, found = (_autoencoder(home, quantizer, theirs.keras) for home in (origin, target))
     given.save_weights(tmp_path / "m.weights.h5")
     found.load_weights(tmp_path / "m.weights.h5")
+    frames = RNG.normal(size=(3, 1, 8, 1)).astype(np.float32)
+    assert np.asarray(found(frames)) == pytest.approx(np.asarray(given(frames)), abs=1e-6)
+    _same_variables(found.vq, given.vq)
+
+
+@pytest.mark.parametrize("quantizer", QUANTIZERS)
+@pytest.mark.parametrize("by_hand", [True, False])
+def test_their_autoencoders_load_here(
+    nn: Any, theirs: SimpleNamespace, tmp_path: Path, quantizer: str, by_hand: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the names that are documented, and as `quantize` and `check` load them."""
+    from edgecodec.quantization.keras_files import load_encoder_model
+
+    given = _autoencoder(theirs, quantizer, theirs.keras)
+    given.save(tmp_path / "m.keras")
+    monkeypatch.delitem(theirs.keras.saving.get_custom_objects(), f"helia_edge>{quantizer}")
+    if by_hand:
+        found = theirs.keras.models.load_model(tmp_path / "m.keras", custom_objects=nn.helia_edge_objects())
+    else:
+        found = load_encoder_model(tmp_path / "m.keras")
+    assert (type(found), type(found.vq)) == (nn.VQAutoencoder, getattr(nn, quantizer))
     frames = RNG.normal(size=(3, 1, 8, 1)).astype(np.float32)
     assert np.asarray(found(frames)) == pytest.approx(np.asarray(given(frames)), abs=1e-6)
     _same_variables(found.vq, given.vq)

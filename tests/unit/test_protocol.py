@@ -16,6 +16,7 @@ from edgecodec.codec.stages import Shape
 from edgecodec.errors import DeviceError
 from edgecodec.link.protocol import (
     BadMessage,
+    Fault,
     LayerReply,
     LayerTicks,
     Message,
@@ -109,8 +110,9 @@ def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
     assert reason in found.reason
 
 
-def hello_payload(board: bytes = b"b", version: bytes = b"1") -> bytes:
-    fixed = struct.pack("<BBBB32sHHHHIIIII", 0, 1, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 80, 1000, 300, 100)
+def hello_payload(board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7) -> bytes:
+    fixed = struct.pack("<BBBB32sHHHHIIIII", 0, 2, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 80, 1000, 300, 100)
+    fixed += struct.pack("<7I", *fault)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
 
 
@@ -120,11 +122,41 @@ def test_parse_hello() -> None:
     assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, "tflm", 1000)
     assert (reply.state_bytes, reply.arena_bytes) == (99, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
+    assert reply.fault is None
+    assert parse_hello(hello_payload(fault=(3, 1, 2, 3, 4, 5, 6))).fault == Fault(3, 1, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (
+            Fault(3, 0x100, 0x205, 0x21000000, 1 << 9 | 1 << 15, 1 << 30, 0x40001000),
+            "restarted after a HardFault at PC 0x00000100 (edc_f), LR 0x00000204 [PRECISERR, address 0x40001000]",
+        ),
+        (
+            Fault(3, 0x100, 0x205, 1, 1 << 1 | 1 << 7 | 1 << 25, 0, 0),
+            "restarted after a HardFault at PC 0x00000100 (edc_f), LR 0x00000204 "
+            "[DACCVIOL, DIVBYZERO, address 0x00000000]",
+        ),
+        (Fault(3, 0, 0x205, 0, 0, 0, 0), "restarted after a HardFault at PC 0x00000000, LR 0x00000204"),
+        (Fault(3, 0, 0, 0, 1 << 12, 0, 0), "restarted after a HardFault with its stack overflowed [STKERR]"),
+        (Fault(2, 0x100, 0x205, 1, 0, 0, 0), "restarted after an NMI at PC 0x00000100 (edc_f), LR 0x00000204"),
+        (Fault(19, 0x100, 0x205, 1, 0, 0, 0), "restarted after exception 19 at PC"),
+        (
+            Fault(256, 0x100, 0, 0, 0, 0, 0x40000100),
+            "restarted because register 0x40000100 did not become ready, waited for at 0x00000100 (edc_f)",
+        ),
+    ],
+)
+def test_fault_is_told_in_one_line(fault: Fault, told: str) -> None:
+    line = fault.describe({0x100: "edc_f"}.get)
+    assert line.startswith(f"the board {told}")
+    assert line.count("\n") == 0
 
 
 @given(st.binary(max_size=120))
 def test_hello_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
-    for data in (payload, b"\0\1" + payload):
+    for data in (payload, b"\0\2" + payload):
         with suppress(DeviceError):
             parse_hello(data)
 
@@ -136,7 +168,7 @@ def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes
 def test_parse_encode() -> None:
     payload = encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256)))
     reply = parse_encode(payload, SHAPE, ReadBack.INPUT | ReadBack.LATENT)
-    assert (reply.sum, reply.variance, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
+    assert (reply.offset, reply.spread, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
     assert reply.stages["indices"].tolist() == [[1], [65535]]
     assert reply.stages["indices"].dtype == np.uint16
     assert reply.stages["input"].tolist() == [-128, -1, 0, 127]
@@ -158,7 +190,7 @@ def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, aske
             parse_encode(payload, SHAPE, read_back)
         return
     reply = parse_encode(payload, SHAPE, read_back)
-    assert {"sum", "variance", *reply.stages} == set(reply_stages(read_back))
+    assert {"offset", "spread", *reply.stages} == set(reply_stages(read_back))
     assert (reply.layers is None) == (ReadBack.LAYERS not in read_back)
 
 

@@ -150,7 +150,7 @@ def test_index_model(trained_run, tmp_path):
     assert bits == pytest.approx(report.chosen.bits_per_frame, rel=1e-6)
     assert bits < bundle.codec.bits_per_frame
     sizes = []
-    for indices, offset, spread in zip(stages.indices, stages.sum, stages.variance, strict=True):
+    for indices, offset, spread in zip(stages.indices, stages.offset, stages.spread, strict=True):
         packet = packets.encode(indices, int(offset), int(spread), 0)
         sizes.append(8 * len(packet))
         read = packets.decode(packet)

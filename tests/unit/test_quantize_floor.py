@@ -86,7 +86,7 @@ def test_another_convention_of_normalising_is_named() -> None:
     require("module:tensorflow")
     quantized = quantize(*codec_of_scaled_frames()[:2], FRAMES, decoder=codec_of_scaled_frames()[2])
     (found,) = quantized.report.shortfalls
-    assert found.figure == "prdn_zscore"
+    assert found.figure == "prdn_normalization"
     assert found.value == quantized.report.candidates[0].figures["prdn_int8"]
     assert 10 < found.floor < 20 < 30 < found.value < 40
     assert "scaled to -1..1" in found.meaning
@@ -95,10 +95,10 @@ def test_another_convention_of_normalising_is_named() -> None:
 @pytest.mark.parametrize(
     ("name", "low", "high"),
     [
-        ("frames scaled to 0..1", 0.0, 1.0),
-        ("frames scaled to -1..1", -1.0, 1.0),
-        ("ADC counts less their mean", -300.0, 100.0),
-        ("ADC counts as they are", 1000.0, 1400.0),
+        ("frames scaled to 0..1 (--normalization minmax)", 0.0, 1.0),
+        ("frames scaled to -1..1 (--normalization minmax:-1,1)", -1.0, 1.0),
+        ("ADC counts less their mean (which no bundle does: train it on z-scores)", -300.0, 100.0),
+        ("ADC counts as they are (--normalization none)", 1000.0, 1400.0),
     ],
 )
 def test_every_convention_is_told_by_its_values(
@@ -117,7 +117,7 @@ def test_every_convention_is_told_by_its_values(
     monkeypatch.setattr(floor, "_codes", lambda variant, scaled: scaled)
     found = floor.other_convention(Decoder(), frames, 100.0)  # type: ignore[arg-type]  # a stand-in
     assert found == Shortfall(
-        "prdn_zscore", 100.0, 0.0, f"{name} are decoded with a PRDN of 0.0 %: it was trained on such frames"
+        "prdn_normalization", 100.0, 0.0, f"{name} are decoded with a PRDN of 0.0 %: it was trained on such frames"
     )
     # What decodes well is not doubted, and nothing is said without frames.
     assert floor.other_convention(Decoder(), frames, 19.9) is None  # type: ignore[arg-type]  # a stand-in

@@ -196,6 +196,7 @@ def test_npy_files_with_gaps(tmp_path, names):
     ("books", "levels", "message"),
     [
         ([ONE[:, :3]], None, "3 entries; the encoder's latent has 4"),
+        ([ONE.T, TWO.T], None, r"6 entries; the encoder's latent has 4 channels; .*\[D, K\]: transpose"),
         ([ONE, TWO], 3, "2 codebooks; the model has 3 levels"),
         ([ONE, np.full((6, 4), np.inf)], None, "level_1 holds NaN or infinity"),
         ([np.zeros((6, 4)), TWO], None, "level_0: all 6 codes are equal"),

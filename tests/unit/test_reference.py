@@ -119,7 +119,7 @@ def test_chunks_change_nothing(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) 
     whole = ReferenceExecutor(bundle.codec).stages(frames)
     monkeypatch.setattr(reference, "_CHUNK_ELEMENTS", 5000)
     parts = ReferenceExecutor(bundle.codec).stages(frames)
-    for name in ("input", "latent", "indices", "sum", "variance"):
+    for name in ("input", "latent", "indices", "offset", "spread"):
         np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
 
 
@@ -141,7 +141,7 @@ def test_shapes_and_types(bundle: Bundle) -> None:
         (2, bundle.codec.positions, bundle.codec.rvq.dimension),
     )
     assert (stages.indices.dtype, stages.indices.shape) == (np.uint16, (2, bundle.codec.positions, bundle.codec.levels))
-    assert (stages.sum.dtype, stages.variance.dtype) == (np.int32, np.uint64)
+    assert (stages.offset.dtype, stages.spread.dtype) == (np.int32, np.uint64)
     none = ReferenceExecutor(bundle.codec).stages(np.zeros((0, bundle.codec.samples), np.int16))
     assert none.indices.shape == (0, bundle.codec.positions, bundle.codec.levels)
 

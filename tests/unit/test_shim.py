@@ -55,7 +55,7 @@ def test_stages_and_encode_equal_the_reference(bundle: Bundle, shim: HostShim) -
     frames = np.concatenate([ppg_frames(40, bundle.codec.samples, 9), np.full((1, bundle.codec.samples), 7, np.int16)])
     expected = ReferenceExecutor(bundle.codec).stages(frames)
     stages = shim.stages(frames)
-    for name in ("input", "latent", "indices", "sum", "variance"):
+    for name in ("input", "latent", "indices", "offset", "spread"):
         found, wanted = getattr(stages, name), getattr(expected, name)
         assert found.dtype == wanted.dtype
         np.testing.assert_array_equal(found, wanted)

@@ -17,7 +17,7 @@ from edgecodec.errors import InputError
 from edgecodec.signal import reading as reading_module
 from edgecodec.signal.collection import find_files
 from edgecodec.signal.frames import frames_npz, load_frames, read_frames
-from edgecodec.signal.reader import file_recordings
+from edgecodec.signal.reader import file_recordings, read_counts
 from edgecodec.signal.reading import Reading
 from edgecodec.signal.sources import CLIPPED, FLAT, GAP, GOOD, find_flaws, resample
 from tests.tools import require
@@ -492,3 +492,18 @@ class TestHostileFiles:
             for _ in range(8):
                 (tmp_path / f"f{suffix}").write_bytes(head + rng.bytes(int(rng.integers(0, 300))))
                 refused(tmp_path / f"f{suffix}", f"f{suffix}")
+
+
+@pytest.mark.parametrize("name", ["acc_x", "ACC", "Heart Rate", "hr", "ECG II", "temperature", "eda", "spo2"])
+def test_the_only_column_is_not_taken_when_it_is_called_like_another_sensors(tmp_path, name):
+    rows = [[n / 64, 2000 + 300 * np.sin(n / 8)] for n in range(640)]
+    path = csv(tmp_path / "r.csv", rows, f"time,{name}")
+    with pytest.raises(InputError, match=rf"r\.csv: its only column, '{name}', is called like another.*--column"):
+        read_counts(path, 64.0)
+    assert read_counts(path, 64.0, Reading(column=name))[0].rate_hz == pytest.approx(64.0)
+
+
+@pytest.mark.parametrize("name", ["value", "green", "adc", "signal", "accumulated", "three"])
+def test_the_only_column_is_taken_else(tmp_path, name):
+    rows = [[n / 64, 2000 + 300 * np.sin(n / 8)] for n in range(640)]
+    assert len(read_counts(csv(tmp_path / "r.csv", rows, f"time,{name}"), 64.0)) == 1

@@ -46,7 +46,7 @@ class TflmEngine(Engine):
         "link/edc_link.c",
         "link/edc_server.c",
         "tflm/*.[ch]",
-        "port/edc_port.h",
+        "port/edc_*.h",
         "port/cortex_m/*.h",
         "port/cortex_m/main.c",
         "port/cortex_m/startup.c",

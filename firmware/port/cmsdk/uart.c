@@ -3,6 +3,7 @@
 #include "edc_chip.h"
 #include "edc_cortex_m.h"
 #include "edc_port.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t data;
@@ -42,7 +43,8 @@ int edc_port_read(void) {
 
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    while (UART->state & STATE_TX_FULL) {
+    if (!edc_wait_for_uart(&UART->state, STATE_TX_FULL, 0)) {
+      return;
     }
     UART->data = bytes[i];
   }

@@ -1,5 +1,6 @@
 #include "edc_board.h"
 #include "edc_chip.h"
+#include "edc_cortex_m.h"
 #include "edc_port.h"
 #include "edc_server.h"
 
@@ -48,6 +49,7 @@ static void calibrate(edc_server_config *config) {
 int main(void) {
   static edc_server_config config = {
       .board = EDC_BOARD_NAME, .version = EDC_FIRMWARE_VERSION, .window = EDC_LINK_WINDOW};
+  config.fault = edc_cortex_m_last_fault();
   edc_port_init();
   calibrate(&config);
   edc_server_init(&config);

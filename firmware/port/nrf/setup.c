@@ -6,6 +6,7 @@
 
 #include "edc_board.h"
 #include "edc_chip.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t start_crystal; /* task */
@@ -39,11 +40,33 @@ _Static_assert(offsetof(nrf_gpio, configuration) == 0x700, "registers lie where 
 #define SELECTED(port, pin) (32u * (port) + (pin))
 #define INPUT_PULLED_UP 0xCu /* input, connected, pull-up */
 
+#if __ARM_ARCH_ISA_THUMB == 2 /* nRF52; the nRF51 has no such registers */
+#define FICR_PART (*(const volatile uint32_t *)0x10000130u)
+#define FICR_REVISION (*(const volatile uint32_t *)0x10000134u)
+#define UICR_APPROTECT (*(const volatile uint32_t *)0x10001208u)
+#define APPROTECT_DISABLE (*(volatile uint32_t *)0x40000558u)
+
+/* Revisions of 2021 and later close the debug port at each reset, unless UICR.APPROTECT is 5Ah
+ * (HwDisabled, what a tool that flashes writes after it has erased the chip) and firmware writes
+ * 5Ah to APPROTECT.DISABLE as well. As Nordic's MDK does, what UICR says is passed on, so that a
+ * chip that was closed on purpose stays closed. (nRF52832, nRF52833 and nRF52840 Product
+ * Specification, "Debug and trace"; their errata, configuration 249: the revisions.) */
+static void open_debug_port(void) {
+  const uint32_t part = FICR_PART;
+  const uint32_t first = part == 0x06 ? 7u : part == 0x0D ? 2u : part == 0x08 ? 5u : UINT32_MAX;
+  if (FICR_REVISION >= first) {
+    APPROTECT_DISABLE = UICR_APPROTECT;
+  }
+}
+#else
+static void open_debug_port(void) {}
+#endif
+
 void edc_chip_setup(void) {
+  open_debug_port();
   CLOCK->crystal_runs = 0;
   CLOCK->start_crystal = 1;
-  while (CLOCK->crystal_runs == 0) {
-  }
+  edc_wait_or_restart(&CLOCK->crystal_runs, 1, 1);
   /* The level before the direction, so that the line never falls. */
   GPIO(EDC_UART_TX_PORT)->set = UINT32_C(1) << EDC_UART_TX_PIN;
   GPIO(EDC_UART_TX_PORT)->set_direction = UINT32_C(1) << EDC_UART_TX_PIN;

@@ -4,6 +4,7 @@
 #include "edc_chip.h"
 #include "edc_cortex_m.h"
 #include "edc_port.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t start_rx;
@@ -56,11 +57,15 @@ int edc_port_read(void) {
   return (int)(UART->rxd & 0xFFu);
 }
 
+static bool is_sending; /* the event of the last byte has come or will */
+
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
+    if (is_sending && !edc_wait_for_uart(&UART->tx_ready, 1, 1)) {
+      return;
+    }
     UART->tx_ready = 0;
     UART->txd = bytes[i];
-    while (UART->tx_ready == 0) {
-    }
+    is_sending = true;
   }
 }

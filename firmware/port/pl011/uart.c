@@ -1,8 +1,11 @@
-/* Arm's PrimeCell UART PL011 (DDI 0183): queues of 16 bytes each way. */
+/* Arm's PrimeCell UART PL011 (DDI 0183): queues each way, of 16 bytes up to revision r1p4 and of 32
+ * from r1p5 on, which the RP2040 has (RP2040 Datasheet, section 4.2). Nothing here counts on
+ * either: the flags say when a queue is empty or full. */
 #include "edc_board.h"
 #include "edc_chip.h"
 #include "edc_cortex_m.h"
 #include "edc_port.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t data;
@@ -40,7 +43,7 @@ void edc_chip_uart_init(void) {
   UART->baud_integer = BAUD_DIVIDER / 64u;
   UART->baud_fraction = BAUD_DIVIDER % 64u;
   UART->line_control = LINE_QUEUES | LINE_8_BITS; /* takes the divider over */
-  UART->queue_levels = 0;                         /* interrupt at two bytes */
+  UART->queue_levels = 0;                         /* interrupt at an eighth: 2 or 4 bytes */
   UART->interrupt_mask = INTERRUPT_RX | INTERRUPT_RX_TIMEOUT;
   UART->control = CONTROL_ENABLE | CONTROL_TX_ENABLE | CONTROL_RX_ENABLE;
 }
@@ -59,7 +62,8 @@ int edc_port_read(void) {
 
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    while (UART->flags & FLAG_TX_FULL) {
+    if (!edc_wait_for_uart(&UART->flags, FLAG_TX_FULL, 0)) {
+      return;
     }
     UART->data = bytes[i];
   }

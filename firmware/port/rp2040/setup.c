@@ -5,8 +5,10 @@
 
 #include "edc_board.h"
 #include "edc_chip.h"
+#include "edc_wait.h"
 
-#define REGISTER(address) (*(volatile uint32_t *)(address))
+#define POINTER(address) ((volatile uint32_t *)(address))
+#define REGISTER(address) (*POINTER(address))
 /* Each register has aliases that set or clear the bits written: section 2.1.2. */
 #define SET_BITS 0x2000u
 #define CLEAR_BITS 0x3000u
@@ -61,22 +63,20 @@ _Static_assert(EDC_CORE_HZ == XOSC_HZ * PLL_MULTIPLIER / PLL_DIVIDER_1 / PLL_DIV
 
 static void release(uint32_t blocks) {
   REGISTER(RESETS + CLEAR_BITS) = blocks;
-  while ((REGISTER(RESETS + RESETS_DONE) & blocks) != blocks) {
-  }
+  edc_wait_or_restart(POINTER(RESETS + RESETS_DONE), blocks, blocks);
 }
 
 static void choose_source(uint32_t clock, uint32_t source) {
   REGISTER(CLOCKS + clock) = source;
-  while ((REGISTER(CLOCKS + clock + CLOCK_SELECTED) & (UINT32_C(1) << source)) == 0) {
-  }
+  const uint32_t in_use = UINT32_C(1) << source;
+  edc_wait_or_restart(POINTER(CLOCKS + clock + CLOCK_SELECTED), in_use, in_use);
 }
 
 static void start_clocks(void) {
   REGISTER(XOSC) = XOSC_RANGE_1_15_MHZ;
   REGISTER(XOSC + XOSC_STARTUP) = XOSC_DELAY;
   REGISTER(XOSC + SET_BITS) = XOSC_ENABLE;
-  while ((REGISTER(XOSC + XOSC_STATUS) & XOSC_STABLE) == 0) {
-  }
+  edc_wait_or_restart(POINTER(XOSC + XOSC_STATUS), XOSC_STABLE, XOSC_STABLE);
   choose_source(CLOCK_REF, REF_FROM_XOSC);
   choose_source(CLOCK_SYS, SYS_FROM_REF); /* a debugger may have left the PLL in use */
 
@@ -85,8 +85,7 @@ static void start_clocks(void) {
   REGISTER(PLL_SYS) = 1; /* the crystal undivided */
   REGISTER(PLL_SYS + PLL_FEEDBACK) = PLL_MULTIPLIER;
   REGISTER(PLL_SYS + PLL_POWER + CLEAR_BITS) = PLL_POWER_OFF | PLL_VCO_OFF;
-  while ((REGISTER(PLL_SYS) & PLL_LOCKED) == 0) {
-  }
+  edc_wait_or_restart(POINTER(PLL_SYS), PLL_LOCKED, PLL_LOCKED);
   REGISTER(PLL_SYS + PLL_DIVIDERS) = (PLL_DIVIDER_1 << 16) | (PLL_DIVIDER_2 << 12);
   REGISTER(PLL_SYS + PLL_POWER + CLEAR_BITS) = PLL_DIVIDERS_OFF;
   choose_source(CLOCK_SYS, SYS_FROM_PLL);

@@ -3,6 +3,7 @@
 #include "edc_chip.h"
 #include "edc_cortex_m.h"
 #include "edc_port.h"
+#include "edc_wait.h"
 
 typedef struct {
   volatile uint32_t status;
@@ -13,6 +14,7 @@ typedef struct {
 } stm32_usart;
 
 #define USART ((stm32_usart *)EDC_UART_BASE)
+#define STATUS_OVERRUN (1u << 3)
 #define STATUS_RX_FULL (1u << 5)
 #define STATUS_TX_EMPTY (1u << 7)
 #define CONTROL1_RX_ENABLE (1u << 2)
@@ -29,20 +31,26 @@ void edc_chip_uart_init(void) {
 }
 
 int edc_port_read(void) {
-  if ((USART->status & STATUS_RX_FULL) == 0) {
+  uint32_t status = USART->status;
+  if ((status & (STATUS_RX_FULL | STATUS_OVERRUN)) == 0) {
     /* The interrupt stays until the byte is taken, so one that comes now ends the sleep. */
     edc_cortex_m_clear_pending(EDC_UART_RX_IRQ);
-    if ((USART->status & STATUS_RX_FULL) == 0) {
+    status = USART->status;
+    if ((status & (STATUS_RX_FULL | STATUS_OVERRUN)) == 0) {
       edc_cortex_m_sleep_until(EDC_UART_RX_IRQ);
     }
     return -1;
   }
-  return (int)(USART->data & 0xFFu);
+  /* Behind a read of the status this clears an overrun too, also one that comes without a byte:
+   * until then it asks for the interrupt, and nothing would sleep. */
+  const uint32_t byte = USART->data;
+  return status & STATUS_RX_FULL ? (int)(byte & 0xFFu) : -1;
 }
 
 void edc_port_write(const uint8_t *bytes, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    while ((USART->status & STATUS_TX_EMPTY) == 0) {
+    if (!edc_wait_for_uart(&USART->status, STATUS_TX_EMPTY, STATUS_TX_EMPTY)) {
+      return;
     }
     USART->data = bytes[i];
   }

@@ -19,6 +19,7 @@ typedef struct {
 #define CONTROL_CORE_CLOCK 4u /* or the reference clock, a fraction of it */
 #define COUNTER_BITS 24
 #define COUNTER_MAX 0x00FFFFFFu
+#define LOOKS 1000u
 
 void edc_systick(void);
 
@@ -36,11 +37,13 @@ void edc_chip_timer_init(void) {
 uint32_t edc_port_ticks(void) {
   uint32_t before;
   uint32_t value;
-  /* At 0 the exception may be due but not taken yet, so that value belongs to neither wrap. */
+  /* At 0 the exception may be due but not taken yet, so that value belongs to neither wrap. A
+   * counter that stands at 0 is read as it is: the host then sees ticks of 0. */
+  uint32_t looks = LOOKS;
   do {
     before = wraps;
     value = SYSTICK->value;
-  } while (value == 0 || wraps != before);
+  } while ((value == 0 || wraps != before) && --looks != 0);
   return (before << COUNTER_BITS) + (COUNTER_MAX - value);
 }
 

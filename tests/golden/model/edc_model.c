@@ -6,11 +6,11 @@
 
 #include <stddef.h>
 
+#include "edc_zscore.h"
 #include "edc_conv.h"
 #include "edc_conv_paired.h"
 #include "edc_model_codebooks.h"
 #include "edc_model_weights.h"
-#include "edc_normalize.h"
 #include "edc_rvq.h"
 
 const uint8_t edc_model_digest[32] = {
@@ -19,9 +19,10 @@ const uint8_t edc_model_digest[32] = {
     0x34, 0x2a,
 };
 
-static const edc_normalizer normalizer = {
-    .epsilon = 4294967u,
-    .inverse_scale = 1967491189u,
+/* z-score of each frame, (x - mean) / sqrt(variance + 0.001) */
+static const edc_zscore normalizer = {
+    .epsilon = 4294967,
+    .inverse_scale = 1967491189,
     .samples = 64,
     .variance_shift = 20,
     .inverse_shift = 26,
@@ -141,6 +142,7 @@ static const edc_codebook codebooks[EDC_MODEL_LEVELS] = {
 
 static const edc_rvq rvq = {
     .levels = codebooks,
+    .looks = 0,
     .level_count = EDC_MODEL_LEVELS,
     .dimension = EDC_MODEL_LATENT_CHANNELS,
     .positions = EDC_MODEL_POSITIONS,
@@ -149,7 +151,7 @@ static const edc_rvq rvq = {
 };
 
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats) {
-  edc_normalize(&normalizer, frame, state->arena + 192, stats);
+  edc_zscore_normalize(&normalizer, frame, state->arena + 192, stats);
 }
 
 uint32_t edc_model_next(edc_model_state *state, edc_model_progress *progress) {

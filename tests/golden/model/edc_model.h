@@ -28,7 +28,7 @@ extern const uint8_t edc_model_digest[32];
 typedef struct {
   _Alignas(4) int8_t arena[EDC_MODEL_ARENA_BYTES];
   int32_t scratch[75];
-  int16_t residual[EDC_MODEL_LATENT_CHANNELS];
+  _Alignas(4) int16_t residual[EDC_MODEL_LATENT_CHANNELS];
 } edc_model_state;
 
 _Static_assert(sizeof(edc_model_state) == EDC_MODEL_STATE_BYTES, "the plan's RAM figure is exact");

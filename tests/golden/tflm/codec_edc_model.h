@@ -30,7 +30,7 @@ typedef struct {
   _Alignas(16) uint8_t arena[EDC_MODEL_ARENA_BYTES];
   int8_t *input;        /* [T], in the arena */
   const int8_t *latent; /* [P][D], in the arena */
-  int16_t residual[6];
+  _Alignas(4) int16_t residual[6];
 } edc_model_state;
 
 _Static_assert(sizeof(edc_model_state) == EDC_MODEL_STATE_BYTES, "the plan's RAM figure is exact");

@@ -11,12 +11,12 @@ uint32_t stub_runs;
 static int8_t wide[STUB_WIDE_BYTES];
 
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats) {
-  stats->sum = 0;
+  stats->offset = 0;
   for (int i = 0; i < EDC_MODEL_FRAME_SAMPLES; ++i) {
     state->input[i] = (int8_t)((uint16_t)frame[i] & 0xFFu);
-    stats->sum += frame[i];
+    stats->offset += frame[i];
   }
-  stats->variance = (UINT64_C(1) << 40) + (uint64_t)(int64_t)stats->sum;
+  stats->spread = (UINT64_C(1) << 40) + (uint64_t)(int64_t)stats->offset;
   ++stub_runs;
 }
 

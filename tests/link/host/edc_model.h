@@ -22,7 +22,7 @@ typedef struct {
 
 _Static_assert(sizeof(edc_model_state) == EDC_MODEL_STATE_BYTES, "size");
 
-/* input = low byte of the count; sum = sum of the counts; variance = 2^40 + sum */
+/* input = low byte of the count; offset = sum of the counts; spread = 2^40 + sum */
 void edc_model_normalize(edc_model_state *state, const int16_t *frame, edc_frame_stats *stats);
 /* latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does */
 void edc_model_infer(edc_model_state *state);

@@ -6,7 +6,7 @@
 int main(void) {
   static uint8_t in[257];
   static uint8_t out[1 << 20];
-  host_start();
+  host_start(NULL);
   for (size_t want = 1;; want = want % 256 + 1) {
     size_t count = fread(in, 1, want, stdin);
     if (count == 0) {

@@ -1,5 +1,7 @@
 #include "host.h"
 
+#include <string.h>
+
 #include "edc_model.h"
 #include "edc_port.h"
 #include "edc_server.h"
@@ -10,6 +12,7 @@ static uint8_t *tx;
 static size_t tx_count;
 static size_t tx_capacity;
 static uint32_t ticks;
+static uint32_t fed;
 
 void edc_port_init(void) {}
 
@@ -31,12 +34,19 @@ uint32_t edc_port_ticks(void) { return ticks += HOST_TICK_STEP; }
 
 uint32_t edc_port_ticks_hz(void) { return 1000000; }
 
-void host_start(void) {
-  static const edc_server_config config = {.board = "host",
-                                           .version = "1.2.3",
-                                           .window = 4,
-                                           .calibration_instructions = 3000,
-                                           .calibration_ticks = 1000};
+void edc_port_feed_watchdog(void) { ++fed; }
+
+void host_start(const uint32_t *fault) {
+  static edc_fault_record kept;
+  static edc_server_config config = {.board = "host",
+                                     .version = "1.2.3",
+                                     .window = 4,
+                                     .calibration_instructions = 3000,
+                                     .calibration_ticks = 1000};
+  if (fault) {
+    memcpy(&kept, fault, sizeof kept);
+  }
+  config.fault = fault ? &kept : NULL;
   ticks = UINT32_MAX - 150; /* wraps within the first frame */
   edc_server_init(&config);
 }
@@ -52,3 +62,5 @@ size_t host_exchange(const uint8_t *bytes, size_t count, uint8_t *out, size_t ca
 }
 
 uint32_t host_runs(void) { return stub_runs; }
+
+uint32_t host_fed(void) { return fed; }

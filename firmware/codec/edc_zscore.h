@@ -1,6 +1,6 @@
 /* ADC counts to the encoder's int8 input: z-score of a frame in integers (SPEC.md 1.1). */
-#ifndef EDC_NORMALIZE_H
-#define EDC_NORMALIZE_H
+#ifndef EDC_ZSCORE_H
+#define EDC_ZSCORE_H
 
 #include "edc.h"
 
@@ -11,11 +11,11 @@ typedef struct {
   uint8_t variance_shift; /* f, even */
   uint8_t inverse_shift;  /* i: 1 / input scale = I 2^-i */
   int8_t zero_point;
-} edc_normalizer;
+} edc_zscore;
 
-/* frame [T] -> out [T]; stats gets what was removed. A frame without variance becomes zero_point.
- */
-void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out,
-                   edc_frame_stats *stats);
+/* frame [T] -> out [T]; stats gets the sum S and the variance V. A frame without variance becomes
+ * zero_point. */
+void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out,
+                          edc_frame_stats *stats);
 
 #endif

@@ -1,4 +1,4 @@
-#include "edc_normalize.h"
+#include "edc_zscore.h"
 
 /* Largest r with r^2 <= value; value >= 2^62, so r has its top bit set. One bit a round. */
 static uint32_t square_root(uint64_t value) {
@@ -21,23 +21,23 @@ static edc_frame_stats measure(const int16_t *frame, int32_t samples) {
     squares += (uint32_t)(x * x);
   }
   const edc_frame_stats stats = {
-      .sum = sum,
-      .variance = (uint64_t)samples * squares - (uint64_t)((int64_t)sum * sum),
+      .offset = sum,
+      .spread = (uint64_t)samples * squares - (uint64_t)((int64_t)sum * sum),
   };
   return stats;
 }
 
-void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_t *out,
-                   edc_frame_stats *stats) {
+void edc_zscore_normalize(const edc_zscore *normalizer, const int16_t *frame, int8_t *out,
+                          edc_frame_stats *stats) {
   const int32_t samples = normalizer->samples;
   *stats = measure(frame, samples);
-  if (stats->variance == 0) {
+  if (stats->spread == 0) {
     for (int32_t i = 0; i < samples; i++) {
       out[i] = normalizer->zero_point;
     }
     return;
   }
-  uint64_t wide = (stats->variance << normalizer->variance_shift) + normalizer->epsilon;
+  uint64_t wide = (stats->spread << normalizer->variance_shift) + normalizer->epsilon;
   int half_shift = 0; /* n / 2 */
   while (wide < (1ull << 62)) {
     wide <<= 2;
@@ -49,7 +49,7 @@ void edc_normalize(const edc_normalizer *normalizer, const int16_t *frame, int8_
   const int shift = 31 + normalizer->inverse_shift - half_shift - normalizer->variance_shift / 2;
   const int64_t half = (int64_t)1 << (shift - 1);
   for (int32_t i = 0; i < samples; i++) {
-    const int32_t deviation = samples * frame[i] - stats->sum; /* |d| < 2^30 */
+    const int32_t deviation = samples * frame[i] - stats->offset; /* |d| < 2^30 */
     const int64_t value = ((deviation * gain + half) >> shift) + normalizer->zero_point;
     out[i] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
   }

@@ -1,0 +1,138 @@
+"""The most that the codebook search of a frame takes, whatever the latent is.
+
+*Proven*, by the C's own count: a frame's pruned searches compute at most ``Plan.looks`` distances in all, and the full
+search compares each code of a search once, whatever came before.
+
+*Measured*: what each of these costs in instructions, on emulated boards (QEMU, GCC 12.2), by frames that differ in what
+is looked at. Another compiler may take more or less. ``tests/emulated/test_search_bound.py`` compares the sum with
+latents that reach it: it is never below, and at most a ninth above what they take.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+
+from edgecodec.codec.codec import Codec
+from edgecodec.compile.codebook_search import Search, mve_entries
+from edgecodec.compile.plan import Plan
+from edgecodec.compile.target import Optimize
+
+USUAL_DIMENSION = 16
+"""Dimension for which the full search has a kernel of its own."""
+
+
+@dataclass(frozen=True)
+class SearchBound:
+    """The most that the codebook search of a frame takes."""
+
+    looks: int
+    """Distances that pruned searches compute before all others look at all codes; 0 where all do from the start."""
+    codes: int
+    """Codes that are compared where all searches look at all codes."""
+    instructions: int | None
+    """Instructions of a frame; null where no core is named."""
+
+
+class _Core(Enum):
+    """Cores by what the search makes of them."""
+
+    VECTORS = "Cortex-M55"
+    SIMD = "Cortex-M4, M7, M33"
+    LONG_MULTIPLY = "Cortex-M3"
+    PLAIN = "Cortex-M0, M0+, M23"
+
+    @classmethod
+    def of(cls, plan: Plan) -> _Core:
+        if plan.search is Search.MVE:
+            return cls.VECTORS
+        if plan.target.simd:
+            return cls.SIMD
+        return cls.LONG_MULTIPLY if plan.target.long_multiply else cls.PLAIN
+
+
+@dataclass(frozen=True)
+class _Costs:
+    """Instructions of the search's parts, rounded up. Costs of a dimension D are ``a + b D``."""
+
+    position: tuple[float, float]
+    """Of a position, beside its searches."""
+    search: tuple[float, float]
+    """Of a full search, beside its codes."""
+    code: float
+    """Of a code in the full search at the usual dimension."""
+    other_code: tuple[float, float, float]
+    """Of a code in the full search at another dimension: once, for each eight entries, and for each one over."""
+    few: tuple[float, float]
+    """Of a pruned search, beside what it looks at."""
+    key: float
+    """Of a code's keys."""
+    look: float
+    """Of a distance in the pruned search at the usual dimension."""
+
+    def full(self, codes: int, dimension: int) -> float:
+        """A search that looks at all codes."""
+        each = self.code if dimension == USUAL_DIMENSION else self._other(dimension)
+        return self.search[0] + self.search[1] * dimension + codes * each
+
+    def pruned(self, codes: int, dimension: int) -> float:
+        """A search that looks at the keys of all codes, without the distances."""
+        return self.few[0] + self.few[1] * dimension + (codes + -codes % _BLOCK_CODES) * self.key
+
+    def distance(self, dimension: int) -> float:
+        """A distance in the pruned search."""
+        return self.look + self._other(dimension) - self._other(USUAL_DIMENSION)
+
+    def _other(self, dimension: int) -> float:
+        once, eight, one = self.other_code
+        return once + eight * (dimension // 8) + one * (dimension % 8)
+
+
+_SPEED, _BALANCED, _FLASH = Optimize.SPEED, Optimize.BALANCED, Optimize.FLASH
+_COSTS = {
+    # Where a code that is nearer than all before costs more, each is taken to be.
+    _Core.VECTORS: {
+        _SPEED: _Costs((33, 1), (58, 0.5), 14.02, (13, 5, 0), (150, 4), 6.6, 39),
+        _BALANCED: _Costs((33, 1), (58, 0.5), 14.02, (13, 5, 0), (150, 4), 6.6, 39),
+        _FLASH: _Costs((33, 1), (56, 0.5), 15.02, (15, 5, 0), (150, 4), 6.6, 39),
+    },
+    _Core.SIMD: {
+        _SPEED: _Costs((73, 6), (64, 6), 19.5, (22, 16, 8), (350, 22), 13, 91),
+        _BALANCED: _Costs((51, 6), (44, 6), 19.5, (23, 16, 8), (450, 30), 14, 91),
+        _FLASH: _Costs((37, 13), (53, 8), 19.5, (28, 18, 7), (450, 30), 14, 91),
+    },
+    _Core.LONG_MULTIPLY: {
+        _SPEED: _Costs((79, 6), (90, 6), 54.1, (23, 28, 8), (350, 22), 17, 117),
+        _BALANCED: _Costs((56, 6), (140, 6), 54.1, (23, 28, 8), (450, 30), 29, 118),
+        _FLASH: _Costs((36, 13), (130, 9), 62.1, (31, 32, 8), (450, 30), 29, 118),
+    },
+    _Core.PLAIN: {
+        _SPEED: _Costs((103, 9), (160, 9), 105.5, (41, 53, 17), (450, 34), 30, 204),
+        _BALANCED: _Costs((67, 9), (200, 12), 105.5, (44, 53, 23), (700, 54), 49, 207),
+        _FLASH: _Costs((67, 18), (200, 16), 96.5, (44, 53, 23), (700, 54), 49, 207),
+    },
+}
+_BLOCK_CODES = 8
+"""Codes whose keys are looked at together, on vectors."""
+
+
+def bound_search(codec: Codec, plan: Plan, *, is_for_core: bool = True) -> SearchBound:
+    """The most that the search of a frame of ``codec`` takes by ``plan``.
+
+    Instructions are those of the core that the plan was made for; without one (``is_for_core``) they are not known.
+    """
+    sizes, dimension = codec.rvq.codebook_sizes, codec.rvq.dimension
+    if plan.search is Search.MVE:
+        dimension = mve_entries(dimension)
+    costs = _COSTS[_Core.of(plan)][plan.target.optimize]
+    searches, beginning = 0.0, 0.0
+    for size, found in zip(sizes, plan.codebooks, strict=True):
+        full = costs.full(size, dimension)
+        # A pruned search that has the looks it needs takes them and less than a full one, or little more.
+        pruned = costs.pruned(size, dimension) if found is not None else 0.0
+        searches += max(full, pruned)
+        beginning = max(beginning, pruned)  # of the one search that begins with looks and ends without
+    position = costs.position[0] + costs.position[1] * dimension
+    instructions = codec.positions * (position + searches) + beginning + plan.looks * costs.distance(dimension)
+    return SearchBound(plan.looks, codec.positions * sum(sizes), math.ceil(instructions) if is_for_core else None)
