@@ -21,7 +21,8 @@ from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.numerics import NUMERICS
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
-from edgecodec.entropy.causal_prior import IndexPrior
+from edgecodec.entropy.packet import PacketFormat
+from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
 from edgecodec.signal.normalize import ZSCORE, Normalization, normalization_json, normalization_of
@@ -34,8 +35,8 @@ CODEBOOKS = "codebooks.npz"
 DECODER = "decoder.tflite"
 KERAS_ENCODER = "encoder.keras"
 FRAMES = "frames.npz"
-INDEX_PRIOR = "index_prior.npz"
-OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, INDEX_PRIOR)
+PACKETS = "packets.npz"
+OPTIONAL = (DECODER, KERAS_ENCODER, FRAMES, PACKETS)
 _DAMAGED = "the bundle is damaged, quantize again"
 
 
@@ -151,13 +152,17 @@ class Bundle:
             raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.codec.samples}]")
         return frames
 
-    def index_prior(self) -> IndexPrior | None:
-        """The causal model of its indices, or None. Raises BundleError when it does not fit the codebooks."""
-        path = self.file(INDEX_PRIOR)
+    def packets(self) -> PacketFormat | None:
+        """The format of its packets (SPEC.md 5), or None. Raises BundleError when it does not fit the codec."""
+        path = self.file(PACKETS)
         if path is None:
             return None
         try:
-            return IndexPrior.from_npz(path.read_bytes(), self.codec.rvq.codebook_sizes)
+            constants = PacketConstants.from_npz(path.read_bytes())
+            if constants.side is not None and constants.side.samples != self.codec.samples:
+                raise InputError(f"packets of {constants.side.samples} samples; the codec has {self.codec.samples}")
+            sizes, positions = list(self.codec.rvq.codebook_sizes), self.codec.positions
+            return PacketFormat(sizes, positions, self.digest, constants.side, constants.model)
         except InputError as error:
             raise BundleError(f"{path}: {error.message}", hint=error.hint) from error
 

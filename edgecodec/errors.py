@@ -57,6 +57,10 @@ class BundleError(EdgecodecError):
     """A bundle folder is missing, damaged, edited, or of another version."""
 
 
+class PacketError(EdgecodecError):
+    """A packet is cut, damaged, of another bundle, or of another version."""
+
+
 class UnsupportedOpError(EdgecodecError):
     """The model holds an op, a type or a shape that the integer engine does not run."""
 

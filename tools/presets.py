@@ -66,7 +66,7 @@ def measure(name: str, data: Path, out: Path) -> Measured:
         train(config, folder, progress=_Lines(f"{name}: train"), resume=True)
     run = TrainingRun.load(folder)
     if not bundle.exists():
-        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS), prior=True)
+        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS), index_frames=True)
         quantize_run(run, tuning=tuning, progress=_Stages(name)).write(bundle)
     loaded = Bundle.load(bundle)
     result = evaluate(loaded, run.test(), run.train())
@@ -87,8 +87,8 @@ def dct_rows(out: Path, name: str) -> list[tuple[float, float]]:
 def table(rows: list[Measured], dct: list[tuple[float, float]]) -> str:
     """The tables of docs/presets.md."""
     lines = [
-        "| preset | PRDN float | PRDN integer | integer / float | nominal bits | conditional | causal prior "
-        "| DCT at this PRDN | conditional / DCT | causal / DCT | heart rate error, bpm |",
+        "| preset | PRDN float | PRDN integer | integer / float | nominal bits | conditional | coded "
+        "| DCT at this PRDN | conditional / DCT | coded / DCT | heart rate error, bpm |",
         "| --- |" + " ---: |" * 10,
     ]
     for row in rows:
@@ -97,8 +97,8 @@ def table(rows: list[Measured], dct: list[tuple[float, float]]) -> str:
         assert beats is not None
         lines.append(
             f"| `{row.name}` | {row.float_prdn:.2f} % | {row.prdn:.2f} % | {row.prdn / row.float_prdn:.3f} "
-            f"| {row.bits('nominal'):.0f} | {row.bits('conditional'):.0f} | {row.bits('causal'):.0f} "
-            f"| {point.bits_per_frame:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('causal'):.3f} "
+            f"| {row.bits('nominal'):.0f} | {row.bits('conditional'):.0f} | {row.bits('coded'):.0f} "
+            f"| {point.bits_per_frame:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('coded'):.3f} "
             f"| {beats.mean_absolute_bpm:.2f} |"
         )
     lines += ["", "| DCT: bits | PRDN |", "| ---: | ---: |"]
@@ -127,12 +127,12 @@ def plot(rows: list[Measured], dct: list[tuple[float, float]], path: Path) -> No
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.add_subplot()
     axis.plot(*zip(*dct, strict=True), color="#64748b", marker=".", label="DCT, uniform step, static entropy code")
-    for model, color, label in (("conditional", "#ea8a5b", "tables"), ("causal", "#7c2d12", "causal prior")):
+    for model, color, label in (("conditional", "#ea8a5b", "tables"), ("coded", "#7c2d12", "coded")):
         points = [(row.bits(model), row.prdn) for row in rows]
         axis.plot(*zip(*points, strict=True), color=color, marker="o", label=f"presets, integer codec, {label}")
     for row in rows:
         offset = {"textcoords": "offset points", "xytext": (0, -15), "fontsize": 8, "ha": "center"}
-        axis.annotate(row.name, (row.bits("causal"), row.prdn), **offset)
+        axis.annotate(row.name, (row.bits("coded"), row.prdn), **offset)
     axis.set_xscale("log")
     axis.set_xlim(80, 1000)
     axis.set_xticks([100, 150, 200, 300, 400, 600], labels=["100", "150", "200", "300", "400", "600"])

@@ -75,7 +75,7 @@ def _show(console: Console, result: Evaluation) -> None:
     console.print()
     table(
         console,
-        ("level", "codes", "nominal", "order-0", "order-1", "conditional", "causal", "perplexity", "used %"),
+        ("level", "codes", "nominal", "order-0", "order-1", "conditional", "coded", "perplexity", "used %"),
         (
             (
                 number,
@@ -84,7 +84,7 @@ def _show(console: Console, result: Evaluation) -> None:
                 level.order_0_bits,
                 level.order_1_bits,
                 level.conditional_bits,
-                level.causal_bits,
+                level.coded_bits,
                 level.perplexity,
                 100.0 * level.usage,
             )
@@ -127,5 +127,5 @@ def _ratios(result: Evaluation) -> str:
     ratios = result.bits_over_dct_at_equal_prdn
     if ratios is None:
         return "no step of the DCT gives this PRDN"
-    causal = f"{ratios['causal']:.3f} causal prior, " if "causal" in ratios else ""
-    return f"{causal}{ratios['conditional']:.3f} conditional, {ratios['order_1']:.3f} order-1, at the same PRDN"
+    coded = f"{ratios['coded']:.3f} as coded, " if "coded" in ratios else ""
+    return f"{coded}{ratios['conditional']:.3f} conditional, {ratios['order_1']:.3f} order-1, at the same PRDN"

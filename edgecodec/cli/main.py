@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "Train a codec from a YAML configuration or a preset.",
     "check": "Show which layers of a model run, which are folded and which are refused.",
     "quantize": "Make a deployable INT8 bundle from a trained codec.",
+    "refit": "Fit a bundle's packets anew, without training.",
     "inspect": "Show layers, sizes, rates and memory of a bundle.",
     "generate": "Write the C library of a bundle.",
     "verify-host": "Compare the C on this machine with reference and oracles.",

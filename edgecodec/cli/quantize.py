@@ -23,10 +23,11 @@ if TYPE_CHECKING:
 
     from edgecodec.cli.quantize_document import QuantizeDocument
     from edgecodec.quantization import QuantizationReport
+    from edgecodec.quantization.report import IndexModelReport
     from edgecodec.signal.normalize import Normalization
     from edgecodec.signal.reading import Reading
 
-_FINE_TUNE_STEPS, _PRIOR_STEPS = 3000, 4000
+_FINE_TUNE_STEPS = 3000
 _COLUMNS = {
     "prdn_float": "PRDN float %",
     "prdn_integer": "PRDN integer %",
@@ -90,22 +91,31 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     help=f"Steps of --fine-tune; {_FINE_TUNE_STEPS} by default.",
 )
 @click.option(
-    "--prior",
+    "--index-model",
     is_flag=True,
-    help="Also fit a model of the indices, for the bits that an entropy coder would need; takes minutes. "
-    "To the training frames of a RUN split by person, or to --prior-frames.",
+    help="Also fit a model of the indices, so that packets take fewer bits than plain ones: to the training frames of "
+    "a RUN split by person, or to --index-frames.",
 )
 @click.option(
-    "--prior-frames",
+    "--index-frames",
     type=path,
     metavar="FILE",
     help="Recordings of training people to fit that model to; needs --validation.",
 )
 @click.option(
-    "--prior-steps",
+    "--index-flash",
     type=click.IntRange(min=1),
-    help=f"Steps of fitting that model; {_PRIOR_STEPS} by default.",
+    metavar="BYTES",
+    help="Flash for that model; 16384 by default.",
 )
+@click.option(
+    "--index-instructions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Instructions a frame for that model; 100000 by default. From some 300000 networks are fitted, too, which "
+    "takes minutes.",
+)
+@click.option("--index-steps", type=click.IntRange(min=1), help="Steps of fitting each network.")
 @click.option("--name", help="Name of the bundle; the encoder's file name by default.")
 @click.option(
     "--rate-hz", type=click.FloatRange(min=0, min_open=True), metavar="HZ", help="Sampling rate of the codec's frames."
@@ -132,9 +142,11 @@ def command(
     validation: Path | None,
     train: Path | None,
     fine_tune_steps: int | None,
-    prior: bool,
-    prior_frames: Path | None,
-    prior_steps: int | None,
+    index_model: bool,
+    index_frames: Path | None,
+    index_flash: int | None,
+    index_instructions: int | None,
+    index_steps: int | None,
     name: str | None,
     rate_hz: float | None,
     normalization: Normalization | None,
@@ -158,7 +170,7 @@ def command(
     from edgecodec.compile.inspect import summarize
     from edgecodec.files.atomic import check_folder
     from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_folder, quantize_run
-    from edgecodec.training import PriorFitting
+    from edgecodec.training import ModelBudget
 
     files = encoder or codebooks or decoder
     ways = sum(bool(way) for way in (run, folder, files))
@@ -172,8 +184,11 @@ def command(
         raise click.UsageError("RUN has its own --name, --rate-hz and --normalization")
     if train is None and fine_tune_steps is not None:
         raise click.UsageError("--fine-tune-steps needs --fine-tune")
-    if not prior and prior_frames is None and prior_steps is not None:
-        raise click.UsageError("--prior-steps needs --prior or --prior-frames")
+    settings = {"flash": index_flash, "instructions": index_instructions, "steps": index_steps}
+    given = [f"--index-{name}" for name, value in settings.items() if value is not None]
+    if given and not index_model and index_frames is None:
+        raise click.UsageError(f"{given[0]} needs --index-model or --index-frames")
+    usual = ModelBudget()
     check_folder(output, marker=MANIFEST, force=force)
     shared: dict[str, Any] = {
         "validation": validation,
@@ -181,8 +196,9 @@ def command(
         "tuning": Tuning(
             train,
             FineTuning(steps=fine_tune_steps or _FINE_TUNE_STEPS),
-            prior_frames or prior,
-            PriorFitting(steps=prior_steps or _PRIOR_STEPS),
+            index_frames or index_model,
+            ModelBudget(index_flash or usual.flash_bytes, index_instructions or usual.instructions),
+            index_steps,
         ),
     }
     own: dict[str, Any] = {
@@ -220,6 +236,16 @@ def command(
     return streams.finish(document, show)
 
 
+def _describe(model: IndexModelReport) -> str:
+    """The model that packets are coded with, in a line."""
+    kept = model.chosen
+    if kept is None:
+        budget = model.budget
+        return f"plain: no model of the indices fits {budget.flash_bytes:,} bytes, {budget.instructions:,} instructions"
+    judged = f"{model.validation_frames:,} validation frames"
+    return f"{kept.bits_per_frame:.1f} bits a frame on {judged}, {kept.kind} of {kept.flash_bytes:,} bytes"
+
+
 def _summary(document: QuantizeDocument) -> dict[str, object]:
     """What was made, how good it is and what it costs, in a few lines."""
     from edgecodec.cli.inspect import figure_facts
@@ -228,7 +254,7 @@ def _summary(document: QuantizeDocument) -> dict[str, object]:
     rate, plan, flash = made.rate, made.plan, made.flash
     judged = f"{report.validation.frames:,} validation frames ({report.validation.source})"
     others = f"the best of {len(report.candidates)} on {judged}"
-    prior = report.index_prior
+    model = report.index_model
     return {
         "bundle": f"{made.name} ({made.path})",
         "digest": made.bundle_digest,
@@ -238,9 +264,7 @@ def _summary(document: QuantizeDocument) -> dict[str, object]:
         **figure_facts(document.figures),
         "tables": f"{flash.encoder_bytes:,} bytes encoder, {flash.codebook_bytes:,} bytes codebooks",
         "RAM": f"{plan.state_bytes:,} bytes of state",
-        "index prior": "none (--prior fits one)"
-        if prior is None
-        else f"{prior.validation_bits_per_frame:.1f} bits a frame on {prior.validation_frames:,} validation frames",
+        "packets": "plain (--index-model fits a model of the indices)" if model is None else _describe(model),
     }
 
 

@@ -210,10 +210,10 @@ def _constants(name: str, constants: Constants) -> dict[str, Any]:
         field: f"{name}_{value.name}" if isinstance(value, Table) else value
         for field, value in constants.fields.items()
     }
-    return {"fields": fields, "tables": [_printed(name, table) for table in constants.tables]}
+    return {"fields": fields, "tables": [printed(name, table) for table in constants.tables]}
 
 
-def _printed(owner: str, table: Table) -> PrintedTable:
+def printed(owner: str, table: Table) -> PrintedTable:
     """A table of ``owner``, the first part of its C name."""
     rows = table.values if table.struct else table.values.reshape(-1)
     texts = [_braced(row) for row in rows.tolist()]

@@ -1,1 +1,1 @@
-"""Probability models of codebook indices."""
+"""Models of codebook indices, the range coder, and packets."""

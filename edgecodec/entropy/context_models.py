@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.entropy.causal_prior import IndexPrior
+from edgecodec.entropy.index_model import IndexModel
 from edgecodec.errors import InputError
 
 Indices = npt.NDArray[np.integer[Any]]
@@ -42,8 +42,8 @@ class LevelRate:
     of the level above."""
     conditional_bits: float
     """Mean bits of a test index under the static model with two contexts."""
-    causal_bits: float | None
-    """Mean bits of a test index under a causal prior (:mod:`edgecodec.entropy.causal_prior`); None without one."""
+    coded_bits: float | None
+    """Mean bits of a test index under the model that packets are coded with; None without one."""
     perplexity: float
     """Codes that would, used alike, carry as many bits as the test indices do: ``2^H`` of their own distribution."""
     usage: float
@@ -63,7 +63,8 @@ class Rate:
     def bits_per_frame(self) -> dict[str, float]:
         """Mean bits of a frame by entropy model.
 
-        Keys are ``nominal``, ``order_0``, ``order_1`` and ``conditional``, and ``causal`` if there is a prior.
+        Keys are ``nominal``, ``order_0``, ``order_1`` and ``conditional``, and ``coded`` if there is a
+        model that packets are coded with.
         """
         totals = {
             "nominal": sum(float(level.nominal_bits) for level in self.levels),
@@ -71,13 +72,13 @@ class Rate:
             "order_1": sum(level.order_1_bits for level in self.levels),
             "conditional": sum(level.conditional_bits for level in self.levels),
         }
-        causal = [level.causal_bits for level in self.levels if level.causal_bits is not None]
-        if causal:
-            totals["causal"] = sum(causal)
+        coded = [level.coded_bits for level in self.levels if level.coded_bits is not None]
+        if coded:
+            totals["coded"] = sum(coded)
         return {model: self.positions * bits for model, bits in totals.items()}
 
 
-def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], prior: IndexPrior | None = None) -> Rate:
+def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], model: IndexModel | None = None) -> Rate:
     """Rate of ``test`` indices ``[N, P, L]`` under static models estimated from ``train`` ``[M, P, L]`` alone.
 
     Every frame is coded by itself, position by position, level by level. The model of an index has a sequence
@@ -101,8 +102,7 @@ def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], p
     fewer than 5 training frames they are 1. Code lengths are ideal, ``-log2 p``: a range coder comes within a
     fraction of a percent, and tables cut down for a microcontroller cost more.
 
-    ``prior``, fitted beforehand to training frames, is a further static model, whose context is all that was
-    coded before.
+    ``model``, fitted beforehand to training frames, is the one that packets are coded with.
 
     Raises InputError for arrays of another rank or type, no frames, or indices outside their codebook.
     """
@@ -110,13 +110,13 @@ def measure_rate(train: Indices, test: Indices, codebook_sizes: Sequence[int], p
     if train.shape[1] != test.shape[1]:
         raise InputError(f"training frames have {train.shape[1]} positions; test frames have {test.shape[1]}")
     levels = []
-    causal = None if prior is None else prior.code_lengths(test).mean(axis=(0, 1))
+    coded = None if model is None else model.code_lengths(test).mean(axis=(0, 1))
     for level, codes in enumerate(codebook_sizes):
         order_0, order_1, conditional = (float(bits.mean()) for bits in code_lengths(train, test, level, codes))
         perplexity, usage = perplexity_and_usage(test[..., level], codes)
         nominal = max(1, (codes - 1).bit_length())
-        causal_bits = None if causal is None else float(causal[level])
-        levels.append(LevelRate(codes, nominal, order_0, order_1, conditional, causal_bits, perplexity, usage))
+        coded_bits = None if coded is None else float(coded[level])
+        levels.append(LevelRate(codes, nominal, order_0, order_1, conditional, coded_bits, perplexity, usage))
     return Rate(test.shape[1], tuple(levels))
 
 

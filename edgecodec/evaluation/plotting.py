@@ -35,7 +35,7 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
         "nominal": ("D", "#f4c4a8"),
         "order_0": ("s", "#ea8a5b"),
         "conditional": ("o", "#c2410c"),
-        "causal": ("*", "#7c2d12"),
+        "coded": ("*", "#7c2d12"),
     }
     for model, (marker, color) in marks.items():
         if model not in evaluation.bits_per_frame:

@@ -35,7 +35,7 @@ MODELS = {
     "order_0": "order-0 entropy",
     "order_1": "order-1 entropy",
     "conditional": "conditional entropy",
-    "causal": "causal prior",
+    "coded": "packets' model",
 }
 """What people call the entropy models of :attr:`Evaluation.bits_per_frame`."""
 FIRST_HALF = "first half of the frames given; every figure is of the other half"
@@ -75,7 +75,7 @@ class Evaluation(Document):
     """Figures of a bundle on test frames, and the classical codec's on the same.
 
     Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
-    causal prior, if it has one, from the frames it was fitted to when the bundle was made. A frame's
+    model of its indices, if it has one, from the frames it was fitted to when the bundle was made. A frame's
     offset and spread are the same side information for both codecs and counted for neither.
     """
 
@@ -104,8 +104,8 @@ class Evaluation(Document):
     raw_bits_per_frame: int
     """Bits of a frame before compression, 16 a sample."""
     bits_per_frame: dict[str, float]
-    """Mean bits of a frame under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and `causal` when
-    the bundle has an index prior."""
+    """Mean bits of a frame under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and `coded` when
+    the bundle has a model of its indices."""
     side_information_bits: int
     """Bits of a frame's offset and spread as they leave the device."""
     side_information_counted: bool
@@ -118,7 +118,7 @@ class Evaluation(Document):
     """Bits over the classical codec's at equal PRDN, for each entropy model; below 1 the bundle is the better codec.
     None when the classical codec has no step of that PRDN."""
     best_model: str
-    """Entropy model that `dct.equal_bits` is for: the causal prior of a bundle that has one, or else `conditional`."""
+    """Entropy model that `dct.equal_bits` is for: `coded` with a bundle that has a model, or else `conditional`."""
     plot: Path | None = None
     """File of the rate-distortion plot; None when none was asked for."""
 
@@ -157,7 +157,9 @@ def evaluate(
         raise BundleError(f"{bundle.path}: the decoder returns NaN or infinity", hint="train and quantize again")
     original = bundle.codec.normalizer.normalization.normalize(test)
     distortion = prdn(original, decoded)
-    rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, bundle.index_prior())
+    packets = bundle.packets()
+    model = None if packets is None else packets.model
+    rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, model)
     count.say("classical codec")
     baseline = DctBaseline(train, test)
     at_prdn = baseline.at_prdn(float(distortion.mean()))
@@ -194,7 +196,7 @@ def evaluate(
 
 
 def _best_model(rate: Rate) -> str:
-    return "causal" if "causal" in rate.bits_per_frame else "conditional"
+    return "coded" if "coded" in rate.bits_per_frame else "conditional"
 
 
 class _Count:

@@ -1,4 +1,20 @@
-"""The causal model of codebook indices (:mod:`edgecodec.entropy.causal_prior`) as a trainable network."""
+"""A causal network over the codebook indices of a frame, for training's rate loss alone.
+
+A frame is coded position by position and, within a position, level by level, so when index ``i_l`` of position ``t`` is
+coded, all levels of positions ``0 .. t - 1`` and the levels above at ``t`` are known. The network sums an embedding for
+each level of the previous position, looks back over them with causal dilated convolutions, and gives one distribution a
+level::
+
+    x_t    = sum_l E_l[i_l(t - 1)]                       row 0 of E_l where there is no position before
+    x_t   += M_b relu(sum_k A_b[k] x_{t - (2 - k) 2^b} + a_b) + m_b        for blocks b = 0, 1, ...
+    h_l    = relu(C_l x_t + c_l + sum_{j < l} U_lj[i_j(t)])
+    p(i_l) = softmax(W_l h_l + w_l)
+
+It gives the probabilities of all codes at once, as soft assignments need them; packets are coded with
+:mod:`edgecodec.entropy.causal_network`, which a device can run. Source: the prior over a VQ-VAE's codes in van den Oord
+et al. 2017, "Neural Discrete Representation Learning", with the causal dilated convolutions of van den Oord et al.
+2016, "WaveNet", and residual blocks.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +24,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.entropy.causal_prior import TAPS, IndexPrior, array_shapes, blocks_for
 from edgecodec.nn.backend import import_tensorflow
+
+TAPS = 3
+"""Taps of each convolution."""
 
 
 class IndexPriorNetwork:
-    """The network of :mod:`edgecodec.entropy.causal_prior` as TensorFlow variables."""
+    """The network of this module as TensorFlow variables."""
 
     def __init__(self, positions: int, codebook_sizes: Sequence[int], channels: int, seed: int) -> None:
         self._tf = import_tensorflow()
@@ -54,18 +72,36 @@ class IndexPriorNetwork:
             found.append(tf.nn.log_softmax(logits))
         return found
 
-    def bits_per_frame(self, indices: Any) -> Any:
-        """Mean ideal code length of indices int32 ``[N, P, L]``, a differentiable scalar."""
-        tf = self._tf
-        total = 0.0
-        for level, log_probability in enumerate(self.log_probabilities(indices)):
-            chosen = tf.gather(log_probability, indices[..., level], batch_dims=2)
-            total -= tf.reduce_mean(tf.reduce_sum(chosen, axis=1))
-        return total / np.log(2.0)
 
-    def export(self) -> IndexPrior:
-        """The weights as they are now."""
-        return IndexPrior(self.codebook_sizes, {name: value.numpy() for name, value in self._arrays.items()})
+def blocks_for(positions: int) -> int:
+    """Number of residual blocks that look back over about two thirds of ``positions`` or more, at least 1."""
+    return max(1, int(np.ceil(np.log2(max(2.0, positions / TAPS)))))
+
+
+def array_shapes(codebook_sizes: Sequence[int], blocks: int, channels: int) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a prior's arrays, all float32; C is ``channels``, K_l the codes of level l.
+
+    With the symbols of this module: ``embedding_l [K_l + 1, C]`` is E_l; ``taps_b [TAPS, C, C]`` and
+    ``taps_bias_b [C]`` are A_b and a_b of block b; ``mix_b [C, C]`` and ``mix_bias_b [C]`` are M_b and m_b;
+    ``hidden_l [C, C]`` and ``hidden_bias_l [C]`` are C_l and c_l; ``above_l_j [K_j, C]`` is U_lj; ``logits_l [C, K_l]``
+    and ``logits_bias_l [K_l]`` are W_l and w_l.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for level, codes in enumerate(codebook_sizes):
+        shapes[f"embedding_{level}"] = (codes + 1, channels)
+    for block in range(blocks):
+        shapes[f"taps_{block}"] = (TAPS, channels, channels)
+        shapes[f"taps_bias_{block}"] = (channels,)
+        shapes[f"mix_{block}"] = (channels, channels)
+        shapes[f"mix_bias_{block}"] = (channels,)
+    for level, codes in enumerate(codebook_sizes):
+        shapes[f"hidden_{level}"] = (channels, channels)
+        shapes[f"hidden_bias_{level}"] = (channels,)
+        for above in range(level):
+            shapes[f"above_{level}_{above}"] = (codebook_sizes[above], channels)
+        shapes[f"logits_{level}"] = (channels, codes)
+        shapes[f"logits_bias_{level}"] = (codes,)
+    return shapes
 
 
 def _start(name: str, shape: tuple[int, ...], rng: np.random.Generator) -> npt.NDArray[np.float32]:

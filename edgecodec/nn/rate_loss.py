@@ -25,7 +25,7 @@ class RateTerms:
 class RateLoss:
     """Entropy constraint on residual vector quantisation by a prior that learns beside the codec.
 
-    The prior p of :mod:`edgecodec.entropy.causal_prior` learns the indices. The codec pays the expected code length
+    The prior p of :mod:`edgecodec.nn.causal_prior` learns the indices. The codec pays the expected code length
     ``sum_k s_k (-log2 p_k)`` of each index under a soft assignment of its residual r to the codes c_k::
 
         s_k = softmax(-||r - c_k||^2 / (softness d)),  d the batch's mean squared distance to the nearest code

@@ -1,4 +1,4 @@
-"""From a trained codec to a bundle: INT8 encoder, integer codebooks, float decoder, index prior.
+"""From a trained codec to a bundle: INT8 encoder, integer codebooks, float decoder, packets.
 
 Names are imported when they are first used, so that importing the package imports no TensorFlow.
 """

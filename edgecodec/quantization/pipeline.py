@@ -1,4 +1,4 @@
-"""From a trained codec to integers: convert, search for the best roundings, measure, fit the index prior."""
+"""From a trained codec to integers: convert, search for the best roundings, measure, fit what packets are made with."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from edgecodec._version import __version__
 from edgecodec.codec.arrays import Frames
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
-from edgecodec.entropy.causal_prior import IndexPrior
+from edgecodec.entropy.causal_network import CausalNetwork
+from edgecodec.entropy.context_tables import ContextTables
+from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.candidates import FIRST, Progress, Search, SearchData, float_latents, measure_rounded_input
@@ -24,10 +26,11 @@ from edgecodec.quantization.fine_tune import FineTuning
 from edgecodec.quantization.floor import other_convention, refuse, shortfalls_of_codec, shortfalls_of_parts
 from edgecodec.quantization.measure import Variant, float_codebooks, int8_latents, measure
 from edgecodec.quantization.quantized import Quantized
+from edgecodec.quantization.refit import side_information
 from edgecodec.quantization.report import (
     Figures,
     FineTuningReport,
-    IndexPriorReport,
+    IndexModelReport,
     QuantizationReport,
     Shortfall,
     Validation,
@@ -35,12 +38,12 @@ from edgecodec.quantization.report import (
 from edgecodec.quantization.sources import File, GivenCodebooks, GivenFrames, KerasDecoder, Source
 from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.reading import AS_SAID, Reading
-from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
+from edgecodec.training.index_models import ModelBudget, fit_index_model
 from edgecodec.training.run import TrainingRun, versions
 
 _FIGURE_FRAMES = 256
-_PRIOR_FRAMES = 32768
-_PRIOR_VALIDATION_FRAMES = 1024
+_MODEL_FRAMES = 32768
+_MODEL_VALIDATION_FRAMES = 1024
 
 
 @dataclass(frozen=True)
@@ -51,11 +54,13 @@ class Tuning:
     """Frames of the training people, a file or ADC counts ``[N, T]``, to fine-tune on; None for no fine-tuning."""
     settings: FineTuning = field(default_factory=FineTuning)
     """How to fine-tune."""
-    prior: GivenFrames | bool = False
-    """Frames of the training people, a file or ADC counts ``[N, T]``, to fit an index prior to; True for a run's own,
-    False for no prior. It takes minutes, and validation frames of other people."""
-    prior_settings: PriorFitting = field(default_factory=PriorFitting)
-    """How to fit the index prior."""
+    index_frames: GivenFrames | bool = False
+    """Frames of the training people, a file or ADC counts ``[N, T]``, to fit the model of packets' indices to; True for
+    a run's own, False for plain packets. It takes validation frames of other people."""
+    budget: ModelBudget = field(default_factory=ModelBudget)
+    """What a device has for that model; networks, which take minutes each to fit, are fitted where they fit it."""
+    network_steps: int | None = None
+    """Steps of fitting each network; None for their own number."""
 
 
 def quantize(
@@ -178,7 +183,7 @@ def quantize_source(
     """Quantise ``source``; arguments and errors are those of :func:`quantize`."""
     tuning, progress = tuning or Tuning(), progress or _silent
     data = _search_data(source, tuning)
-    prior_frames = _prior_frames(source, tuning)
+    index_frames = _index_frames(source, tuning)
     first = _first_variant(source, progress)
     keras_decoder = _keras_decoder(source, first)
     search = Search(data, keras_decoder, tuning.settings, progress)
@@ -201,10 +206,11 @@ def quantize_source(
         shortfalls=found,
         recordings=dict(source.recordings),
     )
-    prior = None
-    if prior_frames is not None:
-        prior, fitted = _fit_prior(best, prior_frames, source.validation, tuning.prior_settings, progress)
-        report = replace(report, index_prior=fitted)
+    model = None
+    if index_frames is not None:
+        model, fitted = _fit_model(best, index_frames, source.validation, tuning, progress)
+        report = replace(report, index_model=fitted)
+    side = side_information(best.codec.normalizer, _moving(source.calibration), figures)
     return Quantized(
         name=source.name,
         rate_hz=source.rate_hz,
@@ -212,7 +218,7 @@ def quantize_source(
         encoder=best.encoder,
         decoder=best.decoder,
         keras_encoder=keras_bytes(best.model) if best.new_model else source.encoder.keras_file,
-        index_prior=prior,
+        packets=PacketConstants(side, model),
         frames=source.verify,
         figures=figures,
         report=report,
@@ -235,20 +241,20 @@ def _search_data(source: Source, tuning: Tuning) -> SearchData:
     return SearchData(source.calibration, _spread(_moving(source.validation)), not source.held_out, train)
 
 
-def _prior_frames(source: Source, tuning: Tuning) -> Frames | None:
-    """Frames to fit an index prior to, if any. Raises QuantizationError unless validated on other people's."""
-    if tuning.prior is False:
+def _index_frames(source: Source, tuning: Tuning) -> Frames | None:
+    """Frames to fit the model of indices to, if any. Raises QuantizationError unless judged on other people's."""
+    if tuning.index_frames is False:
         return None
     if source.held_out:
         raise QuantizationError(
-            "an index prior is stopped on frames of other people", hint="give them with --validation FILE"
+            "a model of indices is judged on frames of other people", hint="give them with --validation FILE"
         )
-    given = source.train if tuning.prior is True else tuning.prior
-    frames = None if given is None else source.frames(given, "index prior")
+    given = source.train if tuning.index_frames is True else tuning.index_frames
+    frames = None if given is None else source.frames(given, "index model")
     if frames is None:
         raise QuantizationError(
-            "there are no frames of the training people to fit an index prior to",
-            hint="give them with --prior-frames FILE; a run split by person has them",
+            "there are no frames of the training people to fit a model of indices to",
+            hint="give them with --index-frames FILE; a run split by person has them",
         )
     moving = _moving(frames)
     _refuse_shared(moving, source.validation)
@@ -290,30 +296,23 @@ def _fine_tuning_report(data: SearchData, tuning: Tuning) -> FineTuningReport | 
     return FineTuningReport(frames=len(data.fine_tuning), **asdict(tuning.settings))
 
 
-def _fit_prior(
-    best: Variant, train: Frames, validation: Frames, settings: PriorFitting, progress: Progress
-) -> tuple[IndexPrior, IndexPriorReport]:
-    """The index prior of ``best``, and what was fitted to what; frames are ADC counts int16 ``[N, T]``."""
+def _fit_model(
+    best: Variant, train: Frames, validation: Frames, tuning: Tuning, progress: Progress
+) -> tuple[ContextTables | CausalNetwork | None, IndexModelReport]:
+    """The model of the indices of ``best``, and what was fitted to what; frames are ADC counts int16 ``[N, T]``."""
     progress(0, 0, "indices of the training frames")
-    used = _indices(best, _spread(train, _PRIOR_FRAMES))
-    judges = _indices(best, _spread(_moving(validation), _PRIOR_VALIDATION_FRAMES))
-    progress(0, settings.steps, "index prior")
-    prior = fit_index_prior(
+    used = _indices(best, _spread(train, _MODEL_FRAMES))
+    judges = _indices(best, _spread(_moving(validation), _MODEL_VALIDATION_FRAMES))
+    progress(0, 0, "index model")
+    model, curve = fit_index_model(
         used,
         judges,
-        best.codec.rvq.codebook_sizes,
-        settings,
-        lambda done, total, bits: progress(done, total, "index prior"),
+        best.codec.rvq.codebooks,
+        tuning.budget,
+        tuning.network_steps,
+        lambda done, total, what: progress(done, total, f"index model, {what}"),
     )
-    bits = float(prior.code_lengths(judges).sum(axis=(1, 2)).mean())
-    report = IndexPriorReport(
-        frames=len(used),
-        validation_frames=len(judges),
-        validation_bits_per_frame=bits,
-        parameters=prior.parameters,
-        **asdict(settings),
-    )
-    return prior, report
+    return model, IndexModelReport(len(used), len(judges), tuning.budget, curve)
 
 
 def _indices(best: Variant, frames: Frames) -> npt.NDArray[np.integer[Any]]:

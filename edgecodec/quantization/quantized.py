@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from edgecodec.bundle import DECODER, FRAMES, INDEX_PRIOR, KERAS_ENCODER, Bundle, write_bundle
+from edgecodec.bundle import DECODER, FRAMES, KERAS_ENCODER, PACKETS, Bundle, write_bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.codec.codec import Codec
 from edgecodec.documents import Json, to_json
-from edgecodec.entropy.causal_prior import IndexPrior
+from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.quantization.report import Figures, QuantizationReport
 from edgecodec.signal.frames import frames_npz
 
@@ -30,8 +30,8 @@ class Quantized:
     """Float32 TFLite file from latents ``(1, 1, P, D)`` to frames ``(1, 1, T, 1)``; None when there is none."""
     keras_encoder: bytes | None
     """The float encoder that the integers round, as a ``.keras`` file; None when there is none."""
-    index_prior: IndexPrior | None
-    """Causal model of the indices; None when none was fitted."""
+    packets: PacketConstants
+    """How location and scale of a frame are kept, and the model of the indices, if one was fitted."""
     frames: Frames
     """Frames to verify executors with, ADC counts int16 ``[N, T]``."""
     figures: Figures
@@ -50,9 +50,7 @@ class Quantized:
         An existing folder is replaced only when it is empty, a bundle, or ``force`` is set. Raises InputError when it
         cannot be, or cannot be written.
         """
-        optional = {FRAMES: frames_npz(self.frames, self.rate_hz)}
-        if self.index_prior is not None:
-            optional[INDEX_PRIOR] = self.index_prior.to_npz()
+        optional = {FRAMES: frames_npz(self.frames, self.rate_hz), PACKETS: self.packets.to_npz()}
         if self.decoder is not None:
             optional[DECODER] = self.decoder
         if self.keras_encoder is not None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from edgecodec.quantization.fine_tune import FineTuning
 from edgecodec.signal.summary import RecordingsSummary
-from edgecodec.training.causal_prior import PriorFitting
+from edgecodec.training.index_models import ModelBudget, ModelPoint
 
 Figures = Mapping[str, float]
 """Figures by name, as :func:`edgecodec.quantization.measure.measure` returns them."""
@@ -45,18 +45,23 @@ class FineTuningReport(FineTuning):
     """Number of training frames, constant ones left out."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class IndexPriorReport(PriorFitting):
-    """Settings with which the index prior was fitted, to what, and how well it codes."""
+@dataclass(frozen=True)
+class IndexModelReport:
+    """What packets code indices with, and what else was fitted."""
 
     frames: int
-    """Number of training frames whose indices the prior was fitted to."""
+    """Number of training frames whose indices the models were fitted to."""
     validation_frames: int
-    """Number of validation frames whose indices chose the best weights."""
-    validation_bits_per_frame: float
-    """Mean ideal code length of a validation frame under the prior, in bits."""
-    parameters: int
-    """Number of weights of the prior."""
+    """Number of validation frames whose indices they were judged on."""
+    budget: ModelBudget
+    """Flash and instructions that the model may take."""
+    curve: tuple[ModelPoint, ...]
+    """All models fitted, tables first; one of them is chosen, or none where nothing fits."""
+
+    @property
+    def chosen(self) -> ModelPoint | None:
+        """The model that is kept."""
+        return next((point for point in self.curve if point.chosen), None)
 
 
 @dataclass(frozen=True)
@@ -90,8 +95,8 @@ class QuantizationReport:
     """All candidates, in the order in which they were tried."""
     fine_tuning: FineTuningReport | None = None
     """Settings of fine-tuning; None when it was not asked for."""
-    index_prior: IndexPriorReport | None = None
-    """Settings and outcome of fitting an index prior; None when there is none."""
+    index_model: IndexModelReport | None = None
+    """What packets code indices with; None when no model was fitted and all payloads are plain."""
     notes: tuple[str, ...] = ()
     """What was done to the parts to read them: rewritten on the way, left out, taken apart or taken from other files;
     a phrase each."""

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from edgecodec._lazy import lazy
 
 if TYPE_CHECKING:
-    from edgecodec.training.causal_prior import PriorFitting, fit_index_prior
     from edgecodec.training.config import TrainConfig, load_config
+    from edgecodec.training.index_models import ModelBudget, fit_index_model
     from edgecodec.training.run import TrainingRun, train
 
 __all__ = [
-    "PriorFitting",
+    "ModelBudget",
     "TrainConfig",
     "TrainingRun",
-    "fit_index_prior",
+    "fit_index_model",
     "load_config",
     "train",
 ]
@@ -26,10 +26,10 @@ __all__ = [
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "PriorFitting": "edgecodec.training.causal_prior",
+        "ModelBudget": "edgecodec.training.index_models",
         "TrainConfig": "edgecodec.training.config",
         "TrainingRun": "edgecodec.training.run",
-        "fit_index_prior": "edgecodec.training.causal_prior",
+        "fit_index_model": "edgecodec.training.index_models",
         "load_config": "edgecodec.training.config",
         "train": "edgecodec.training.run",
     },

@@ -39,7 +39,7 @@ def test_document_and_table(export: Path) -> None:
     assert document["inspection"]["bundle_digest"] == Bundle.load(export / "out").digest
     assert document["figures"]["frames"] == 4
     assert document["quantization"]["candidates"][0]["kept"]
-    assert document["quantization"]["index_prior"] is None
+    assert document["quantization"]["index_model"] is None
     again = edgecodec(*ARGUMENTS, "--quiet", cwd=export)
     assert (again.returncode, again.stderr) == (0, "")
     lines = dict(line.split(maxsplit=1) for line in again.stdout.splitlines())

@@ -1,4 +1,4 @@
-"""From a preset and a file of people to a bundle with an index prior, as a person does it."""
+"""From a preset and a file of people to a bundle with a model of its indices, as a person does it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = [
     *("--set", "data.split.validation=last 1", "--set", "data.split.test=last 2"),
 ]
 
-PRIOR = ["--prior", "--prior-steps", "20"]
+MODEL = ["--index-model", "--index-flash", "4000"]
 
 
 @pytest.fixture
@@ -45,13 +45,14 @@ def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["split"]["test"] == ["4", "5"]
     assert run["config"]["model"]["num_stages"] == 3
-    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", *PRIOR, "--json")
+    quantized = edgecodec("quantize", tmp_path / "run", "-o", tmp_path / "bundle", *MODEL, "--json")
     assert quantized.returncode == 0, quantized.stderr
     report = json.loads(quantized.stdout)["quantization"]
     manifest = json.loads((tmp_path / "bundle" / "manifest.json").read_text())
     assert manifest["provenance"]["training"]["recordings"] == run["recordings"] == document["recordings"]
     assert report["validation"]["source"] == "validation.npz"
-    assert (report["index_prior"]["frames"], report["index_prior"]["steps"]) == (200, 20)
+    assert report["index_model"]["frames"] == 200
+    assert report["index_model"]["budget"] == {"flash_bytes": 4000, "instructions": 100_000}
     again = edgecodec(*training[:-3], "--rate", "64", "-o", people)
     assert_one_error(again, "exists and is no folder")
 

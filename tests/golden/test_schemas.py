@@ -20,6 +20,7 @@ DOCUMENTS = (
     "edgecodec.cli.error_document.ErrorDocument",
     "edgecodec.cli.generate.GenerateDocument",
     "edgecodec.cli.quantize_document.QuantizeDocument",
+    "edgecodec.cli.refit.RefitDocument",
     "edgecodec.cli.train.TrainDocument",
     "edgecodec.compile.inspect.InspectDocument",
     "edgecodec.demo.DemoDocument",

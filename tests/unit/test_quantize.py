@@ -12,12 +12,12 @@ from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_run
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, quantize_float
-from edgecodec.training import PriorFitting
+from edgecodec.training import ModelBudget
 from tests.linear_codec import linear_codec, pulse_frames
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
 
-FEW_STEPS = PriorFitting(channels=8, steps=40, learning_rate=2e-2)
+SMALL = ModelBudget(2000, 10_000)
 
 
 @pytest.fixture
@@ -68,6 +68,7 @@ def test_bundle_of_a_run(trained_run, trained_bundle):
         "decoder.tflite",
         "encoder.keras",
         "frames.npz",
+        "packets.npz",
     }
     frames = trained_bundle.frames()
     assert frames is not None
@@ -129,40 +130,60 @@ def test_rounding_the_input_alone_costs_less_than_rounding_everything(trained_bu
     assert figures["prdn_rounded_input"] == pytest.approx(figures["prdn_float"], rel=0.05)
 
 
-def test_index_prior(trained_run, tmp_path):
+def test_index_model(trained_run, tmp_path):
     frames = ppg_frames(400, 64, 7)
     np.savez(tmp_path / "train.npz", frames=frames[:200], rate_hz=64)
     np.savez(tmp_path / "others.npz", frames=frames[200:300], rate_hz=64)
-    tuning = Tuning(prior=tmp_path / "train.npz", prior_settings=FEW_STEPS)
+    tuning = Tuning(index_frames=tmp_path / "train.npz", budget=SMALL)
     quantized = quantize_run(trained_run, validation=tmp_path / "others.npz", tuning=tuning)
-    report = quantized.report.index_prior
+    report = quantized.report.index_model
     assert report is not None
-    assert (report.frames, report.validation_frames, report.steps) == (200, 100, FEW_STEPS.steps)
+    assert (report.frames, report.validation_frames, report.budget) == (200, 100, SMALL)
+    assert report.chosen.flash_bytes <= SMALL.flash_bytes
     bundle = quantized.write(tmp_path / "bundle")
-    assert bundle.manifest.provenance["quantization"]["index_prior"]["parameters"] == report.parameters
-    prior = bundle.index_prior()
-    assert prior is not None
-    assert prior.parameters == report.parameters
-    # The prior was fitted to what the integer codec makes of the frames.
-    bits = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[200:300])).sum(axis=(1, 2)).mean()
-    assert bits == pytest.approx(report.validation_bits_per_frame, rel=1e-6)
+    curve = bundle.manifest.provenance["quantization"]["index_model"]["curve"]
+    assert [point["flash_bytes"] for point in curve] == [point.flash_bytes for point in report.curve]
+    packets = bundle.packets()
+    # The model was fitted to what the integer codec makes of the frames.
+    stages = ReferenceExecutor(bundle.codec).stages(frames[200:300])
+    bits = packets.model.code_lengths(stages.indices).sum(axis=(1, 2)).mean()
+    assert bits == pytest.approx(report.chosen.bits_per_frame, rel=1e-6)
     assert bits < bundle.codec.bits_per_frame
+    sizes = []
+    for indices, offset, spread in zip(stages.indices, stages.offset, stages.spread, strict=True):
+        packet = packets.encode(indices, int(offset), int(spread), 0)
+        sizes.append(8 * len(packet))
+        read = packets.decode(packet)
+        assert read.indices.tolist() == indices.tolist()
+        # The codec is poor, and its steps as coarse as that allows.
+        assert abs(np.log2(read.spread / int(spread))) <= 1.01 * 2.0**-packets.side.scale_bits
+    assert np.mean(sizes) < bits + 48 + 8
     result = evaluate(bundle, frames[300:], frames[:200])
-    assert result.best_model == "causal"
-    expected = prior.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[300:])).sum(axis=(1, 2)).mean()
-    assert result.bits_per_frame["causal"] == pytest.approx(expected, rel=1e-6)
-    assert result.to_json()["bits_over_dct_at_equal_prdn"]["causal"] > 0
+    assert result.best_model == "coded"
+    expected = packets.model.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[300:])).sum(axis=(1, 2)).mean()
+    assert result.bits_per_frame["coded"] == pytest.approx(expected, rel=1e-6)
+    assert result.to_json()["bits_over_dct_at_equal_prdn"]["coded"] > 0
 
 
-def test_index_prior_needs_others(trained_run, tmp_path):
+def test_every_bundle_has_plain_packets(trained_bundle):
+    packets = trained_bundle.packets()
+    assert packets.model is None
+    assert packets.side.samples == trained_bundle.codec.samples
+    # The steps are those of the codec's distortion.
+    assert packets.side.cost(trained_bundle.manifest.provenance["figures"]["prdn_integer"]) <= 0.01
+
+
+def test_index_model_needs_others(trained_run, tmp_path):
     np.savez(tmp_path / "train.npz", frames=ppg_frames(20, 64, 7), rate_hz=64)
     with pytest.raises(QuantizationError, match="other people; give them with --validation"):
-        quantize_run(trained_run, tuning=Tuning(prior=tmp_path / "train.npz"), progress=_not_reached)
+        quantize_run(trained_run, tuning=Tuning(index_frames=tmp_path / "train.npz"), progress=_not_reached)
     with pytest.raises(QuantizationError, match="other people; give them with --validation"):
-        quantize_run(trained_run, tuning=Tuning(prior=True), progress=_not_reached)
-    with pytest.raises(QuantizationError, match=r"no frames of the training people .* --prior-frames FILE"):
-        quantize_run(trained_run, validation=tmp_path / "train.npz", tuning=Tuning(prior=True), progress=_not_reached)
-    both = Tuning(prior=tmp_path / "train.npz")
+        quantize_run(trained_run, tuning=Tuning(index_frames=True), progress=_not_reached)
+    with pytest.raises(QuantizationError, match=r"no frames of the training people .* --index-frames FILE"):
+        quantize_run(
+            trained_run, validation=tmp_path / "train.npz", tuning=Tuning(index_frames=True), progress=_not_reached
+        )
+    both = Tuning(index_frames=tmp_path / "train.npz")
     with pytest.raises(QuantizationError, match="20 of the 20 validation frames are among the 20 training frames"):
         quantize_run(trained_run, validation=tmp_path / "train.npz", tuning=both, progress=_not_reached)
 
@@ -171,21 +192,19 @@ def _not_reached(done, total, stage):
     pytest.fail(f"what can be refused at once is refused before the stage {stage!r}")
 
 
-def test_run_split_by_person_gives_a_prior_when_asked(trained_run, tmp_path):
+def test_run_split_by_person_gives_an_index_model_when_asked(trained_run, tmp_path):
     run = tmp_path / "run"
     shutil.copytree(trained_run, run)
     frames = ppg_frames(300, 64, 8)
     np.savez(run / "train.npz", frames=frames[:200])
     np.savez(run / "validation.npz", frames=frames[200:])
-    assert quantize_run(run).report.index_prior is None
+    assert quantize_run(run).report.index_model is None
     told = []
-    tuning = Tuning(prior=True, prior_settings=FEW_STEPS)
+    tuning = Tuning(index_frames=True, budget=SMALL)
     report = quantize_run(run, tuning=tuning, progress=lambda *call: told.append(call)).report
-    # Counted, so that a bar can show how far it is.
-    assert (0, FEW_STEPS.steps, "index prior") in told
-    assert told[-1] == (FEW_STEPS.steps, FEW_STEPS.steps, "index prior")
+    assert told[-1] == (0, 0, "index model")
     assert report.validation.source == "validation.npz"
-    assert report.index_prior.frames == 200
+    assert report.index_model.frames == 200
 
 
 def test_files_of_another_trainer(keras, files):
@@ -272,7 +291,7 @@ def test_int8_tflite_is_taken_as_it_is(files):
     (files / "enc.tflite").write_bytes(small_encoder())
     bundle = _quantize(files, files / "enc.tflite").write(files / "bundle")
     assert bundle.encoder_bytes == small_encoder()
-    assert set(bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz"}
+    assert set(bundle.manifest.files) == {"encoder.tflite", "codebooks.npz", "frames.npz", "packets.npz"}
 
 
 def _refused(files, encoder, error, message, **options):

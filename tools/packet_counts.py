@@ -1,0 +1,174 @@
+"""Instructions of a packet on a Cortex-M4, by function, counted by QEMU: ``python -m tools.packet_counts BUNDLE``.
+
+The C of a packet format runs over frames of indices on the emulated ``mps2-an386``, without firmware around it, and
+what it writes is compared with the reference there. The instructions are counted at every address (``qemu_counts.c``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.compile.index_tables import packet_files
+from edgecodec.entropy.packet import PacketFormat
+from edgecodec.files.resources import firmware_dir
+from tools.qemu_counts import build_plugin, read_blocks, read_functions
+
+MACHINE, CORE = "mps2-an386", "cortex-m4"
+FLAGS = (f"-mcpu={CORE}", "-mthumb", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+_LINKER_SCRIPT = """
+ENTRY(start)
+SECTIONS {
+  .text 0x00000000 : { KEEP(*(.vectors)) *(.text*) *(.rodata*) }
+  .data 0x20000000 : { *(.data*) *(.bss*) *(COMMON) }
+}
+"""
+_MAIN = """
+#include "edc_packet_model.h"
+#include "frames.h"
+static int32_t state[EDC_PACKET_STATE_WORDS];
+static uint8_t out[EDC_PACKET_BYTES_MAX];
+__attribute__((noinline)) void mark(void) { __asm volatile("nop"); }
+__attribute__((noinline)) void right(void) { __asm volatile("nop"); }
+__attribute__((noinline)) void start(void) {
+  for (uint32_t i = 0; i < FRAMES; i++) {
+    const edc_packet_frame frame = {
+      .indices = indices[i], .spread = spreads[i], .offset = offsets[i], .levels = LEVELS, .sequence = (uint8_t)i};
+    mark();
+    const uint32_t size = edc_packet_write(&edc_packet_model, state, &frame, out);
+    mark();
+    uint32_t same = size == sizes[i];
+    for (uint32_t at = 0; at < size; at++) same &= out[at] == packets[i][at];
+    if (same) right();
+    mark();
+  }
+  mark();
+  for (;;) {}
+}
+__attribute__((section(".vectors"), used)) static const void *const vectors[2] = {(void *)0x20010000, start};
+"""
+
+
+@dataclass(frozen=True)
+class PacketCounts:
+    """What packets took."""
+
+    frames: list[Counter[str]]
+    """Instructions of each frame's packet, by function."""
+
+
+def count(
+    packets: PacketFormat,
+    indices: npt.NDArray[np.uint16],
+    offsets: npt.NDArray[np.int32],
+    spreads: npt.NDArray[np.uint64],
+    optimize: str = "-O2",
+) -> PacketCounts:
+    """Count frames' indices ``[N, P, L]``. Raises AssertionError when a packet is not the reference's."""
+    frames = list(zip(indices, offsets.tolist(), spreads.tolist(), strict=True))
+    expected = [packets.encode(row, o, s, number) for number, (row, o, s) in enumerate(frames)]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        files = packet_files(packets) | {
+            "main.c": _MAIN,
+            "link.ld": _LINKER_SCRIPT,
+            "frames.h": _frames(indices, offsets, spreads, expected),
+            "memory.c": (firmware_dir() / "port" / "cortex_m" / "memory.c").read_text(encoding="utf-8"),
+        }
+        for file, text in files.items():
+            (folder / file).write_text(text, encoding="utf-8")
+        sources = sorted(file for file in files if file.endswith(".c"))
+        options = [
+            *FLAGS,
+            optimize,
+            "-fno-tree-loop-distribute-patterns",
+            "-nostdlib",
+            "-T",
+            "link.ld",
+            "-Wl,--gc-sections",
+        ]
+        elf = folder / "packets.elf"
+        subprocess.run(["arm-none-eabi-gcc", *options, *sources, "-lgcc", "-o", elf], cwd=folder, check=True)
+        functions = read_functions(elf)
+        mark = next(address for address, function in functions if function == "mark")
+        plugin = f"{build_plugin(folder)},out={folder / 'counts'},mark={mark:x}"
+        command = ["qemu-system-arm", "-M", MACHINE, "-nographic", "-monitor", "none", "-serial", "none"]
+        process = subprocess.Popen([*command, "-kernel", str(elf), "-plugin", plugin])
+        try:
+            blocks = _wait(folder / "counts", 3 * len(frames) + 1, process)
+        finally:
+            process.kill()
+            process.wait()
+        found = read_blocks(folder / "counts", functions)[:blocks]
+    packets_of = [found[3 * number + 1] for number in range(len(frames))]
+    for number in range(len(frames)):
+        assert found[3 * number + 2]["right"], f"packet {number} differs on the emulated core"
+    for counter in packets_of:
+        for function in ("start", "mark"):
+            counter.pop(function, None)
+    return PacketCounts(packets_of)
+
+
+def _wait(path: Path, blocks: int, process: subprocess.Popen[bytes]) -> int:
+    """Wait until ``blocks`` marks have run."""
+    while process.poll() is None:
+        if path.exists() and path.read_text().count("=\n") >= blocks:
+            return blocks
+        time.sleep(0.2)
+    raise RuntimeError("QEMU ended early")
+
+
+def _frames(
+    indices: npt.NDArray[np.uint16],
+    offsets: npt.NDArray[np.int32],
+    spreads: npt.NDArray[np.uint64],
+    expected: list[bytes],
+) -> str:
+    longest = max(map(len, expected))
+
+    def rows(values: list[list[int]]) -> str:
+        return ",\n".join("{" + ", ".join(map(str, row)) + "}" for row in values)
+
+    frames, positions, levels = indices.shape
+    return f"""
+enum {{ FRAMES = {frames}, LEVELS = {levels} }};
+static const uint16_t indices[FRAMES][{positions * levels}] = {{ {rows(indices.reshape(frames, -1).tolist())} }};
+static const int32_t offsets[FRAMES] = {{ {", ".join(map(str, offsets.tolist()))} }};
+static const uint64_t spreads[FRAMES] = {{ {", ".join(f"{value}u" for value in spreads.tolist())} }};
+static const uint32_t sizes[FRAMES] = {{ {", ".join(str(len(packet)) for packet in expected)} }};
+static const uint8_t packets[FRAMES][{longest}] = {{ {rows([list(packet) for packet in expected])} }};
+"""
+
+
+def main() -> None:
+    """Print the instructions of a bundle's frames' packets, by function."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--optimize", default="-O2")
+    options = parser.parse_args()
+    bundle = Bundle.load(options.bundle)
+    packets, frames = bundle.packets(), bundle.frames()
+    if packets is None or frames is None:
+        parser.error(f"{options.bundle} has no packets, or ships no frames")
+    stages = ReferenceExecutor(bundle.codec).stages(frames[:16])
+    assert stages.offset is not None
+    assert stages.spread is not None
+    counts = count(packets, stages.indices, stages.offset, stages.spread, options.optimize)
+    totals = [frame.total() for frame in counts.frames]
+    print(f"{len(totals)} frames: {min(totals):,} to {max(totals):,} instructions, {np.mean(totals):,.0f} on average")
+    for function, instructions in sum(counts.frames, Counter()).most_common():
+        print(f"    {function:28} {instructions / len(totals):12,.0f}")
+
+
+if __name__ == "__main__":
+    main()
