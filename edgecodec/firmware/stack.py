@@ -18,10 +18,11 @@ from typing import Any
 
 from edgecodec.errors import BuildError
 
-_STEPS = r"edc_\w+_normalize|edc_rvq_quantize\w*"
+_NORMALIZE = r"edc_(zscore|minmax|fixed)_normalize"
+_STEPS = rf"{_NORMALIZE}|edc_rvq_quantize\w*"
 POINTER_CALLS: Mapping[str, str] = {
     "edc_link_send": "edc_port_write",
-    "edc_model_normalize": r"edc_\w+_normalize",
+    "edc_model_normalize": _NORMALIZE,
     "edc_model_infer": r"edc_next_\w+",
     "edc_model_next": r"edc_next_\w+",
     "edc_next_layer": r"edc_\w+_run",

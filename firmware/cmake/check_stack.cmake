@@ -11,7 +11,7 @@ cmake_minimum_required(VERSION 3.16)
 
 # What a function of ours calls through a pointer, by a regular expression: of those, all that are linked.
 set(pointer_calls_edc_link_send edc_port_write)
-set(pointer_calls_edc_model_normalize "edc_[a-z0-9]+_normalize")
+set(pointer_calls_edc_model_normalize "edc_(zscore|minmax|fixed)_normalize")
 set(pointer_calls_edc_model_infer "edc_next_[a-z_]+")
 set(pointer_calls_edc_model_next "edc_next_[a-z_]+")
 set(pointer_calls_edc_next_layer "edc_[a-z_]+_run")
@@ -19,7 +19,7 @@ set(pointer_calls_run_chunk "edc_[a-z_]+_run")
 set(pointer_calls_edc_model_search "edc_rvq_quantize[a-z_]*")
 # The server's are as many as the compiler may make one of.
 foreach(function IN ITEMS edc_server_poll handle_message answer answer_encode answer_layer)
-  set(pointer_calls_${function} "edc_[a-z0-9]+_normalize|edc_rvq_quantize[a-z_]*")
+  set(pointer_calls_${function} "edc_(zscore|minmax|fixed)_normalize|edc_rvq_quantize[a-z_]*")
 endforeach()
 
 function(cannot_know reason)
