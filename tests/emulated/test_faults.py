@@ -33,6 +33,8 @@ WITHOUT_STATUS = {"microbit"}
 BOARDS = ["microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "netduinoplus2"]
 ENDS_BELOW_RAM = ["microbit", "stm32vldiscovery", "netduinoplus2", "mps2-an505", "mps3-an547"]
 """Boards with nothing below their RAM; the other emulated MPS2 boards take what is written there and forget it."""
+FORGIVING = {"microbit"}
+"""Boards that QEMU lets access what is not there without a fault; a jump there faults by its address alone."""
 STORE, UNDEFINED, JUMP, OVERFLOW = 32001, 32002, 32003, 32004
 UNMAPPED = 0xFB000000
 POISON = """
@@ -55,7 +57,11 @@ __attribute__((noinline, noclone)) void poison(int16_t kind) {
     __builtin_trap();
   }
   if (kind == 32003) {
+#if __ARM_ARCH == 6
+    ((void (*)(void))0xFB000100u)(); /* no Thumb code */
+#else
     ((void (*)(void))0xFB000101u)();
+#endif
   }
   if (kind == 32004) {
     volatile uint8_t first[4] = {0};
@@ -92,19 +98,17 @@ def fault_of(project: FirmwareProject, kind: int) -> tuple[Fault, str]:
         again = BoardExecutor(project.bundle, emulator.url, function_at=names)
         with pytest.raises(DeviceError) as later, again:
             pass
-    assert str(during.value) == f"after 1 of 3 frames: {later.value}"
+    # The board that has restarted may have answered the frame behind.
+    assert re.fullmatch(r"after [12] of 3 frames: " + re.escape(str(later.value)), str(during.value))
     assert again.hello.fault is not None
     return again.hello.fault, str(later.value)
 
 
-@pytest.mark.parametrize("name", BOARDS)
+@pytest.mark.parametrize("name", [name for name in BOARDS if name not in FORGIVING])
 def test_store_to_nowhere(bundle: Bundle, name: str) -> None:
     fault, message = fault_of(poisoned(bundle, name), STORE)
     assert fault.exception == 3
     assert f"the board restarted after a HardFault at PC {fault.pc:#010x} (poison), LR {fault.lr & ~1:#010x}" in message
-    if name in WITHOUT_STATUS:
-        assert (fault.cfsr, fault.hfsr, fault.address) == (0, 0, 0)
-        return
     assert fault.hfsr >> 30 & 1, "escalated"
     assert fault.cfsr >> 8 & 0xFF in (0x82, 0x02, 0x04)
     assert "[PRECISERR, address 0xfb000000]" in message
@@ -115,7 +119,9 @@ def test_store_to_nowhere(bundle: Bundle, name: str) -> None:
 def test_instruction_that_is_none(bundle: Bundle, name: str) -> None:
     fault, message = fault_of(poisoned(bundle, name), UNDEFINED)
     assert (fault.exception, fault.address) == (3, 0)
-    assert "(poison)" in message
+    assert f"the board restarted after a HardFault at PC {fault.pc:#010x} (poison), LR 0x" in message
+    if name in WITHOUT_STATUS:
+        assert (fault.cfsr, fault.hfsr) == (0, 0)
     assert ("[UNDEFINSTR]" in message) == (name not in WITHOUT_STATUS)
 
 
