@@ -180,7 +180,7 @@ static void nearest_of_few(const edc_codebook *book, const int16_t *residual, in
 }
 
 #if PAIRS && defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && defined(__ARM_FEATURE_DSP) &&      \
-    __ARM_FEATURE_DSP
+    __ARM_FEATURE_DSP && !defined(EDC_KEEP_R9)
 /* nearest_of_all for that dimension, of codes aligned to 4. The residual leaves the compiler too
  * few registers. Here all 14 are used, so the best place and the end are in memory. */
 uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *norms,

@@ -58,11 +58,12 @@ def test_a_project_takes_what_its_engine_gives(bundle: Bundle) -> None:
     assert toy.files["toy/toy.c"] == "int toy[3];\n"
     assert "toy/" not in toy.files["CMakeLists.txt"]
     assert ". = ALIGN(32);" in toy.files["board.ld"]
-    assert ". = . + 8192;" in toy.files["board.ld"]
+    assert "edc_stack_bytes : 8192);" in toy.files["board.ld"]
     assert toy.files["README.md"] == toy.files["toolchain.cmake"] == native.files["toolchain.cmake"]
     assert toy.state_bytes == native.state_bytes + 12
     assert {name for name in toy.files if toy.files[name] != native.files.get(name)} == {
-        *("toy/toy.c", "toy/toy.h", "board.ld", "README.md")
+        *("toy/toy.c", "toy/toy.h", "README.md"),
+        *("board.ld", "CMakeLists.txt", "CMakePresets.json"),  # the stack it needs
     }
     with pytest.raises(InputError, match=r"engine toy does not run without the link \(--codec-only\); use the engine"):
         make_project(bundle, board, engine=Toy(3), codec_only=True)

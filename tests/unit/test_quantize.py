@@ -319,7 +319,7 @@ def test_unknown_layer(keras, files):
             return x
 
     _encoder(keras, files / "enc.keras", norm=Strange())
-    _refused(files, files / "enc.keras", InputError, "Strange")
+    _refused(files, files / "enc.keras", QuantizationError, "layer 'strange' is Strange, .*; its code is not here")
 
 
 def test_encoders_that_cannot_run(keras, files):
