@@ -52,6 +52,9 @@ class GenerateDocument(Document):
 @click.option(
     "--prefix", default="ppg", show_default=True, help="First part of the model's C names: PREFIX_model, PREFIX_state."
 )
+@click.option(
+    "--single-file", is_flag=True, help="One source and one header, PREFIX_codec.c and .h, instead of a folder of them."
+)
 @core_option
 @optimize_option
 @force_option
@@ -63,6 +66,7 @@ def command(
     output: Path,
     library: bool,
     prefix: str,
+    single_file: bool,
     core: str | None,
     optimize: str,
     force: bool,
@@ -77,13 +81,15 @@ def command(
     from edgecodec.compile.library import DEFAULT_CORE, write_package, write_sources
     from edgecodec.compile.target import Target
 
+    if library and single_file:
+        raise click.UsageError("--library is a folder with a link of its own; give it or --single-file, not both")
     loaded = Bundle.load(bundle)
     chosen = core or DEFAULT_CORE
     if library:
         files = write_package(loaded, output, core=chosen, optimize=optimize, prefix=prefix, force=force)
     else:
         target = Target.of_core(core, optimize)
-        files = write_sources(loaded, output, target=target, prefix=prefix, force=force)
+        files = write_sources(loaded, output, target=target, prefix=prefix, single_file=single_file, force=force)
     names = tuple(path.relative_to(output).as_posix() for path in files)
     document = GenerateDocument(loaded.digest, output, prefix, chosen if library else core, names)
     return streams.finish(

@@ -19,6 +19,14 @@ def templates_dir() -> Path:
     return _find("templates")
 
 
+def license_path() -> Path:
+    """The licence of edgecodec and of the C that it writes. Raises EdgecodecError when it is missing."""
+    for candidate in (_PACKAGE / "_resources" / "LICENSE", _PACKAGE.parent / "LICENSE"):
+        if candidate.is_file():
+            return candidate
+    raise EdgecodecError("the package's LICENSE is missing", hint="install edgecodec again")
+
+
 def preset_files() -> list[Path]:
     """The training configurations that come with edgecodec, sorted by name."""
     return sorted((_PACKAGE / "presets").glob("*.yaml"))

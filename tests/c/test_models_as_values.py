@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.library import codec_files, write_sources
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.render import codec_sources
+from edgecodec.compile.single_file import join_sources
 from edgecodec.compile.target import Target
 from edgecodec.host.extension import STRICT_FLAGS
 from tests.cli.run import assert_one_error, edgecodec
@@ -123,3 +125,68 @@ def test_prefix_of_the_command(bundle: Bundle, tmp_path: Path) -> None:
         )
         assert not (tmp_path / "no").exists()
     np.testing.assert_equal(sorted(path.name for path in tmp_path.iterdir()), ["out"])
+
+
+STREAM = """
+#include <stdio.h>
+#include "ppg_codec.h"
+int main(void) {
+  static ppg_state state;
+  int16_t frame[PPG_MODEL_SAMPLES];
+  uint16_t indices[PPG_MODEL_INDEX_COUNT];
+  edc_frame_stats stats;
+  while (fread(frame, sizeof frame, 1, stdin) == 1) {
+    if (edc_encode(&ppg_model, &state, frame, indices, &stats) != EDC_OK) return 1;
+    fwrite(indices, sizeof indices, 1, stdout);
+  }
+  return 0;
+}
+"""
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang"])
+def test_single_file(bundle: Bundle, compiler: str, tmp_path: Path) -> None:
+    require(compiler)
+    folder = tmp_path / "codec"
+    assert edgecodec("generate", bundle.path, "-o", folder, "--single-file").returncode == 0
+    assert sorted(path.name for path in folder.glob("*.[ch]")) == ["ppg_codec.c", "ppg_codec.h"]
+    (folder / "main.c").write_text(STREAM)
+    command = [compiler, *STRICT_FLAGS, "-pedantic", "ppg_codec.c", "main.c", "-o", "stream"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    frames = ppg_frames(9, bundle.codec.samples, 3)
+    done = subprocess.run(["./stream"], cwd=folder, input=frames.tobytes(), capture_output=True, check=True)
+    assert done.stdout == ReferenceExecutor(bundle.codec).encode(frames).astype("<u2").tobytes()
+
+
+@pytest.mark.parametrize(
+    "compiler",
+    [
+        *(("gcc",), ("clang",)),
+        *(
+            ("arm-none-eabi-gcc", "-mthumb", f"-mcpu={core}", "-ffreestanding")
+            for core in ("cortex-m0", "cortex-m4", "cortex-m55")
+        ),
+    ],
+    ids=" ".join,
+)
+def test_every_source_joins(bundle: Bundle, compiler: tuple[str, ...], tmp_path: Path) -> None:
+    """Whatever a model uses: all hand-written sources in one file, as strict as apart."""
+    require(compiler[0])
+    sources = {path.name: path.read_text(encoding="utf-8") for path in codec_sources()}
+    (tmp_path / "all.c").write_text(join_sources(sources | codec_files(bundle, make_plan(bundle.codec))))
+    command = [*compiler, *STRICT_FLAGS, "-O2", "-c", "all.c"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_other_build_systems_and_the_licence(bundle: Bundle, tmp_path: Path) -> None:
+    write_sources(bundle, tmp_path / "codec")
+    said = json.loads((tmp_path / "codec" / "library.json").read_text())
+    assert (said["name"], said["license"], said["headers"]) == ("ppg_codec", "Apache-2.0", "ppg_model.h")
+    lines = (tmp_path / "codec" / "library.properties").read_text().splitlines()
+    assert {"name=ppg_codec", "includes=ppg_model.h", f"version={said['version']}"} <= set(lines)
+    assert "Apache License" in (tmp_path / "codec" / "LICENSE").read_text()
+    assert "-Werror" not in (tmp_path / "codec" / "CMakeLists.txt").read_text()
+    result = edgecodec("generate", bundle.path, "-o", tmp_path / "no", "--library", "--single-file")
+    assert_one_error(result, "--single-file")
