@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor
-from edgecodec.compile.index_tables import packet_files
+from edgecodec.compile.render import packet_files
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.files.resources import firmware_dir
 from tools.qemu_counts import build_plugin, read_blocks, read_functions

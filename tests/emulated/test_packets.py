@@ -27,7 +27,7 @@ def test_board_writes_the_reference(kind: str) -> None:
     counted = count(packets, indices, offsets, spreads).frames
     mean: Counter[str] = sum(counted, Counter())
     if kind == "tables":
-        coding = (mean["position"] + mean["edc_range_word"]) / FRAMES
+        coding = (mean["edc_context_position"] + mean["edc_range_word"]) / FRAMES
         assert coding / (POSITIONS * len(SIZES)) <= 60
     else:
         assert mean.total() / FRAMES <= 600_000
