@@ -74,7 +74,13 @@ def write_sources(
     plan = make_plan(bundle.codec, target)
     files = codec_files(bundle, plan, prefix)
     sources = sorted(name for name in files if name.endswith(".c"))
-    context = {"bundle": bundle, "plan": plan, "prefix": prefix, "sources": sources}
+    context = {
+        "bundle": bundle,
+        "plan": plan,
+        "prefix": prefix,
+        "packets": bundle.packets() is not None,
+        "sources": sources,
+    }
     files["CMakeLists.txt"] = render_template("library_CMakeLists.txt.j2", **context)
     files["README.md"] = render_template("library_README.md.j2", **context)
     return _write(files, out, SOURCES_MARKER, force)
@@ -107,6 +113,7 @@ def write_package(
         "bundle": bundle,
         "plan": plan,
         "prefix": prefix,
+        "packets": bundle.packets() is not None,
         "core": core,
         "board": _BOARD_OF_CORE.get(core, "BOARD"),
         "optimize": optimize,

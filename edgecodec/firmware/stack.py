@@ -154,7 +154,7 @@ class _Graph:
     def _calls(self, function: _Function) -> set[int]:
         if not function.through_pointer:
             return function.calls
-        pattern = POINTER_CALLS.get(function.name)
+        pattern = POINTER_CALLS.get(function.name.partition(".")[0])  # run_chunk.isra.0 is GCC's copy of run_chunk
         known = {address for name, address in self._addresses.items() if pattern and re.fullmatch(pattern, name)}
         if not known:
             raise _UnknownError(f"{function.name} calls through a pointer")
