@@ -3,13 +3,18 @@
  * usage: encoder SCRIPT RESULTS. The script is of uint32 words: an operation, two numbers, and what
  * it needs; the results are uint32 words too. Built with ASan and UBSan.
  *
- *   PUSH n stride, int16 [entries] in whole words     -> status, taken
- *   PUSH32 n stride, int32 [entries]                  -> status, taken
- *   GAP lost                                          -> status
- *   STEPS most mtu: until EDC_IDLE, or so many        -> for each packet PACKET, bytes, it in whole
- *                                                        words, fragments, each with its bytes;
- * then the last status COUNTS shift offset, ENDS least most              -> status
+ * - PUSH n stride, int16 [entries] in whole words: status, taken
+ * - PUSH32 n stride, int32 [entries]: status, taken
+ * - GAP lost: status
+ * - STEPS most mtu, until EDC_IDLE, or so many: for each packet PACKET, its bytes, it in whole
+ * words, fragments, and of each the same; then LAST and the last status
+ * - COUNTS shift offset, ENDS least most: status
+ * - INTERRUPTS n piece, int16 [n] in whole words, pushed in pieces amid the steps, what is not
+ * taken again the next time: as STEPS
+ * - THREAD n piece, int16 [n] in whole words, pushed by a thread of its own: as STEPS
  */
+#include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +23,7 @@
 
 #define LAST 100u /* and a status: of the last step */
 
-enum { PUSH, PUSH32, GAP, STEPS, COUNTS, ENDS };
+enum { PUSH, PUSH32, GAP, STEPS, COUNTS, ENDS, INTERRUPTS, THREAD };
 
 static FILE *results;
 
@@ -63,6 +68,81 @@ static int step(edc_encoder *encoder, uint32_t most, size_t mtu) {
   return status;
 }
 
+/* What is left to push amid steps. */
+static const int16_t *source;
+static size_t source_left;
+static size_t source_piece;
+static edc_encoder *target;
+
+static void interrupt(void) {
+  size_t taken = 0;
+  const size_t n = source_left < source_piece ? source_left : source_piece;
+  if (edc_push(target, source, n, 1, &taken) < 0) {
+    abort();
+  }
+  source += taken;
+  source_left -= taken;
+}
+
+static void normalize(const void *constants, const int16_t *frame, int8_t *out,
+                      edc_frame_stats *stats) {
+  interrupt();
+  interrupt();
+  ppg_model.normalize(constants, frame, out, stats);
+  interrupt();
+}
+
+static uint32_t next(const edc_model *model, void *state, edc_progress *progress) {
+  interrupt();
+  return ppg_model.next(model, state, progress);
+}
+
+static int32_t search(const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual,
+                      uint16_t *indices) {
+  interrupt();
+  return ppg_model.search(rvq, latent, looks, residual, indices);
+}
+
+static void *push_all(void *unused) {
+  while (source_left != 0) {
+    interrupt();
+    (void)sched_yield();
+  }
+  return unused;
+}
+
+/* Push n samples amid the steps, or from another thread, and step until all packets are there. */
+static int stream(uint8_t *memory, edc_encoder *encoder, const int16_t *samples, size_t n,
+                  size_t piece, int is_threaded) {
+  static edc_model model;
+  pthread_t thread;
+  model = ppg_model;
+  source = samples;
+  source_left = n;
+  source_piece = piece;
+  target = encoder;
+  if (!is_threaded) {
+    model.normalize = normalize;
+    model.next = next;
+    model.search = search;
+  }
+  if (edc_init(encoder, memory, PPG_MODEL_ENCODER_BYTES, &model) != EDC_OK ||
+      (is_threaded && pthread_create(&thread, NULL, push_all, NULL) != 0)) {
+    exit(2);
+  }
+  int status = EDC_OK;
+  for (size_t left = n / PPG_MODEL_SAMPLES; left != 0; left -= status == EDC_PACKET) {
+    status = step(encoder, 1, 200);
+    if (status == EDC_IDLE && !is_threaded) {
+      interrupt();
+    }
+  }
+  if (is_threaded) {
+    (void)pthread_join(thread, NULL);
+  }
+  return status;
+}
+
 /* n samples of `size` bytes each, `stride` from one to the next, in a block of their own. */
 static void *read_samples(FILE *script, size_t n, size_t stride, size_t size) {
   const size_t bytes = n == 0 ? 0 : ((n - 1) * stride + 1) * size;
@@ -75,7 +155,7 @@ static void *read_samples(FILE *script, size_t n, size_t stride, size_t size) {
   return samples;
 }
 
-static void run(FILE *script, edc_encoder *encoder) {
+static void run(FILE *script, uint8_t *memory, edc_encoder *encoder) {
   uint32_t words[3];
   while (fread(words, sizeof words, 1, script) == 1) {
     const uint32_t a = words[1];
@@ -101,6 +181,11 @@ static void run(FILE *script, edc_encoder *encoder) {
       break;
     case COUNTS:
       put((uint32_t)edc_set_counts(encoder, a, (int32_t)b));
+      break;
+    case INTERRUPTS:
+    case THREAD:
+      samples = read_samples(script, a, 1, sizeof(int16_t));
+      put(LAST + (uint32_t)stream(memory, encoder, samples, a, b, words[0] == THREAD));
       break;
     default:
       put((uint32_t)edc_set_ends(encoder, (int16_t)a, (int16_t)b));
@@ -182,7 +267,7 @@ int main(int argc, char **argv) {
   if (!failed) {
     memset(encoder, 0x5A, sizeof *encoder);
     failed = edc_init(encoder, memory, PPG_MODEL_ENCODER_BYTES, &ppg_model) != EDC_OK;
-    run(script, encoder);
+    run(script, memory, encoder);
   }
   free(encoder);
   free(memory);

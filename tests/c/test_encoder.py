@@ -46,6 +46,8 @@ class Op(IntEnum):
     STEPS = 3
     COUNTS = 4
     ENDS = 5
+    INTERRUPTS = 6
+    THREAD = 7
 
 
 class Status(IntEnum):
@@ -138,6 +140,12 @@ class Script:
             for row, number in enumerate(whole)
         ]
 
+    def stream(self, op: Op, given: npt.NDArray[np.int16], piece: int) -> None:
+        """All samples amid the steps, or from a thread."""
+        data = given.tobytes()
+        self._call(op, len(given), piece, data + bytes(-len(data) % 4))
+        self.took(given)
+
     def _call(self, op: Op, first: int, second: int, data: bytes = b"") -> None:
         self.words += struct.pack("<3I", op, first, second) + data
         self.calls.append(op)
@@ -162,7 +170,7 @@ class Program:
             (folder / name).write_text(text, encoding="utf-8")
         shutil.copy(MAIN, folder)
         sources = sorted(name for name in files if name.endswith(".c"))
-        command = ["gcc", *STRICT_FLAGS, *SANITIZERS, *sources, MAIN.name, "-o", "encoder"]
+        command = ["gcc", *STRICT_FLAGS, *SANITIZERS, "-pthread", *sources, MAIN.name, "-o", "encoder"]
         built = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
         if "asan" in built.stderr and built.returncode:
             lack("gcc has no AddressSanitizer library (libasan)")
@@ -189,7 +197,7 @@ class Program:
 
         for op in script.calls:
             status = word()
-            while op is Op.STEPS and status == Status.PACKET:
+            while op in (Op.STEPS, Op.INTERRUPTS, Op.THREAD) and status == Status.PACKET:
                 sent.append(Sent(content(), [content() for _ in range(word())]))
                 status = word()
             said.append((status, word()) if op in (Op.PUSH, Op.PUSH32) else (status,))
@@ -414,3 +422,31 @@ def test_ends_of_the_converter(built: dict[str, tuple[Bundle, Program]]) -> None
     check(bundle, script, done, least=0, most=4095)
     clipped = [bundle.packets().decode(each.packet).clipped for each in done.sent]
     assert clipped == [True, False, False, True, True, True]
+
+
+@pytest.mark.parametrize("op", [Op.INTERRUPTS, Op.THREAD])
+@pytest.mark.parametrize("kind", ["tables", "cascade"])
+def test_pushing_amid_the_steps_changes_no_packet(built: dict[str, tuple[Bundle, Program]], kind: str, op: Op) -> None:
+    bundle, program = built[kind]
+    samples = bundle.codec.samples
+    for piece in (1, samples - 1, 2 * samples + 1):
+        script = Script(samples)
+        script.stream(op, signal(6 + piece, samples, 20), piece)
+        done = program.run(script)
+        check(bundle, script, done)
+        assert len(done.sent) == 20
+
+
+@pytest.mark.parametrize("compiler", ["gcc", "clang", "arm-none-eabi-gcc"])
+def test_no_warnings(compiler: str, tmp_path: Path) -> None:
+    require(compiler)
+    bundle, plan = make("tables", tmp_path)
+    for name, text in codec_files(bundle, plan).items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    cores = ["cortex-m0", "cortex-m4", "cortex-m55"] if compiler.startswith("arm") else [None]
+    for core in cores:
+        target = ["-ffreestanding"] if core is None else [f"-mcpu={core}", "-mthumb", "-ffreestanding"]
+        for level in ("-O0", "-Os", "-O3"):
+            command = [compiler, *STRICT_FLAGS, *target, level, "-c", "edc_encoder.c", "ppg_model.c"]
+            done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+            assert (done.returncode, done.stderr) == (0, ""), command
