@@ -4,8 +4,7 @@
  *   Status      edc_status, edc_strerror
  *   Models      edc_model, edc_info, edc_model_info
  *   One frame   edc_encode
- *   A stream    edc_encoder.h: samples in as they come, packets out, work in small steps; included
- * by models whose bundle has packets
+ *   A stream    edc_encoder.h, which a model whose bundle has packets includes
  *
  * A model is a constant, generated as <prefix>_model.c and .h from a bundle; any number of them are
  * in a program. Memory is the caller's; nothing is allocated, nothing is global.
