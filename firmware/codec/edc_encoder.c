@@ -1,5 +1,9 @@
 #include "edc_encoder.h"
 
+#ifndef EDC_BARRIER
+#error "define EDC_BARRIER() for this compiler, see edc_config.h"
+#endif
+
 /* What edc_step does next. */
 enum { WAIT, ENCODE, SEARCH, BEGIN, CODE };
 
@@ -73,11 +77,13 @@ static size_t room(const edc_encoder *e, size_t n, int16_t **to) {
   const size_t left = samples - e->at;
   *to = NULL;
   if (!e->skips) {
-    if (e->filled - e->taken == FRAMES) {
+    const uint32_t filled = e->filled;
+    const uint32_t taken = e->taken;
+    if (filled - taken == FRAMES) {
       return 0;
     }
     EDC_BARRIER(); /* the other side has read what is written over */
-    *to = e->samples + (e->filled % FRAMES) * samples + e->at;
+    *to = e->samples + (filled % FRAMES) * (size_t)samples + e->at;
   }
   return n < left ? n : left;
 }
@@ -93,11 +99,12 @@ static void advance(edc_encoder *e, size_t count) {
     e->skips = 0;
     e->flags = EDC_PACKET_GAP;
   } else {
-    edc_waiting *const waiting = &e->waiting[e->filled % FRAMES];
+    const uint32_t filled = e->filled;
+    edc_waiting *const waiting = &e->waiting[filled % FRAMES];
     waiting->number = e->number;
     waiting->flags = e->flags;
     EDC_BARRIER(); /* all of the frame is there before it counts */
-    e->filled = e->filled + 1;
+    e->filled = filled + 1;
     e->flags = 0;
   }
   e->number++;
@@ -167,15 +174,17 @@ int edc_gap(edc_encoder *e, uint32_t lost) {
 
 /* Take a frame up: normalise it, and let its samples go. */
 static int take_up(edc_encoder *e) {
-  if (e->filled == e->taken) {
+  const uint32_t filled = e->filled;
+  const uint32_t taken = e->taken;
+  if (filled == taken) {
     return EDC_IDLE;
   }
   EDC_BARRIER(); /* the frame counts, so all of it is there */
   const edc_model *const model = e->model;
-  const edc_waiting *const waiting = &e->waiting[e->taken % FRAMES];
+  const edc_waiting *const waiting = &e->waiting[taken % FRAMES];
   edc_frame_stats stats;
-  edc_model_normalize(model, e->state,
-                      e->samples + (e->taken % FRAMES) * (size_t)model->info.samples, &stats);
+  edc_model_normalize(model, e->state, e->samples + (taken % FRAMES) * (size_t)model->info.samples,
+                      &stats);
   e->frame.indices = e->indices;
   e->frame.offset = stats.offset;
   e->frame.spread = stats.spread;
@@ -183,7 +192,7 @@ static int take_up(edc_encoder *e) {
   e->frame.sequence = (uint8_t)waiting->number;
   e->frame.flags = waiting->flags;
   EDC_BARRIER(); /* all has been read before it may be written over */
-  e->taken = e->taken + 1;
+  e->taken = taken + 1;
   e->progress.layer = 0;
   e->progress.calls = 0;
   e->position = 0;
