@@ -16,14 +16,15 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from edgecodec.bundle import FRAMES, Bundle, write_bundle
+from edgecodec.bundle import FRAMES, PACKETS, Bundle, write_bundle
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.reference import normalize, run_layers
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.files.atomic import npz_bytes
-from edgecodec.signal.normalize import ZSCORE
+from edgecodec.signal.normalize import ZSCORE, Normalization
 
 CONV = "CONV_2D"
 DEPTHWISE = "DEPTHWISE_CONV_2D"
@@ -290,7 +291,15 @@ def small_bundle(path: str | os.PathLike[str], seed: int = 0) -> Bundle:
     return bundle_of(path, small_encoder(seed), seed=seed)
 
 
-def bundle_of(path: str | os.PathLike[str], encoder: bytes, sizes: Sequence[int] = (29, 13), seed: int = 0) -> Bundle:
+def bundle_of(
+    path: str | os.PathLike[str],
+    encoder: bytes,
+    sizes: Sequence[int] = (29, 13),
+    seed: int = 0,
+    *,
+    packets: PacketConstants | None = None,
+    normalization: Normalization = ZSCORE,
+) -> Bundle:
     """Write and load a bundle of ``encoder`` with random codebooks and 16 synthetic frames."""
     graph = read_graph(encoder)
     frames = ppg_frames(16, graph.input.width, seed)
@@ -300,7 +309,8 @@ def bundle_of(path: str | os.PathLike[str], encoder: bytes, sizes: Sequence[int]
         rvq=fitted_rvq(graph, sizes, seed),
         name=f"test encoder {seed}",
         rate_hz=64.0,
-        optional={FRAMES: npz_bytes({"frames": frames})},
+        normalization=normalization,
+        optional={FRAMES: npz_bytes({"frames": frames})} | ({} if packets is None else {PACKETS: packets.to_npz()}),
         provenance={"seed": seed},
         force=True,
     )

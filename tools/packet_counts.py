@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor
-from edgecodec.compile.index_tables import packet_files
+from edgecodec.compile.render import packet_files
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.files.resources import firmware_dir
 from tools.qemu_counts import build_plugin, read_blocks, read_functions
@@ -77,14 +78,29 @@ def count(
     """Count frames' indices ``[N, P, L]``. Raises AssertionError when a packet is not the reference's."""
     frames = list(zip(indices, offsets.tolist(), spreads.tolist(), strict=True))
     expected = [packets.encode(row, o, s, number) for number, (row, o, s) in enumerate(frames)]
+    files = packet_files(packets) | {"main.c": _MAIN, "frames.h": _frames(indices, offsets, spreads, expected)}
+    found = count_between_marks(files, 3 * len(frames) + 1, optimize)
+    packets_of = [found[3 * number + 1] for number in range(len(frames))]
+    for number in range(len(frames)):
+        assert found[3 * number + 2]["right"], f"packet {number} differs on the emulated core"
+    for counter in packets_of:
+        for function in ("start", "mark"):
+            counter.pop(function, None)
+    return PacketCounts(packets_of)
+
+
+def count_between_marks(files: Mapping[str, str], marks: int, optimize: str) -> list[Counter[str]]:
+    """Instructions of a program before the first call of its function ``mark`` and between the others, by function.
+
+    ``files`` are all of its C, file name to text, with ``start`` and the vector table; it ends by waiting for ever.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        files = packet_files(packets) | {
-            "main.c": _MAIN,
+        more = {
             "link.ld": _LINKER_SCRIPT,
-            "frames.h": _frames(indices, offsets, spreads, expected),
             "memory.c": (firmware_dir() / "port" / "cortex_m" / "memory.c").read_text(encoding="utf-8"),
         }
+        files = {**files, **more}
         for file, text in files.items():
             (folder / file).write_text(text, encoding="utf-8")
         sources = sorted(file for file in files if file.endswith(".c"))
@@ -97,7 +113,7 @@ def count(
             "link.ld",
             "-Wl,--gc-sections",
         ]
-        elf = folder / "packets.elf"
+        elf = folder / "program.elf"
         subprocess.run(["arm-none-eabi-gcc", *options, *sources, "-lgcc", "-o", elf], cwd=folder, check=True)
         functions = read_functions(elf)
         mark = next(address for address, function in functions if function == "mark")
@@ -105,18 +121,11 @@ def count(
         command = ["qemu-system-arm", "-M", MACHINE, "-nographic", "-monitor", "none", "-serial", "none"]
         process = subprocess.Popen([*command, "-kernel", str(elf), "-plugin", plugin])
         try:
-            blocks = _wait(folder / "counts", 3 * len(frames) + 1, process)
+            blocks = _wait(folder / "counts", marks, process)
         finally:
             process.kill()
             process.wait()
-        found = read_blocks(folder / "counts", functions)[:blocks]
-    packets_of = [found[3 * number + 1] for number in range(len(frames))]
-    for number in range(len(frames)):
-        assert found[3 * number + 2]["right"], f"packet {number} differs on the emulated core"
-    for counter in packets_of:
-        for function in ("start", "mark"):
-            counter.pop(function, None)
-    return PacketCounts(packets_of)
+        return read_blocks(folder / "counts", functions)[:blocks]
 
 
 def _wait(path: Path, blocks: int, process: subprocess.Popen[bytes]) -> int:

@@ -8,16 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec._version import __version__
-from edgecodec.compile.render import PrintedTable, printed, render_template
-from edgecodec.compile.tables import Table, rows_of, structure
+from edgecodec.compile.tables import PrintedTable, Table, printed, rows_of, structure
 from edgecodec.entropy.causal_network import CausalNetwork, Dense
 from edgecodec.entropy.context_tables import ContextTables, LevelTables
 from edgecodec.entropy.packet import PacketFormat, index_bits
-from edgecodec.files.resources import firmware_dir
 
-GENERATED = ("edc_packet_model.h", "edc_packet_model.c")
-_PARTS = ("edc_packet", "edc_range", "edc_side")
 _SIDE_FIELDS = ("first_scale", "scale_bits", "location_bits", "scale_field", "common_bytes", "squared")
 
 _CODE = structure(group=np.uint8, start=np.uint8, last=np.uint8)
@@ -67,49 +62,37 @@ class _Constants:
         return name
 
 
-def render_packets(packets: PacketFormat) -> dict[str, str]:
-    """The generated C of a packet format: file name to text, the same bytes for the same format.
+def packet_context(packets: PacketFormat, bits: str | None = None) -> dict[str, Any]:
+    """What ``packet_format.c.j2`` is told of a format.
 
-    It defines ``edc_packet_model``, an ``edc_packet_format``, the words of state that its model needs, and the bytes of
-    the longest packet.
+    ``bits`` is the name of a C array with the bits of each level's plain index; without, one is printed.
     """
     constants = _Constants()
-    model, tables, state_words = "NULL", "NULL", 1
+    model, tables, state_bytes = "NULL", "NULL", 4
     if isinstance(packets.model, ContextTables):
         model, tables = "&edc_context_model", f"&{_context_tables(constants, packets.model)}"
     elif isinstance(packets.model, CausalNetwork):
         model, tables = "&edc_causal_model", f"&{_network(constants, packets.model)}"
-        state_words = packets.model.state_bytes // 4
+        state_bytes = packets.model.state_bytes
     side = "NULL"
     if packets.side is not None:
         members: Members = {name: int(getattr(packets.side, name)) for name in _SIDE_FIELDS}
         side = f"&{constants.structure('edc_side', 'edc_packet_side', members)}"
-    bits = np.array([index_bits(codes) for codes in packets.codebook_sizes], np.uint8)
-    context = {
-        "version": __version__,
-        "digest": packets.digest,
+    widths = np.array([index_bits(codes) for codes in packets.codebook_sizes], np.uint8)
+    return {
         "header": f"{_model_part(packets) or 'edc_packet'}.h",
-        "constants": constants,
         "model": model,
-        "model_tables": tables,
+        "tables": tables,
         "side": side,
-        "index_bits": constants.table("edc_packet", "index_bits", bits, "[levels], bits of a plain index"),
+        "index_bits": bits or constants.table("edc_packet", "index_bits", widths, "[levels], bits of a plain index"),
         "positions": packets.positions,
         "samples": 1 if packets.side is None else packets.side.samples,
         "tag": packets.tag,
-        "levels": len(bits),
-        "state_words": state_words,
+        "levels": len(widths),
+        "state_bytes": state_bytes,
         "plain_bytes": packets.plain_bytes(),
+        "constants": constants,
     }
-    return {name: render_template(f"{name}.j2", **context) for name in GENERATED}
-
-
-def packet_files(packets: PacketFormat) -> dict[str, str]:
-    """Every C file of a packet format, hand-written and generated: file name to text."""
-    parts = [*_PARTS, *filter(None, [_model_part(packets)])]
-    folder = firmware_dir() / "codec"
-    names = [f"{part}.{end}" for part in parts for end in ("c", "h")]
-    return {name: (folder / name).read_text(encoding="utf-8") for name in names} | render_packets(packets)
 
 
 def code_rows(level: LevelTables) -> npt.NDArray[np.void]:

@@ -3,51 +3,36 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
-import numpy as np
 
 from edgecodec._version import __version__
 from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import Search, pack_codebook
+from edgecodec.compile.index_tables import packet_context
 from edgecodec.compile.plan import Plan, Step
-from edgecodec.compile.tables import Constants, Table
+from edgecodec.compile.tables import Constants, Table, number_rows, printed
+from edgecodec.entropy.packet import PacketFormat
 from edgecodec.errors import InputError
 from edgecodec.files.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
-_LINE_WIDTH = 96
 LICENSE = "Apache-2.0"
 """SPDX identifier of what is generated and of the C beside it."""
+PACKETS_ALONE = ("edc_packet_model.h", "edc_packet_model.c")
+"""What :func:`render_packets` prints."""
 DEFAULT_PREFIX = "ppg"
 """First part of the names of a generated model."""
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
 _C_STRING = re.compile(r"[^ !#->@-\[\]-~]")
 """What is not written as itself: quotes, backslashes, question marks (trigraphs), all that is no plain ASCII."""
-
-
-@dataclass(frozen=True)
-class PrintedTable:
-    """A constant C array, as its declaration's parts."""
-
-    ctype: str
-    """C type of an element."""
-    name: str
-    """Name of the array."""
-    size: int
-    """Elements."""
-    rows: str
-    """The initialiser's lines, indented."""
-    comment: str
-    """Layout and meaning."""
 
 
 def render_template(name: str, **context: object) -> str:
@@ -71,6 +56,21 @@ def render_model(context: Mapping[str, Any]) -> dict[str, str]:
 def render_served(prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
     """The header by which the serial link knows the model of ``prefix``: file name to text."""
     return {"edc_served_model.h": render_template("served_model.h.j2", version=__version__, **_names(prefix))}
+
+
+def render_packets(packets: PacketFormat) -> dict[str, str]:
+    """The C of a packet format without a codec: file name to text, the same bytes for the same format.
+
+    It defines ``edc_packet_model``, an ``edc_packet_format``, the words of state that its model needs, and the bytes of
+    the longest packet.
+    """
+    context = {"version": __version__, "digest": packets.digest, "packets": packet_context(packets)}
+    return {name: render_template(f"{name}.j2", **context) for name in PACKETS_ALONE}
+
+
+def packet_files(packets: PacketFormat) -> dict[str, str]:
+    """Every C file of a packet format without a codec, hand-written and generated: file name to text."""
+    return with_sources(render_packets(packets))
 
 
 def with_sources(generated: Mapping[str, str]) -> dict[str, str]:
@@ -112,7 +112,7 @@ def _environment() -> jinja2.Environment:
 
 def byte_rows(data: bytes) -> str:
     """``data`` as the rows of a C array."""
-    return _rows((f"0x{byte:02x}" for byte in data), indent=4)
+    return number_rows(f"0x{byte:02x}" for byte in data)
 
 
 def c_string(text: str) -> str:
@@ -141,6 +141,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
     sizes = bundle.codec.rvq.codebook_sizes
     chain = set() if plan.cascade is None else {"edc_chain.h"}
     search = "edc_rvq_mve.h" if plan.search is Search.MVE else "edc_rvq.h"
+    packets = bundle.packets()
     return _names(prefix) | {
         "license": LICENSE,
         "title": c_string(bundle.name),
@@ -149,6 +150,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "index_bits": [max(1, (size - 1).bit_length()) for size in sizes],
         "around_headers": (f"edc_{bundle.codec.normalizer.kind}.h", search),
         "kernel_headers": sorted(chain | {step.kernel.header for step in plan.steps}),
+        "packets": None if packets is None else packet_context(packets, "bits"),
         "places": {
             "input": plan.buffers[0].offset_bytes,
             "latent": plan.buffers[-1].offset_bytes,
@@ -211,35 +213,3 @@ def _constants(name: str, constants: Constants) -> dict[str, Any]:
         for field, value in constants.fields.items()
     }
     return {"fields": fields, "tables": [printed(name, table) for table in constants.tables]}
-
-
-def printed(owner: str, table: Table) -> PrintedTable:
-    """A table of ``owner``, the first part of its C name."""
-    rows = table.values if table.struct else table.values.reshape(-1)
-    texts = [_braced(row) for row in rows.tolist()]
-    return PrintedTable(table.ctype, f"{owner}_{table.name}", len(texts), _rows(texts, indent=4), table.comment)
-
-
-def _braced(values: Any) -> str:
-    """A C initialiser of a number, or of a structure or array as nested tuples and lists."""
-    if isinstance(values, list | tuple | np.ndarray):
-        return f"{{{', '.join(map(_braced, values))}}}"
-    return _literal(int(values))
-
-
-def _literal(number: int) -> str:
-    """INT32_MIN has no literal in C: its digits do not fit int before the sign applies."""
-    return "INT32_MIN" if number == -(2**31) else str(number)
-
-
-def _rows(texts: Iterable[str], indent: int) -> str:
-    lines: list[str] = []
-    line = ""
-    for text in texts:
-        item = f"{text}, "
-        if line and len(line) + len(item) > _LINE_WIDTH - indent:
-            lines.append(line.rstrip())
-            line = ""
-        line += item
-    lines.append(line.rstrip())
-    return "\n".join(" " * indent + row for row in lines)

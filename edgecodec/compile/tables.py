@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+_LINE_WIDTH = 96
+_INDENT = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +72,22 @@ class Constants:
         return sum(table.size_bytes for table in self.tables)
 
 
+@dataclass(frozen=True)
+class PrintedTable:
+    """A constant C array, as its declaration's parts."""
+
+    ctype: str
+    """C type of an element."""
+    name: str
+    """Name of the array."""
+    size: int
+    """Elements."""
+    rows: str
+    """The initialiser's lines, indented."""
+    comment: str
+    """Layout and meaning."""
+
+
 def structure(**members: npt.DTypeLike | tuple[npt.DTypeLike, int | tuple[int, ...]]) -> np.dtype[np.void]:
     """The type of a C structure's rows: each member is a type, or a type with the shape of an array of it."""
     fields = [(name, *(kind if isinstance(kind, tuple) else (kind,))) for name, kind in members.items()]
@@ -82,3 +101,36 @@ def rows_of(kind: np.dtype[np.void], **members: npt.ArrayLike) -> npt.NDArray[np
     for name, values in arrays.items():
         rows[name] = values
     return rows
+
+
+def printed(owner: str, table: Table) -> PrintedTable:
+    """A table of ``owner``, the first part of its C name."""
+    rows = table.values if table.struct else table.values.reshape(-1)
+    texts = [_braced(row) for row in rows.tolist()]
+    return PrintedTable(table.ctype, f"{owner}_{table.name}", len(texts), number_rows(texts), table.comment)
+
+
+def _braced(values: Any) -> str:
+    """A C initialiser of a number, or of a structure or array as nested tuples and lists."""
+    if isinstance(values, list | tuple | np.ndarray):
+        return f"{{{', '.join(map(_braced, values))}}}"
+    return _literal(int(values))
+
+
+def _literal(number: int) -> str:
+    """INT32_MIN has no literal in C: its digits do not fit int before the sign applies."""
+    return "INT32_MIN" if number == -(2**31) else str(number)
+
+
+def number_rows(texts: Iterable[str]) -> str:
+    """The elements of a C array as its rows, indented."""
+    lines: list[str] = []
+    line = ""
+    for text in texts:
+        item = f"{text}, "
+        if line and len(line) + len(item) > _LINE_WIDTH - _INDENT:
+            lines.append(line.rstrip())
+            line = ""
+        line += item
+    lines.append(line.rstrip())
+    return "\n".join(" " * _INDENT + row for row in lines)

@@ -27,7 +27,9 @@ POINTER_CALLS: Mapping[str, str] = {
     "edc_model_next": r"edc_next_\w+",
     "edc_next_layer": r"edc_\w+_run",
     "run_chunk": r"edc_\w+_run",
-    "edc_model_search": r"edc_rvq_quantize\w*",
+    **dict.fromkeys(("edc_model_search", "edc_step", "search_position"), r"edc_rvq_quantize\w*"),
+    "edc_packet_start": r"edc_(context|causal)_start",
+    "edc_packet_step": r"edc_(context|causal)_position",
     **dict.fromkeys(("edc_server_poll", "handle_message", "answer", "answer_encode", "answer_layer"), _STEPS),
 }
 """What a function of ours calls through a pointer, by a regular expression: of those, all that are linked.

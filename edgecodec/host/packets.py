@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from edgecodec.codec.arrays import Indices
-from edgecodec.compile.index_tables import packet_files
+from edgecodec.compile.render import packet_files
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.errors import InputError
 from edgecodec.host.extension import load_extension

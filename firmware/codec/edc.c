@@ -6,8 +6,20 @@ const char *edc_strerror(int status) {
   switch (status) {
   case EDC_OK:
     return "fine";
+  case EDC_IDLE:
+    return "nothing to do";
+  case EDC_MORE:
+    return "more to do";
+  case EDC_PACKET:
+    return "a packet is ready";
+  case EDC_BUSY:
+    return "not all samples were taken: two frames wait already";
   case EDC_ERROR_ARGUMENT:
-    return "a pointer is NULL, or memory is not aligned to 4 bytes";
+    return "a pointer is NULL, memory is not aligned to 4 bytes, or a number is out of its range";
+  case EDC_ERROR_SIZE:
+    return "memory, or the longest fragment, is too small";
+  case EDC_ERROR_PACKETS:
+    return "the model has no packets, or another engine runs its encoder";
   default:
     return "unknown status";
   }

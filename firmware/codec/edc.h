@@ -4,6 +4,7 @@
  *   Status      edc_status, edc_strerror
  *   Models      edc_model, edc_info, edc_model_info
  *   One frame   edc_encode
+ *   A stream    edc_encoder.h, which a model whose bundle has packets includes
  *
  * A model is a constant, generated as <prefix>_model.c and .h from a bundle; any number of them are
  * in a program. Memory is the caller's; nothing is allocated, nothing is global.
@@ -25,10 +26,17 @@ EDC_STATIC_ASSERT((-3 >> 1) == -2, "edgecodec needs an arithmetic right shift");
 
 EDC_BEGIN_C
 
-/** 0 fine, negative an error. */
+/** 0 fine, positive what is to be done, negative an error. */
 typedef enum {
   EDC_OK = 0,
-  EDC_ERROR_ARGUMENT = -1 /**< a pointer is NULL, or memory is not aligned to 4 bytes */
+  EDC_IDLE = 1,   /**< nothing to do until more samples are there, or no more fragments */
+  EDC_MORE = 2,   /**< more is to be done: call again */
+  EDC_PACKET = 3, /**< a packet is ready */
+  EDC_BUSY = 4,   /**< not all samples were taken: two frames wait already */
+  /** a pointer is NULL, memory is not aligned to 4 bytes, or a number is out of its range */
+  EDC_ERROR_ARGUMENT = -1,
+  EDC_ERROR_SIZE = -2,   /**< memory, or the longest fragment, is too small */
+  EDC_ERROR_PACKETS = -3 /**< the model has no packets, or another engine runs its encoder */
 } edc_status;
 
 /** One line of English for a status. Never NULL. */
@@ -39,17 +47,19 @@ typedef struct edc_model edc_model;
 
 /** What a model is, in figures. */
 typedef struct {
-  const char *name;         /**< the bundle's */
-  const uint8_t *digest;    /**< [32], SHA-256 of the bundle's manifest */
-  const uint32_t *codes;    /**< [levels], codes of each level's codebook */
-  const uint8_t *bits;      /**< [levels], what a level's index takes, packed plainly */
-  uint32_t rate_mhz;        /**< samples in 1000 s; 0 when the bundle does not say */
-  uint32_t state_bytes;     /**< working memory of edc_encode, aligned to 4 bytes */
-  uint16_t samples;         /**< T, ADC counts of a frame */
-  uint16_t positions;       /**< P, latent vectors of a frame */
-  uint16_t levels;          /**< L, codebook indices of a position */
-  uint16_t latent_channels; /**< D, entries of a latent vector */
-  uint16_t layers;          /**< of the encoder */
+  const char *name;          /**< the bundle's */
+  const uint8_t *digest;     /**< [32], SHA-256 of the bundle's manifest */
+  const uint32_t *codes;     /**< [levels], codes of each level's codebook */
+  const uint8_t *bits;       /**< [levels], what a level's index takes, packed plainly */
+  uint32_t rate_mhz;         /**< samples in 1000 s; 0 when the bundle does not say */
+  uint32_t state_bytes;      /**< working memory of edc_encode, aligned to 4 bytes */
+  uint32_t encoder_bytes;    /**< working memory of an encoder (edc_init); 0 without packets */
+  uint32_t packet_bytes_max; /**< of the longest packet; 0 when the model has none */
+  uint16_t samples;          /**< T, ADC counts of a frame */
+  uint16_t positions;        /**< P, latent vectors of a frame */
+  uint16_t levels;           /**< L, codebook indices of a position */
+  uint16_t latent_channels;  /**< D, entries of a latent vector */
+  uint16_t layers;           /**< of the encoder */
 } edc_info;
 
 /** The figures of a model. NULL for NULL. */

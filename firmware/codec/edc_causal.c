@@ -226,14 +226,14 @@ static void embed(const edc_causal_network *network, const uint16_t *indices, ui
   }
 }
 
-static void start(const void *tables, void *state) {
+static void edc_causal_start(const void *tables, void *state) {
   uint32_t *position = state;
   *position = 0;
   embed(tables, NULL, 0, (int16_t *)(position + 1));
 }
 
-static void code_position(const void *tables, void *state, const uint16_t *indices, uint32_t levels,
-                          edc_range *coder) {
+static void edc_causal_position(const void *tables, void *state, const uint16_t *indices,
+                                uint32_t levels, edc_range *coder) {
   const edc_causal_network *network = tables;
   const uint32_t channels = network->channels;
   uint32_t *position = state;
@@ -266,4 +266,4 @@ static void code_position(const void *tables, void *state, const uint16_t *indic
   *position += 1;
 }
 
-const edc_index_model edc_causal_model = {start, code_position};
+const edc_index_model edc_causal_model = {edc_causal_start, edc_causal_position};

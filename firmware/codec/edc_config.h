@@ -22,10 +22,7 @@
 #elif defined(__STDC_VERSION__) && __STDC_VERSION__ >= 201112L
 #define EDC_STATIC_ASSERT(condition, message) _Static_assert(condition, message)
 #else
-#define EDC_JOIN2(a, b) a##b
-#define EDC_JOIN(a, b) EDC_JOIN2(a, b)
-#define EDC_STATIC_ASSERT(condition, message)                                                      \
-  typedef char EDC_JOIN(edc_static_assert_, __LINE__)[(condition) ? 1 : -1]
+#define EDC_STATIC_ASSERT(condition, message) extern char edc_static_assert[(condition) ? 1 : -1]
 #endif
 #endif
 
@@ -75,6 +72,20 @@
 #define EDC_ALWAYS_INLINE static inline
 #define EDC_NEVER_INLINE static
 #endif
+#endif
+
+/* Reads and writes before it come before those behind it, as an interrupt, another core or another
+ * thread sees them. */
+#ifndef EDC_BARRIER
+#if defined(__GNUC__)
+#define EDC_BARRIER() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#elif defined(__ICCARM__)
+#include <intrinsics.h>
+#define EDC_BARRIER() __DMB()
+#elif defined(_MSC_VER)
+#include <intrin.h>
+#define EDC_BARRIER() _ReadWriteBarrier() /* its volatile orders the rest */
+#endif                                    /* no other: edc_encoder.c asks for it */
 #endif
 
 /* The place of the lowest set bit of a 32-bit number that is not 0. */

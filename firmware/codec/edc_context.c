@@ -1,12 +1,12 @@
 #include "edc_context.h"
 
-static void start(const void *tables, void *state) {
+static void edc_context_start(const void *tables, void *state) {
   (void)tables;
   ((edc_context_state *)state)->context = 0;
 }
 
-static void position(const void *tables, void *state, const uint16_t *indices, uint32_t levels,
-                     edc_range *coder) {
+static void edc_context_position(const void *tables, void *state, const uint16_t *indices,
+                                 uint32_t levels, edc_range *coder) {
   const edc_context_level *level = ((const edc_context_tables *)tables)->levels;
   edc_context_state *context_state = state;
   uint32_t context = context_state->context;
@@ -25,4 +25,4 @@ static void position(const void *tables, void *state, const uint16_t *indices, u
   } while (++indices != end);
 }
 
-const edc_index_model edc_context_model = {start, position};
+const edc_index_model edc_context_model = {edc_context_start, edc_context_position};

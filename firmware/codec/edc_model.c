@@ -13,8 +13,8 @@ void edc_model_infer(const edc_model *model, void *state) {
 }
 
 void edc_model_search(const edc_model *model, void *state, uint16_t *indices) {
-  model->search(model->rvq, edc_model_latent(model, state), edc_model_residual(model, state),
-                indices);
+  edc_model_search_latent(model, edc_model_latent(model, state), edc_model_residual(model, state),
+                          indices);
 }
 
 uint32_t edc_model_next(const edc_model *model, void *state, edc_progress *progress) {

@@ -47,11 +47,13 @@ typedef struct {
 /* One call of a kernel. Returns the layer that ran. */
 typedef uint32_t edc_next_function(const edc_model *model, void *state, edc_progress *progress);
 
-/* latent [P][D] -> indices [P][L]; residual is scratch. */
-typedef void edc_search_function(const void *rvq, const int8_t *latent, int16_t *residual,
-                                 uint16_t *indices);
+/* One position: latent [D] -> indices [L]; residual is scratch. Of the looks that are left to the
+ * frame, returns those that are left then. */
+typedef int32_t edc_search_function(const void *rvq, const int8_t *latent, int32_t looks,
+                                    int16_t *residual, uint16_t *indices);
 
 typedef struct edc_chain edc_chain;
+struct edc_packet_format;
 
 /* Places are bytes from the state's start. */
 struct edc_model {
@@ -63,6 +65,11 @@ struct edc_model {
   const edc_chain *chain; /* NULL when no layers run in stripes */
   edc_search_function *search;
   const void *rvq;
+  /* Distances, in a frame, of the searches that look at few codes. When they are used up, the
+   * search that needs one more starts anew and looks at all codes, as all do from then on, so a
+   * frame takes at most these and those of the full search. 0 for the full search alone. */
+  int32_t looks;
+  const struct edc_packet_format *packets; /* NULL when the bundle has none */
   uint32_t input;
   uint32_t latent;
   uint32_t residual;
@@ -81,6 +88,17 @@ static inline int8_t *edc_model_latent(const edc_model *model, void *state) {
 /* What the search works in. */
 static inline int16_t *edc_model_residual(const edc_model *model, void *state) {
   return (int16_t *)(void *)((int8_t *)state + model->residual);
+}
+
+/* All positions of a latent [P][D] -> indices [P][L]. */
+static inline void edc_model_search_latent(const edc_model *model, const int8_t *latent,
+                                           int16_t *residual, uint16_t *indices) {
+  int32_t looks = model->looks;
+  for (uint32_t left = model->info.positions; left > 0; left--) {
+    looks = model->search(model->rvq, latent, looks, residual, indices);
+    latent += model->info.latent_channels;
+    indices += model->info.levels;
+  }
 }
 
 /* edc_encode in three steps, to look at what lies between. Pointers must not be NULL. */

@@ -4,8 +4,11 @@
 
 #include <stdint.h>
 
+#include "edc_config.h"
 #include "edc_range.h"
 #include "edc_side.h"
+
+EDC_BEGIN_C
 
 #define EDC_PACKET_CLIPPED 4u /* the frame reached an end of the converter's range */
 #define EDC_PACKET_GAP 8u     /* samples were lost before the frame */
@@ -23,11 +26,12 @@ typedef struct {
                    edc_range *coder);
 } edc_index_model;
 
-typedef struct {
+typedef struct edc_packet_format {
   const edc_index_model *model; /* NULL: all payloads are plain */
   const void *tables;           /* the model's */
   const edc_side *side;         /* NULL: no side information */
   const uint8_t *index_bits;    /* [levels], bits of a plain index, 1..16 */
+  uint32_t state_bytes;         /* of the model, a multiple of 4 */
   uint16_t positions;
   uint16_t samples; /* T */
   uint16_t tag;     /* first 12 bits of the bundle's digest */
@@ -71,5 +75,7 @@ uint32_t edc_packet_end(edc_packet_writer *writer);
 /* All of it at once. */
 uint32_t edc_packet_write(const edc_packet_format *format, void *state,
                           const edc_packet_frame *frame, uint8_t *out);
+
+EDC_END_C
 
 #endif

@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#include "edc_config.h"
+
+EDC_BEGIN_C
+
 #define EDC_RANGE_BITS 24 /* shares are whole multiples of 2^-24 */
 
 /* The interval so far and the bytes that are certain, but for a carry. Belongs to the caller; no
@@ -46,5 +50,7 @@ static inline void edc_range_encode(edc_range *coder, uint32_t start, uint32_t s
 /* End the payload: as few bytes as name a number in the interval, without zeros at the end.
  * Returns their number, or UINT32_MAX when they do not fit. */
 uint32_t edc_range_finish(edc_range *coder);
+
+EDC_END_C
 
 #endif

@@ -286,9 +286,9 @@ static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual
   return best;
 }
 
-/* One position; of the looks that are left to the frame, those that are left then. */
-static int32_t quantize_position(const edc_rvq *rvq, const int8_t *latent, int32_t looks,
-                                 int16_t *residual, uint16_t *indices) {
+int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t looks,
+                         int16_t *residual, uint16_t *indices) {
+  const edc_rvq *const rvq = constants;
   const int32_t dimension = rvq->dimension;
   for (int32_t d = 0; d < dimension; d++) {
     residual[d] = (int16_t)((latent[d] - rvq->zero_point) * (1 << rvq->fraction_bits));
@@ -312,15 +312,4 @@ static int32_t quantize_position(const edc_rvq *rvq, const int8_t *latent, int32
     book++;
   }
   return looks;
-}
-
-void edc_rvq_quantize(const void *constants, const int8_t *latent, int16_t *residual,
-                      uint16_t *indices) {
-  const edc_rvq *const rvq = constants;
-  int32_t looks = rvq->looks;
-  for (int32_t position = 0; position < rvq->positions; position++) {
-    looks = quantize_position(rvq, latent, looks, residual, indices);
-    latent += rvq->dimension;
-    indices += rvq->level_count;
-  }
 }

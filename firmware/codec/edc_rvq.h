@@ -20,21 +20,16 @@ typedef struct {
 
 typedef struct {
   const edc_codebook *levels;
-  /* Distances, in a frame, of the searches that look at few codes. When they are used up, the
-   * search that needs one more starts anew and looks at all codes, as all do from then on, so a
-   * frame takes at most these and those of the full search. 0 for the full search alone. */
-  int32_t looks;
   uint16_t level_count;
   uint16_t dimension;
-  uint16_t positions;
   uint8_t fraction_bits;
   int8_t zero_point;
 } edc_rvq;
 
-/* An edc_search_function: constants are an edc_rvq, latent [positions][dimension] -> indices
- * [positions][level_count]; residual [dimension], aligned to 4 bytes, is scratch. The lowest index
- * wins a tie. That no residual or distance overflows was proven at generation. */
-void edc_rvq_quantize(const void *constants, const int8_t *latent, int16_t *residual,
-                      uint16_t *indices);
+/* An edc_search_function: constants are an edc_rvq, latent [dimension] -> indices [level_count];
+ * residual [dimension], aligned to 4 bytes, is scratch. The lowest index wins a tie. That no
+ * residual or distance overflows was proven at generation. */
+int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t looks,
+                         int16_t *residual, uint16_t *indices);
 
 #endif

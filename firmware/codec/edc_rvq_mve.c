@@ -370,9 +370,9 @@ static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *resi
   return best;
 }
 
-/* One position; of the looks that are left to the frame, those that are left then. */
-static int32_t quantize_position(const edc_mve_rvq *rvq, const int8_t *latent, int32_t looks,
-                                 int16_t *residual, uint16_t *indices) {
+int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
+                             int16_t *residual, uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
   const uint32_t vectors = rvq->row / EDC_MVE_LANES;
   start(rvq, latent, residual);
   const edc_mve_codebook *book = rvq->levels;
@@ -393,15 +393,4 @@ static int32_t quantize_position(const edc_mve_rvq *rvq, const int8_t *latent, i
     book++;
   }
   return looks;
-}
-
-void edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int16_t *residual,
-                          uint16_t *indices) {
-  const edc_mve_rvq *const rvq = constants;
-  int32_t looks = rvq->looks;
-  for (int32_t position = 0; position < rvq->positions; position++) {
-    looks = quantize_position(rvq, latent, looks, residual, indices);
-    latent += rvq->dimension;
-    indices += rvq->level_count;
-  }
 }

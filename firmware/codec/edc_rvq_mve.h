@@ -34,19 +34,17 @@ typedef struct {
 
 typedef struct {
   const edc_mve_codebook *levels;
-  int32_t looks; /* as in edc_rvq */
   uint16_t level_count;
   uint16_t dimension;
   uint16_t row; /* dimension, rounded up to a multiple of EDC_MVE_LANES */
-  uint16_t positions;
   uint8_t fraction_bits;
   int8_t zero_point;
 } edc_mve_rvq;
 
-/* An edc_search_function: constants are an edc_mve_rvq, latent [positions][dimension] -> indices
- * [positions][level_count]; residual [row] is scratch. The lowest index wins a tie. That every
- * residual less any code fits int16, and its squared length int32, was proven at generation. */
-void edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int16_t *residual,
-                          uint16_t *indices);
+/* An edc_search_function: constants are an edc_mve_rvq, latent [dimension] -> indices
+ * [level_count]; residual [row] is scratch. The lowest index wins a tie. That every residual less
+ * any code fits int16, and its squared length int32, was proven at generation. */
+int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
+                             int16_t *residual, uint16_t *indices);
 
 #endif

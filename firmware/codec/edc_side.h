@@ -4,6 +4,10 @@
 
 #include <stdint.h>
 
+#include "edc_config.h"
+
+EDC_BEGIN_C
+
 #define EDC_SIDE_MAX 6 /* bytes of the wide form */
 
 typedef struct {
@@ -18,5 +22,7 @@ typedef struct {
 /* What the normaliser removed -> out [EDC_SIDE_MAX]. |offset| < 2^29, spread >= 1. Returns the
  * bytes written; EDC_SIDE_MAX of them are the wide form. */
 uint32_t edc_side_write(const edc_side *side, int32_t offset, uint64_t spread, uint8_t *out);
+
+EDC_END_C
 
 #endif

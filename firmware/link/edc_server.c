@@ -197,7 +197,7 @@ static void answer_encode(void) {
   }
 
   start = edc_port_ticks();
-  model->search(model->rvq, edc_engine_latent(), edc_engine_residual(), indices);
+  edc_model_search_latent(model, edc_engine_latent(), edc_engine_residual(), indices);
   uint32_t ticks_rvq = edc_port_ticks() - start;
 
   size_t end = reply_count;

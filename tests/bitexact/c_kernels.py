@@ -104,21 +104,21 @@ typedef struct {
   uint32_t size; uint32_t slack; ...;
 } edc_codebook;
 typedef struct {
-  const edc_codebook *levels; int32_t looks; uint16_t level_count; uint16_t dimension; uint16_t positions;
-  uint8_t fraction_bits; int8_t zero_point; ...;
+  const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
-void edc_rvq_quantize(const void *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
+int32_t edc_rvq_quantize(
+    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 typedef struct { int32_t norms[8]; int16_t keys[4][8]; uint16_t indices[8]; ...; } edc_code_block;
 typedef struct {
   const int16_t *codes; const edc_code_block *blocks; const int8_t *projection;
   const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_key; uint8_t start_shift; ...;
 } edc_mve_codebook;
 typedef struct {
-  const edc_mve_codebook *levels; int32_t looks; uint16_t level_count; uint16_t dimension; uint16_t row;
-  uint16_t positions;
+  const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row;
   uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_mve_rvq;
-void edc_rvq_quantize_mve(const void *rvq, const int8_t *latent, int16_t *residual, uint16_t *indices);
+int32_t edc_rvq_quantize_mve(
+    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 """
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
@@ -411,21 +411,33 @@ def quantize_latent(
         "edc_rvq *",
         {
             "levels": levels,
-            "looks": looks,
             "level_count": rvq.levels,
             "dimension": rvq.dimension,
-            "positions": latent.shape[1],
             "fraction_bits": rvq.fraction_bits,
             "zero_point": rvq.latent_zero_point,
         },
     )
     indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
     residual = ffi.new("int16_t[]", rvq.dimension)
-    for row, out in zip(latent, indices, strict=True):
-        module.lib.edc_rvq_quantize(
-            struct, ffi.from_buffer("int8_t[]", row), residual, ffi.from_buffer("uint16_t[]", out)
-        )
+    _search(module, module.lib.edc_rvq_quantize, struct, latent, looks, residual, indices)
     return indices
+
+
+def _search(
+    module: Any,
+    search: Any,
+    struct: Any,
+    latent: npt.NDArray[np.int8],
+    looks: int,
+    residual: Any,
+    indices: npt.NDArray[np.uint16],
+) -> None:
+    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, position by position, each frame with so many looks."""
+    for frame, rows in zip(latent, indices, strict=True):
+        left = looks
+        for vector, found in zip(frame, rows, strict=True):
+            source, target = (module.ffi.from_buffer(f"{array.dtype}_t[]", array) for array in (vector, found))
+            left = search(struct, source, left, residual, target)
 
 
 def quantize_latent_mve(
@@ -441,23 +453,16 @@ def quantize_latent_mve(
     levels, _kept = _codebooks(rvq, Search.MVE, "edc_mve_codebook", ffi, pruned=pruned)
     row = mve_entries(rvq.dimension)
     figures = {
-        "looks": looks,
         "level_count": rvq.levels,
         "dimension": rvq.dimension,
         "row": row,
-        "positions": latent.shape[1],
         "fraction_bits": rvq.fraction_bits,
         "zero_point": rvq.latent_zero_point,
     }
     struct = ffi.new("edc_mve_rvq *", {"levels": levels} | figures)
     indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
     residual = np.full(row + 8, 0x5A5A, np.int16)
-    for source, out in zip(latent, indices, strict=True):
-        module.lib.edc_rvq_quantize_mve(
-            struct,
-            ffi.from_buffer("int8_t[]", source),
-            ffi.from_buffer("int16_t[]", residual),
-            ffi.from_buffer("uint16_t[]", out),
-        )
+    memory = ffi.from_buffer("int16_t[]", residual)
+    _search(module, module.lib.edc_rvq_quantize_mve, struct, latent, looks, memory, indices)
     assert np.all(residual[row:] == 0x5A5A)
     return indices

@@ -16,9 +16,12 @@ from edgecodec.compile.plan import make_plan
 from edgecodec.compile.render import codec_sources
 from edgecodec.compile.single_file import join_sources
 from edgecodec.compile.target import Target
+from edgecodec.entropy.packet_file import PacketConstants
+from edgecodec.entropy.side_information import SideInformation
 from edgecodec.host.extension import STRICT_FLAGS
 from tests.cli.run import assert_one_error, edgecodec
-from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, ppg_frames
+from tests.packets import network, tables
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, ppg_frames, small_encoder
 from tests.tools import require
 
 PROGRAM = """
@@ -39,26 +42,52 @@ static int encode(const edc_model &model, void *state) {
   return std::fwrite(indices, sizeof indices, 1, stdout) != 1;
 }
 
+static wrist_encoder_memory wrist_memory;
+static finger_encoder_memory finger_memory;
+
+template <unsigned samples>
+static int stream(const edc_model &model, void *memory, size_t bytes) {
+  static edc_encoder encoder;
+  int16_t frame[samples];
+  size_t taken, size;
+  if (std::fread(frame, sizeof frame, 1, stdin) != 1) return 1;
+  if (edc_init(&encoder, memory, bytes, &model) != EDC_OK) return 1;
+  if (edc_push(&encoder, frame, samples, 1, &taken) != EDC_OK || taken != samples) return 1;
+  while (edc_step(&encoder) == EDC_MORE) continue;
+  const uint8_t *packet = edc_packet(&encoder, &size);
+  return packet == nullptr || std::fwrite(packet, size, 1, stdout) != 1;
+}
+
 int main() {
   const edc_info *info = edc_model_info(&finger_model);
   if (info->codes[0] != 11 || info->bits[0] != 4 || info->rate_mhz != 64000 || info->levels != 1) return 1;
   return encode<WRIST_MODEL_SAMPLES, WRIST_MODEL_INDEX_COUNT>(wrist_model, &wrist) ||
-         encode<FINGER_MODEL_SAMPLES, FINGER_MODEL_INDEX_COUNT>(finger_model, &finger);
+         encode<FINGER_MODEL_SAMPLES, FINGER_MODEL_INDEX_COUNT>(finger_model, &finger) ||
+         stream<WRIST_MODEL_SAMPLES>(wrist_model, &wrist_memory, sizeof wrist_memory) ||
+         stream<FINGER_MODEL_SAMPLES>(finger_model, &finger_memory, sizeof finger_memory);
 }
 """
 
 
 @pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A bundle with packets."""
+    packets = PacketConstants(SideInformation(64, 8, 8, 2048), tables(1, 8, (29, 13)))
+    return bundle_of(tmp_path_factory.mktemp("one") / "bundle", small_encoder(), packets=packets)
+
+
+@pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """A bundle of another shape."""
+    """A bundle of another shape, whose packets have another model."""
     encoder = build_encoder([LayerSpec(CONV, 4, 5, 2), LayerSpec(CONV, 3, 3, 2)], 40, seed=3)
-    return bundle_of(tmp_path_factory.mktemp("other") / "bundle", encoder, (11,), 3)
+    packets = PacketConstants(SideInformation(40, 8, 8, 2048), network(2, (11,)))
+    return bundle_of(tmp_path_factory.mktemp("other") / "bundle", encoder, (11,), 3, packets=packets)
 
 
 @pytest.mark.parametrize("standard", ["c++11", "c++20"])
-def test_two_models_in_one_program_of_cpp(bundle: Bundle, other: Bundle, standard: str, tmp_path: Path) -> None:
+def test_two_models_in_one_program_of_cpp(one: Bundle, other: Bundle, standard: str, tmp_path: Path) -> None:
     require("gcc", "g++")
-    files = codec_files(bundle, make_plan(bundle.codec), "wrist") | codec_files(other, make_plan(other.codec), "finger")
+    files = codec_files(one, make_plan(one.codec), "wrist") | codec_files(other, make_plan(other.codec), "finger")
     for name, text in files.items():
         (tmp_path / name).write_text(text)
     (tmp_path / "main.cc").write_text(PROGRAM)
@@ -79,29 +108,43 @@ def test_two_models_in_one_program_of_cpp(bundle: Bundle, other: Bundle, standar
     ):
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert (done.returncode, done.stderr) == (0, "")
-    frames = [ppg_frames(1, each.codec.samples, 7) for each in (bundle, other)]
-    given = b"".join(frame.tobytes() for frame in frames)
+    frames = [ppg_frames(1, each.codec.samples, 7) for each in (one, other)]
+    given = 2 * b"".join(frame.tobytes() for frame in frames)
     done = subprocess.run(["./two"], cwd=tmp_path, input=given, capture_output=True, check=True)
-    expected = [
-        ReferenceExecutor(each.codec).encode(frame) for each, frame in zip((bundle, other), frames, strict=True)
-    ]
-    assert done.stdout == b"".join(indices.astype("<u2").tobytes() for indices in expected)
+    stages = [ReferenceExecutor(each.codec).stages(frame) for each, frame in zip((one, other), frames, strict=True)]
+    indices = b"".join(each.indices.astype("<u2").tobytes() for each in stages)
+    packets = b"".join(
+        each.packets().encode(found.indices[0], int(found.offset[0]), int(found.spread[0]), 0)
+        for each, found in zip((one, other), stages, strict=True)
+    )
+    assert done.stdout == indices + packets
 
 
 @pytest.mark.parametrize("standard", ["c99", "c11", "c17"])
 @pytest.mark.parametrize("compiler", ["gcc", "clang"])
-def test_public_headers_are_of_every_standard(bundle: Bundle, compiler: str, standard: str, tmp_path: Path) -> None:
+def test_public_headers_are_of_every_standard(
+    one: Bundle, other: Bundle, compiler: str, standard: str, tmp_path: Path
+) -> None:
     require(compiler)
-    write_sources(bundle, tmp_path / "codec")
+    write_sources(one, tmp_path / "codec")
+    write_sources(other, tmp_path / "other", prefix="finger")
     (tmp_path / "main.c").write_text(
-        '#include "ppg_model.h"\nint main(void) { return edc_model_info(&ppg_model) == 0; }\n'
+        '#include "ppg_model.h"\n#include "finger_model.h"\n'
+        "int main(void) { return edc_model_info(&ppg_model) == edc_model_info(&finger_model); }\n"
     )
-    command = [compiler, f"-std={standard}", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Icodec", "-c", "main.c"]
+    strict = ["-Wall", "-Wextra", "-Wpedantic", "-Werror"]
+    command = [compiler, f"-std={standard}", *strict, "-Icodec", "-Iother", "-c", "main.c"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_only_what_the_plan_uses_is_there(bundle: Bundle) -> None:
+def test_only_what_the_plan_uses_is_there(bundle: Bundle, one: Bundle, other: Bundle) -> None:
+    parts = {f"edc_{part}.{end}" for part in ("encoder", "packet", "range", "side") for end in ("c", "h")}
+    assert not (parts | {"edc_context.c", "edc_causal.c"}) & set(codec_files(bundle, make_plan(bundle.codec)))
+    for each, model in ((one, "edc_context"), (other, "edc_causal")):
+        there = set(codec_files(each, make_plan(each.codec)))
+        assert parts | {f"{model}.c"} <= there
+        assert len({"edc_context.c", "edc_causal.c"} & there) == 1
     everything = {path.name for path in codec_sources()}
     for core in ("cortex-m0", "cortex-m4", "cortex-m55"):
         plan = make_plan(bundle.codec, Target.of_core(core))

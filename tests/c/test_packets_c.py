@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecodec.compile.index_tables import packet_files
+from edgecodec.compile.render import packet_files
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.host.packets import CLIPPED, GAP, PacketShim

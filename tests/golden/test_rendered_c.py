@@ -12,7 +12,11 @@ from edgecodec.bundle import Bundle
 from edgecodec.compile.library import codec_files, write_sources
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.render import c_comment, c_string, render_codec, render_template
+from edgecodec.entropy.packet_file import PacketConstants
+from edgecodec.entropy.side_information import SideInformation
 from edgecodec.errors import InputError
+from tests.packets import tables
+from tests.tflite_builder import bundle_of, small_encoder
 
 GOLDEN = Path(__file__).parent / "model"
 GENERATED = ("ppg_model.c", "ppg_model.h")
@@ -24,6 +28,17 @@ def test_rendered_as_before(bundle: Bundle, name: str) -> None:
     golden = GOLDEN / name
     if os.environ.get("EDGECODEC_UPDATE_GOLDEN"):
         golden.parent.mkdir(exist_ok=True)
+        golden.write_text(text)
+    assert text == golden.read_text()
+
+
+@pytest.mark.parametrize("name", GENERATED)
+def test_rendered_with_packets_as_before(tmp_path: Path, name: str) -> None:
+    packets = PacketConstants(SideInformation(64, 8, 8, 2048), tables(1, 8, (29, 13), 700))
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(), packets=packets)
+    text = render_codec(bundle, make_plan(bundle.codec))[name]
+    golden = GOLDEN / f"packets_{name}"
+    if os.environ.get("EDGECODEC_UPDATE_GOLDEN"):
         golden.write_text(text)
     assert text == golden.read_text()
 

@@ -8,51 +8,51 @@
 #include "edc_causal.h"
 
 /* [4][12] in blocks */
-_Alignas(4) static const int8_t edc_block0_taps_weights[48] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_block0_taps_weights[48] = {
     -99, -41, -35, -78, -13, -77, 29, -40, -60, -120, -86, -116, 54, -71, -15, -111, 50, -32,
     -112, 86, 8, 115, 27, 8, 104, 58, -36, 119, 16, 94, -121, -126, -44, -79, -115, -57, -2,
     -122, 23, 124, 67, 8, 102, 104, -21, -49, -75, 76,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_block0_taps_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_block0_taps_bias[4] = {
     -243242, -257542, -159913, 201292,
 };
 
 /* [4][4] in blocks */
-_Alignas(4) static const int8_t edc_block0_mix_weights[16] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_block0_mix_weights[16] = {
     -44, 111, 12, 105, 64, 59, 13, 39, -45, 27, 45, 11, 35, 69, -14, 42,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_block0_mix_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_block0_mix_bias[4] = {
     -220911, 55245, -155357, 227024,
 };
 
 /* [4][12] in blocks */
-_Alignas(4) static const int8_t edc_block1_taps_weights[48] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_block1_taps_weights[48] = {
     -102, 76, 36, 1, 1, 22, -113, -88, 67, -86, 108, -50, 5, -88, -84, 115, -109, 94, 111, -72,
     36, 98, 38, -16, 21, 59, -105, -27, -73, -34, 20, -73, -71, -106, -70, 71, -91, -38, -64,
     59, 119, 75, 123, -81, -88, -59, 126, 98,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_block1_taps_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_block1_taps_bias[4] = {
     -70899, 114973, -74051, -74878,
 };
 
 /* [4][4] in blocks */
-_Alignas(4) static const int8_t edc_block1_mix_weights[16] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_block1_mix_weights[16] = {
     40, -68, -12, 118, -105, 64, -36, -62, 90, -68, 77, 84, -103, 7, 107, -95,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_block1_mix_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_block1_mix_bias[4] = {
     -209906, 164562, -120680, -245858,
 };
 
 /* [codes - 1][hidden] */
-_Alignas(4) static const int8_t edc_level0_nodes[112] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level0_nodes[112] = {
     124, 85, -62, -6, 102, -4, 43, 15, -104, -38, 64, -60, -41, 71, 75, -80, 20, 93, 91, -95,
     116, 12, 118, -39, -125, -122, 81, 107, 67, 96, 39, 81, -12, -57, 107, -49, 49, -65, -51,
     12, 95, 23, 122, 127, -71, 66, 124, 3, 123, 76, 100, -126, 101, -125, -69, -105, -107, 28,
@@ -62,23 +62,23 @@ _Alignas(4) static const int8_t edc_level0_nodes[112] = {
 };
 
 /* [codes - 1] */
-_Alignas(4) static const int16_t edc_level0_node_bias[28] = {
+EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_level0_node_bias[28] = {
     -273, -2639, -642, 2169, 2265, -2140, -748, 704, 814, 969, 1092, -1144, -59, -2013, 2447,
     -749, -727, -485, 1507, 1406, -412, -2522, 2993, -1394, 706, -2060, 1807, -2532,
 };
 
 /* [4][4] in blocks */
-_Alignas(4) static const int8_t edc_level0_hidden_weights[16] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level0_hidden_weights[16] = {
     -124, 120, -56, 119, 121, -14, -87, 57, -81, 32, 16, 60, 95, -117, -104, -84,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_level0_hidden_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_level0_hidden_bias[4] = {
     247513, 222361, 210297, 15642,
 };
 
 /* [codes + 1][embedding] */
-_Alignas(4) static const int8_t edc_level0_embedding[60] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level0_embedding[60] = {
     -119, -53, -87, 68, 104, -93, -111, 34, -125, -33, -104, 33, -87, 118, 49, 120, 113, 107,
     -32, 4, -119, 58, 116, 85, 13, 45, 42, -125, 45, 73, -83, 108, -81, -48, -86, -46, 89, -97,
     88, 6, -93, 24, -56, 120, 113, 65, 63, 66, -96, 15, 50, 106, 123, -125, -48, -115, -63, 30,
@@ -86,13 +86,13 @@ _Alignas(4) static const int8_t edc_level0_embedding[60] = {
 };
 
 /* [codes] */
-_Alignas(4) static const uint8_t edc_level0_ranks[29] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_level0_ranks[29] = {
     14, 24, 23, 4, 27, 15, 21, 22, 8, 17, 1, 13, 26, 5, 6, 3, 12, 0, 19, 16, 10, 11, 9, 18, 7,
     28, 2, 25, 20,
 };
 
 /* [codes there][hidden] */
-_Alignas(4) static const int8_t edc_level1_above0[116] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level1_above0[116] = {
     -54, 78, 10, 90, -40, -121, -2, 126, 120, 36, -41, 19, 122, 48, 65, 58, 126, 119, -22,
     -122, -93, 84, 52, 24, 118, 41, -120, 76, -24, 84, 93, 106, -43, -86, 95, -43, 48, -56,
     116, -111, 62, 13, -14, 95, 95, -61, 119, 14, 38, 9, 1, 24, 42, -68, 37, 114, 20, -51, -33,
@@ -102,50 +102,50 @@ _Alignas(4) static const int8_t edc_level1_above0[116] = {
 };
 
 /* [codes - 1][hidden] */
-_Alignas(4) static const int8_t edc_level1_nodes[48] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level1_nodes[48] = {
     -55, 113, 91, 91, -124, 100, -94, -54, 96, -38, 50, -27, 127, 55, 107, 76, -126, -49, 72,
     -16, -55, 23, -109, -97, 4, 51, -119, 65, 45, 111, 60, -66, -103, -104, -106, -57, 41,
     -123, 86, 76, -22, -71, 59, 38, 56, -26, -112, 95,
 };
 
 /* [codes - 1] */
-_Alignas(4) static const int16_t edc_level1_node_bias[12] = {
+EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_level1_node_bias[12] = {
     -1331, -1858, -2226, 574, -2729, -2305, 200, 2534, -2605, 1900, -1144, -1246,
 };
 
 /* [4][4] in blocks */
-_Alignas(4) static const int8_t edc_level1_hidden_weights[16] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level1_hidden_weights[16] = {
     9, -125, -16, 38, 68, 106, -88, 7, -127, 63, 68, 110, 50, -24, -39, -106,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_level1_hidden_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_level1_hidden_bias[4] = {
     102372, 235875, 151217, 93962,
 };
 
 /* [codes + 1][embedding] */
-_Alignas(4) static const int8_t edc_level1_embedding[28] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_level1_embedding[28] = {
     -102, -8, -9, 87, 18, 88, 80, 26, -34, -8, 38, 14, -97, -50, 7, 109, -85, -46, -4, -125,
     58, 78, -74, 56, 41, 3, 108, -61,
 };
 
 /* [codes] */
-_Alignas(4) static const uint8_t edc_level1_ranks[13] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_level1_ranks[13] = {
     4, 11, 2, 10, 6, 3, 0, 8, 7, 5, 9, 12, 1,
 };
 
 /* [4][4] in blocks */
-_Alignas(4) static const int8_t edc_input_input_weights[16] = {
+EDC_ALIGNED(4) static EDC_TABLE const int8_t edc_input_input_weights[16] = {
     102, -50, -37, -50, -67, 70, -33, -119, -40, 26, 37, 121, 62, 83, -37, 31,
 };
 
 /* [4], with half a step of the result */
-_Alignas(4) static const int32_t edc_input_input_bias[4] = {
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_input_input_bias[4] = {
     -301, 4041, -2199, -1500,
 };
 
 /* [levels], bits of a plain index */
-_Alignas(4) static const uint8_t edc_packet_index_bits[2] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_packet_index_bits[2] = {
     5, 4,
 };
 
@@ -244,6 +244,7 @@ const edc_packet_format edc_packet_model = {
     .tables = &edc_packet_tables,
     .side = &edc_packet_side,
     .index_bits = edc_packet_index_bits,
+    .state_bytes = 84,
     .positions = 8,
     .samples = 64,
     .tag = 1516,

@@ -8,12 +8,12 @@
 #include "edc_context.h"
 
 /* [contexts] */
-_Alignas(4) static const uint8_t edc_context0_classes[30] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_context0_classes[30] = {
     0, 1, 2, 3, 4, 0, 0, 0, 6, 4, 0, 7, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 8, 9, 0, 0, 10, 0, 11,
 };
 
 /* [codes] */
-_Alignas(4) static const edc_context_code edc_context0_codes[29] = {
+EDC_ALIGNED(4) static EDC_TABLE const edc_context_code edc_context0_codes[29] = {
     {0, 0, 208}, {1, 0, 11}, {2, 0, 255}, {3, 0, 255}, {0, 209, 209}, {0, 210, 210},
     {0, 211, 211}, {4, 0, 39}, {1, 12, 12}, {0, 212, 212}, {5, 0, 255}, {0, 213, 213},
     {0, 214, 214}, {0, 215, 215}, {0, 216, 216}, {0, 217, 217}, {6, 0, 255}, {0, 218, 218},
@@ -22,7 +22,7 @@ _Alignas(4) static const edc_context_code edc_context0_codes[29] = {
 };
 
 /* [12][8] and 0, of 2^16 */
-_Alignas(4) static const uint16_t edc_context0_group_starts[97] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint16_t edc_context0_group_starts[97] = {
     0, 10292, 10722, 14618, 28839, 36931, 40428, 57732, 0, 24029, 43289, 45631, 56168, 61454,
     61774, 62676, 0, 12003, 16480, 17681, 21396, 26911, 30513, 49914, 0, 14470, 26239, 30635,
     38117, 43592, 43673, 46066, 0, 14624, 28888, 33711, 45133, 54764, 54792, 59491, 0, 27533,
@@ -33,18 +33,18 @@ _Alignas(4) static const uint16_t edc_context0_group_starts[97] = {
 };
 
 /* [contexts] */
-_Alignas(4) static const uint8_t edc_context1_classes[30] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_context1_classes[30] = {
     0, 1, 2, 3, 4, 0, 0, 0, 5, 9, 0, 6, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 8, 9, 0, 0, 10, 0, 11,
 };
 
 /* [codes] */
-_Alignas(4) static const edc_context_code edc_context1_codes[13] = {
+EDC_ALIGNED(4) static EDC_TABLE const edc_context_code edc_context1_codes[13] = {
     {0, 0, 255}, {1, 0, 84}, {2, 0, 255}, {3, 0, 255}, {4, 0, 255}, {1, 85, 255}, {5, 0, 255},
     {6, 0, 255}, {7, 0, 255}, {8, 0, 255}, {9, 0, 255}, {10, 0, 255}, {11, 0, 255},
 };
 
 /* [12][12] and 0, of 2^16 */
-_Alignas(4) static const uint16_t edc_context1_group_starts[145] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint16_t edc_context1_group_starts[145] = {
     0, 2853, 12113, 14074, 24266, 27970, 30458, 41948, 43827, 46801, 50505, 65198, 0, 3, 13,
     15, 26, 30, 33, 10491, 10493, 10496, 15236, 65535, 0, 114, 484, 562, 970, 1118, 1218, 1678,
     64667, 64786, 64934, 65522, 0, 20, 84, 98, 168, 194, 211, 290, 303, 65407, 65433, 65534, 0,
@@ -58,7 +58,7 @@ _Alignas(4) static const uint16_t edc_context1_group_starts[145] = {
 };
 
 /* [levels], bits of a plain index */
-_Alignas(4) static const uint8_t edc_packet_index_bits[2] = {
+EDC_ALIGNED(4) static EDC_TABLE const uint8_t edc_packet_index_bits[2] = {
     5, 4,
 };
 
@@ -95,6 +95,7 @@ const edc_packet_format edc_packet_model = {
     .tables = &edc_packet_tables,
     .side = &edc_packet_side,
     .index_bits = edc_packet_index_bits,
+    .state_bytes = 4,
     .positions = 8,
     .samples = 64,
     .tag = 1516,

@@ -81,10 +81,8 @@ static const edc_codebook codebooks[PPG_MODEL_LEVELS] = {
 
 static const edc_rvq rvq = {
     .levels = codebooks,
-    .looks = 0,
     .level_count = PPG_MODEL_LEVELS,
     .dimension = PPG_MODEL_LATENT_CHANNELS,
-    .positions = PPG_MODEL_POSITIONS,
     .fraction_bits = 4,
     .zero_point = 5,
 };
@@ -108,6 +106,7 @@ const edc_model ppg_model = {
     .normalizer = &normalizer,
     .search = edc_rvq_quantize,
     .rvq = &rvq,
+    .looks = 0,
     .input = 0,
     .latent = 0,
     .residual = 4096,

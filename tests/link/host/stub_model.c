@@ -22,16 +22,26 @@ static void normalize(const void *constants, const int16_t *frame, int8_t *out,
   ++stub_runs;
 }
 
-static void search(const void *rvq, const int8_t *vectors, int16_t *residual, uint16_t *indices) {
+/* Index i of a frame, i = position LEVELS + level, is 256 (i + 1) + latent[i]. The looks count the
+ * positions. */
+static int32_t search(const void *rvq, const int8_t *vector, int32_t looks, int16_t *residual,
+                      uint16_t *indices) {
   (void)rvq;
+  (void)vector;
   (void)residual;
-  for (int i = 0; i < EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS; ++i) {
-    indices[i] = (uint16_t)(256 * (i + 1) + (uint8_t)vectors[i]);
+  for (int level = 0; level < EDC_SERVED_LEVELS; ++level) {
+    const int i = looks * EDC_SERVED_LEVELS + level;
+    indices[level] = (uint16_t)(256 * (i + 1) + (uint8_t)latent[i]);
   }
+  return looks + 1;
 }
 
 const edc_model stub_model = {
-    .info = {.digest = digest, .layers = EDC_SERVED_LAYERS},
+    .info = {.digest = digest,
+             .positions = EDC_SERVED_POSITIONS,
+             .levels = EDC_SERVED_LEVELS,
+             .latent_channels = EDC_SERVED_LATENT_CHANNELS,
+             .layers = EDC_SERVED_LAYERS},
     .normalize = normalize,
     .search = search,
 };
