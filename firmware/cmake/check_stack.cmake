@@ -17,6 +17,10 @@ set(pointer_calls_edc_model_next "edc_next_[a-z_]+")
 set(pointer_calls_edc_next_layer "edc_[a-z_]+_run")
 set(pointer_calls_run_chunk "edc_[a-z_]+_run")
 set(pointer_calls_edc_model_search "edc_rvq_quantize[a-z_]*")
+# Of plain packets the pointers are NULL, and nothing is linked that they could call.
+foreach(function IN ITEMS edc_packet_start edc_packet_step edc_packet_write)
+  set(pointer_calls_${function} "start|position|code_position")
+endforeach()
 # The server's are as many as the compiler may make one of.
 foreach(function IN ITEMS edc_server_poll handle_message answer answer_encode answer_layer)
   set(pointer_calls_${function} "edc_(zscore|minmax|fixed)_normalize|edc_rvq_quantize[a-z_]*")
