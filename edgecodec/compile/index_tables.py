@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from edgecodec._version import __version__
-from edgecodec.compile.render import PrintedTable, printed, render_template
+from edgecodec.compile.render import (
+    DEFAULT_PREFIX,
+    PrintedTable,
+    printed,
+    render_served,
+    render_template,
+    with_sources,
+)
 from edgecodec.compile.tables import Table, rows_of, structure
 from edgecodec.entropy.causal_network import CausalNetwork, Dense
 from edgecodec.entropy.context_tables import ContextTables, LevelTables
 from edgecodec.entropy.packet import PacketFormat, index_bits
 from edgecodec.files.resources import firmware_dir
+
+if TYPE_CHECKING:
+    from edgecodec.bundle import Bundle
 
 GENERATED = ("edc_packet_model.h", "edc_packet_model.c")
 _PARTS = ("edc_packet", "edc_range", "edc_side")
@@ -110,6 +121,16 @@ def packet_files(packets: PacketFormat) -> dict[str, str]:
     folder = firmware_dir() / "codec"
     names = [f"{part}.{end}" for part in parts for end in ("c", "h")]
     return {name: (folder / name).read_text(encoding="utf-8") for name in names} | render_packets(packets)
+
+
+def with_packets(bundle: Bundle, generated: Mapping[str, str], prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
+    """``generated`` C of the model of ``prefix``, the bundle's packets if it has any, and all that they include.
+
+    File name to text, with the header by which the serial link knows them.
+    """
+    packets = bundle.packets()
+    found = dict(generated) if packets is None else {**generated, **render_packets(packets)}
+    return with_sources(found) | render_served(prefix, packets=packets is not None)
 
 
 def code_rows(level: LevelTables) -> npt.NDArray[np.void]:

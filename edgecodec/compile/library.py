@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from edgecodec._version import __version__
 from edgecodec.boards import cores
+from edgecodec.compile.index_tables import with_packets
 from edgecodec.compile.plan import Plan, make_plan
-from edgecodec.compile.render import DEFAULT_PREFIX, render_codec, render_served, render_template, with_sources
+from edgecodec.compile.render import DEFAULT_PREFIX, render_codec, render_template, with_sources
 from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import replace_folder
@@ -54,8 +55,8 @@ def codec_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dic
 
 
 def served_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
-    """:func:`codec_files`, and the header by which the serial link knows the model."""
-    return codec_files(bundle, plan, prefix) | render_served(prefix)
+    """:func:`codec_files`, what the bundle's packets are made with, and the header by which the link knows both."""
+    return with_packets(bundle, render_codec(bundle, plan, prefix), prefix)
 
 
 def write_sources(

@@ -6,14 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from edgecodec.codec.graph import Graph, Op
-from edgecodec.compile.render import (
-    byte_rows,
-    codec_context,
-    render_model,
-    render_served,
-    render_template,
-    with_sources,
-)
+from edgecodec.compile.index_tables import with_packets
+from edgecodec.compile.render import byte_rows, codec_context, render_model, render_template
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
@@ -102,7 +96,7 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
         "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
-    codec = with_sources(render_model(context)) | render_served()
+    codec = with_packets(bundle, render_model(context))
     return {f"codec/{name}": text for name, text in codec.items()} | {
         f"tflm/{name}": render_template(template, **context) for name, template in _TEMPLATES.items()
     }
