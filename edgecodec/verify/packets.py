@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from edgecodec.bundle import Bundle
@@ -12,15 +14,17 @@ from edgecodec.host.packets import PacketShim
 from edgecodec.host.shim import HostShim
 
 
-def add_packets(bundle: Bundle, stages: dict[str, Stages]) -> None:
+def add_packets(bundle: Bundle, stages: dict[str, Stages], say: Callable[[str], None]) -> None:
     """Add packets to what reference and host shim made of frames, each of its own indices, offsets and spreads.
 
     ``stages`` are by executor. Frames are numbered from 0 on, and no packet has flags of its own, as a board has it on
-    the link (SPEC.md 2). Nothing is added when the bundle has no packets. Raises BuildError when the C cannot be built.
+    the link (SPEC.md 2). Nothing is added when the bundle has no packets. ``say`` is told what runs. Raises BuildError
+    when the C cannot be built.
     """
     packets = bundle.packets()
     if packets is None:
         return
+    say("making packets")
     reference, host = stages[ReferenceExecutor.name], stages[HostShim.name]
     stages[ReferenceExecutor.name] = reference.changed(packet=_array(reference_packets(packets, reference)))
     shim = PacketShim(packets)

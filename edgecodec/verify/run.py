@@ -132,8 +132,9 @@ def verify_host(
     """
     _say(progress, _HOST_BUILD)
     executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
-    stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))
-    add_packets(bundle, stages)
+    count = _Count(progress, len(frames), len(executors))
+    stages = _run(executors, frames, count)
+    add_packets(bundle, stages, count.say)
     return _result(bundle, frames, stages)
 
 
@@ -168,7 +169,7 @@ def verify_board(
     executors = [*_exact_executors(bundle, projects[0].plan), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + len(projects))
     stages = _run(executors, frames, count)
-    add_packets(bundle, stages)
+    add_packets(bundle, stages, count.say)
     runs, divergences = [], []
     for project in projects:
         with connected(project, attachment, count.say) as (device, firmware):
