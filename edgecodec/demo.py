@@ -126,7 +126,8 @@ def _bundle(out: Path, step: Step) -> Bundle:
         with step("train") as progress:
             train(config, run, progress=progress)
         _stamp(out, "run", trained)
-    quantized = _digest(_sources("quantization"), _sources("codec"), [_PACKAGE / "bundle.py"], trained)
+    packages = ("quantization", "codec", "entropy")
+    quantized = _digest(*map(_sources, packages), [_PACKAGE / "bundle.py"], trained)
     folder = out / "bundle"
     if _reusable(out, "bundle", quantized, folder):
         try:
@@ -175,8 +176,18 @@ def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -
         *_mismatches(result),
         Row("PRDN", f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median"),
         Row("bits per frame", f"{bits:,} nominal, {raw_bits / bits:.1f} : 1"),
+        *on_air(result, raw_bits),
         *_costs(result),
     )
+
+
+def on_air(result: VerifyResult, raw_bits: int) -> list[Row]:
+    """What the board's packets take of frames of ``raw_bits``; nothing when the bundle has no packets."""
+    bits = result.bits_on_air
+    if bits is None:
+        return []
+    said = f"{bits.mean / 8:,.1f} bytes mean, {bits.most // 8:,} at most, all included; {raw_bits / bits.mean:.1f} : 1"
+    return [Row("packet on air", said)]
 
 
 def _mismatches(result: VerifyResult) -> list[Row]:

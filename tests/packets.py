@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.bundle import OPTIONAL, PACKETS, Bundle, write_bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.entropy.causal_network import TAPS, Block, CausalNetwork, Dense, LevelHead
 from edgecodec.entropy.context_tables import TableFitting
 from edgecodec.entropy.index_model import IndexModel
 from edgecodec.entropy.packet import PacketFormat
+from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.range_coder import TOTAL, RangeDecoder
-from edgecodec.entropy.side_information import SideInformation
+from edgecodec.entropy.side_information import SideInformation, fit_side_information
+from tests.tflite_builder import ppg_frames
 
 DIGEST = "5ec" + 61 * "0"
 SIDE = SideInformation(320, 8, 8, 2048, 12, 3)
@@ -90,6 +95,68 @@ def packet_format(
 ) -> PacketFormat:
     """Packets of a codec of ``sizes`` codes a level."""
     return PacketFormat(sizes, positions, f"{seed & 0xFFF:03x}" + DIGEST[3:], side, model)
+
+
+def fitted_network(indices: npt.NDArray[np.uint16], sizes: tuple[int, ...]) -> CausalNetwork:
+    """A network that has each index as often as ``indices`` ``[N, P, L]`` have it, what was coded before aside.
+
+    Its layers are random and move a decision by less than one logit.
+    """
+    random = network(1, sizes)
+    levels = []
+    for level, head in enumerate(random.levels):
+        counts = np.zeros(sizes[level])
+        np.add.at(counts, head.ranks[indices[:, :, level]], 1)
+        before = np.append(0, np.cumsum(counts + 0.02))
+        bias = np.zeros(sizes[level] - 1)
+        pending = [(0, sizes[level])]
+        while pending:
+            first, end = pending.pop()
+            if end - first > 1:
+                middle = first + (end - first + 1) // 2
+                bias[middle - 1] = np.log((before[end] - before[middle]) / (before[middle] - before[first]))
+                pending += [(first, middle), (middle, end)]
+        bias = np.clip(np.round(32 * bias), -255, 255).astype(np.int16)
+        levels.append(
+            replace(head, nodes=np.sign(head.nodes).astype(np.int8), node_bias=bias, node_bias_shift=14, node_shift=14)
+        )
+    return CausalNetwork(random.input, random.blocks, tuple(levels))
+
+
+def bundle_with_packets(bundle: Bundle, path: Path, kind: str) -> Bundle:
+    """``bundle`` with packets whose indices are coded ``plain``, with ``tables`` or by a ``network`` of PPG."""
+    sizes = tuple(bundle.codec.rvq.codebook_sizes)
+    like = ReferenceExecutor(bundle.codec).stages(ppg_frames(60, bundle.codec.samples, seed=9))
+    assert like.offset is not None
+    assert like.spread is not None
+    model: IndexModel | None = None
+    if kind != "plain":
+        fitted = {"tables": lambda: TableFitting(like.indices, sizes).fit(4096)}
+        fitted["network"] = lambda: fitted_network(like.indices, sizes)
+        model = fitted[kind]()
+    side = fit_side_information(5.0, bundle.codec.samples, like.offset, like.spread)
+    kept = {name: file.read_bytes() for name in OPTIONAL if (file := bundle.file(name)) is not None}
+    return write_bundle(
+        path,
+        encoder=bundle.encoder_bytes,
+        rvq=bundle.codec.rvq,
+        name=f"{bundle.name} with {kind} packets",
+        rate_hz=bundle.rate_hz,
+        optional=kept | {PACKETS: PacketConstants(side, model).to_npz()},
+        force=True,
+    )
+
+
+def kinds_of_frames(samples: int, count: int = 4) -> npt.NDArray[np.int16]:
+    """``count`` frames of PPG; flat ones, in int16 or of the largest counts; the largest steps there are; noise."""
+    rng = np.random.default_rng(3)
+    flat = np.full((3, samples), 7, np.int16)
+    flat[1:] = [[32767], [-32768]]
+    steps = np.where(np.arange(samples) % 2, 32767, -32768).astype(np.int16)
+    one = np.zeros(samples, np.int16)
+    one[samples // 2] = 1
+    noise = rng.integers(-32768, 32768, (2, samples)).astype(np.int16)
+    return np.concatenate([ppg_frames(count, samples, seed=4), flat, steps[None], one[None], noise])
 
 
 class Dice(RangeDecoder):

@@ -39,7 +39,7 @@ LINK_FLAGS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "dar
 
 @dataclass(frozen=True)
 class Counts:
-    """Instructions of one frame, part by part: normaliser, layers, rvq, packet."""
+    """Instructions of one frame, part by part: normaliser, layers, rvq, packet if the bundle has packets, reply."""
 
     parts: list[Counter[str]]
     """By function. Reading the counter is not in it."""
@@ -58,7 +58,7 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed
     """Count one frame int16 ``[1, T]``."""
     assert board.emulator is not None
     project = make_project(bundle, board, optimize=optimize)
-    elf = cached_firmware(project).elf
+    elf, has_packets = cached_firmware(project).elf, bundle.packets() is not None
     functions = read_functions(elf)
     mark = next(address for address, name in functions if name == MARK)
     with tempfile.TemporaryDirectory() as name:
@@ -69,11 +69,11 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed
             Emulator(board.model_copy(update={"emulator": emulator}), elf) as running,
             BoardExecutor(bundle, running.url) as executor,
         ):
-            executor.stages(frame, want=("layers",))
+            executor.stages(frame, want=("layers", "packet") if has_packets else ("layers",))
             timed = executor.layer_costs
         blocks = read_blocks(folder / "counts", functions)
     assert timed is not None
-    return Counts(parts_of(blocks, project.plan.calls), timed)
+    return Counts(parts_of(blocks, project.plan.calls, has_packets=has_packets), timed)
 
 
 def read_functions(elf: Path) -> list[tuple[int, str]]:
@@ -98,14 +98,15 @@ def read_blocks(path: Path, functions: list[tuple[int, str]]) -> list[Counter[st
     return blocks
 
 
-def parts_of(blocks: list[Counter[str]], calls: tuple[int, ...]) -> list[Counter[str]]:
+def parts_of(blocks: list[Counter[str]], calls: tuple[int, ...], *, has_packets: bool) -> list[Counter[str]]:
     """The blocks that lie within a part, of the last frame; ``calls`` are the layers in the order in which they run.
 
     It looks at the counter before and after normaliser, encoder, nothing and each call within the encoder, rvq, packet
-    and nothing; what the look costs is taken off as the firmware's own figures have it.
+    if there is one, reply and nothing; what the look costs is taken off as the firmware's own figures have it.
     """
     within = [None, None, *(look for layer in calls for look in (None, layer))]
-    looks = ["normaliser", None, *within, None, None, "rvq", None, "packet", None, "nothing"]
+    packet = (None, "packet") if has_packets else ()
+    looks = ["normaliser", None, *within, None, None, "rvq", *packet, None, "reply", None, "nothing"]
     last = blocks[-len(looks) :]
     empty = last[-1].total()
     found: dict[str | int, Counter[str]] = {part: Counter() for part in ["normaliser", *sorted(set(calls))]}
@@ -131,8 +132,8 @@ def main() -> None:
         parser.error(f"{options.bundle} ships no frames")
     counts = count(bundle, board, frames[:1], optimize=options.optimize)
     names = [step.layer.name for step in plan_for(bundle, board, options.optimize).steps]
-    timed = (counts.timed.normalize, *counts.timed.layers, counts.timed.rvq, counts.timed.packet)
-    for name, part, cost in zip(["normaliser", *names, "rvq", "packet"], counts.parts, timed, strict=True):
+    names = ["normaliser", *names, "rvq", *(["packet"] if bundle.packets() is not None else []), "reply"]
+    for name, part, cost in zip(names, counts.parts, counts.timed.parts, strict=True):
         print(f"{name:40} {part.total():12,}   timer {cost:14,.0f}")
         for function, instructions in part.most_common():
             print(f"    {function:36} {instructions:12,}")

@@ -58,8 +58,8 @@ def command(
 ) -> int:
     """Run a bundle on a board and compare every index.
 
-    Builds the firmware, starts the emulated board or flashes the real one, streams frames, reads indices,
-    latents and inputs back and compares every byte with the C on this machine, the numpy reference and
+    Builds the firmware, starts the emulated board or flashes the real one, streams frames, reads inputs,
+    latents, indices and packets back and compares every byte with the C on this machine, the numpy reference and
     TensorFlow Lite Micro. Where a board's latent is wrong, its layers are read back to name the one that is.
 
     With --engine tflm firmware on your TensorFlow Lite Micro follows on the firmware of generated C.

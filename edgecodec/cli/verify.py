@@ -68,6 +68,7 @@ def _show(console: Console, document: VerificationDocument) -> None:
         "engine": document.engine,
         "frames": document.frames,
         "indices compared": document.indices_compared,
+        "bits on air/frame": None if document.bits_on_air is None else document.bits_on_air.describe(),
         "instructions/frame": document.instructions_per_frame,
         "cycles/frame": document.cycles_per_frame,
         "flash bytes": document.flash_bytes,

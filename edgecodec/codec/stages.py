@@ -1,4 +1,4 @@
-"""What an executor of a codec returns: the stages of SPEC.md 1, for many frames.
+"""What an executor of a codec returns: the stages of SPEC.md 1 and the packet of SPEC.md 5, for many frames.
 
 :data:`STAGES` is the one list of them. The link's replies, the comparison and all that joins or allocates results
 follow from it.
@@ -46,9 +46,14 @@ class Stage:
     """None for the activation type of the codec's numerics."""
 
     @property
+    def varies(self) -> bool:
+        """Whether frames have different numbers of bytes: its array is of Python's ``bytes``, one a frame."""
+        return self.dtype == np.object_
+
+    @property
     def is_statistic(self) -> bool:
         """Whether it is one number a frame, which travels with the indices."""
-        return not self.sizes
+        return not self.sizes and not self.varies
 
     def shape(self, shape: Shape) -> tuple[int, ...]:
         """Shape of one frame's array in a codec of ``shape``."""
@@ -65,9 +70,12 @@ STAGES = (
     Stage("input", ("samples",), ("position",), None),
     Stage("latent", ("positions", "latent_channels"), ("position", "channel"), None),
     Stage("indices", ("positions", "levels"), ("position", "level"), np.dtype(np.uint16)),
+    Stage("packet", (), ("position",), np.dtype(np.object_)),
 )
 """In the order in which a codec computes them."""
 STAGE_NAMES = tuple(stage.name for stage in STAGES)
+CODEC_STAGES = tuple(stage.name for stage in STAGES if not stage.varies)
+"""Stages of the codec itself; a packet is made of what they give."""
 
 
 class Stages:
@@ -76,7 +84,7 @@ class Stages:
     ``input`` is int8 ``[N, T]``, the normalised and quantised frame; ``latent`` int8 ``[N, P, D]``, the encoder's
     output; ``indices`` uint16 ``[N, P, L]``, the codebook indices; ``offset`` int32 ``[N]`` and ``spread`` uint64
     ``[N]`` are what the normaliser removed (SPEC.md 1.1). Input and latent are of the activation type of other
-    numerics than int8.
+    numerics than int8. ``packet`` is ``[N]`` of Python's ``bytes``, so nothing lies behind a packet's end.
     """
 
     def __init__(self, **arrays: Array | None) -> None:
@@ -87,7 +95,7 @@ class Stages:
         self._arrays = {name: array for name in STAGE_NAMES if (array := arrays.get(name)) is not None}
 
     @classmethod
-    def empty(cls, count: int, shape: Shape, names: Sequence[str] = STAGE_NAMES, numerics: Numerics = INT8) -> Stages:
+    def empty(cls, count: int, shape: Shape, names: Sequence[str] = CODEC_STAGES, numerics: Numerics = INT8) -> Stages:
         """Arrays of the stages ``names`` for ``count`` frames, to be filled."""
         wanted = [stage for stage in STAGES if stage.name in names]
         return cls(**{stage.name: np.empty((count, *stage.shape(shape)), stage.type_in(numerics)) for stage in wanted})
@@ -137,6 +145,11 @@ class Stages:
     def spread(self) -> npt.NDArray[np.uint64] | None:
         """``[N]``"""
         return self.get("spread")
+
+    @property
+    def packet(self) -> npt.NDArray[np.object_] | None:
+        """``[N]`` of ``bytes``"""
+        return self.get("packet")
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{name} {array.dtype} {array.shape}" for name, array in self._arrays.items())

@@ -62,8 +62,8 @@ def codec_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dic
 
 
 def served_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
-    """:func:`codec_files`, and the header by which the serial link knows the model."""
-    return codec_files(bundle, plan, prefix) | render_served(prefix)
+    """:func:`codec_files`, and the header by which the serial link knows model and packets."""
+    return codec_files(bundle, plan, prefix) | render_served(prefix, packets=bundle.packets() is not None)
 
 
 def write_sources(

@@ -95,6 +95,11 @@ class PacketFormat:
         """Bytes of the longest packet."""
         return _FRAME_BYTES + 1 + (WIDE_BYTES if self.side else 0) + self.plain_bytes()
 
+    @property
+    def buffer_bytes(self) -> int:
+        """Bytes of the buffer that a device makes a packet in: the longest packet, with room for side information."""
+        return _FRAME_BYTES + 1 + WIDE_BYTES + self.plain_bytes()
+
     def encode(
         self,
         indices: Indices,

@@ -20,6 +20,8 @@ from edgecodec.errors import BuildError
 
 _NORMALIZE = r"edc_(zscore|minmax|fixed)_normalize"
 _STEPS = rf"{_NORMALIZE}|edc_rvq_quantize\w*"
+_PACKET = ("edc_packet_start", "edc_packet_step", "edc_packet_write")
+"""Of plain packets the pointers are NULL, and nothing is linked that they could call."""
 POINTER_CALLS: Mapping[str, str] = {
     "edc_link_send": "edc_port_write",
     "edc_model_normalize": _NORMALIZE,
@@ -28,8 +30,7 @@ POINTER_CALLS: Mapping[str, str] = {
     "edc_next_layer": r"edc_\w+_run",
     "run_chunk": r"edc_\w+_run",
     **dict.fromkeys(("edc_model_search", "edc_step", "search_position"), r"edc_rvq_quantize\w*"),
-    "edc_packet_start": r"edc_(context|causal)_start",
-    "edc_packet_step": r"edc_(context|causal)_position",
+    **dict.fromkeys(_PACKET, r"edc_(context|causal)_(start|position)"),
     **dict.fromkeys(("edc_server_poll", "handle_message", "answer", "answer_encode", "answer_layer"), _STEPS),
 }
 """What a function of ours calls through a pointer, by a regular expression: of those, all that are linked.
@@ -154,9 +155,10 @@ class _Graph:
     def _calls(self, function: _Function) -> set[int]:
         if not function.through_pointer:
             return function.calls
-        pattern = POINTER_CALLS.get(function.name.partition(".")[0])  # run_chunk.isra.0 is GCC's copy of run_chunk
-        known = {address for name, address in self._addresses.items() if pattern and re.fullmatch(pattern, name)}
-        if not known:
+        name = _plain_name(function.name)
+        pattern = POINTER_CALLS.get(name)
+        known = {address for called, address in self._addresses.items() if pattern and re.fullmatch(pattern, called)}
+        if not known and name not in _PACKET:
             raise _UnknownError(f"{function.name} calls through a pointer")
         return function.calls | known
 
@@ -211,8 +213,10 @@ def _read_instructions(listing: str, functions: dict[int, _Function]) -> None:
         target = _TARGET.search(operands)
         if target and _BRANCH.fullmatch(operation):
             callee = starts[bisect_right(starts, int(target[1], 16)) - 1]
-            # A branch to the start is a loop as likely as a call; a call of itself by any other name is `bl`.
-            if callee != address or (operation.startswith("bl") and operation[:3] not in ("ble", "blt", "bls")):
+            # A branch to the start is a loop as likely as a call; a call of itself by any other name is `bl`, which on
+            # Armv6-M is also the jump to a far place within.
+            calls = operation.startswith("bl") and operation[:3] not in ("ble", "blt", "bls")
+            if callee != address or (calls and int(target[1], 16) == address):
                 function.calls.add(callee)
         elif _POINTER_BRANCH.match(operation) and operands != "lr":
             function.through_pointer = True

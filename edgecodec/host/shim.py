@@ -31,11 +31,11 @@ class HostShim:
 
     def __init__(self, bundle: Bundle, plan: Plan | None = None) -> None:
         from edgecodec._version import __version__
-        from edgecodec.compile.library import served_files
+        from edgecodec.compile.library import codec_files
         from edgecodec.compile.plan import make_plan
-        from edgecodec.compile.render import render_template
+        from edgecodec.compile.render import render_served, render_template
 
-        files = served_files(bundle, plan or make_plan(bundle.codec))
+        files = codec_files(bundle, plan or make_plan(bundle.codec)) | render_served()
         files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
         files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
         module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from edgecodec.codec.arrays import Activations, Frames, as_frames
 from edgecodec.codec.stages import Stages
-from edgecodec.errors import DeviceError, LinkError
+from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.link.costs import Costs, LayerCosts, LinkStatistics
 from edgecodec.link.protocol import (
     FLUSH,
@@ -83,6 +83,16 @@ class _Exchange(Generic[R]):
     """``parse(payload)``: what the reply says. Raises DeviceError."""
 
 
+@dataclass(frozen=True)
+class _LayerTicks:
+    """Ticks of one frame without those of reading the counter."""
+
+    parts: tuple[int, ...]
+    """Normaliser, layers, rvq, reply."""
+    packet: int | None
+    """None when it was not asked for."""
+
+
 def executor_name(engine: str) -> str:
     """The name of the executor that is a board with ``engine``."""
     return "board" if engine == NATIVE else f"board-{engine}"
@@ -113,6 +123,8 @@ class BoardExecutor:
         self._bundle = bundle
         self._shape = bundle.codec.shape
         self._numerics = bundle.codec.numerics
+        packets = bundle.packets()
+        self._packet_bytes = 0 if packets is None else packets.buffer_bytes
         self._port = port
         self._baud = baud
         self._hello_timeout_s = hello_timeout_s
@@ -120,10 +132,11 @@ class BoardExecutor:
         self._function_at = function_at
         self._link: SerialLink | None = None
         self._hello: HelloReply | None = None
-        self._reader = MessageReader(longest_reply_bytes(self._shape, self._numerics))
+        self._reader = MessageReader(longest_reply_bytes(self._shape, self._numerics, self._packet_bytes))
         self._seq = random.randrange(NO_SEQ)
         self._tick_sums = np.zeros(3, np.uint64)
-        self._layer_ticks: list[tuple[int, ...]] = []
+        self._packet_ticks: list[int] = []
+        self._layer_ticks: list[_LayerTicks] = []
         self.statistics = LinkStatistics()
 
     def __enter__(self) -> BoardExecutor:
@@ -166,21 +179,28 @@ class BoardExecutor:
         if frames == 0:
             return None
         normalize, encoder, rvq = (float(ticks) * self.hello.per_tick / frames for ticks in self._tick_sums)
-        return Costs(self._unit, normalize, encoder, rvq)
+        packets = self._packet_ticks
+        packet = sum(packets) * self.hello.per_tick / len(packets) if packets else None
+        return Costs(self._unit, normalize, encoder, rvq, packet)
 
     @property
     def layer_costs(self) -> LayerCosts | None:
         """Mean cost of the frames run with ``"layers"`` wanted; None before the first."""
-        return self._layer_costs(np.mean(self._layer_ticks, axis=0)) if self._layer_ticks else None
+        return self._layer_costs(*self._layer_ticks) if self._layer_ticks else None
 
     @property
     def frame_costs(self) -> tuple[LayerCosts, ...]:
         """Cost of each frame run with ``"layers"`` wanted, in the order in which they were answered."""
-        return tuple(self._layer_costs(ticks) for ticks in self._layer_ticks)
+        return tuple(map(self._layer_costs, self._layer_ticks))
 
-    def _layer_costs(self, ticks: Iterable[float]) -> LayerCosts:
-        normalize, *layers, rvq, packet = (float(count) * self.hello.per_tick for count in ticks)
-        return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet)
+    def _layer_costs(self, *frames: _LayerTicks) -> LayerCosts:
+        """The mean of ``frames``."""
+        normalize, *layers, rvq, reply = (
+            float(count) * self.hello.per_tick for count in np.mean([frame.parts for frame in frames], axis=0)
+        )
+        packets = [frame.packet for frame in frames if frame.packet is not None]
+        packet = sum(packets) * self.hello.per_tick / len(packets) if packets else None
+        return LayerCosts(self._unit, normalize, tuple(layers), rvq, packet, reply)
 
     @property
     def _unit(self) -> str:
@@ -198,28 +218,30 @@ class BoardExecutor:
         self,
         frames: Frames,
         *,
-        want: Iterable[str] = ("input", "latent"),
+        want: Iterable[str] | None = None,
         progress: Callable[[int, int], None] | None = None,
     ) -> Stages:
-        """Encode int16 ``[N, T]`` and read back the stages ``want`` besides the indices.
+        """Encode int16 ``[N, T]`` and read back the stages ``want`` besides the indices, by default all that there are.
 
-        With ``"layers"`` in ``want``, each layer is timed for :attr:`layer_costs`, which makes the encoder as a
-        whole a little dearer.
+        Packets are numbered from 0 on. With ``"layers"`` in ``want``, each layer is timed for :attr:`layer_costs`,
+        which makes the encoder as a whole a little dearer.
 
         ``progress(done, total)`` is called after each frame. Raises InputError for frames that do not fit,
         LinkError when the board goes away or stays silent (with the number of frames done), DeviceError when it
-        refuses a request or its reply is not what was asked for.
+        refuses a request or its reply is not what was asked for, InputError for packets of a bundle that has none.
         """
         frames = as_frames(frames, self._shape.samples)
         read_back = ReadBack.NONE
-        for part in want:
+        for part in self._read_back_parts if want is None else want:
             read_back |= ReadBack[part.upper()]
+        if ReadBack.PACKET in read_back and not self._packet_bytes:
+            raise InputError(f"bundle {self._bundle.path} has no packets", hint="edgecodec refit makes one that has")
         result = Stages.empty(len(frames), self._shape, reply_stages(read_back), self._numerics)
 
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
-            lambda index, seq: encode_request(seq, read_back, frames[index]),
-            lambda payload: parse_encode(payload, self._shape, read_back, self._numerics),
+            lambda index, seq: encode_request(seq, read_back, frames[index], index),
+            lambda payload: parse_encode(payload, self._shape, read_back, self._numerics, self._packet_bytes),
         )
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
@@ -251,12 +273,16 @@ class BoardExecutor:
 
     def _count(self, reply: EncodeReply) -> None:
         self._tick_sums += np.array(reply.ticks, np.uint64)
+        if reply.packet_ticks is not None:
+            self._packet_ticks.append(reply.packet_ticks)
         if reply.layers is not None:
             normalize, _, rvq = reply.ticks
-            parts = (normalize, *reply.layers.layers, rvq, reply.layers.packet)
-            if self._layer_ticks and len(self._layer_ticks[0]) != len(parts):
+            parts = (normalize, *reply.layers.layers, rvq, reply.layers.reply)
+            if self._layer_ticks and len(self._layer_ticks[0].parts) != len(parts):
                 raise DeviceError(f"port {self._port}: the firmware has {len(parts) - 3} layers, and had others before")
-            self._layer_ticks.append(tuple(ticks - reply.layers.empty for ticks in parts))
+            empty = reply.layers.empty
+            packet = None if reply.packet_ticks is None else reply.packet_ticks - empty
+            self._layer_ticks.append(_LayerTicks(tuple(ticks - empty for ticks in parts), packet))
 
     def _run(self, count: int, exchange: _Exchange[R]) -> Iterator[tuple[int, R]]:
         """Send the requests of every frame below ``count``; yield ``(frame, reply)`` of each once, in any order."""
@@ -373,6 +399,16 @@ class BoardExecutor:
                 f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}",
                 hint="build and flash it again",
             )
+        if hello.packet_bytes != self._packet_bytes:
+            raise DeviceError(
+                f"port {self._port}: the firmware has packets of up to {hello.packet_bytes} bytes, the bundle of "
+                f"{self._packet_bytes}",
+                hint="build and flash it again",
+            )
+
+    @property
+    def _read_back_parts(self) -> tuple[str, ...]:
+        return ("input", "latent", "packet") if self._packet_bytes else ("input", "latent")
 
     def _open_link(self) -> SerialLink:
         if self._link is None:
@@ -462,6 +498,6 @@ class _Run:
 
 
 def _store(result: Stages, index: int, reply: EncodeReply) -> None:
-    values = {"offset": reply.offset, "spread": reply.spread, **reply.stages}
+    values = {"offset": reply.offset, "spread": reply.spread, "packet": reply.packet, **reply.stages}
     for name in result.names:  # every array, which is memory that nobody has written before
         result[name][index] = values[name]

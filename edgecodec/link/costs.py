@@ -17,11 +17,13 @@ class Costs:
     """Mean cost of the encoder, in :attr:`unit`."""
     rvq: float
     """Mean cost of the search in the codebooks, in :attr:`unit`."""
+    packet: float | None
+    """Mean cost of making the packet, entropy coding included, in :attr:`unit`; None when none was asked for."""
 
     @property
     def total(self) -> float:
-        """Mean cost of normaliser, encoder and RVQ together, in :attr:`unit`."""
-        return self.normalize + self.encoder + self.rvq
+        """Mean cost of normaliser, encoder, RVQ and packet together, in :attr:`unit`."""
+        return self.normalize + self.encoder + self.rvq + (self.packet or 0.0)
 
 
 @dataclass(frozen=True)
@@ -36,13 +38,16 @@ class LayerCosts:
     """Cost of each layer of the encoder, in its order and in :attr:`unit`."""
     rvq: float
     """Cost of the search in the codebooks, in :attr:`unit`."""
-    packet: float
+    packet: float | None
+    """Cost of making the packet, entropy coding included, in :attr:`unit`; None when none was asked for."""
+    reply: float
     """Cost of putting together the reply that carries the indices, CRC included, in :attr:`unit`."""
 
     @property
     def parts(self) -> tuple[float, ...]:
-        """Costs of normaliser, layers, search and packet, in the order in which they run."""
-        return (self.normalize, *self.layers, self.rvq, self.packet)
+        """Costs of normaliser, layers, search, packet if any and reply, in the order in which they run."""
+        packet = () if self.packet is None else (self.packet,)
+        return (self.normalize, *self.layers, self.rvq, *packet, self.reply)
 
 
 @dataclass

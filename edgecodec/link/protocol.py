@@ -33,10 +33,11 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHIIIII7I")
+_HELLO = struct.Struct("<BBBB32sHHHHHIIIII7I")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
+_PACKET = struct.Struct("<IH")
 _LAYER = struct.Struct("<BBI")
 _FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
@@ -103,13 +104,16 @@ class ReadBack(IntFlag):
     LATENT = 2
     LAYERS = 4
     """Ticks of each layer of the encoder."""
+    PACKET = 8
 
 
 _ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
 """Stages that every reply to ENCODE carries, in its order; offset and spread stand before them."""
 _READ_BACK = tuple(stage for stage in STAGES if stage.name.upper() in ReadBack.__members__)
-"""Stages that a reply to ENCODE carries when they are asked for, in its order."""
+"""Stages that a reply to ENCODE carries when they are asked for, in its order; the packet, of any length, is the
+last."""
 _LAYERS_PART = "layers"
+_PACKET_PART = "packet"
 
 
 @dataclass(frozen=True)
@@ -188,6 +192,8 @@ class HelloReply:
     """Digest of the bundle that the firmware was made from, 64 hex digits."""
     shape: Shape
     """Sizes of the codec."""
+    packet_bytes: int
+    """Bytes of the buffer for a packet, which none is longer than; 0 when the firmware makes no packets."""
     state_bytes: int
     """Bytes of RAM that the codec's state takes."""
     arena_bytes: int
@@ -222,7 +228,7 @@ class LayerTicks:
 
     empty: int
     """Ticks that reading the counter adds to each other figure."""
-    packet: int
+    reply: int
     """Ticks of putting together the reply that carries the indices alone, CRC included."""
     layers: tuple[int, ...]
     """Ticks of each layer of the encoder, in its order."""
@@ -243,6 +249,10 @@ class EncodeReply:
     ``input`` ``[T]`` and ``latent`` ``[P, D]`` where they were asked for."""
     layers: LayerTicks | None
     """Ticks of the frame's parts; None unless they were asked for."""
+    packet: bytes | None
+    """The frame's packet; None unless it was asked for."""
+    packet_ticks: int | None
+    """Ticks of making the packet; None unless it was asked for."""
 
 
 @dataclass(frozen=True)
@@ -312,12 +322,12 @@ def reply_stages(read_back: ReadBack) -> tuple[str, ...]:
     return tuple(s.name for s in STAGES if s not in _READ_BACK or ReadBack[s.name.upper()] in read_back)
 
 
-def longest_reply_bytes(shape: Shape, numerics: Numerics = INT8) -> int:
-    """Encoded bytes of the longest reply of a codec of that shape and numerics, delimiter excluded."""
+def longest_reply_bytes(shape: Shape, numerics: Numerics = INT8, packet_bytes: int = 0) -> int:
+    """Encoded bytes of the longest reply of a codec of that shape, numerics and longest packet, delimiter excluded."""
     hello = _HELLO.size + 2 * 256
     layers = _LAYERS.size + _TICKS.size * _MAX_LAYERS
-    stages = sum(_stage_bytes(stage, shape, numerics) for stage in (*_ALWAYS, *_READ_BACK))
-    encode = _ENCODE.size + stages + layers
+    stages = sum(_stage_bytes(stage, shape, numerics) for stage in (*_ALWAYS, *_READ_BACK) if not stage.varies)
+    encode = _ENCODE.size + stages + layers + _PACKET.size + packet_bytes
     body = _SHORTEST + max(hello, encode)
     return int(cobs.max_encoded_length(body))
 
@@ -327,9 +337,10 @@ def hello_request(seq: int) -> bytes:
     return encode_message(Message(MessageType.HELLO, seq, b""))
 
 
-def encode_request(seq: int, read_back: ReadBack, frame: npt.NDArray[np.int16]) -> bytes:
-    """ENCODE of one int16 ``[T]`` frame as bytes on the wire."""
-    return encode_message(Message(MessageType.ENCODE, seq, bytes([read_back]) + frame.astype("<i2").tobytes()))
+def encode_request(seq: int, read_back: ReadBack, frame: npt.NDArray[np.int16], sequence: int = 0) -> bytes:
+    """ENCODE of one int16 ``[T]`` frame as bytes on the wire; ``sequence``, modulo 256, is its packet's."""
+    payload = bytes([read_back]) + frame.astype("<i2").tobytes() + bytes([sequence & 0xFF])
+    return encode_message(Message(MessageType.ENCODE, seq, payload))
 
 
 def layer_request(seq: int, layer: int, first: int, frame: npt.NDArray[np.int16]) -> bytes:
@@ -351,7 +362,7 @@ def parse_hello(payload: bytes) -> HelloReply:
         version, rest = _take_text(rest)
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
-    _, _, engine, window, digest, samples, positions, levels, channels, *numbers = fields
+    _, _, engine, window, digest, samples, positions, levels, channels, packet_bytes, *numbers = fields
     kept = Fault(*numbers[-_FAULT_WORDS:])
     del numbers[-_FAULT_WORDS:]
     if rest or window == 0 or (numbers[-2] and not numbers[-1]):
@@ -364,15 +375,29 @@ def parse_hello(payload: bytes) -> HelloReply:
     state, arena, hz, instructions, ticks = numbers
     fault = kept if kept.exception else None
     return HelloReply(
-        ENGINES[engine], window, digest.hex(), shape, state, arena, hz, instructions, ticks, fault, board, version
+        engine=ENGINES[engine],
+        window=window,
+        digest=digest.hex(),
+        shape=shape,
+        packet_bytes=packet_bytes,
+        state_bytes=state,
+        arena_bytes=arena,
+        timer_hz=hz,
+        calibration_instructions=instructions,
+        calibration_ticks=ticks,
+        fault=fault,
+        board=board,
+        version=version,
     )
 
 
-def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Numerics = INT8) -> EncodeReply:
-    """Read the reply to :func:`encode_request` with ``read_back``.
+def parse_encode(
+    payload: bytes, shape: Shape, read_back: ReadBack, numerics: Numerics = INT8, packet_bytes: int = 0
+) -> EncodeReply:
+    """Read the reply to :func:`encode_request` with ``read_back``; no packet is longer than ``packet_bytes``.
 
-    Raises DeviceError for a refusal, for flags other than those asked for and for a wrong length, so that the stages
-    returned are exactly those that were asked for.
+    Raises DeviceError for a refusal, for flags other than those asked for, for a longer packet and for a wrong length,
+    so that the stages returned are exactly those that were asked for.
     """
     _check_status(payload)
     if len(payload) > 1 and payload[1] != read_back:
@@ -380,11 +405,13 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
             f"the reply to ENCODE has flags {payload[1]:#04x}; expected those asked for, {int(read_back):#04x}",
             hint=_BUILD_AGAIN,
         )
-    asked = [stage for stage in _READ_BACK if ReadBack[stage.name.upper()] in read_back]
+    asked = [stage for stage in _READ_BACK if ReadBack[stage.name.upper()] in read_back and not stage.varies]
     layers_at = _ENCODE.size + sum(_stage_bytes(stage, shape, numerics) for stage in _ALWAYS)
     parts = {stage.name: _stage_bytes(stage, shape, numerics) for stage in _ALWAYS}
     parts[_LAYERS_PART] = _layers_bytes(payload[layers_at:]) if ReadBack.LAYERS in read_back else 0
     parts |= {stage.name: _stage_bytes(stage, shape, numerics) for stage in asked}
+    packet_at = _ENCODE.size + sum(parts.values())
+    parts[_PACKET_PART] = _packet_part_bytes(payload[packet_at:], packet_bytes) if ReadBack.PACKET in read_back else 0
     expected = _ENCODE.size + sum(parts.values())
     if len(payload) != expected:
         raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {expected}")
@@ -397,7 +424,11 @@ def parse_encode(payload: bytes, shape: Shape, read_back: ReadBack, numerics: Nu
         for stage in (*_ALWAYS, *asked)
     }
     layers = _layer_ticks(found[_LAYERS_PART].tobytes()) if parts[_LAYERS_PART] else None
-    return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers)
+    packet, packet_ticks = None, None
+    if parts[_PACKET_PART]:
+        packet_ticks, _ = _PACKET.unpack_from(payload, packet_at)
+        packet = payload[packet_at + _PACKET.size :]
+    return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers, packet, packet_ticks)
 
 
 def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:
@@ -431,9 +462,19 @@ def _layers_bytes(data: bytes) -> int:
     return _LAYERS.size + _TICKS.size * count
 
 
+def _packet_part_bytes(data: bytes, longest: int) -> int:
+    """Bytes that the packet takes with what stands before it; as many as stand before it when they end early."""
+    if len(data) < _PACKET.size:
+        return _PACKET.size
+    _, size = _PACKET.unpack_from(data)
+    if size > longest:
+        raise DeviceError(f"the reply to ENCODE has a packet of {size} bytes; the longest has {longest}")
+    return int(_PACKET.size + size)
+
+
 def _layer_ticks(data: bytes) -> LayerTicks:
-    empty, packet, _ = _LAYERS.unpack_from(data)
-    return LayerTicks(empty, packet, tuple(ticks for (ticks,) in _TICKS.iter_unpack(data[_LAYERS.size :])))
+    empty, reply, _ = _LAYERS.unpack_from(data)
+    return LayerTicks(empty, reply, tuple(ticks for (ticks,) in _TICKS.iter_unpack(data[_LAYERS.size :])))
 
 
 def _take_text(data: bytes) -> tuple[str, bytes]:

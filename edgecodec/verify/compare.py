@@ -20,6 +20,8 @@ STATISTICS = "statistics"
 """All stages that are one number a frame, compared together."""
 _STATISTICS = tuple(stage.name for stage in STAGES if stage.is_statistic)
 _ATTRIBUTION = (STATISTICS, *COMPARED)
+_BEHIND = -1
+"""Stands for a byte behind a packet's end."""
 
 
 class Verdict(StrEnum):
@@ -49,7 +51,7 @@ class Pair:
     stage: str
     """Name of the stage, such as ``indices``; ``statistics`` for a frame's offset and spread together."""
     compared: int
-    """Values compared, over all frames."""
+    """Values compared, over all frames; of packets their bytes."""
     mismatches: int
     """Values that differ."""
 
@@ -67,15 +69,16 @@ class Divergence:
     stage: str
     """Name of the stage, such as ``indices``."""
     position: int | None
-    """Sample of the frame (``input``) or position of the latent (``latent``, ``indices``); null of a statistic."""
+    """Sample of the frame (``input``), position of the latent (``latent``, ``indices``) or byte of the packet
+    (``packet``); null of a statistic."""
     channel: int | None
     """Entry of the latent vector; null unless the stage is ``latent``."""
     level: int | None
     """Codebook of the index; null unless the stage is ``indices``."""
     expected: int
-    """The value that ``a`` gives."""
+    """The value that ``a`` gives; -1 for a byte behind its packet's end."""
     received: int
-    """The value that ``b`` gives."""
+    """The value that ``b`` gives; -1 for a byte behind its packet's end."""
     margin: int | None = None
     """Decision margin of an index, else null: squared distance of b's code to a's residual less that of a's code, in
     squared codebook steps. Above 0, a chose the nearer code; 0 is a tie, which the lowest index wins; below 0, a chose
@@ -131,7 +134,8 @@ def compare(a: NamedStages, b: NamedStages, rvq: IntegerRvq | None = None) -> Co
         expected, received = arrays
         different = expected != received
         mismatches = int(np.count_nonzero(different))
-        pair = Pair(a.name, b.name, stage, different.size, mismatches)
+        compared = int(np.count_nonzero((expected != _BEHIND) | different)) if _varies(stage) else different.size
+        pair = Pair(a.name, b.name, stage, compared, mismatches)
         (statistics if stage == STATISTICS else pairs).append(pair)
         if mismatches:
             place = tuple(int(axis) for axis in np.unravel_index(int(different.argmax()), different.shape))
@@ -171,7 +175,24 @@ def _arrays(a: NamedStages, b: NamedStages, stage: str) -> tuple[npt.NDArray[Any
             f"{stage}: {a.name} gives shape {expected.shape} and {b.name} {received.shape}; "
             "expected the same frames through the same bundle"
         )
+    if _varies(stage):
+        return _in_rows(expected, received)
     return expected, received
+
+
+def _varies(stage: str) -> bool:
+    return stage != STATISTICS and COMPARED[stage].varies
+
+
+def _in_rows(
+    a: npt.NDArray[np.object_], b: npt.NDArray[np.object_]
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.int16]]:
+    """Bytes ``[N]`` of both as ``[N, bytes of the longest]``, -1 behind an end."""
+    longest = max(map(len, (*a, *b)), default=0)
+    rows = np.full((2, len(a), longest), _BEHIND, np.int16)
+    for row, data in zip(rows.reshape(-1, longest), (*a, *b), strict=True):
+        row[: len(data)] = np.frombuffer(data, np.uint8)
+    return rows[0], rows[1]
 
 
 def _statistics(stages: Stages) -> npt.NDArray[np.object_] | None:

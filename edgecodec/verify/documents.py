@@ -28,10 +28,27 @@ class Breakdown:
     """Cost of the encoder's layers."""
     rvq: float
     """Cost of the codebook search."""
+    packet: float | None
+    """Cost of making the packet, entropy coding included; null when the bundle has no packets."""
 
     def items(self) -> tuple[tuple[str, float], ...]:
         """Names and costs, in the order in which the stages run."""
-        return ("normalize", self.normalize), ("encoder", self.encoder), ("rvq", self.rvq)
+        packet = () if self.packet is None else (("packet", self.packet),)
+        return ("normalize", self.normalize), ("encoder", self.encoder), ("rvq", self.rvq), *packet
+
+
+@dataclass(frozen=True)
+class BitsOnAir:
+    """Bits of a frame's packet: header, side information, payload and check."""
+
+    mean: float
+    """Mean of the frames."""
+    most: int
+    """The longest packet's."""
+
+    def describe(self) -> str:
+        """In words."""
+        return f"{self.mean:,.1f} mean, {self.most:,} at most, header and side information included"
 
 
 @dataclass(frozen=True)
@@ -88,6 +105,8 @@ class VerificationDocument(Document):
     """Frames that every executor encoded."""
     indices_compared: int
     """Indices of one executor, each compared in every pair."""
+    bits_on_air: BitsOnAir | None
+    """Bits of the packets of the executor under test; null when the bundle has no packets."""
     pairs: tuple[ReportedPair, ...]
     """One for each pair of executors and each stage that both compute, float comparisons last."""
     statistics: tuple[Pair, ...]

@@ -13,6 +13,8 @@ from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.documents import Document
 from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
+from edgecodec.entropy.context_tables import ContextTables
+from edgecodec.entropy.packet import PacketFormat
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.firmware.project import FirmwareProject, make_project
 from edgecodec.firmware.report import MemoryUse
@@ -29,7 +31,7 @@ class Part:
     name: str
     """Name of the layer in the model, or of the part."""
     kind: str
-    """``layer``, ``normaliser``, ``rvq`` or ``packet``."""
+    """``layer``, ``normaliser``, ``rvq``, ``packet`` (entropy coding) or ``reply``."""
     op: str
     """What it does: of a layer, the model's operator."""
     kernel: str
@@ -98,7 +100,8 @@ class ProfileDocument(Document):
     frame: FrameCost
     """Least, mean and most cost of a frame, and the bound."""
     layers: tuple[ProfileRow, ...]
-    """Normaliser, layers, codebook search and packet, in the order in which they run."""
+    """Normaliser, layers, codebook search, entropy coding if the bundle has packets, and the reply on the link, in the
+    order in which they run."""
     memory: MemoryUse | None
     """What the firmware takes; null when it ran there already and is not ours to measure."""
 
@@ -151,9 +154,10 @@ def profile_board(
     check(board, attachment)
     project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
     report = progress or (lambda done, total, what: None)
+    want = ("layers",) if bundle.packets() is None else ("layers", "packet")
     with connected(project, attachment, lambda what: report(0, len(frames), what)) as (device, firmware):
         device.stages(
-            frames, want=("layers",), progress=lambda done, total: report(done, total, f"streaming to {device.name}")
+            frames, want=want, progress=lambda done, total: report(done, total, f"streaming to {device.name}")
         )
         costs, running = device.frame_costs, device.hello.engine
     steps = len(project.plan.steps)
@@ -195,7 +199,8 @@ def _parts(project: FirmwareProject, costs: Sequence[LayerCosts], running: str) 
     rvq_macs = codec.positions * codec.rvq.dimension * sum(sizes)
     search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
     bound = bound_search(codec, plan).instructions if costs[0].unit == "instructions" else None
-    heads = (
+    packets = project.bundle.packets()
+    heads: tuple[tuple[str, str, str, str, int], ...] = (
         ("normaliser", "normaliser", kind, f"edc_{kind}_normalize", 0),
         *(
             (
@@ -208,10 +213,18 @@ def _parts(project: FirmwareProject, costs: Sequence[LayerCosts], running: str) 
             for step in plan.steps
         ),
         ("rvq", "rvq", search, str(plan.search), rvq_macs),
-        ("packet", "packet", "reply with indices, CRC-32", "edc_link_seal", 0),
+        *(("entropy coding", "packet", _model_of(each), "edc_packet_write", 0) for each in [packets] if each),
+        ("reply", "reply", "reply with indices, CRC-32", "edc_link_seal", 0),
     )
     frames = zip(*(each.parts for each in costs), strict=True)
     return tuple(
         Part(*head, sum(each) / len(each), min(each), max(each), bound if head[1] == "rvq" else None)
         for head, each in zip(heads, frames, strict=True)
     )
+
+
+def _model_of(packets: PacketFormat) -> str:
+    """What packets code indices with, in words."""
+    if packets.model is None:
+        return "plain"
+    return "context tables" if isinstance(packets.model, ContextTables) else "causal network"

@@ -23,7 +23,8 @@ from edgecodec.host.shim import HostShim
 from edgecodec.link.client import BoardExecutor, executor_name
 from edgecodec.verify.attribution import LayerDivergence, locate
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
-from edgecodec.verify.documents import BoardRun, Breakdown, ReportedPair, VerificationDocument
+from edgecodec.verify.documents import BitsOnAir, BoardRun, Breakdown, ReportedPair, VerificationDocument
+from edgecodec.verify.packets import add_packets
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, detail)``, frames over all executors."""
@@ -81,6 +82,15 @@ class VerifyResult:
         return self.stages[executor_name(self.run.engine)]
 
     @property
+    def bits_on_air(self) -> BitsOnAir | None:
+        """Bits of a packet of the executor under test; None when the bundle has no packets."""
+        made = [stages.packet for stages in self.stages.values() if stages.packet is not None]
+        if not made:
+            return None
+        bits = [8 * len(packet) for packet in made[-1]]  # the executor under test is the last that makes packets
+        return BitsOnAir(sum(bits) / len(bits), max(bits))
+
+    @property
     def document(self) -> VerificationDocument:
         """The verification as ``--json`` prints it."""
         nothing = dict.fromkeys(field.name for field in fields(BoardRun)) | {"engine": NATIVE_ENGINE.name}
@@ -89,6 +99,7 @@ class VerifyResult:
             bundle_digest=self.bundle_digest,
             frames=self.frames,
             indices_compared=self.indices_compared,
+            bits_on_air=self.bits_on_air,
             pairs=(*_reported(self.comparison.pairs, exact=True), *_reported(self.float_pairs, exact=False)),
             statistics=self.comparison.statistics,
             first_divergence=self.comparison.first_divergence,
@@ -121,7 +132,9 @@ def verify_host(
     """
     _say(progress, _HOST_BUILD)
     executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
-    stages = _run(executors, frames, _Count(progress, len(frames), len(executors)))
+    count = _Count(progress, len(frames), len(executors))
+    stages = _run(executors, frames, count)
+    add_packets(bundle, stages, count.say)
     return _result(bundle, frames, stages)
 
 
@@ -156,6 +169,7 @@ def verify_board(
     executors = [*_exact_executors(bundle, projects[0].plan), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + len(projects))
     stages = _run(executors, frames, count)
+    add_packets(bundle, stages, count.say)
     runs, divergences = [], []
     for project in projects:
         with connected(project, attachment, count.say) as (device, firmware):
@@ -180,7 +194,7 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
         ram_bytes=firmware.report.ram_bytes if firmware else None,
         instructions_per_frame=costs.total if instructions else None,
         cycles_per_frame=None if instructions else costs.total,
-        breakdown=Breakdown(costs.normalize, costs.encoder, costs.rvq),
+        breakdown=Breakdown(costs.normalize, costs.encoder, costs.rvq, costs.packet),
         link=replace(device.statistics),
     )
 

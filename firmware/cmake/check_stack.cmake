@@ -19,8 +19,10 @@ set(pointer_calls_run_chunk "edc_[a-z_]+_run")
 foreach(function IN ITEMS edc_model_search edc_step search_position)
   set(pointer_calls_${function} "edc_rvq_quantize[a-z_]*")
 endforeach()
-set(pointer_calls_edc_packet_start "edc_(context|causal)_start")
-set(pointer_calls_edc_packet_step "edc_(context|causal)_position")
+# Of plain packets the pointers are NULL, and nothing is linked that they could call.
+foreach(function IN ITEMS edc_packet_start edc_packet_step edc_packet_write)
+  set(pointer_calls_${function} "edc_(context|causal)_(start|position)")
+endforeach()
 # The server's are as many as the compiler may make one of.
 foreach(function IN ITEMS edc_server_poll handle_message answer answer_encode answer_layer)
   set(pointer_calls_${function} "edc_(zscore|minmax|fixed)_normalize|edc_rvq_quantize[a-z_]*")

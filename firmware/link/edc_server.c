@@ -21,7 +21,10 @@ enum {
   STATUS_BAD_FLAGS,
   STATUS_ENGINE
 };
-enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
+enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAG_PACKET = 8 };
+
+#define HAS_PACKETS (EDC_SERVED_PACKET_BYTES_MAX > 0)
+#define FLAGS_KNOWN (FLAG_INPUT | FLAG_LATENT | FLAG_LAYERS | (HAS_PACKETS ? (int)FLAG_PACKET : 0))
 
 #define NO_SEQ 0xFFFFu
 #define DIGEST_BYTES 32u
@@ -31,14 +34,17 @@ enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAGS_KNOWN = 7 };
 
 _Static_assert(sizeof(edc_fault_record) == 28, "HELLO's seven words");
 _Static_assert(EDC_SERVED_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
+_Static_assert(EDC_SERVED_PACKET_BYTES_MAX <= UINT16_MAX,
+               "the reply counts a packet's bytes in two");
 
 /* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. LAYER sends as much as there is room
  * for. */
-#define HELLO_BYTES_MAX (64u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
+#define HELLO_BYTES_MAX (66u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_SERVED_LAYERS)
+#define PACKET_BYTES_MAX (HAS_PACKETS ? 6u + EDC_SERVED_PACKET_BYTES_MAX : 0u)
 #define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
 #define ENCODE_BYTES_MAX                                                                           \
-  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_SERVED_SAMPLES + MODEL_LATENT)
+  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_SERVED_SAMPLES + MODEL_LATENT + PACKET_BYTES_MAX)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
 
 /* The longest request, laid out so that the frame is aligned. */
@@ -48,7 +54,7 @@ typedef union {
     uint8_t header[3]; /* type, seq */
     uint8_t flags;     /* of LAYER the layer's number */
     int16_t frame[EDC_SERVED_SAMPLES];
-    uint8_t first[4]; /* of LAYER alone: byte of the output to start with */
+    uint8_t tail[4]; /* of LAYER the byte of the output to start with, of ENCODE the sequence */
   } encode;
 } request_buffer;
 
@@ -102,6 +108,7 @@ __attribute__((cold)) static void answer_hello(void) {
   put_u16(EDC_SERVED_POSITIONS);
   put_u16(EDC_SERVED_LEVELS);
   put_u16(EDC_SERVED_LATENT_CHANNELS);
+  put_u16(EDC_SERVED_PACKET_BYTES_MAX);
   put_u32(EDC_SERVED_STATE_BYTES);
   put_u32(edc_engine_arena_bytes());
   put_u32(edc_port_ticks_hz());
@@ -119,7 +126,7 @@ static uint32_t u32_at(const uint8_t *bytes) {
 
 /* Bytes of a layer's output, from the one on that the request asks for, until the reply is full. */
 static void put_output(const int8_t *output, uint32_t bytes) {
-  uint32_t first = u32_at(request.encode.first);
+  uint32_t first = u32_at(request.encode.tail);
   reply_count = OUTPUT_PLACE;
   put_u32(bytes);
   if (first < bytes) {
@@ -167,6 +174,24 @@ static void answer_engine_error(void) {
   put_u8(STATUS_ENGINE);
 }
 
+#if HAS_PACKETS
+/* Make the packet where it lies in the reply, behind its ticks and its length. */
+static void put_packet(const edc_frame_stats *stats) {
+  static int32_t state[EDC_SERVED_PACKET_STATE_WORDS];
+  const edc_packet_frame frame = {.indices = indices,
+                                  .spread = stats->spread,
+                                  .offset = stats->offset,
+                                  .levels = EDC_SERVED_LEVELS,
+                                  .sequence = request.encode.tail[0]};
+  const uint32_t start = edc_port_ticks();
+  const uint32_t bytes =
+      edc_packet_write(EDC_SERVED_PACKETS, state, &frame, reply + reply_count + 6u);
+  put_u32(edc_port_ticks() - start);
+  put_u16((uint16_t)bytes);
+  reply_count += bytes;
+}
+#endif
+
 static void answer_encode(void) {
   uint8_t flags = request.encode.flags;
   put_u8(STATUS_OK);
@@ -200,6 +225,12 @@ static void answer_encode(void) {
   edc_model_search_latent(model, edc_engine_latent(), edc_engine_residual(), indices);
   uint32_t ticks_rvq = edc_port_ticks() - start;
 
+#if HAS_PACKETS
+  if (flags & FLAG_PACKET) {
+    put_packet(&stats);
+  }
+#endif
+
   size_t end = reply_count;
   reply_count = front;
   start = edc_port_ticks();
@@ -212,10 +243,10 @@ static void answer_encode(void) {
   if (flags & FLAG_LAYERS) {
     /* What it takes to send indices alone. The CRC lies where the ticks come. */
     (void)edc_link_seal(reply, reply_count);
-    uint32_t ticks_packet = edc_port_ticks() - start;
+    uint32_t ticks_reply = edc_port_ticks() - start;
     start = edc_port_ticks();
     put_u32(edc_port_ticks() - start);
-    put_u32(ticks_packet);
+    put_u32(ticks_reply);
   }
   reply_count = end;
 }
@@ -235,8 +266,8 @@ static void answer_layer(void) {
 }
 
 static size_t payload_bytes_of(uint8_t type) {
-  const size_t encode_bytes = 1u + 2u * EDC_SERVED_SAMPLES;
-  return type == HELLO ? 0u : type == ENCODE ? encode_bytes : encode_bytes + 4u;
+  const size_t frame_bytes = 1u + 2u * EDC_SERVED_SAMPLES;
+  return type == HELLO ? 0u : type == ENCODE ? frame_bytes + 1u : frame_bytes + 4u;
 }
 
 static void answer(uint8_t type, size_t payload_bytes) {

@@ -69,7 +69,9 @@ def test_equal_on_the_host(kind: str, tmp_path: Path) -> None:
     require("cc", "Python.h", "module:tflite_micro")
     bundle = _quantized(kind).write(tmp_path / "bundle")
     frames = _frames()
-    assert edgecodec.verify_host(bundle, frames).verdict == "equal"
+    result = edgecodec.verify_host(bundle, frames)
+    assert result.verdict == "equal"
+    assert "packet" in {pair.stage for pair in result.comparison.pairs}
     expected, found = ReferenceExecutor(bundle.codec).stages(frames), BatchEncoder(bundle.codec).stages(frames)
     for name in ("indices", "offset", "spread"):
         np.testing.assert_array_equal(found[name], expected[name])
@@ -81,7 +83,9 @@ def test_equal_on_the_host(kind: str, tmp_path: Path) -> None:
 def test_equal_on_boards(kind: str, board: str, tmp_path: Path) -> None:
     require("cc", "Python.h", "module:tflite_micro")
     bundle = _quantized(kind).write(tmp_path / "bundle")
-    assert edgecodec.verify_board(bundle, board, _frames()).verdict == "equal"
+    result = edgecodec.verify_board(bundle, board, _frames())
+    assert result.verdict == "equal"
+    assert ("host", "board", "packet") in {(pair.a, pair.b, pair.stage) for pair in result.comparison.pairs}
 
 
 @pytest.mark.parametrize(

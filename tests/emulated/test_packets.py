@@ -1,18 +1,30 @@
-"""Packets and the encoder object on an emulated Cortex-M4: the reference's bytes, and what they take."""
+"""Packets on emulated boards, and the encoder object on a Cortex-M4: the reference's bytes, and what they take."""
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from edgecodec.boards.load import load_board
+from edgecodec.bundle import Bundle
+from edgecodec.device.emulator import Emulator
 from edgecodec.entropy.packet import Form
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.side_information import SideInformation
+from edgecodec.firmware.build import cached_firmware
+from edgecodec.firmware.project import make_project
+from edgecodec.link.client import BoardExecutor
+from edgecodec.verify.compare import NamedStages, compare
+from edgecodec.verify.profile import profile_board
+from edgecodec.verify.run import verify_board, verify_host
+from tests import tools
 from tests.emulated.conftest import ENCODER_08X
-from tests.packets import likely, network, packet_format, tables
+from tests.packets import bundle_with_packets, kinds_of_frames, likely, network, packet_format, tables
 from tests.tflite_builder import build_encoder, bundle_of, ppg_frames
 from tools.packet_counts import count
 from tools.step_counts import count_steps
@@ -56,3 +68,74 @@ def test_steps_are_short_but_for_large_stripes_of_a_layer(kind: str, tmp_path: P
     assert longer == {"edc_conv_paired_run"}
     assert max(step.instructions for step in steps) <= 100_000
     assert len(steps) > 2 * (POSITIONS + 3)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("kind", ["plain", "tables", "network"])
+@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "mps3-an547"])
+def test_firmware_sends_the_reference(bundle: Bundle, tmp_path: Path, name: str, kind: str) -> None:
+    """Of PPG, of flat and of extreme frames: board, C on the host and reference, numbered past 255."""
+    tools.require("module:tflite_micro")
+    packed, board = bundle_with_packets(bundle, tmp_path / "b", kind), load_board(name)
+    frames = kinds_of_frames(packed.codec.samples, 260)
+    result = verify_board(packed, board, frames)
+    assert result.exit_code == 0
+    compared = {(pair.a, pair.b) for pair in result.comparison.pairs if pair.stage == "packet" and pair.compared}
+    assert compared == {("reference", "host"), ("reference", "board"), ("host", "board")}
+    format_ = packed.packets()
+    assert format_ is not None
+    packets = result.stages["board"].packet
+    assert packets is not None
+    read = [format_.decode(packet) for packet in packets]
+    assert [packet.sequence for packet in read] == [number % 256 for number in range(len(frames))]
+    forms = {packet.form for packet in read}
+    assert forms >= {Form.FLAT, Form.PLAIN if kind == "plain" else Form.CODED}
+    assert result.run is not None
+    breakdown = result.run.breakdown
+    assert breakdown.packet is not None
+    assert breakdown.packet > 500
+    assert result.run.cost_per_frame == pytest.approx(sum(cost for _, cost in breakdown.items()))
+    # Tables, network and state are in the firmware, and its stack is known.
+    report = cached_firmware(make_project(packed, board)).report
+    assert report.stack_use.bytes is not None, report.stack_use.unknown
+    assert report.stack_use.bytes <= board.stack_bytes
+
+
+@pytest.mark.emulated
+def test_wrong_byte_of_a_board_s_packet_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    """Firmware whose tag is another: the check's last byte differs, and the lower half of the first."""
+    tools.require("module:tflite_micro")
+    packed, board = bundle_with_packets(bundle, tmp_path / "b", "tables"), load_board("mps2-an386")
+    project = make_project(packed, board)
+    files = dict(project.files)
+    files["codec/ppg_model.c"] = re.sub(r"\.tag = \d+", ".tag = 4096", files["codec/ppg_model.c"])
+    assert files != project.files
+    frames = packed.frames()
+    assert frames is not None
+    with (
+        Emulator(board, cached_firmware(replace(project, files=files)).elf) as emulator,
+        BoardExecutor(packed, emulator.url) as device,
+    ):
+        board_stages = device.stages(frames)
+    host = verify_host(packed, frames).stages["host"]
+    found = compare(NamedStages("host", host), NamedStages("board", board_stages))
+    assert {pair.stage for pair in found.pairs if pair.mismatches} == {"packet"}
+    assert found.first_divergence is not None
+    assert (found.first_divergence.stage, found.first_divergence.frame) == ("packet", 0)
+
+
+@pytest.mark.emulated
+@pytest.mark.parametrize("kind", ["plain", "network"])
+def test_entropy_coding_is_profiled(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    packed, board = bundle_with_packets(bundle, tmp_path / "b", kind), load_board("mps2-an386")
+    frames = packed.frames()
+    assert frames is not None
+    packed_rows = {row.name: row for row in profile_board(packed, board, frames[:4]).layers}
+    bare_rows = {row.name: row for row in profile_board(bundle, board, frames[:4]).layers}
+    assert packed_rows.keys() - bare_rows.keys() == {"entropy coding"}
+    row = packed_rows["entropy coding"]
+    assert (row.kind, row.op) == ("packet", "plain" if kind == "plain" else "causal network")
+    assert 500 < row.least <= row.cost <= row.most
+    assert list(packed_rows)[-3:] == ["rvq", "entropy coding", "reply"]
+    # The reply of indices alone is what it was.
+    assert packed_rows["reply"].cost == pytest.approx(bare_rows["reply"].cost, rel=0.02)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from edgecodec.firmware.project import plan_for
 from edgecodec.verify.profile import profile_board
 from tests import tools
 from tests.cli.run import edgecodec
+from tests.packets import bundle_with_packets
 from tools.qemu_counts import Counts, count
 
 pytestmark = pytest.mark.emulated
@@ -44,6 +46,8 @@ def of_codec(counts: Counts) -> list[int]:
     return [sum(n for name, n in part.items() if name not in MEASURING) for part in counts.parts]
 
 
+MODEL = {"position", "code_position"}
+"""Functions that code a position by a model of indices."""
 INNER_LOOPS = {
     "edc_conv_mve": {"multiply", "convolve"},
     "edc_depthwise_mve": {"convolve"},
@@ -55,11 +59,6 @@ INNER_LOOPS = {
 """Of kernels that keep theirs in functions of their own."""
 
 
-def timed(counts: Counts) -> list[float]:
-    found = counts.timed
-    return [found.normalize, *found.layers, found.rvq, found.packet]
-
-
 @pytest.mark.parametrize("board", [board.name for board in list_boards() if not board.is_real])
 @pytest.mark.usefixtures("_plugins")
 def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) -> None:
@@ -69,10 +68,10 @@ def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) ->
     steps = plan_for(bundle, load_board(board)).steps
     assert len(counts.parts) == len(steps) + 3
     assert counts.timed.unit == "instructions"
-    # The packet is put together by the server itself, so only its total can be compared.
-    for ours, theirs in zip(timed(counts)[:-1], of_codec(counts)[:-1], strict=True):
+    # The reply is put together by the server itself, so only its total can be compared.
+    for ours, theirs in zip(counts.timed.parts[:-1], of_codec(counts)[:-1], strict=True):
         assert ours == pytest.approx(theirs, rel=0.01, abs=12)
-    for ours, part in zip(timed(counts), counts.parts, strict=True):
+    for ours, part in zip(counts.timed.parts, counts.parts, strict=True):
         assert ours == pytest.approx(part.total(), rel=0.001, abs=3)
     for step, part in zip(steps, counts.parts[1:], strict=False):
         kernel = str(step.kernel)
@@ -80,6 +79,22 @@ def test_timer_agrees_with_the_functions_that_ran(bundle: Bundle, board: str) ->
         assert own > 0
         inner = sum(part[name] for name in INNER_LOOPS.get(kernel, ()))
         assert own + inner > 0.4 * part.total(), f"{step.layer.name} runs {kernel}"
+
+
+@pytest.mark.parametrize("kind", ["plain", "tables", "network"])
+@pytest.mark.parametrize("board", ["mps2-an386", "microbit"])
+@pytest.mark.usefixtures("_plugins")
+def test_timer_agrees_of_packets(bundle: Bundle, tmp_path: Path, board: str, kind: str) -> None:
+    packed = bundle_with_packets(bundle, tmp_path / "b", kind)
+    frames = packed.frames()
+    assert frames is not None
+    counts = count(packed, load_board(board), frames[:1])
+    for ours, part in zip(counts.timed.parts, counts.parts, strict=True):
+        assert ours == pytest.approx(part.total(), rel=0.001, abs=3)
+    *_, rvq, packet, reply = counts.parts
+    assert packet["edc_packet_write"] > 0
+    assert bool(MODEL & packet.keys()) == (kind != "plain")
+    assert not {"edc_packet_write", *MODEL} & {*rvq, *reply}
 
 
 @pytest.mark.parametrize("board", ["mps2-an386", "microbit"])
@@ -90,7 +105,7 @@ def test_full_size(codec: Bundle, board: str) -> None:
     assert frames is not None
     assert plan_for(codec, load_board(board)).cascade is not None
     counts = count(codec, load_board(board), frames[:1])
-    for ours, theirs in zip(timed(counts)[:-1], of_codec(counts)[:-1], strict=True):
+    for ours, theirs in zip(counts.timed.parts[:-1], of_codec(counts)[:-1], strict=True):
         assert ours == pytest.approx(theirs, rel=0.01)
 
 
@@ -100,7 +115,7 @@ def test_document(bundle: Bundle) -> None:
     assert frames is not None
     document = profile_board(bundle, board, frames[:4]).to_json()
     rows = document["layers"]
-    assert [row["kind"] for row in rows] == ["normaliser", *["layer"] * len(bundle.codec.graph.layers), "rvq", "packet"]
+    assert [row["kind"] for row in rows] == ["normaliser", *["layer"] * len(bundle.codec.graph.layers), "rvq", "reply"]
     layers = rows[1:-2]
     assert [row["name"] for row in layers] == [layer.name for layer in bundle.codec.graph.layers]
     assert [row["macs"] for row in layers] == [layer.macs for layer in bundle.codec.graph.layers]

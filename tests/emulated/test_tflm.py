@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +43,7 @@ from edgecodec.verify.run import VerifyResult, verify_board
 from tests import tflm_stand_in as stand_in
 from tests import tools
 from tests.cli.run import assert_one_error, edgecodec
+from tests.packets import bundle_with_packets, kinds_of_frames
 
 pytestmark = pytest.mark.emulated
 M4_FLAGS = ("-mcpu=cortex-m4", "-mthumb", "-mfloat-abi=hard", "-mfpu=fpv4-sp-d16")
@@ -94,6 +96,21 @@ def test_both_engines_agree_with_all_others(
     assert (document["engine"], document["arena_bytes"]) == ("tflm", tflm.arena_bytes)
     assert [run["engine"] for run in document["runs"]] == ["native", "tflm"]
     assert result.executor is result.stages["board-tflm"]
+
+
+@pytest.mark.usefixtures("_stand_in")
+@pytest.mark.parametrize("kind", ["plain", "tables", "network"])
+def test_packets_are_the_same_with_either_engine(bundle: Bundle, board: Board, tmp_path: Path, kind: str) -> None:
+    tools.require("module:tflite_micro")
+    packed = bundle_with_packets(bundle, tmp_path / "b", kind)
+    engine = open_tflm(stand_in.build(packed, board, tmp_path / "tflm"), packed, board)
+    result = verify_board(packed, board, kinds_of_frames(packed.codec.samples), engine=engine)
+    assert (result.verdict, result.layer_divergences) == ("equal", ())
+    compared = {(pair.a, pair.b) for pair in result.comparison.pairs if pair.stage == "packet" and pair.compared}
+    assert compared == set(combinations(("reference", "host", "board", "board-tflm"), 2))
+    native, tflm = (run.breakdown.packet for run in result.runs)
+    assert native is not None
+    assert native == pytest.approx(tflm, rel=0.01)
 
 
 @pytest.mark.usefixtures("_stand_in")

@@ -18,11 +18,15 @@ import numpy as np
 
 from edgecodec.codec.numerics import INT8
 from edgecodec.codec.stages import Shape
+from edgecodec.entropy.packet import PacketFormat
+from edgecodec.entropy.side_information import SideInformation
 
 ROOT = Path(__file__).resolve().parents[2]
 HOST = Path(__file__).resolve().parent / "host"
 SAMPLES, POSITIONS, LEVELS, CHANNELS = 16, 3, 2, 4
 DIGEST = bytes(range(32)).hex()
+PACKETS = PacketFormat((4096, 4096), POSITIONS, DIGEST, SideInformation(SAMPLES, 8, 8, 2048, 12, 3))
+"""Of the stub codec; its indices are below 1,792."""
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 Damage = Callable[[bytes], bytes]
@@ -33,6 +37,7 @@ def stub_bundle(**changes: Any) -> Any:
     sizes = {"samples": SAMPLES, "positions": POSITIONS, "levels": LEVELS, "latent_channels": CHANNELS}
     shape = Shape(**{name: changes.pop(name, size) for name, size in sizes.items()})
     fields = {"digest": DIGEST, "codec": SimpleNamespace(shape=shape, numerics=INT8), "path": Path("stub")}
+    fields["packets"] = lambda: PACKETS
     return SimpleNamespace(**fields | changes)
 
 
@@ -46,18 +51,24 @@ def expected(x: np.ndarray) -> SimpleNamespace:
     latent = low[:, : POSITIONS * CHANNELS] + np.uint8(1)
     codes = latent[:, : POSITIONS * LEVELS].astype(np.uint16) + 256 * np.arange(1, 7, dtype=np.uint16)
     total = x.astype(np.int32).sum(axis=1, dtype=np.int32)
+    spread = 2**40 + total.astype(np.int64)
+    indices = codes.reshape(-1, POSITIONS, LEVELS)
+    said = zip(indices, total.tolist(), spread.tolist(), strict=True)
+    packets = [PACKETS.encode(*frame, number) for number, frame in enumerate(said)]
     return SimpleNamespace(
         input=low.view(np.int8),
         latent=latent.view(np.int8).reshape(-1, POSITIONS, CHANNELS),
-        indices=codes.reshape(-1, POSITIONS, LEVELS),
+        indices=indices,
         offset=total,
-        spread=(2**40 + total.astype(np.int64)).astype(np.uint64),
+        spread=spread.astype(np.uint64),
+        packet=np.array(packets, np.object_),
     )
 
 
 def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
     link = ROOT / "firmware" / "link"
     sources = [*(path for path in link.glob("*.c") if path.name != "edc_engine.c"), *HOST.glob("[hs]*.c")]
+    sources += [ROOT / "firmware" / "codec" / f"edc_{name}.c" for name in ("packet", "range", "side")]
     if main:
         sources.append(HOST / "fuzz.c")
     folders = [HOST, *(ROOT / "firmware" / name for name in ("codec", "link", "port"))]

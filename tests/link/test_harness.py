@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,17 @@ from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.link import client
 from edgecodec.link.client import BoardExecutor
 from edgecodec.link.protocol import Message, MessageReader, MessageType, encode_message
-from tests.link.device import DIGEST, HostServer, expected, frames, pty_device, socket_device, stub_bundle
+from tests import tools
+from tests.link.device import (
+    DIGEST,
+    HostServer,
+    compile_host,
+    expected,
+    frames,
+    pty_device,
+    socket_device,
+    stub_bundle,
+)
 
 QUICK = {"hello_timeout_s": 1.0, "reply_timeout_s": 0.3}
 
@@ -23,7 +34,7 @@ def run(url: str, count: int = 40, **options: float) -> BoardExecutor:
     want = expected(x)
     with BoardExecutor(stub_bundle(), url, **QUICK | options) as board:
         got = board.stages(x)
-    for stage in ("input", "latent", "indices", "offset", "spread"):
+    for stage in ("input", "latent", "indices", "offset", "spread", "packet"):
         np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
     return board
 
@@ -40,7 +51,8 @@ def test_every_stage_of_every_frame(server: HostServer) -> None:
         300.0,
         300.0,
     )
-    assert board.costs.total == 900.0
+    assert board.costs.packet == 300.0
+    assert board.costs.total == 1200.0
 
 
 def test_a_pseudo_terminal_works_too(server: HostServer) -> None:
@@ -52,7 +64,7 @@ def test_indices_alone(server: HostServer) -> None:
     x = frames(5)
     with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
         only = board.stages(x, want=())
-        assert (only.input, only.latent) == (None, None)
+        assert (only.input, only.latent, only.packet) == (None, None, None)
         np.testing.assert_array_equal(board.encode(x), expected(x).indices)
         assert board.encode(x[:0]).shape == (0, 3, 2)
 
@@ -195,7 +207,12 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
         (lambda p: p[:2] + b"\x02" + p[3:], "engine is number 2; this edgecodec knows native, tflm"),
-        (lambda p: p[:92] + b"\xff" + p[93:], "malformed"),
+        (lambda p: p[:94] + b"\xff" + p[95:], "malformed"),
+        (
+            lambda p: p[:44] + b"\0\0" + p[46:],
+            "has packets of up to 0 bytes, the bundle of 19; build and flash it again",
+        ),
+        (lambda p: p[:44] + b"\xff\xff" + p[46:], "has packets of up to 65535 bytes, the bundle of 19"),
         (lambda p: b"\x02", r"status 2 \(BAD_TYPE\)"),
         (lambda p: b"", "empty"),
     ],
@@ -231,13 +248,22 @@ FLAGS_AT, INDICES_END = 1, 26 + 2 * 6
 
 
 def lie(flags: int, stages: slice = slice(0, 0)) -> Callable[[bytes], bytes]:
-    """A reply that says ``flags`` and holds ``stages`` of the bytes of input (16) and latent (12) that were there."""
+    """A reply that says ``flags`` and holds ``stages`` of the bytes of input (16), latent (12) and packet that came."""
 
     def change(payload: bytes) -> bytes:
         fixed = payload[:FLAGS_AT] + bytes([flags]) + payload[FLAGS_AT + 1 : INDICES_END]
         return fixed + payload[INDICES_END:][stages]
 
     return change
+
+
+PACKET = len(expected(frames(2)).packet[1])
+"""Bytes of the packet of the second frame."""
+
+
+def says(payload: bytes, size: int, at: int = INDICES_END) -> bytes:
+    """A reply whose packet's length, behind ticks at ``at``, says ``size``."""
+    return payload[: at + 4] + size.to_bytes(2, "little") + payload[at + 6 :]
 
 
 @pytest.mark.parametrize(
@@ -252,6 +278,16 @@ def lie(flags: int, stages: slice = slice(0, 0)) -> Callable[[bytes], bytes]:
         (("latent",), lie(3, slice(None)), r"has flags 0x03; expected those asked for, 0x02"),
         ((), lie(8), r"has flags 0x08; expected those asked for, 0x00"),
         (("layers",), lie(0), r"has flags 0x00; expected those asked for, 0x04"),
+        (("packet",), lie(0), r"has flags 0x00; expected those asked for, 0x08"),
+        (("packet",), lie(8, slice(0)), r"has 38 bytes; expected 44"),
+        (("packet",), lie(8, slice(5)), r"has 43 bytes; expected 44"),
+        (("packet",), lie(8, slice(-1)), rf"has {44 + PACKET - 1} bytes; expected {44 + PACKET}"),
+        (("packet",), lambda p: p + b"\0", rf"has {44 + PACKET + 1} bytes; expected {44 + PACKET}"),
+        (("packet",), lambda p: says(p, PACKET + 1), rf"has {44 + PACKET} bytes; expected {44 + PACKET + 1}"),
+        (("packet",), lambda p: says(p, PACKET - 1), rf"has {44 + PACKET} bytes; expected {44 + PACKET - 1}"),
+        (("packet",), lambda p: says(p, 20) + bytes(20 - PACKET), r"has a packet of 20 bytes; the longest has 19"),
+        (("packet",), lambda p: says(p, 65535), r"has a packet of 65535 bytes; the longest has 19"),
+        (("latent", "packet"), lambda p: says(p[:38] + p[50:], PACKET, 38), r"has .* bytes"),
     ],
 )
 def test_device_that_lies_about_what_it_sends(
@@ -455,8 +491,32 @@ def test_costs_of_layers_are_without_the_look_at_the_counter(server: HostServer)
         board.stages(frames(3, seed=1), want=("layers",))
     # Every interval has one look at the counter, 100 ticks of three instructions, of which nothing is left. Layers 0
     # and 1 look themselves, four times and twice.
-    assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0)
+    assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, None, 0.0)
     assert board.frame_costs == (board.layer_costs,) * 3
+
+
+def test_a_packet_costs_what_it_costs_beside_the_rest(server: HostServer) -> None:
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        board.stages(frames(3), want=("layers", "packet"))
+    assert board.layer_costs == client.LayerCosts("instructions", 0.0, (1200.0, 600.0, 0.0), 0.0, 0.0, 0.0)
+    assert board.layer_costs.parts == (0.0, 1200.0, 600.0, 0.0, 0.0, 0.0, 0.0)
+    assert board.costs is not None
+    assert board.costs.packet == 300.0
+
+
+def test_packets_of_a_bundle_without_are_not_asked_for(tmp_path: Path) -> None:
+    tools.require("cc")
+    bare = HostServer(compile_host(tmp_path / "libhost.so", "-shared", "-fPIC", "-DSTUB_WITHOUT_PACKETS"))
+    bundle = stub_bundle(packets=lambda: None)
+    x = frames(3)
+    with socket_device(bare.exchange) as url, BoardExecutor(bundle, url, **QUICK) as board:
+        found = board.stages(x)
+        assert found.packet is None
+        np.testing.assert_array_equal(found.latent, expected(x).latent)
+        assert board.costs is not None
+        assert (board.costs.packet, board.costs.total) == (None, 900.0)
+        with pytest.raises(InputError, match="bundle stub has no packets; edgecodec refit"):
+            board.stages(x, want=("packet",))
 
 
 def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> None:
@@ -481,7 +541,7 @@ def test_a_counter_of_cycles_gives_cycles(server: HostServer) -> None:
     """As on real boards, whose firmware has nothing to calibrate: a tick is a cycle."""
 
     def uncalibrated(payload: bytes) -> bytes:
-        return payload[:52] + bytes(8) + payload[60:]
+        return payload[:54] + bytes(8) + payload[62:]
 
     with (
         socket_device(lambda data: rewrite(server.exchange(data), MessageType.HELLO_REPLY, uncalibrated)) as url,

@@ -32,7 +32,18 @@ from edgecodec.link.protocol import (
     parse_layer,
 )
 from tests import tools
-from tests.link.device import CHANNELS, DIGEST, LEVELS, POSITIONS, SAMPLES, HostServer, compile_host, expected, frames
+from tests.link.device import (
+    CHANNELS,
+    DIGEST,
+    LEVELS,
+    PACKETS,
+    POSITIONS,
+    SAMPLES,
+    HostServer,
+    compile_host,
+    expected,
+    frames,
+)
 
 SHAPE = Shape(SAMPLES, POSITIONS, LEVELS, CHANNELS)
 BOTH = ReadBack.INPUT | ReadBack.LATENT
@@ -55,7 +66,7 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
         struct.pack("<BH", 0x81, 0x0201)
         + struct.pack("<BBBB", 0, 2, 0, 4)
         + bytes(range(32))
-        + struct.pack("<HHHH", 16, 3, 2, 4)
+        + struct.pack("<HHHHH", 16, 3, 2, 4, PACKETS.buffer_bytes)
         + struct.pack("<IIIII", 28, 24, 1_000_000, 3000, 1000)
         + bytes(28)
         + b"\x04host"
@@ -64,6 +75,7 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
     assert sent == cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
     reply = parse_hello(read(sent)[0].payload)
     assert (reply.digest, reply.shape, reply.board, reply.version) == (DIGEST, SHAPE, "host", "1.2.3")
+    assert reply.packet_bytes == 10 + 9
     assert reply.per_tick == 3.0
 
 
@@ -71,7 +83,7 @@ def test_hello_says_why_the_firmware_restarted(server: HostServer) -> None:
     words = (3, 0x1234, 0x5679, 0x21000000, 0x8200, 0x40000000, 0xFB000000)
     server.restart(words)
     (message,) = read(server.exchange(hello_request(1)))
-    assert message.payload[64:92] == struct.pack("<7I", *words)
+    assert message.payload[66:94] == struct.pack("<7I", *words)
     assert parse_hello(message.payload).fault == Fault(*words)
     server.restart()
     assert parse_hello(read(server.exchange(hello_request(2)))[0].payload).fault is None
@@ -114,7 +126,7 @@ def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) ->
     # Each look at the counter moves it by 100. Layers 0 and 1 run twice and look at it themselves, twice and once a
     # time; one look is on top of each layer, however often it runs. The encoder's two have between them two with
     # nothing between, ten around the calls, and six within.
-    assert reply.layers == LayerTicks(empty=100, packet=100, layers=(500, 300, 100))
+    assert reply.layers == LayerTicks(empty=100, reply=100, layers=(500, 300, 100))
     assert reply.ticks == (100, 1900, 100)
     np.testing.assert_array_equal(reply.stages["indices"], want.indices[0])
     if read_back & BOTH:
@@ -122,6 +134,52 @@ def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) ->
         np.testing.assert_array_equal(reply.stages["latent"], want.latent[0])
     else:
         assert reply.stages.keys() == {"indices"}
+
+
+@pytest.mark.parametrize("others", [ReadBack.NONE, BOTH, ReadBack.LAYERS, ReadBack.LAYERS | BOTH])
+def test_the_packet_is_the_reference_s(server: HostServer, others: ReadBack) -> None:
+    """Behind all else, and numbered as the request says."""
+    x = frames(2)
+    want = expected(x)
+    for sequence, frame in enumerate(x, start=255):
+        asked = others | ReadBack.PACKET
+        (message,) = read(server.exchange(encode_request(1, asked, frame, sequence)))
+        reply = parse_encode(message.payload, SHAPE, asked, packet_bytes=PACKETS.buffer_bytes)
+        i = sequence - 255
+        packet = PACKETS.encode(want.indices[i], int(want.offset[i]), int(want.spread[i]), sequence)
+        assert reply.packet == packet
+        assert PACKETS.decode(packet).sequence == (255, 0)[i]
+        assert message.payload.endswith(struct.pack("<IH", 100, len(packet)) + packet)
+        assert reply.packet_ticks == 100
+        # What is measured of the rest stays what it was.
+        assert reply.ticks == (100, 1900 if others & ReadBack.LAYERS else 100, 100)
+        assert (reply.layers is None) == (not others & ReadBack.LAYERS)
+        if reply.layers:
+            assert reply.layers == LayerTicks(empty=100, reply=100, layers=(500, 300, 100))
+        np.testing.assert_array_equal(reply.stages["indices"], want.indices[i])
+        if others & BOTH:
+            np.testing.assert_array_equal(reply.stages["input"], want.input[i])
+            np.testing.assert_array_equal(reply.stages["latent"], want.latent[i])
+
+
+def test_another_sequence_is_another_request(server: HostServer) -> None:
+    x = frames(1)[0]
+    sent = [server.exchange(encode_request(1, ReadBack.PACKET, x, sequence)) for sequence in (3, 3, 4)]
+    assert sent[0] == sent[1] != sent[2]
+    assert server.runs >= 2
+
+
+def test_firmware_without_packets_refuses_to_send_one(tmp_path: Path) -> None:
+    tools.require("cc")
+    library = compile_host(tmp_path / "libhost.so", "-shared", "-fPIC", "-DSTUB_WITHOUT_PACKETS")
+    server = HostServer(library)
+    (hello,) = read(server.exchange(hello_request(1)))
+    assert parse_hello(hello.payload).packet_bytes == 0
+    request = b"\x08" + b"\0" * (2 * SAMPLES + 1)
+    assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
+    (message,) = read(server.exchange(encode_request(2, ReadBack.LAYERS | BOTH, frames(1)[0])))
+    reply = parse_encode(message.payload, SHAPE, ReadBack.LAYERS | BOTH)
+    np.testing.assert_array_equal(reply.stages["latent"], expected(frames(1)).latent[0])
 
 
 def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
@@ -148,10 +206,10 @@ def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
         (0x81, b"", Status.BAD_TYPE),
         (0x01, b"x", Status.BAD_LENGTH),
         (0x02, b"", Status.BAD_LENGTH),
-        (0x02, b"\0" * 2 * SAMPLES, Status.BAD_LENGTH),
-        (0x03, b"\0" * (2 * SAMPLES + 1), Status.BAD_LENGTH),
-        (0x02, b"\x08" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
-        (0x02, b"\x80" + b"\0" * 2 * SAMPLES, Status.BAD_FLAGS),
+        (0x02, b"\0" * (2 * SAMPLES + 1), Status.BAD_LENGTH),
+        (0x03, b"\0" * (2 * SAMPLES + 2), Status.BAD_LENGTH),
+        (0x02, b"\x10" + b"\0" * (2 * SAMPLES + 1), Status.BAD_FLAGS),
+        (0x02, b"\x80" + b"\0" * (2 * SAMPLES + 1), Status.BAD_FLAGS),
     ],
 )
 def test_bad_requests_are_refused(server: HostServer, type_: int, payload: bytes, status: Status) -> None:
@@ -240,7 +298,7 @@ def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
             rng.choice(
                 [
                     hello_request(seq),
-                    encode_request(seq, ReadBack(rng.randrange(8)), frames(1, seq)[0]),
+                    encode_request(seq, ReadBack(rng.randrange(16)), frames(1, seq)[0], seq),
                     layer_request(seq, rng.randrange(4), rng.randrange(400), frames(1, seq)[0]),
                     encode_message(Message(rng.randrange(256), seq, rng.randbytes(rng.randrange(300)))),
                     rng.randbytes(rng.randrange(600)) + b"\0",

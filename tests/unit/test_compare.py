@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edgecodec.codec.rvq import IntegerRvq
-from edgecodec.codec.stages import Stages
+from edgecodec.codec.stages import Shape, Stages
 from edgecodec.documents import to_json
 from edgecodec.errors import InputError
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge, verdict_of
@@ -26,6 +26,12 @@ def _stages() -> Stages:
         offset=rng.integers(-(2**31), 2**31, FRAMES).astype(np.int32),
         spread=np.full(FRAMES, 2**64 - 1, np.uint64),
     )
+
+
+def _packets(*packets: bytes) -> Stages:
+    """Frames of which the packets are known, and the same of all else."""
+    indices = np.zeros((len(packets), POSITIONS, LEVELS), np.uint16)
+    return Stages(indices=indices, packet=np.array(packets, np.object_))
 
 
 def _changed(stages: Stages, stage: str, place: tuple[int, ...], value: int) -> Stages:
@@ -83,6 +89,44 @@ def test_wrong_statistics_are_a_difference(name: str) -> None:
     assert found is not None
     assert (found.frame, found.stage, found.position) == (2, "statistics", None)
     assert (found.expected, found.received) == (int(getattr(_stages(), name)[2]), 1)
+
+
+@pytest.mark.parametrize(
+    ("received", "wrong", "position", "values"),
+    [
+        (b"a\0c\0", 1, 1, (98, 0)),
+        (b"abc", 1, 3, (0, -1)),
+        (b"abc\0\0", 1, 4, (-1, 0)),
+        (b"abc\0\xff\xff", 2, 4, (-1, 255)),
+        (b"", 4, 0, (97, -1)),
+        (b"Xb", 3, 0, (97, 88)),
+    ],
+)
+def test_first_wrong_byte_of_a_packet_is_named(
+    received: bytes, wrong: int, position: int, values: tuple[int, int]
+) -> None:
+    """Also one that only one packet has, whatever it is."""
+    result = _compare(_packets(b"longest", b"abc\0"), _packets(b"longest", received))
+    assert result.verdict is Verdict.DIFFERENT
+    compared = 7 + max(4, len(received))
+    assert result.pairs[-1] == Pair("host", "board", "packet", compared, wrong)
+    found = result.first_divergence
+    assert found is not None
+    assert (found.frame, found.stage, found.position, found.channel, found.level) == (1, "packet", position, None, None)
+    assert (found.expected, found.received) == values
+
+
+def test_equal_packets() -> None:
+    result = _compare(_packets(b"abc\0", b"", b"\0\0"), _packets(b"abc\0", b"", b"\0\0"))
+    assert result.verdict is Verdict.EQUAL
+    assert result.pairs[-1] == Pair("host", "board", "packet", 6, 0)
+
+
+def test_a_packet_that_was_never_written_is_never_equal() -> None:
+    shape = Shape(SAMPLES, POSITIONS, LEVELS, CHANNELS)
+    unwritten = Stages.empty(2, shape, ("packet",))
+    with pytest.raises(TypeError):
+        _compare(unwritten, unwritten)
 
 
 def test_earliest_frame_then_earliest_stage() -> None:

@@ -9,7 +9,7 @@ from edgecodec.verify.profile import Part, ProfileDocument, frame_cost, rows_of
 
 def profile(unit: str, *costs: float, bound: float | None = None) -> ProfileDocument:
     """Of three frames, of which the first takes a tenth less than the mean and the last a tenth more."""
-    kinds = ("normaliser", "layer", "rvq", "packet")
+    kinds = ("normaliser", "layer", "rvq", "reply")
     macs = (0, 100, 400, 0)
     parts = tuple(
         Part(kind, kind, "op", "edc", count, cost, 0.9 * cost, 1.1 * cost, bound if kind == "rvq" else None)

@@ -16,6 +16,7 @@ from edgecodec.codec.stages import Shape
 from edgecodec.errors import DeviceError
 from edgecodec.link.protocol import (
     BadMessage,
+    EncodeReply,
     Fault,
     LayerReply,
     LayerTicks,
@@ -46,9 +47,11 @@ def test_hello_by_hand() -> None:
 
 
 def test_encode_request_by_hand() -> None:
-    body = b"\x02\x34\x12\x03" + b"\x01\x00\xff\xff\x00\x80\x34\x12"
-    sent = encode_request(0x1234, ReadBack.INPUT | ReadBack.LATENT, np.array([1, -1, -32768, 0x1234], np.int16))
-    assert sent == cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
+    frame = np.array([1, -1, -32768, 0x1234], np.int16)
+    for flags, sequence, sent in ((3, 0, b"\0"), (8, 0x7F, b"\x7f"), (15, 0x1FF, b"\xff")):
+        body = b"\x02\x34\x12" + bytes([flags]) + b"\x01\x00\xff\xff\x00\x80\x34\x12" + sent
+        wire = encode_request(0x1234, ReadBack(flags), frame, sequence)
+        assert wire == cobs.encode(body + zlib.crc32(body).to_bytes(4, "little")) + b"\0"
 
 
 def test_layer_request_by_hand() -> None:
@@ -111,7 +114,7 @@ def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
 
 
 def hello_payload(board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7) -> bytes:
-    fixed = struct.pack("<BBBB32sHHHHIIIII", 0, 2, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 99, 80, 1000, 300, 100)
+    fixed = struct.pack("<BBBB32sHHHHHIIIII", 0, 2, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 70, 99, 80, 1000, 300, 100)
     fixed += struct.pack("<7I", *fault)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
 
@@ -120,7 +123,7 @@ def test_parse_hello() -> None:
     reply = parse_hello(hello_payload("Höhe".encode(), b"0.1"))
     assert (reply.board, reply.version, reply.window, reply.shape) == ("Höhe", "0.1", 4, SHAPE)
     assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, "tflm", 1000)
-    assert (reply.state_bytes, reply.arena_bytes) == (99, 80)
+    assert (reply.packet_bytes, reply.state_bytes, reply.arena_bytes) == (70, 99, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
     assert reply.fault is None
     assert parse_hello(hello_payload(fault=(3, 1, 2, 3, 4, 5, 6))).fault == Fault(3, 1, 2, 3, 4, 5, 6)
@@ -179,19 +182,41 @@ def test_parse_encode() -> None:
     assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE, ReadBack.LATENT).stages
 
 
-@given(st.integers(0, 255), st.integers(0, 7))
+@given(st.integers(0, 255), st.integers(0, 15))
 def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, asked: int) -> None:
     """Each reply is whole for what it says it holds."""
     read_back = ReadBack(asked)
     ticks = struct.pack("<IIBI", 7, 300, 1, 1000) if flags & 4 else b""
     payload = encode_payload(flags, ticks + (b"\1" * 4 if flags & 1 else b""), b"\2" * 6 if flags & 2 else b"")
+    payload += struct.pack("<IH", 9, 3) + b"abc" if flags & 8 else b""
     if flags != asked:
         with pytest.raises(DeviceError, match=f"flags 0x{flags:02x}; expected those asked for, 0x{asked:02x}"):
-            parse_encode(payload, SHAPE, read_back)
+            parse_encode(payload, SHAPE, read_back, packet_bytes=3)
         return
-    reply = parse_encode(payload, SHAPE, read_back)
-    assert {"offset", "spread", *reply.stages} == set(reply_stages(read_back))
+    reply = parse_encode(payload, SHAPE, read_back, packet_bytes=3)
+    packet = ("packet",) if reply.packet == b"abc" else ()
+    assert {"offset", "spread", *reply.stages, *packet} == set(reply_stages(read_back))
     assert (reply.layers is None) == (ReadBack.LAYERS not in read_back)
+    assert (reply.packet_ticks is None) == (ReadBack.PACKET not in read_back)
+
+
+def test_parse_packet() -> None:
+    def parse(part: bytes, flags: int = 8) -> EncodeReply:
+        latent = b"\1" * 6 if flags & 2 else b""
+        return parse_encode(encode_payload(flags, latent=latent) + part, SHAPE, ReadBack(flags), packet_bytes=5)
+
+    for flags in (8, 10):
+        for packet in (b"", b"\0", b"ab\0\0", b"abcde"):
+            reply = parse(struct.pack("<IH", 2**32 - 1, len(packet)) + packet, flags)
+            assert reply.packet_ticks == 2**32 - 1
+            assert reply.packet == packet
+    whole = struct.pack("<IH", 7, 3) + b"abc"
+    for wrong in (b"", whole[:5], whole[:6], whole[:-1], whole + b"\0"):
+        with pytest.raises(DeviceError, match="bytes; expected"):
+            parse(wrong)
+    for size in (6, 65535):
+        with pytest.raises(DeviceError, match=f"has a packet of {size} bytes; the longest has 5"):
+            parse(struct.pack("<IH", 7, size) + bytes(size))
 
 
 def test_parse_layers() -> None:
@@ -221,16 +246,18 @@ def test_parse_layer() -> None:
         parse_layer(b"\x05", 2, 0)
 
 
-@given(st.binary(max_size=60), st.integers(0, 7))
+@given(st.binary(max_size=60), st.integers(0, 15))
 def test_encode_of_any_bytes_is_read_or_refused(payload: bytes, flags: int) -> None:
     for data in (payload, bytes([0, flags]) + payload):
         with suppress(DeviceError):
-            parse_encode(data, SHAPE, ReadBack(flags))
+            parse_encode(data, SHAPE, ReadBack(flags), packet_bytes=20)
 
 
 def test_longest_reply_holds_every_reply() -> None:
     wire = encode_message(Message(0x81, 1, hello_payload(b"b" * 255, b"v" * 255)))
     assert len(wire) - 1 <= longest_reply_bytes(SHAPE)
     big = Shape(16384, 2048, 8, 64)
-    payload = bytes(26 + 2 * 2048 * 8 + 9 + 4 * 255 + 16384 + 2048 * 64)
-    assert len(encode_message(Message(0x82, 1, payload.replace(b"\0", b"x")))) - 1 <= longest_reply_bytes(big)
+    payload = bytes(26 + 2 * 2048 * 8 + 9 + 4 * 255 + 16384 + 2048 * 64 + 6 + 32778)
+    assert len(encode_message(Message(0x82, 1, payload.replace(b"\0", b"x")))) - 1 <= longest_reply_bytes(
+        big, packet_bytes=32778
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,14 @@ import pytest
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.codec.stages import Stages
+from edgecodec.entropy.packet import Form
 from edgecodec.errors import InputError
 from edgecodec.host import oracles
+from edgecodec.host.packets import PacketShim
 from edgecodec.host.shim import HostShim
 from edgecodec.verify import run
 from tests import tools
+from tests.packets import bundle_with_packets, kinds_of_frames
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +57,56 @@ def test_all_executors_agree(bundle: Bundle, frames: Frames) -> None:
     assert document["first_divergence"] is None
     assert calls[-1][:2] == (48, 48)
     assert [call[0] for call in calls] == sorted(call[0] for call in calls)
+
+
+@pytest.mark.parametrize("kind", ["plain", "tables", "network"])
+def test_packets_are_compared_byte_by_byte(bundle: Bundle, tmp_path: Path, kind: str) -> None:
+    packed = bundle_with_packets(bundle, tmp_path / "b", kind)
+    frames = kinds_of_frames(packed.codec.samples, 60)
+    result = run.verify_host(packed, frames)
+    assert result.exit_code == 0
+    reference, host = (result.stages[name].packet for name in ("reference", "host"))
+    assert reference is not None
+    assert host is not None
+    assert host.tolist() == reference.tolist()
+    assert result.stages["tflm"].packet is None
+    compared = {(pair.a, pair.b): pair.compared for pair in result.comparison.pairs if pair.stage == "packet"}
+    assert compared == {("reference", "host"): sum(map(len, host))}
+    format_ = packed.packets()
+    assert format_ is not None
+    read = [format_.decode(packet) for packet in host]
+    # Numbered over the parts in which frames are run.
+    assert [packet.sequence for packet in read] == list(range(len(frames)))
+    forms = {packet.form for packet in read}
+    assert forms >= {Form.FLAT, Form.PLAIN if kind == "plain" else Form.CODED}
+    bits = result.document.to_json()["bits_on_air"]
+    assert bits == {"mean": pytest.approx(8 * np.mean([*map(len, host)])), "most": 8 * max(map(len, host))}
+
+
+def test_one_wrong_byte_of_a_packet_is_found(
+    bundle: Bundle, frames: Frames, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = PacketShim.encode
+
+    def flipped(shim: PacketShim, *arguments: Any) -> list[bytes]:
+        found = honest(shim, *arguments)
+        found[3] = found[3][:4] + bytes([found[3][4] ^ 1]) + found[3][5:]
+        return found
+
+    monkeypatch.setattr(PacketShim, "encode", flipped)
+    result = run.verify_host(bundle_with_packets(bundle, tmp_path / "b", "plain"), frames)
+    assert (result.verdict, result.exit_code) == ("different", 1)
+    divergence = result.comparison.first_divergence
+    assert divergence is not None
+    assert (divergence.a, divergence.b, divergence.stage) == ("reference", "host", "packet")
+    assert (divergence.frame, divergence.position) == (3, 4)
+    assert divergence.expected ^ 1 == divergence.received
+
+
+def test_without_packets_nothing_is_said_of_them(bundle: Bundle, frames: Frames) -> None:
+    document = run.verify_host(bundle, frames).document
+    assert document.bits_on_air is None
+    assert {pair.stage for pair in document.pairs} == {"input", "latent", "indices"}
 
 
 @pytest.mark.parametrize(

@@ -96,14 +96,13 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
         "state_bytes": state_bytes(plan, arena_bytes),
         "places": {"input": 0, "latent": 0, "residual": arena_bytes},
         "cascade": None,
-        "packets": None,
         "layers": (),
         "kernel_headers": (),
         "ops": ops_of(bundle.codec.graph),
         "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
-    codec = with_sources(render_model(context)) | render_served()
+    codec = with_sources(render_model(context)) | render_served(packets=bundle.packets() is not None)
     return {f"codec/{name}": text for name, text in codec.items()} | {
         f"tflm/{name}": render_template(template, **context) for name, template in _TEMPLATES.items()
     }

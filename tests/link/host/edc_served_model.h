@@ -4,6 +4,7 @@
 #define EDC_SERVED_MODEL_H
 
 #include "edc_model.h"
+#include "edc_packet.h"
 
 #define EDC_SERVED_MODEL stub_model
 #define EDC_SERVED_SAMPLES 16
@@ -13,12 +14,21 @@
 #define EDC_SERVED_LAYERS 3
 #define EDC_SERVED_ARENA_BYTES 24
 #define EDC_SERVED_STATE_BYTES 28
+#define EDC_SERVED_PACKETS (&stub_packets)
+#ifdef STUB_WITHOUT_PACKETS
+#define EDC_SERVED_PACKET_BYTES_MAX 0
+#else
+#define EDC_SERVED_PACKET_BYTES_MAX (EDC_PACKET_FRAMING + 9)
+#endif
+#define EDC_SERVED_PACKET_STATE_WORDS 1
 
 /* Its digest is 0, 1, ... 31.
  * normalize: input = low byte of the count; offset = sum of the counts; spread = 2^40 + offset
  * encoder: latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does
- * search: index[i] = 256 * (i + 1) + low byte of latent[i] */
+ * search: index[i] = 256 * (i + 1) + low byte of latent[i]
+ * packets: plain, 12 bits an index, mean and scale of 16 samples */
 extern const edc_model stub_model;
+extern const edc_packet_format stub_packets;
 extern uint32_t stub_runs; /* frames encoded since the program started */
 
 #define STUB_WIDE_BYTES 300 /* more than a reply holds */

@@ -46,6 +46,22 @@ const edc_model stub_model = {
     .search = search,
 };
 
+static const uint8_t index_bits[EDC_SERVED_LEVELS] = {12, 12};
+static const edc_side side = {.first_scale = 2048,
+                              .scale_bits = 8,
+                              .location_bits = 8,
+                              .scale_field = 12,
+                              .common_bytes = 3,
+                              .squared = 1};
+const edc_packet_format stub_packets = {
+    .side = &side,
+    .index_bits = index_bits,
+    .positions = EDC_SERVED_POSITIONS,
+    .samples = EDC_SERVED_SAMPLES,
+    .tag = 0x000,
+    .levels = EDC_SERVED_LEVELS,
+};
+
 const uint8_t edc_engine_id = EDC_ENGINE_NATIVE;
 
 int edc_engine_start(void) { return EDC_OK; }
