@@ -126,7 +126,8 @@ int edc_step(edc_encoder *encoder);
  * bytes, when there is none. */
 const uint8_t *edc_packet(const edc_encoder *encoder, size_t *bytes);
 
-/** Cut the next fragment off the packet: a byte, and as much of the packet as fits (SPEC.md 5.7).
+/** Cut the next fragment off the packet: a byte, and as much of the packet as fits (SPEC.md 5,
+ * fragments).
  *
  * @param mtu    most bytes of a fragment, so many that EDC_FRAGMENTS_MAX carry the longest packet
  * @param out    [mtu]

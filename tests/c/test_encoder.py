@@ -206,7 +206,7 @@ class Program:
 
 
 def reassemble(fragments: list[bytes]) -> Iterator[bytes]:
-    """Packets of SPEC 5.7, as a receiver joins them."""
+    """Packets of SPEC 5 (fragments), as a receiver joins them."""
     joined, next_number = b"", 0
     for fragment in fragments:
         assert fragment[0] & 0x0F == next_number
