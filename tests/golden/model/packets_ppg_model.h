@@ -29,6 +29,7 @@ typedef struct {
 } ppg_state;
 
 #define PPG_MODEL_PACKET_BYTES_MAX (EDC_PACKET_FRAMING + 9) /* of the longest packet */
+#define PPG_MODEL_PACKET_STATE_BYTES 4 /* of the model of the indices */
 /* All RAM that an encoder needs beside edc_encoder and its stack. */
 #define PPG_MODEL_ENCODER_BYTES                                                            \
   EDC_ENCODER_BYTES(PPG_MODEL_STATE_BYTES, PPG_MODEL_SAMPLES, PPG_MODEL_INDEX_COUNT, 4, PPG_MODEL_PACKET_BYTES_MAX)
