@@ -67,9 +67,7 @@ class FloatDecoder:
             return frames
         # LiteRT lets go of Python's lock while it runs.
         with ThreadPoolExecutor(count) as pool:
-            parts = zip(
-                self._interpreters, np.array_split(latents, count), np.array_split(frames, count), strict=False
-            )
+            parts = zip(self._interpreters, np.array_split(latents, count), np.array_split(frames, count), strict=False)
             list(pool.map(lambda part: self._run(*part), parts))
         return frames
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -63,7 +63,9 @@ class StreamReport:
     def __str__(self) -> str:
         parts = [f"{self.frames} frames"]
         named = ("lost", "doubled", "reordered", "late", "damaged", "foreign", "gaps")
-        parts += [f"{name} {getattr(self, name)}" for name in named if name not in ("late", "gaps") or getattr(self, name)]
+        parts += [
+            f"{name} {getattr(self, name)}" for name in named if name not in ("late", "gaps") or getattr(self, name)
+        ]
         return ", ".join(parts) + (", header damaged" if self.header_damaged else "")
 
 
@@ -117,6 +119,8 @@ class StreamDecoder:
         self._tracks: dict[int, _Track] = {}
         self._tallies = dict.fromkeys(("frames", "lost", "doubled", "reordered", "late", "damaged", "gaps"), 0)
         self._faults: list[tuple[Fault, int | None]] = []
+        self._losses: dict[int, tuple[int, int]] = {}
+        """Frame behind those lost last, and their place among the faults, by channel."""
         self._tags = np.zeros(_TAGS, np.int64)
 
     def blocks(self, batches: Iterable[list[Record]]) -> Iterator[FrameBlock]:
@@ -241,9 +245,18 @@ class StreamDecoder:
         yield FrameBlock(channel, starts, counts, track.start(track.due))
 
     def _lose(self, channel: int, frame: int, count: int) -> None:
-        if count:
-            self._tallies["lost"] += count
+        if not count:
+            return
+        self._tallies["lost"] += count
+        # Frames are given up one by one, as the stream goes on; a row of them is one fault.
+        end, place = self._losses.get(channel, (-1, -1))
+        if end == frame and place < len(self._faults):
+            fault, tag = self._faults[place]
+            self._faults[place] = replace(fault, count=fault.count + count), tag
+        elif end != frame:
+            place = len(self._faults)
             self._keep(Fault("lost", None, channel, frame, count))
+        self._losses[channel] = frame + count, place
 
     def _tell(self, tally: str, at: int, channel: int, frame: int | None) -> None:
         self._tallies[tally] += 1

@@ -54,9 +54,7 @@ class StreamHeader:
     def to_bytes(self) -> bytes:
         """The header."""
         start = _NO_START if self.start_us is None else self.start_us
-        packed = _HEADER.pack(
-            MAGIC, VERSION, self.channels, bytes.fromhex(self.digest), self.rate_hz or 0.0, start
-        )
+        packed = _HEADER.pack(MAGIC, VERSION, self.channels, bytes.fromhex(self.digest), self.rate_hz or 0.0, start)
         return packed + _CHECK.pack(zlib.crc32(packed))
 
     @classmethod

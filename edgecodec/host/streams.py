@@ -86,9 +86,7 @@ def open_stream(bundle: Bundle, path: str | os.PathLike[str], *, threads: int | 
     file, packets = StreamFile.open(Path(path)), packets_of(bundle)
     header = file.header
     if header is not None and header.digest != bundle.digest:
-        raise InputError(
-            f"{path}: was encoded with bundle {header.digest[:12]}; {bundle.path} is {bundle.digest[:12]}"
-        )
+        raise InputError(f"{path}: was encoded with bundle {header.digest[:12]}; {bundle.path} is {bundle.digest[:12]}")
     channels = MOST_CHANNELS if header is None else header.channels
     if header is None:
         channels = 1 + max(_channels_with_packets(file, packets), default=0)

@@ -106,21 +106,24 @@ class PacketUnpacker:
         found = Unpacked.empty(len(packets), *self._shape)
         step = _PACKETS_A_TASK if self._threads > 1 else max(1, len(packets))
         parts = [slice(start, start + step) for start in range(0, len(packets), step)]
+
+        def run(part: slice) -> None:
+            self._run(packets[part], frames[part], found.indices[part])
+
         if self._threads == 1 or len(parts) <= 1:
             for part in parts:
-                self._run(packets[part], frames[part], found.indices[part])
+                run(part)
         else:
             with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
-                list(pool.map(lambda part: self._run(packets[part], frames[part], found.indices[part]), parts))
+                for _ in pool.map(run, parts):
+                    pass
         for name in ("status", "tag", "sequence", "levels", "offset", "spread"):
             getattr(found, name)[:] = frames[name]
         found.clipped[:] = frames["flags"] & self._lib.EDC_UNPACK_CLIPPED
         found.gap[:] = frames["flags"] & self._lib.EDC_UNPACK_GAP
         return found
 
-    def _run(
-        self, packets: Sequence[bytes], frames: npt.NDArray[np.void], indices: npt.NDArray[np.uint16]
-    ) -> None:
+    def _run(self, packets: Sequence[bytes], frames: npt.NDArray[np.void], indices: npt.NDArray[np.uint16]) -> None:
         ffi = self._ffi
         ends = np.cumsum([len(packet) for packet in packets], dtype=np.uint64)
         self._lib.edc_unpack(

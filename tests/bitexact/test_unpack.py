@@ -32,9 +32,7 @@ def _packets(packets: PacketFormat, count: int) -> list[bytes]:
     for number, indices in enumerate(given.indices):
         levels = total if number % 3 else max(1, total - number // 3 % total)
         side = given.offsets[number], given.spreads[number]
-        made.append(
-            packets.encode(indices[:, :levels], *side, number, clipped=number % 5 == 0, gap=number % 7 == 0)
-        )
+        made.append(packets.encode(indices[:, :levels], *side, number, clipped=number % 5 == 0, gap=number % 7 == 0))
     return made
 
 
