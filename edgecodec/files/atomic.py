@@ -130,7 +130,7 @@ def check_output(path: Path) -> None:
     """Raise InputError unless ``path`` is a regular file or nothing yet: a device or a pipe is not to be replaced."""
     if (path.exists() or path.is_symlink()) and not path.is_file():
         kind = "is a folder" if path.is_dir() else "is no regular file"
-        raise InputError(f"{path}: {kind}; expected a file to write")
+        raise InputError(f"{path}: cannot be written ({kind})")
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
