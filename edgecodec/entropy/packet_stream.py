@@ -26,7 +26,7 @@ _MARK_BIT = 0x80
 _NO_START = -(1 << 63)
 MOST_POSITION = 1 << 53
 """Sample numbers are below it: 4.5 million years at 64 Hz, and exact as float64."""
-_CHUNK = 1 << 18
+_CHUNK = 1 << 15
 _KIND = "a stream of packets (.ecs)"
 
 
@@ -139,7 +139,7 @@ class StreamFile:
         return cls(path, StreamHeader.from_bytes(head, path))
 
     def batches(self, most_bytes: int) -> Iterator[list[Record]]:
-        """The records, those of some 256 KiB at a time; ``most_bytes`` is the longest packet's length.
+        """The records, those of some 32 KiB at a time; ``most_bytes`` is the longest packet's length.
 
         Raises InputError when the file cannot be read on.
         """
