@@ -21,6 +21,7 @@ command of ``edgecodec --help``.
     profile(bundle, board)         instructions or cycles of each layer
     HostShim(bundle)               the firmware's C behind numpy
     decode(bundle, indices)        indices back to PPG
+    decode_stream(bundle, packets) packets back to PPG with times, losses told
     evaluate(bundle, frames)       PRDN, heart rate and bits beside a DCT codec
     load_board(name)               a Board: one of edgecodec's or a file of yours
 
@@ -40,6 +41,7 @@ from edgecodec._version import __version__ as __version__
 if typing.TYPE_CHECKING:
     from edgecodec.api import build_firmware as build_firmware
     from edgecodec.api import decode as decode
+    from edgecodec.api import decode_stream as decode_stream
     from edgecodec.api import evaluate as evaluate
     from edgecodec.api import profile as profile
     from edgecodec.api import verify_board as verify_board
@@ -71,6 +73,7 @@ __getattr__, __dir__ = lazy(
         "ZScore": "edgecodec.signal.normalize",
         "build_firmware": "edgecodec.api",
         "decode": "edgecodec.api",
+        "decode_stream": "edgecodec.api",
         "evaluate": "edgecodec.api",
         "load_board": "edgecodec.boards.load",
         "profile": "edgecodec.api",

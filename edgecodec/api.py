@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from edgecodec.bundle import Bundle
 from edgecodec.errors import InputError
 
 if TYPE_CHECKING:
+    from edgecodec.decoding.stream import StreamReport
     from edgecodec.device.connect import Attachment
     from edgecodec.engines.base import Engine
     from edgecodec.evaluation.rate_distortion import Evaluation
@@ -253,7 +255,65 @@ def decode(
     """
     from edgecodec.decoding.decoder import FrameDecoder
 
-    return FrameDecoder(_bundle(bundle)).decode(indices, offset, spread)
+    return FrameDecoder(_bundle(bundle), threads=None, reproducible=False).decode(indices, offset, spread)
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The frames of a stream of packets, channel by channel in the order of time."""
+
+    counts: npt.NDArray[np.float32]
+    """ADC counts ``[N, T]``."""
+    times: npt.NDArray[np.float64]
+    """When the first sample of each frame was taken, ``[N]``: seconds from the stream's start, or samples where no rate
+    is known. Lost frames are missing, and times go on behind them."""
+    channels: npt.NDArray[np.uint8]
+    """Channel of each frame, ``[N]``."""
+    start_us: int | None
+    """The stream's start, in microseconds since 1970-01-01 UTC; None when nobody says."""
+    report: StreamReport
+    """What was lost, doubled, reordered, damaged and foreign, and where."""
+
+
+def decode_stream(
+    bundle: BundleOrPath, packets: str | os.PathLike[str] | Iterable[bytes], *, threads: int | None = None
+) -> Decoded:
+    """Turn packets back into PPG with time stamps, whatever happened to them on their way, without TensorFlow.
+
+    All frames are held in memory; ``edgecodec decode`` goes through a stream of any length in constant memory.
+
+    Args:
+        bundle: A bundle or the path of one; it needs packets and a decoder.
+        packets: The path of an ``.ecs`` file (SPEC.md 5.7), or packets of one channel in the order in which they came,
+            the first of which is taken as the start.
+        threads: Threads to decode with; one a CPU by default.
+
+    Returns:
+        Counts, times and a report. Packets that are damaged or of other bundles are left out and reported.
+
+    Raises:
+        BundleError: The bundle is missing or damaged, or has no packets or no decoder.
+        InputError: The file is no stream, or of another bundle.
+    """
+    from edgecodec.host.streams import open_stream, stream_of
+
+    loaded = _bundle(bundle)
+    if isinstance(packets, str | os.PathLike):
+        stream = open_stream(loaded, packets, threads=threads)
+    else:
+        stream = stream_of(loaded, packets, threads=threads)
+    blocks = list(stream.blocks())
+    blocks.sort(key=lambda block: block.channel)
+    starts = np.concatenate([np.empty(0, np.int64), *(block.starts for block in blocks)])
+    counts = [np.empty((0, loaded.codec.samples), np.float32), *(block.counts for block in blocks)]
+    channels = [np.full(len(block.starts), block.channel, np.uint8) for block in blocks]
+    return Decoded(
+        np.concatenate(counts),
+        starts / (stream.rate_hz or 1.0),
+        np.concatenate([np.empty(0, np.uint8), *channels]),
+        stream.start_us,
+        stream.report(),
+    )
 
 
 _PROFILED = 16

@@ -181,7 +181,10 @@ class PacketFormat:
         field, rest = rest[:size], rest[size:]
         if form is Form.FLAT:
             value = int.from_bytes(field, "little", signed=True)
-            return value * self.side.samples if self.side.squared else value, 0, rest
+            offset = value * self.side.samples if self.side.squared else value
+            if not -(1 << 31) <= offset < 1 << 31:
+                raise PacketError(f"a packet of a flat frame has the count {value}; its offset does not fit 32 bits")
+            return offset, 0, rest
         try:
             return (*self.side.dequantize(*self.side.unpack(field)), rest)
         except InputError as error:

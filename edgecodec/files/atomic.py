@@ -100,24 +100,43 @@ def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = Fal
         raise InputError(f"{target}: cannot be written ({reason})")
 
 
+@contextmanager
+def replace_files(*paths: Path) -> Iterator[list[Path]]:
+    """Yield a name beside each of ``paths`` to write a file to; on success the files take their places, the last last.
+
+    On any exception they are removed. Raises InputError when one cannot be written, or is something else than a file.
+    """
+    made: list[Path] = []
+    try:
+        try:
+            for target in paths:
+                check_output(target)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+                os.close(handle)
+                made.append(Path(name))
+            yield made
+            for written, target in zip(made, paths, strict=True):
+                os.chmod(written, 0o644)
+                os.replace(written, target)
+        except OSError as error:
+            raise InputError(f"{paths[-1]}: cannot be written ({error.strerror or error})") from error
+    finally:
+        for written in made:
+            written.unlink(missing_ok=True)
+
+
+def check_output(path: Path) -> None:
+    """Raise InputError unless ``path`` is a regular file or nothing yet: a device or a pipe is not to be replaced."""
+    if (path.exists() or path.is_symlink()) and not path.is_file():
+        kind = "is a folder" if path.is_dir() else "is no regular file"
+        raise InputError(f"{path}: cannot be written ({kind})")
+
+
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` beside ``path`` and rename it into place. Raises InputError when it cannot be written."""
-    target = Path(path)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(name, 0o644)
-        os.replace(name, target)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise InputError(f"{target}: cannot be written ({error.strerror})") from error
-        raise
+    with replace_files(Path(path)) as (beside,):
+        beside.write_bytes(data)
 
 
 def npz_bytes(arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -41,23 +41,30 @@ class PacketShim:
         self._shape = (packets.positions, len(packets.codebook_sizes))
 
     def encode(
-        self, indices: Indices, offsets: Sequence[int], spreads: Sequence[int], sequence: int = 0, flags: int = 0
+        self,
+        indices: Indices,
+        offsets: Sequence[int],
+        spreads: Sequence[int],
+        sequence: int = 0,
+        flags: int | Sequence[int] = 0,
     ) -> list[bytes]:
         """Packets of frames' indices uint16 ``[N, P, L]``, with ``offset`` and ``spread`` of each.
 
-        Sequence numbers count up from ``sequence``; ``flags`` are :data:`CLIPPED` and :data:`GAP`. Raises InputError
-        for another shape or type.
+        Sequence numbers count up from ``sequence``; ``flags`` are :data:`CLIPPED` and :data:`GAP`, of all frames
+        or of each. Raises InputError for another shape or type.
         """
         if indices.dtype != np.uint16 or indices.shape[1:] != self._shape or indices.ndim != 3:
             raise InputError(f"indices are {indices.dtype} {indices.shape}; expected uint16 [N, {self._shape}]")
         ffi, lib = self._ffi, self._lib
         state = ffi.new("int32_t[]", lib.EDC_PACKET_STATE_WORDS)
         out = ffi.new("uint8_t[]", lib.EDC_PACKET_BYTES_MAX)
-        frame = ffi.new("edc_packet_frame *", {"levels": self._shape[1], "flags": flags})
+        frame = ffi.new("edc_packet_frame *", {"levels": self._shape[1]})
+        each = [flags] * len(indices) if isinstance(flags, int) else flags
         packets = []
         for number, row in enumerate(np.ascontiguousarray(indices)):
             frame.indices = rows = ffi.from_buffer("uint16_t[]", row)
             frame.offset, frame.spread = int(offsets[number]), int(spreads[number])
+            frame.flags = each[number]
             frame.sequence = (sequence + number) & 0xFF
             size = lib.edc_packet_write(ffi.addressof(lib.edc_packet_model), state, frame, out)
             packets.append(bytes(ffi.buffer(out, size)))

@@ -27,6 +27,10 @@ class FrameSet:
 
     frames: npt.NDArray[np.int16]
     """ADC counts ``[N, T]``."""
+    starts: npt.NDArray[np.int64]
+    """Number of each frame's first sample at the codec's rate, ``[N]``, counted on from recording to recording."""
+    gaps: npt.NDArray[np.bool_]
+    """Whether each does not follow its predecessor: samples were dropped, or another recording starts, ``[N]``."""
     summary: RecordingsSummary
     """What was read, used and dropped."""
 
@@ -53,7 +57,10 @@ def read_frames(
             raise cut.nothing(file.path, max(lengths))
     if not cut.frames:
         raise InputError(f"{path}: no {samples} usable samples in a row in its {len(files)} files")
-    return FrameSet(np.concatenate(cut.frames), cut.summary(len(files)))
+    starts, gaps = np.concatenate(cut.starts), np.concatenate(cut.gaps)
+    gaps[1:] |= np.diff(starts) != samples
+    gaps[0] = starts[0] != 0
+    return FrameSet(np.concatenate(cut.frames), starts, gaps, cut.summary(len(files)))
 
 
 def load_frames(
@@ -89,6 +96,10 @@ class _Cut:
     samples: int
     codec_hz: float | None
     frames: list[npt.NDArray[np.int16]] = field(default_factory=list)
+    starts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    gaps: list[npt.NDArray[np.bool_]] = field(default_factory=list)
+    passed: int = 0
+    """Samples before the recording that is cut."""
     recordings: int = 0
     read_s: float = 0.0
     flaws_s: npt.NDArray[np.float64] = field(default_factory=lambda: np.zeros(3))
@@ -120,7 +131,9 @@ class _Cut:
             self.missing = (row, int(np.flatnonzero(~np.isfinite(counts[row]))[0]))
             self.flaws_s[0] += np.sum(~whole) * self.samples / rate_hz
         if whole.any():
+            self._take(np.flatnonzero(whole) * self.samples, new=False)
             self.frames.append(np.ascontiguousarray(counts[whole].astype(np.int16)))
+        self.passed += counts.size
 
     def _cut(self, recording: Recording) -> None:
         self.read_s += len(recording.samples) / recording.rate_hz
@@ -133,7 +146,14 @@ class _Cut:
             taken.append(int(starts[place]))
             place = int(np.searchsorted(starts, taken[-1] + self.samples))
         if taken:
+            self._take(np.array(taken), new=True)
             self.frames.append(recording.samples[np.array(taken)[:, None] + np.arange(self.samples)])
+        self.passed += len(recording.samples)
+
+    def _take(self, starts: npt.NDArray[np.int64], *, new: bool) -> None:
+        """Note where frames lie in what was read, and whether they begin a recording of its own."""
+        self.starts.append(self.passed + starts)
+        self.gaps.append(np.arange(len(starts)) < new)
 
     def nothing(self, path: Path, length: int) -> InputError:
         """Why the only file gave no frame, its longest row being of ``length`` samples as recorded."""

@@ -17,6 +17,7 @@ DOCUMENTS = (
     "edgecodec.boards.documents.BoardsDocument",
     "edgecodec.cli.commands_document.CommandsDocument",
     "edgecodec.cli.decode.DecodeDocument",
+    "edgecodec.cli.encode.EncodeDocument",
     "edgecodec.cli.error_document.ErrorDocument",
     "edgecodec.cli.generate.GenerateDocument",
     "edgecodec.cli.quantize_document.QuantizeDocument",
