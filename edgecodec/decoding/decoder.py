@@ -90,6 +90,11 @@ def _interpreter(data: bytes, where: str, reproducible: bool) -> Any:
     return made
 
 
+def chosen(unpacked: Unpacked, rows: npt.NDArray[np.bool_]) -> Unpacked:
+    """The packets of ``rows`` ``[N]``."""
+    return Unpacked(*(getattr(unpacked, name)[rows] for name in Unpacked.__dataclass_fields__))
+
+
 def _sizes(shape: tuple[int, ...]) -> list[int]:
     """The axes that are not of size 1."""
     return [size for size in shape if size != 1]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.decoding.decoder import FrameDecoder
+from edgecodec.decoding.decoder import FrameDecoder, chosen
 from edgecodec.entropy.packet_stream import Garbage, Mark, PacketRecord, Record
 from edgecodec.entropy.unpacking import Status, Unpacked, Unpacker
 
@@ -152,7 +152,7 @@ class StreamDecoder:
         good = unpacked.status == Status.GOOD
         good &= np.array([record.channel < self._channels for record in packets], np.bool_)
         rows = np.cumsum(good) - 1
-        counts = self._decoder.decode_unpacked(_chosen(unpacked, good))
+        counts = self._decoder.decode_unpacked(chosen(unpacked, good))
         queues: dict[int, list[tuple[int, int] | Mark]] = {}
         number = 0
         for record in records:
@@ -271,10 +271,6 @@ class StreamDecoder:
     def _keep(self, fault: Fault, tag: int | None = None) -> None:
         if len(self._faults) < _MOST_FAULTS:
             self._faults.append((fault, tag))
-
-
-def _chosen(unpacked: Unpacked, rows: npt.NDArray[np.bool_]) -> Unpacked:
-    return Unpacked(*(getattr(unpacked, name)[rows] for name in Unpacked.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
