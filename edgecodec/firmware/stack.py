@@ -29,7 +29,9 @@ POINTER_CALLS: Mapping[str, str] = {
     "edc_model_next": r"edc_next_\w+",
     "edc_next_layer": r"edc_\w+_run",
     "run_chunk": r"edc_\w+_run",
-    **dict.fromkeys(("edc_model_search", "edc_step", "search_position"), r"edc_rvq_quantize\w*"),
+    **dict.fromkeys(
+        ("edc_model_search", "edc_model_search_latent", "edc_step", "search_position"), r"edc_rvq_quantize\w*"
+    ),
     **dict.fromkeys(_PACKET, r"edc_(context|causal)_(start|position)"),
     **dict.fromkeys(("edc_server_poll", "handle_message", "answer", "answer_encode", "answer_layer"), _STEPS),
 }

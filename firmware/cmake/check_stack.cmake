@@ -16,7 +16,7 @@ set(pointer_calls_edc_model_infer "edc_next_[a-z_]+")
 set(pointer_calls_edc_model_next "edc_next_[a-z_]+")
 set(pointer_calls_edc_next_layer "edc_[a-z_]+_run")
 set(pointer_calls_run_chunk "edc_[a-z_]+_run")
-foreach(function IN ITEMS edc_model_search edc_step search_position)
+foreach(function IN ITEMS edc_model_search edc_model_search_latent edc_step search_position)
   set(pointer_calls_${function} "edc_rvq_quantize[a-z_]*")
 endforeach()
 # Of plain packets the pointers are NULL, and nothing is linked that they could call.
