@@ -12,6 +12,16 @@ void edc_model_infer(const edc_model *model, void *state) {
   }
 }
 
+void edc_model_search_latent(const edc_model *model, const int8_t *latent, int16_t *residual,
+                             uint16_t *indices) {
+  int32_t looks = model->looks;
+  for (uint32_t left = model->info.positions; left > 0; left--) {
+    looks = model->search(model->rvq, latent, looks, residual, indices);
+    latent += model->info.latent_channels;
+    indices += model->info.levels;
+  }
+}
+
 void edc_model_search(const edc_model *model, void *state, uint16_t *indices) {
   edc_model_search_latent(model, edc_model_latent(model, state), edc_model_residual(model, state),
                           indices);

@@ -91,15 +91,8 @@ static inline int16_t *edc_model_residual(const edc_model *model, void *state) {
 }
 
 /* All positions of a latent [P][D] -> indices [P][L]. */
-static inline void edc_model_search_latent(const edc_model *model, const int8_t *latent,
-                                           int16_t *residual, uint16_t *indices) {
-  int32_t looks = model->looks;
-  for (uint32_t left = model->info.positions; left > 0; left--) {
-    looks = model->search(model->rvq, latent, looks, residual, indices);
-    latent += model->info.latent_channels;
-    indices += model->info.levels;
-  }
-}
+void edc_model_search_latent(const edc_model *model, const int8_t *latent, int16_t *residual,
+                             uint16_t *indices);
 
 /* edc_encode in three steps, to look at what lies between. Pointers must not be NULL. */
 void edc_model_normalize(const edc_model *model, void *state, const int16_t *frame,

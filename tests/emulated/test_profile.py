@@ -46,7 +46,7 @@ def of_codec(counts: Counts) -> list[int]:
     return [sum(n for name, n in part.items() if name not in MEASURING) for part in counts.parts]
 
 
-MODEL = {"position", "code_position"}
+MODEL = {"edc_context_position", "edc_causal_position"}
 """Functions that code a position by a model of indices."""
 INNER_LOOPS = {
     "edc_conv_mve": {"multiply", "convolve"},
