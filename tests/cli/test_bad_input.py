@@ -129,7 +129,7 @@ def test_usage_error_with_json(tmp_path: Path) -> None:
         (["quantize", "run", "--normalization", "none:", "-o", "out"], "'none:'; expected zscore"),
         (["quantize", "run", "--fine-tune-steps", "9", "-o", "out"], "--fine-tune-steps needs --fine-tune"),
         (["train", "-o", "out"], "CONFIG"),
-        (["decode", "bundle", "-o", "out.npz"], "INDICES"),
+        (["decode", "bundle", "-o", "out.npz"], "PACKETS"),
     ],
 )
 def test_usage(arguments: list[str], expected: str, tmp_path: Path) -> None:
@@ -309,13 +309,21 @@ def test_wrong_indices(kind: str, bundle: Bundle, tmp_path: Path) -> None:
     assert not (tmp_path / "ppg.npz").exists()
 
 
-@pytest.mark.parametrize("name", ["y.wav", "y", "y.npz.csv"])
-def test_output_of_another_kind_is_refused_before_the_work(name: str, bundle: Bundle, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("y.wav", "'y.wav' does not end in .csv, .npy, .npz, .parquet, .edf or .hea"),
+        ("y", "'y' does not end in .csv"),
+        ("y.npz.csv", "y.npz.csv: indices are decoded to .npz alone"),
+    ],
+)
+def test_output_of_another_kind_is_refused_before_the_work(
+    name: str, expected: str, bundle: Bundle, tmp_path: Path
+) -> None:
     before = files_below(tmp_path)
-    expected = f"'{name}' does not end in .npz"
-    assert_one_error(edgecodec("decode", bundle.path, "indices.npz", "-o", name, cwd=tmp_path), expected, "--output")
+    assert_one_error(edgecodec("decode", bundle.path, "indices.npz", "-o", name, cwd=tmp_path), expected)
     result = edgecodec("verify-host", bundle.path, "--indices-out", name, cwd=tmp_path)
-    assert_one_error(result, expected, "--indices-out")
+    assert_one_error(result, f"'{name}' does not end in .npz", "--indices-out")
     assert files_below(tmp_path) == before
 
 
