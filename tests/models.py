@@ -508,7 +508,7 @@ def keras_2_file(keras: Any, path: Path) -> Any:
 
     Keras 2 wrote `groups` for depthwise convolutions and `batch_input_shape` for inputs.
     """
-    import h5py  # type: ignore[import-untyped]
+    import h5py  # type: ignore[import-untyped]  # it has no stubs
 
     from edgecodec.nn.backend import quiet
 

@@ -68,7 +68,7 @@ def natural(name: str) -> list[tuple[int, str]]:
 def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple[int, int]]]]:
     """Float variables of each layer by path and name, and the codebook shapes that configurations announce."""
     try:
-        import h5py  # type: ignore[import-untyped]
+        import h5py  # type: ignore[import-untyped]  # it has no stubs
     except ImportError as error:
         raise InputError(f"{path}: h5py is needed to read it", hint=install_extra("train")) from error
     groups: dict[str, dict[str, FloatArray]] = {}
