@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* QEMU plug-in: instructions executed at each address, between two executions of a marked one.
  *
  * qemu-system-arm ... -plugin qemu_counts.so,out=FILE,mark=ADDRESS

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 _OWN_INCLUDE = re.compile(r'^#include "([^"]+)"\n', re.MULTILINE)
+_LICENSE = re.compile(r"\A/\* SPDX-License-Identifier: [^\n]*\*/\n")
 _GUARD = re.compile(r"\A((?:/\*.*?\*/\s*)*)#ifndef (\w+_H)\n#define \2\n(.*)#endif\n\Z", re.DOTALL)
 _MACRO = re.compile(r"^ *# *define (\w+)", re.MULTILINE)
 _COMMENT = re.compile(r"/\*.*?\*/", re.DOTALL)
@@ -42,7 +43,7 @@ def join_sources(files: Mapping[str, str], public: Sequence[str] = ()) -> str:
     list(_headers("".join(f'#include "{name}"\n' for name in public), files, seen))
     for name in sources:
         parts += [_body(files[header]) for header in _headers(files[name], files, seen)]
-        text = _OWN_INCLUDE.sub("", files[name])
+        text = _OWN_INCLUDE.sub("", _LICENSE.sub("", files[name]))
         suffix = name.removesuffix(".c").removeprefix("edc_")
         # A type's name may be a variable's in another source; members of structures keep theirs.
         for own in sorted(shared & _own_names(text) | _own_types(text)):
@@ -62,7 +63,8 @@ def _headers(text: str, files: Mapping[str, str], seen: set[str]) -> Iterator[st
 
 
 def _body(header: str) -> str:
-    """A header without guard and includes of its own."""
+    """A header without licence line, guard and includes of its own: the one file says its licence once."""
+    header = _LICENSE.sub("", header)
     found = _GUARD.match(header)
     return _OWN_INCLUDE.sub("", f"{found[1]}{found[3]}" if found else header)
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # Worst-case stack of a firmware against what is reserved for it, after each link; fails when it may overflow.
 #
 #   cmake -DELF=firmware.elf -DOBJDUMP=... -DUSAGE=folder -DRESERVED=bytes [-DHANDLER=name -DEXCEPTION=bytes]

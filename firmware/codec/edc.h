@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: a learned PPG codec in integers. The one header that a program includes, beside its
  * model's own. C99 and C++11.
  *

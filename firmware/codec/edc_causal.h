@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A small causal network over a frame's indices, in integers (SPEC.md 5.6). */
 #ifndef EDC_CAUSAL_H
 #define EDC_CAUSAL_H

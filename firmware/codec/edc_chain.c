@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_chain.h"
 
 typedef uint32_t EDC_MAY_ALIAS word;

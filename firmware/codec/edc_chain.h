@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A cascade: consecutive layers run in stripes of positions, so that of the tensors between them
  * only the rows that the next stripes need exist at a time. In the names it is a chain of chunks.
  *

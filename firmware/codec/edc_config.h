@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What the codec asks of a compiler, in one place: define any of these before, or with -D, to have
  * another. GCC, clang (and so Arm Compiler 6), IAR and MSVC are told apart below.
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_context.h"
 
 static void edc_context_start(const void *tables, void *state) {

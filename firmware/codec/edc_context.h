@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Static tables of indices: classes of contexts by groups of indices (SPEC.md 5.5). */
 #ifndef EDC_CONTEXT_H
 #define EDC_CONTEXT_H

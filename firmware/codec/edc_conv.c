@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_conv.h"
 
 #include "edc_requantize.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution along one axis, int8, per-channel requantisation (SPEC.md 1.2). */
 #ifndef EDC_CONV_H
 #define EDC_CONV_H

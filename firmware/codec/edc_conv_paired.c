@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_conv_paired.h"
 
 /* What is worth code of its own, and what is not, the compiler guesses badly here, so it is told.

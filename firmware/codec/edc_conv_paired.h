@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution along one axis with packed taps: four products a multiplication (SPEC.md 1.2).
  *
  * With B = 2^22, (b + a B)(v + w B) = b v + (a v + b w) B + a w B^2: one 32 x 32 -> 64 bit

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution along one axis with packed channels: two products a multiplication, for cores whose
  * multiplication keeps 32 bits (SPEC.md 1.2).
  *

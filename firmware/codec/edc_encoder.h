@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A stream of samples to packets (SPEC.md 5). Models whose bundle has packets include it.
  *
  *   Set up      edc_init, edc_set_counts, edc_set_ends

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_fixed.h"
 
 void edc_fixed_normalize(const void *constants, const int16_t *frame, int8_t *out,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ADC counts to the encoder's int8 input: a fixed offset and scale for every frame, in integers
  * (SPEC.md 1.1). */
 #ifndef EDC_FIXED_H

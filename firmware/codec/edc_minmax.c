@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_minmax.h"
 
 static edc_frame_stats measure(const int16_t *frame, int32_t samples) {

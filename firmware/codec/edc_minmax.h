@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ADC counts to the encoder's int8 input: a frame's least and largest count to two fixed values, in
  * integers (SPEC.md 1.1). */
 #ifndef EDC_MINMAX_H

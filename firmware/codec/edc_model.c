@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_model.h"
 
 void edc_model_normalize(const edc_model *model, void *state, const int16_t *frame,

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What a model is made of. For generated models, the serial link and tests; programs need edc.h
  * alone.
  */

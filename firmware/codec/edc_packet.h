@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packets: a frame's indices and side information as bytes for a radio (SPEC.md 5). */
 #ifndef EDC_PACKET_H
 #define EDC_PACKET_H

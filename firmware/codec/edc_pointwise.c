@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_pointwise.h"
 
 #define START (1 << 24) /* of a sum, so that none is negative */

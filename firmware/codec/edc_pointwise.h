@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Convolution over channels alone (kernel 1), two products an instruction (SPEC.md 1.2).
  *
  * Samples and weights of two input channels are in one word, 16 bits each: SMLAD multiplies both

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_range.h"
 
 void edc_range_start(edc_range *coder, uint8_t *out, uint32_t capacity) {

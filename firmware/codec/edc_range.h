@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Range coder: a payload of bytes from decisions with known shares (SPEC.md 5.3). */
 #ifndef EDC_RANGE_H
 #define EDC_RANGE_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Requantisation of an int32 accumulator, TFLM's double rounding (SPEC.md 1.2). */
 #ifndef EDC_REQUANTIZE_H
 #define EDC_REQUANTIZE_H

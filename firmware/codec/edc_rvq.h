@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Residual vector quantiser in integers (SPEC.md 1.3). */
 #ifndef EDC_RVQ_H
 #define EDC_RVQ_H

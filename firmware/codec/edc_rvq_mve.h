@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Residual vector quantiser in integers with M-profile Vector Extension (Helium), for Cortex-M55
  * and its kin (SPEC.md 1.3).
  */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_side.h"
 
 /* 2^31 2^(1/2), 2^31 2^(1/4), ..., rounded. */

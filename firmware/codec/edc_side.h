@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Side information: where a frame lay and how large it was, in a few bits (SPEC.md 5.2). */
 #ifndef EDC_SIDE_H
 #define EDC_SIDE_H

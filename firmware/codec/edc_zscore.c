@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_zscore.h"
 
 /* Largest r with r^2 <= value; value >= 2^62, so r has its top bit set. One bit a round. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* ADC counts to the encoder's int8 input: z-score of a frame in integers (SPEC.md 1.1). */
 #ifndef EDC_ZSCORE_H
 #define EDC_ZSCORE_H

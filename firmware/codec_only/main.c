@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codec alone, without link, UART and timer: what it takes of a chip, and a start for firmware
  * of your own, which fills edc_frame and takes edc_indices and edc_stats. */
 #include "edc_served_model.h"

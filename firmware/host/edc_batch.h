@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codec over many frames at once, for servers: one frame a vector lane (SPEC.md 1).
  *
  * Not for microcontrollers: it wants the vectors of GCC or Clang, and much memory. Every layer is a

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Packets back to indices and side information, many at once, for servers (SPEC.md 5).
  *
  * Not for microcontrollers. One build takes every codec: the constants are made in Python

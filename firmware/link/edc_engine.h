@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: what the server asks of the engine that runs the encoder.
  *
  * There are two: the generated C (edc_engine.c beside this file) and TensorFlow Lite Micro

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_link.h"
 
 #define COBS_LONGEST_RUN 254u

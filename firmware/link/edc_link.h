@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: messages on a byte stream (SPEC.md, section 2).
  *
  * A message is `type u8 | seq u16 | payload | crc32 u32`, COBS-encoded and ended by 0x00.

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: answers the requests of the host (SPEC.md, section 2).
  *
  * Knows the codec through edc_model.h and edc_served_model.h and the hardware through edc_port.h.

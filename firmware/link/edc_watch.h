@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: an engine that is watched calls these around each layer (edc_engine.h).
  *
  * The server has them, to time layers and to send what they put out. Plain C and C++.

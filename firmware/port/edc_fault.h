@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: why a firmware restarted, as HELLO tells it (SPEC.md, section 2).
  *
  * Start-up keeps it for the firmware that edgecodec builds; firmware of your own that keeps such a

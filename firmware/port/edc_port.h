@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: all that the link asks of a chip. A port is these five functions, and a sixth where a
  * watchdog runs.
  *

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The engine that is TensorFlow Lite Micro. */
 #include "edc_engine.h"
 

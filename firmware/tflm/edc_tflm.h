@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: the encoder on TensorFlow Lite Micro, as C sees it. The generated edc_tflm.cc is the
  * only C++ of the firmware.
  */

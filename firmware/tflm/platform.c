@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* What TensorFlow Lite Micro asks of its platform: nothing is printed, and a failed check ends as a
  * fault does. The C library's own would pull in formatted output, files and a heap. */
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs an encoder by a script, all memory as large as it must be and no larger.
  *
  * usage: encoder SCRIPT RESULTS. The script is of uint32 words: an operation, two numbers, and what

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Runs the generated codec over a file of frames with guard bytes around everything it may touch.
  *
  * usage: guard FRAMES INDICES: raw int16 frames in, raw uint16 indices out. Built with ASan and

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Writes packets of frames of any bytes, each piece of memory as large as it must be and no larger.
  *
  * usage: packets FRAMES PACKETS: for each frame raw uint16 indices [positions][levels], int32

@@ -208,6 +208,14 @@ def test_same_bytes_each_time(bundle: Bundle, library: Path, tmp_path: Path) -> 
     assert bundle.digest in (library / "README.md").read_text(encoding="utf-8")
 
 
+def test_each_file_of_c_says_its_licence(library: Path) -> None:
+    """As a scanner of licences reads it; the example is the user's from the first line on."""
+    sources = [path for path in library.rglob("*.[ch]") if "example" not in path.parts]
+    assert len(sources) > 20
+    silent = [path.name for path in sources if "SPDX-License-Identifier: Apache-2.0" not in path.read_text("utf-8")]
+    assert not silent
+
+
 def test_errors_and_folders_of_others(bundle: Bundle, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="core 'cortex-a53' is unknown; expected one of cortex-m0"):
         write_package(bundle, tmp_path / "out", core="cortex-a53")

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The codec and its server in a program of your own: port.c has the five functions that they ask
  * for. */
 #include "edc_port.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The five functions of edc_port.h over standard input and output. Replace each body by your SDK's.
  */
 #include "edc_port.h"

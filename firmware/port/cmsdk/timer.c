@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Timer of Arm's Cortex-M System Design Kit (DDI 0479, APB timer): 32 bits, counts down. */
 #include "edc_board.h"
 #include "edc_chip.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UART of Arm's Cortex-M System Design Kit (DDI 0479, APB UART): one byte each way. */
 #include "edc_board.h"
 #include "edc_chip.h"

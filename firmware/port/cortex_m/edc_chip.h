@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: the parts of a chip family that make up its port (edc_port.h), one folder a family.
  *
  * uart.c gives edc_port_read, edc_port_write and edc_chip_uart_init; timer.c gives

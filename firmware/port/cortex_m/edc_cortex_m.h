@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: what ports share on any Cortex-M: sleep until an interrupt is pending, and restarts.
  *
  * The interrupt is enabled for the sleep alone and masked then: it wakes the CPU, but no handler

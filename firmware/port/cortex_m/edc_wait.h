@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* edgecodec: waits for hardware that end, on any Cortex-M. */
 #ifndef EDC_WAIT_H
 #define EDC_WAIT_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_board.h"
 #include "edc_chip.h"
 #include "edc_cortex_m.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The functions that GCC calls on its own, so that no C library is needed. Compiled with
  * -fno-tree-loop-distribute-patterns: otherwise each would become a call of itself. */
 #include <stddef.h>

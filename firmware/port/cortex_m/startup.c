@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* From reset to main on any Cortex-M, without the start files of a C library, and from a fault back
  * to reset. */
 #include <stddef.h>

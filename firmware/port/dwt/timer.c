@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Cycle counter of the Data Watchpoint and Trace unit (Armv7-M ARM, C1.8; Armv8-M ARM, B14): 32
  * bits, counts up with the core's clock. Optional in the architecture, there on most Cortex-M3 and
  * up, never on Cortex-M0 and M0+. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Counter of the system control block FPGAIO of Arm's MPS2 and MPS3 boards: 32 bits, counts up. */
 #include "edc_board.h"
 #include "edc_chip.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* nRF51 and nRF52 (nRF51 Series Reference Manual, chapters 13, 14 and 29; nRF52840 Product
  * Specification, CLOCK, GPIO and UART): the crystal oscillator, whose rate the UART needs, and the
  * UART's pins. */

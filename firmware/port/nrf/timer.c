@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* TIMER of Nordic's nRF51 and nRF52 (nRF51 Series Reference Manual, chapter 18): 32 bits, up. */
 #include "edc_board.h"
 #include "edc_chip.h"

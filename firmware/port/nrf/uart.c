@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* UART of Nordic's nRF51 and nRF52 (nRF51 Series Reference Manual, chapter 29): a receive queue of
  * six bytes, an event for each byte. */
 #include "edc_board.h"

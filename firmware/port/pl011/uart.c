@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Arm's PrimeCell UART PL011 (DDI 0183): queues each way, of 16 bytes up to revision r1p4 and of 32
  * from r1p5 on, which the RP2040 has (RP2040 Datasheet, section 4.2). Nothing here counts on
  * either: the flags say when a queue is empty or full. */

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Second stage of the RP2040's boot (RP2040 Datasheet, sections 2.8.1 and 4.10): the boot ROM
  * copies the first 256 bytes of flash to RAM, checks their CRC and runs them there. This one lets
  * the CPU execute from flash, by the serial read command 03h that every flash knows, and starts

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* RP2040 (RP2040 Datasheet, sections 2.14 to 2.19): the crystal of 12 MHz, the system PLL at 125
  * MHz, and the UART's pins. */
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* USART of STM32F1, F2 and F4 (RM0041 chapter 23, RM0090 chapter 30): one byte each way. */
 #include "edc_board.h"
 #include "edc_chip.h"

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* STM32F1 (RM0008, RM0041: RCC and GPIO): the UART's pins and clock. The internal oscillator of 8
  * MHz runs since reset and clocks everything. */
 #include <stddef.h>

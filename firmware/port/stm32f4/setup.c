@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* STM32F4 (RM0090, RM0368, RM0383, RM0390: RCC and GPIO): the UART's pins and clock. The internal
  * oscillator of 16 MHz runs since reset and clocks everything. */
 #include <stddef.h>

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* USART of the later STM32 (F0, F3, F7, G0, G4, H7, L0, L4, U5, WB; RM0385 chapter 31, RM0351
  * chapter 40): status and flags to clear in registers of their own, one byte each way. */
 #include "edc_board.h"

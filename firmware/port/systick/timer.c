@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* SysTick (Armv6-M, Armv7-M and Armv8-M architecture reference manuals): 24 bits, counts down.
  *
  * The exception at each 1 -> 0 counts the wraps. It is the only exception that is ever taken, and

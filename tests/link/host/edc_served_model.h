@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* A codec that a test can compute in its head, with the interface of a generated one and an engine
  * of its own. */
 #ifndef EDC_SERVED_MODEL_H

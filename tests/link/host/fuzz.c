@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Feeds stdin to the server in pieces of odd sizes and prints its answers; run under sanitizers. */
 #include <stdio.h>
 

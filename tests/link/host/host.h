@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The link and the server on this machine: the port reads and writes memory. */
 #ifndef HOST_H
 #define HOST_H

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_engine.h"
 #include "edc_port.h"
 #include "edc_served_model.h"
