@@ -123,10 +123,14 @@ def fitted_network(indices: npt.NDArray[np.uint16], sizes: tuple[int, ...]) -> C
     return CausalNetwork(random.input, random.blocks, tuple(levels))
 
 
-def bundle_with_packets(bundle: Bundle, path: Path, kind: str) -> Bundle:
-    """``bundle`` with packets whose indices are coded ``plain``, with ``tables`` or by a ``network`` of PPG."""
+def bundle_with_packets(bundle: Bundle, path: Path, kind: str, frames: npt.NDArray[np.int16] | None = None) -> Bundle:
+    """``bundle`` with packets whose indices are coded ``plain``, with ``tables`` or by a ``network``.
+
+    They are fitted to ``frames`` ``[N, T]``, by default of PPG.
+    """
     sizes = tuple(bundle.codec.rvq.codebook_sizes)
-    like = ReferenceExecutor(bundle.codec).stages(ppg_frames(60, bundle.codec.samples, seed=9))
+    fitted_to = ppg_frames(60, bundle.codec.samples, seed=9) if frames is None else frames
+    like = ReferenceExecutor(bundle.codec).stages(fitted_to)
     assert like.offset is not None
     assert like.spread is not None
     model: IndexModel | None = None

@@ -101,14 +101,24 @@ def _facts(result: Evaluation) -> dict[str, object]:
     return {
         "PRDN": f"mean {quality.mean:.3f} %, median {quality.median:.3f} %, P90 {quality.p90:.3f} %",
         "heart rate": _heart_rate(result),
+        "packets": _packets(result),
         "bits over DCT": _ratios(result),
         "frames": f"{result.frames:,}{left_out}",
         "entropy models": f"from {result.train_frames:,} training frames: {result.train_frames_source}",
-        "not counted": f"offset and spread of a frame, {result.side_information_bits} bits plain, "
-        "the same for both codecs",
+        "not counted": "offset and spread of a frame, the same for both codecs; packets hold them",
         "indices by": result.executor,
         "digest": result.bundle_digest,
     }
+
+
+def _packets(result: Evaluation) -> str:
+    found = result.packets
+    if found is None:
+        return "none in the bundle; refit fits them"
+    return (
+        f"{found.mean_bits:.1f} bits mean, {found.most_bits:,} at most, {found.overhead_bits:.1f} of them around the "
+        f"payload; {found.plain_share:.3f} of plain ones; PRDN of what they decode to {found.prdn.mean:.3f} %"
+    )
 
 
 def _heart_rate(result: Evaluation) -> str:

@@ -100,6 +100,13 @@ class PacketFormat:
         """Bytes of the buffer that a device makes a packet in: the longest packet, with room for side information."""
         return _FRAME_BYTES + 1 + WIDE_BYTES + self.plain_bytes()
 
+    def overhead_bytes(self, offset: int, spread: int) -> int:
+        """Bytes around the payload of a frame that is not flat, without flags of its own."""
+        if self.side is None:
+            return _FRAME_BYTES
+        common = self.side.is_common(*self.side.quantize(offset, spread))
+        return _FRAME_BYTES + (self.side.common_bytes if common else 1 + WIDE_BYTES)
+
     def encode(
         self,
         indices: Indices,

@@ -42,7 +42,7 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
             continue
         bits, label = evaluation.bits_per_frame[model], f"this codec, {MODELS[model]}"
         axis.plot([bits], [evaluation.prdn.mean], marker=marker, color=color, linestyle="none", label=label)
-    axis.set_xlabel("bits per frame (mean and variance not counted)")
+    axis.set_xlabel("bits per frame (offset and spread not counted)")
     axis.set_ylabel("PRDN in %, mean over frames")
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)

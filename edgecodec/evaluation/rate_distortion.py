@@ -12,23 +12,27 @@ import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames, as_frames
+from edgecodec.codec.codec import Codec
+from edgecodec.codec.reference import normalize
 from edgecodec.codec.stages import Executor
 from edgecodec.compile.inspect import RAW_BITS_PER_SAMPLE
 from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.documents import Document
 from edgecodec.entropy.context_models import LevelRate, Rate, measure_rate
+from edgecodec.entropy.packet import PacketFormat
+from edgecodec.entropy.unpacking import Status
 from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline, DctPoint
 from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
 from edgecodec.evaluation.packages import need_package
 from edgecodec.host.encoders import fastest_encoder
+from edgecodec.host.packets import encode_packets
+from edgecodec.host.unpack import fastest_unpacker
 from edgecodec.signal.quality import prdn
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, what)``, frames encoded and decoded so far, of all, and what is being done."""
 
-SIDE_INFORMATION_BITS = 32 + 64
-"""Bits a frame of S and V of SPEC.md 1.1 as they leave the device."""
 SEPARATE = "given beside the frames measured"
 MODELS = {
     "nominal": "nominal",
@@ -70,16 +74,33 @@ class DctComparison:
     """Points around the two, finest step first; empty when there is neither."""
 
 
+@dataclass(frozen=True)
+class PacketFigures:
+    """The test frames as packets (SPEC.md 5), made and read."""
+
+    mean_bits: float
+    """Mean bits of a packet: header, side information, payload and check."""
+    most_bits: int
+    """Bits of the longest packet."""
+    overhead_bits: float
+    """Mean bits of a packet beside its payload."""
+    plain_share: float
+    """Mean bits over those of a plain packet of the same frame."""
+    prdn: PrdnSummary
+    """Distortion of what the packets decode to, in percent: that of the indices and of the side information."""
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation(Document):
     """Figures of a bundle on test frames, and the classical codec's on the same.
 
     Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
     model of its indices, if it has one, from the frames it was fitted to when the bundle was made. A frame's
-    offset and spread are the same side information for both codecs and counted for neither.
+    offset and spread are the same side information for both codecs and counted for neither, but in packets.
     """
 
     SCHEMA: ClassVar[str] = "edgecodec.evaluation"
+    SCHEMA_VERSION: ClassVar[int] = 2
 
     bundle_digest: str
     """SHA-256 of the bundle's manifest, hex."""
@@ -104,12 +125,10 @@ class Evaluation(Document):
     raw_bits_per_frame: int
     """Bits of a frame before compression, 16 a sample."""
     bits_per_frame: dict[str, float]
-    """Mean bits of a frame under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and `coded` when
-    the bundle has a model of its indices."""
-    side_information_bits: int
-    """Bits of a frame's offset and spread as they leave the device."""
-    side_information_counted: bool
-    """Whether the bits of a frame hold offset and spread: false."""
+    """Mean bits of a frame's indices under each entropy model: `nominal`, `order_0`, `order_1`, `conditional`, and
+    `coded` when the bundle has a model of its indices."""
+    packets: PacketFigures | None
+    """What goes on air, all included; null when the bundle has no packets."""
     levels: tuple[LevelRate, ...]
     """Rate of each level's indices, first level first."""
     dct: DctComparison
@@ -160,6 +179,8 @@ def evaluate(
     packets = bundle.packets()
     model = None if packets is None else packets.model
     rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, model)
+    count.say("packets")
+    figures = None if packets is None else _measure_packets(bundle.codec, packets, test, indices, decoded)
     count.say("classical codec")
     baseline = DctBaseline(train, test)
     at_prdn = baseline.at_prdn(float(distortion.mean()))
@@ -176,12 +197,11 @@ def evaluate(
         constant_frames=constant,
         train_frames=len(train),
         train_frames_source=FIRST_HALF if train_frames is None else SEPARATE,
-        prdn=PrdnSummary(float(distortion.mean()), float(np.median(distortion)), float(np.percentile(distortion, 90))),
+        prdn=_summary(distortion),
         heart_rate=heart_rate_error(original, decoded, rate_hz) if rate_hz and rate_hz >= MIN_RATE_HZ else None,
         raw_bits_per_frame=RAW_BITS_PER_SAMPLE * bundle.codec.samples,
         bits_per_frame=bits,
-        side_information_bits=SIDE_INFORMATION_BITS,
-        side_information_counted=False,
+        packets=figures,
         levels=rate.levels,
         dct=DctComparison(
             at_prdn,
@@ -192,6 +212,36 @@ def evaluate(
             None if at_prdn is None else {model: found / at_prdn.bits_per_frame for model, found in bits.items()}
         ),
         best_model=_best_model(rate),
+    )
+
+
+def _summary(distortion: npt.NDArray[np.float64]) -> PrdnSummary:
+    return PrdnSummary(float(distortion.mean()), float(np.median(distortion)), float(np.percentile(distortion, 90)))
+
+
+def _measure_packets(
+    codec: Codec,
+    packets: PacketFormat,
+    frames: Frames,
+    indices: npt.NDArray[np.uint16],
+    decoded: npt.NDArray[np.float32],
+) -> PacketFigures:
+    """The packets of ``frames`` ``[N, T]`` made and read; indices ``[N, P, L]``, ``decoded`` normalised ``[N, T]``."""
+    _, offset, spread = normalize(codec.normalizer, frames)
+    made = encode_packets(packets, indices, offset.tolist(), spread.tolist())
+    read = fastest_unpacker(packets).unpack(made)
+    assert (read.status == Status.GOOD).all()
+    assert (read.indices == indices).all()
+    bits = np.array([8 * len(packet) for packet in made])
+    counts = codec.normalizer.normalization.denormalize(decoded, read.offset, read.spread)
+    around = [packets.overhead_bytes(*pair) for pair in zip(offset.tolist(), spread.tolist(), strict=True)]
+    overhead = 8 * np.array(around)
+    return PacketFigures(
+        mean_bits=float(bits.mean()),
+        most_bits=int(bits.max()),
+        overhead_bits=float(overhead.mean()),
+        plain_share=float((bits / (overhead + 8 * packets.plain_bytes())).mean()),
+        prdn=_summary(prdn(frames, counts)),
     )
 
 

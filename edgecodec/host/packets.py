@@ -10,7 +10,7 @@ import numpy as np
 from edgecodec.codec.arrays import Indices
 from edgecodec.compile.render import packet_files
 from edgecodec.entropy.packet import PacketFormat
-from edgecodec.errors import InputError
+from edgecodec.errors import BuildError, InputError
 from edgecodec.host.extension import load_extension
 
 CLIPPED = 4
@@ -25,6 +25,20 @@ typedef struct { ...; } edc_packet_format;
 extern const edc_packet_format edc_packet_model;
 uint32_t edc_packet_write(const edc_packet_format *format, void *state, const edc_packet_frame *frame, uint8_t *out);
 """
+
+
+def encode_packets(
+    packets: PacketFormat, indices: Indices, offsets: Sequence[int], spreads: Sequence[int]
+) -> list[bytes]:
+    """Packets of frames' indices uint16 ``[N, P, L]``, numbered from 0 on.
+
+    By :class:`PacketShim`, or, where there is no C compiler, by the reference, which gives the same bytes.
+    """
+    try:
+        return PacketShim(packets).encode(indices, offsets, spreads)
+    except BuildError:
+        frames = enumerate(zip(indices, offsets, spreads, strict=True))
+        return [packets.encode(*frame, number) for number, frame in frames]
 
 
 class PacketShim:

@@ -5,6 +5,7 @@ import pytest
 
 from edgecodec.bundle import DECODER, write_bundle
 from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline
@@ -13,7 +14,10 @@ from edgecodec.evaluation.plotting import plot_rate_distortion
 from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
+from edgecodec.signal.quality import prdn
+from edgecodec.verify.packets import statistics_of
 from tests.linear_codec import RATE_HZ, linear_codec, pulse_frames
+from tests.packets import bundle_with_packets
 from tests.tools import require
 
 TRAIN, TEST = pulse_frames(150, seed=1), pulse_frames(60, seed=2)
@@ -91,14 +95,34 @@ def test_document(evaluation, codec):
     assert (document["frames"], document["train_frames"], document["constant_frames"]) == (60, 150, 0)
     assert document["train_frames_source"] == "given beside the frames measured"
     assert document["raw_bits_per_frame"] == 1024
-    assert document["side_information_bits"] == 96
-    assert document["side_information_counted"] is False
+    assert document["packets"] is None
     assert set(document["bits_per_frame"]) == {"nominal", "order_0", "order_1", "conditional"}
     assert set(document["bits_over_dct_at_equal_prdn"]) == set(document["bits_per_frame"])
     assert [level["codes"] for level in document["levels"]] == [64, 32]
     assert len(document["dct"]["curve"]) == 13
     assert document["plot"] is None
     assert repr(evaluation).startswith("Evaluation('linear', PRDN ")
+
+
+@pytest.mark.parametrize("kind", ["plain", "tables"])
+def test_packets_are_made_and_read(codec, evaluation, tmp_path, kind):
+    bundle = bundle_with_packets(codec[0], tmp_path / "packets", kind, TRAIN)
+    packets = bundle.packets()
+    found = evaluate(bundle, TEST, TRAIN)
+    stages = ReferenceExecutor(bundle.codec).stages(TEST)
+    made = [packets.encode(*frame, 0) for frame in zip(stages.indices, *statistics_of(stages), strict=True)]
+    bits = 8 * np.array([len(packet) for packet in made])
+    read = [packets.decode(packet) for packet in made]
+    offset, spread = np.array([p.offset for p in read], np.int32), np.array([p.spread for p in read], np.uint64)
+    counts = FrameDecoder(bundle).decode(np.array([p.indices for p in read]), offset, spread)
+    assert (found.packets.mean_bits, found.packets.most_bits) == (pytest.approx(bits.mean()), bits.max())
+    assert found.packets.overhead_bits == 48
+    assert found.packets.plain_share == pytest.approx(bits.mean() / (48 + 88))
+    assert found.packets.plain_share == 1 if kind == "plain" else found.packets.plain_share < 1
+    assert found.packets.prdn.mean == pytest.approx(prdn(TEST, counts).mean(), rel=1e-5)
+    assert evaluation.prdn.mean < found.packets.prdn.mean < 1.02 * evaluation.prdn.mean
+    assert found.prdn == evaluation.prdn
+    assert found.to_json()["packets"]["mean_bits"] == pytest.approx(bits.mean())
 
 
 def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluation):
