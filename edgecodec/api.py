@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
+from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def verify_board(
     frames: npt.ArrayLike | None = None,
     *,
     attachment: Attachment | None = None,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine | None = None,
     keras: bool = False,
     progress: Progress | None = None,
@@ -117,7 +118,7 @@ def build_firmware(
     board: BoardOrName,
     out: str | os.PathLike[str],
     *,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine | None = None,
     codec_only: bool = False,
     limits: Limits | None = None,
@@ -160,7 +161,7 @@ def profile(
     frames: npt.ArrayLike | None = None,
     *,
     attachment: Attachment | None = None,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine | None = None,
     progress: Progress | None = None,
 ) -> ProfileDocument:

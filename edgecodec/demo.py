@@ -72,7 +72,7 @@ class DemoResult:
 
 
 def run_demo(out: Path, board: str, step: Step) -> DemoResult:
-    """Train, quantise, build, run on ``board``, verify, decode and report into the folder ``out``.
+    """Train, quantise, build, run on ``board``, verify, decode its packets and report into the folder ``out``.
 
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
@@ -86,13 +86,15 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
     decoded, prdn = _decode(bundle, frames, result)
     rows = _rows(bundle, result, prdn)
     chosen = _typical(prdn)
-    codec, rate_hz = bundle.codec, bundle.rate_hz or 1.0
+    codec, rate_hz, air = bundle.codec, bundle.rate_hz or 1.0, result.bits_on_air
+    assert air is not None
     picture = plot_frames(
         frames[chosen],
         decoded[chosen],
         prdn[chosen].tolist(),
         rate_hz,
-        f"{codec.samples} samples in {codec.bits_per_frame} bits, encoded on {board}: median, P75 and P90 frames",
+        f"{codec.samples} samples in packets of {air.mean / 8:.0f} bytes, encoded on {board}: "
+        "median, P75 and P90 frames",
     )
     write_file(out / "ppg.png", picture)
     report = out / "report.html"
@@ -152,12 +154,18 @@ def _frames(bundle: Bundle) -> npt.NDArray[np.int16]:
 def _decode(
     bundle: Bundle, frames: npt.NDArray[np.int16], result: VerifyResult
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    """Decode the board's own indices; PPG in ADC counts ``[N, T]`` and PRDN ``[N]``."""
-    from edgecodec.decoding.decoder import FrameDecoder
+    """Decode the packets that the board made; PPG in ADC counts ``[N, T]`` and PRDN ``[N]``.
+
+    Of a packet that does not decode, which none is where the verdict is equal, the frame is its mean: a PRDN of 100 %.
+    """
+    from edgecodec.host.streams import stream_of
     from edgecodec.signal.quality import prdn
 
-    board = result.executor
-    decoded = FrameDecoder(bundle).decode(board.indices, board.offset, board.spread)
+    packets = result.executor.packet
+    assert packets is not None
+    decoded = np.repeat(frames.mean(axis=1, keepdims=True, dtype=np.float32), bundle.codec.samples, axis=1)
+    for block in stream_of(bundle, [packet for packet in packets if packet is not None]).blocks():
+        decoded[block.starts // bundle.codec.samples] = block.counts
     return decoded, prdn(frames, decoded)
 
 
@@ -174,7 +182,10 @@ def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -
         Row("frames", f"{result.frames:,}, each of {bundle.codec.samples} samples, from a recording not trained on"),
         Row("indices compared", f"{result.indices_compared:,}"),
         *_mismatches(result),
-        Row("PRDN", f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median"),
+        Row(
+            "PRDN",
+            f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median, {prdn.max():.2f} % at most, of packets decoded",
+        ),
         Row("bits per frame", f"{bits:,} nominal, {raw_bits / bits:.1f} : 1"),
         *on_air(result, raw_bits),
         *_costs(result),

@@ -23,6 +23,7 @@ from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.compile.library import OPTIMIZE_FLAGS
+from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.emulator import Emulator
 from edgecodec.firmware.build import cached_firmware
 from edgecodec.firmware.project import make_project, plan_for
@@ -54,7 +55,7 @@ def build_plugin(folder: Path) -> Path:
     return plugin
 
 
-def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = "speed") -> Counts:
+def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = DEFAULT_OPTIMIZE) -> Counts:
     """Count one frame int16 ``[1, T]``."""
     assert board.emulator is not None
     project = make_project(bundle, board, optimize=optimize)
@@ -122,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--board", default="mps2-an386")
-    parser.add_argument("--optimize", default="speed", choices=OPTIMIZE_FLAGS)
+    parser.add_argument("--optimize", default=DEFAULT_OPTIMIZE, choices=OPTIMIZE_FLAGS)
     options = parser.parse_args()
     if shutil.which("cc") is None:
         parser.error("no C compiler (cc)")

@@ -27,7 +27,7 @@ def command(streams: Streams, board: str, output: Path) -> int:
     """Run the whole road once on real PPG and an emulated board.
 
     Trains a small codec on HeartPy's recordings, quantises it, builds host shim and firmware, compares all
-    executors on the emulated board, decodes and writes a report.
+    executors on the emulated board, decodes the board's packets and writes a report.
     """
     from edgecodec.cli.tables import facts
     from edgecodec.demo import run_demo

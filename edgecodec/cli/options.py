@@ -160,7 +160,7 @@ def optimize_option(function: F) -> F:
     return click.option(
         "--optimize",
         type=click.Choice(["speed", "balanced", "flash"]),
-        default="speed",
+        default="balanced",
         show_default=True,
         help="Choose kernels and compiler flags for fewest instructions, least flash, or between.",
     )(function)

@@ -18,7 +18,7 @@ from edgecodec.compile.render import (
     with_sources,
 )
 from edgecodec.compile.single_file import join_header, join_sources
-from edgecodec.compile.target import DEFAULT_TARGET, Target
+from edgecodec.compile.target import DEFAULT_OPTIMIZE, DEFAULT_TARGET, Target
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import replace_folder
 from edgecodec.files.resources import firmware_dir, license_path
@@ -120,7 +120,7 @@ def write_package(
     out: str | os.PathLike[str],
     *,
     core: str = DEFAULT_CORE,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     prefix: str = DEFAULT_PREFIX,
     force: bool = False,
 ) -> list[Path]:

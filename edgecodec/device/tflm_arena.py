@@ -13,6 +13,7 @@ from edgecodec.boards.schema import Board
 from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.bundle import Bundle
 from edgecodec.compile.plan import make_plan
+from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.emulator import Emulator
 from edgecodec.engines.tflm.codec_files import aligned, ops_of
 from edgecodec.engines.tflm.engine import TflmEngine
@@ -39,7 +40,7 @@ _STEPS_BYTES = (0, 64, 256, 1024, 4096)
 _REMEDY = "give its size (--tflm-arena)"
 
 
-def open_tflm(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str = "speed") -> TflmEngine:
+def open_tflm(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str = DEFAULT_OPTIMIZE) -> TflmEngine:
     """The engine that is a user's TFLM, for ``bundle`` on ``board``; its arena is measured unless ``source`` says it.
 
     The smallest arena with which the interpreter starts is found on an emulated board: ``board`` itself or another

@@ -13,7 +13,7 @@ from edgecodec.bundle import Bundle
 from edgecodec.compile.library import OPTIMIZE_FLAGS
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.render import render_template
-from edgecodec.compile.target import Target
+from edgecodec.compile.target import DEFAULT_OPTIMIZE, Target
 from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
 from edgecodec.errors import InputError
@@ -84,7 +84,7 @@ def make_project(
     board: Board,
     *,
     engine: Engine = NATIVE_ENGINE,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     codec_only: bool = False,
     plan: Plan | None = None,
 ) -> FirmwareProject:
@@ -129,7 +129,7 @@ def make_project(
     return FirmwareProject(bundle, board, engine, plan, files, optimize, codec_only)
 
 
-def plan_for(bundle: Bundle, board: Board, optimize: str = "speed", engine: Engine = NATIVE_ENGINE) -> Plan:
+def plan_for(bundle: Bundle, board: Board, optimize: str = DEFAULT_OPTIMIZE, engine: Engine = NATIVE_ENGINE) -> Plan:
     """The plan of a bundle's codec for a board's core. Raises PlanError when it cannot be executed exactly."""
     return engine.plan(bundle.codec, Target.of_core(board.core, optimize, board.cpu.mcpu))
 

@@ -9,6 +9,7 @@ from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.compile.search_bound import bound_search
+from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.documents import Document
 from edgecodec.engines.base import Engine
@@ -136,7 +137,7 @@ def profile_board(
     frames: Frames,
     *,
     attachment: Attachment = AUTO,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine = NATIVE_ENGINE,
     progress: Progress | None = None,
 ) -> ProfileDocument:

@@ -12,6 +12,7 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.stages import Executor, Stages
 from edgecodec.compile.plan import Plan
+from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
@@ -144,7 +145,7 @@ def verify_board(
     frames: Frames,
     *,
     attachment: Attachment = AUTO,
-    optimize: str = "speed",
+    optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine = NATIVE_ENGINE,
     keras: bool = False,
     progress: Progress | None = None,
