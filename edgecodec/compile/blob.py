@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
 
 _ALIGNMENT_MAX = 64
-_ARM_FLAGS = ("-mcpu=cortex-m0", "-mthumb")
-"""All Cortex-M lay structures out alike."""
+_ARM_FLAGS = ("-mcpu=cortex-m0", "-mthumb", "-ffreestanding")
+"""All Cortex-M lay structures out alike; no C library is needed."""
 _FLAGS = ("-std=c11", "-Os", "-fPIC", "-c")
-"""Position-independent, constants with pointers are in sections of their own."""
+"""Position-independent, so that constants with pointers are in sections of their own."""
 _POINTER = {"EM_ARM": 2, "EM_AARCH64": 257, "EM_386": 1, "EM_X86_64": 1}
 """By machine, the relocation that puts an address into a word of a pointer's width."""
 _LOADED = 2

@@ -205,6 +205,9 @@ static void refuse(const char *name) {
     EXPECT(status == EDC_OK || (status == EDC_ERROR_KERNEL && model == NULL))
     EXPECT(status != EDC_OK || left > 4)
   }
+  for (int status = EDC_ERROR_BLOB; status >= EDC_ERROR_KERNEL; status--) {
+    EXPECT(strcmp(edc_strerror(status), edc_strerror(-99)) != 0)
+  }
   /* What is behind a blob does not matter, and is not read. */
   EXPECT(edc_model_open(blob, SIZE_MAX, memory, SIZE_MAX, set, &model) == EDC_OK)
   EXPECT((const void *)model >= (void *)memory && (const void *)model < (void *)(memory + size))

@@ -149,6 +149,16 @@ def test_kernels_for_vectors(program: Program, tmp_path: Path) -> None:
     assert found == expected(bundle, frames)
 
 
+def test_made_by_another_compiler(program: Program, tmp_path: Path) -> None:
+    require("clang")
+    bundle, plan = make("network", tmp_path)
+    frames = mid_range(bundle, 4)
+    blob = blob_files(bundle, plan, compiler=("clang",))[1]
+    assert blob.data != host_blob(bundle, plan).data
+    (found,) = program.encode((blob, frames))
+    assert found == expected(bundle, frames)
+
+
 def test_models_are_open_at_once(program: Program, tmp_path: Path) -> None:
     given = []
     for kind in ("network", "minmax", "random 5"):

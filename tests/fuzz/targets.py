@@ -24,7 +24,7 @@ from tests.bitexact.test_unpack import _packets
 from tests.c.test_generated_c import _in_stripes
 from tests.fuzz import unpack_formats
 from tests.packets import network, tables
-from tests.tflite_builder import bundle_of, small_bundle, small_encoder
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, small_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -83,26 +83,34 @@ def _texts(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def _encoder_files() -> dict[str, str]:
-    """Two codecs: z-scores, a cascade and tables; minimum and maximum and a network."""
-    sides = [SideInformation(64, 8, 8, 2048, squared=squared) for squared in (True, False)]
-    given = [PacketConstants(sides[0], tables(3, 8, (29, 13))), PacketConstants(sides[1], network(4, (29, 13)))]
+    """Two codecs, small ones: z-scores, a cascade and tables; minimum and maximum and a network."""
+    samples, sizes = 24, (29, 13)
+    sides = [SideInformation(samples, 8, 8, 2048, squared=squared) for squared in (True, False)]
+    models = (tables(3, 6, sizes), network(4, sizes))
+    given = [PacketConstants(side, model) for side, model in zip(sides, models, strict=True)]
+    layers = [LayerSpec(CONV, 4, 5, 2), LayerSpec(CONV, 3, 3, 2)]
     with tempfile.TemporaryDirectory(prefix="edgecodec-fuzz-") as name:
-        one = bundle_of(Path(name) / "one", small_encoder(), packets=given[0])
-        minmax = MinMax(-1.0, 1.0)
-        two = bundle_of(Path(name) / "two", small_encoder(3), packets=given[1], normalization=minmax)
+        one = bundle_of(Path(name) / "one", build_encoder(layers, samples, seed=1), sizes, packets=given[0])
+        two = bundle_of(
+            Path(name) / "two",
+            build_encoder(layers, samples, seed=2),
+            sizes,
+            packets=given[1],
+            normalization=MinMax(-1.0, 1.0),
+        )
         target = Target.of_core(None, "flash")
         return codec_files(one, _in_stripes(one, target), "one") | codec_files(two, make_plan(two.codec, target), "two")
 
 
 def _encoder_seeds() -> list[bytes]:
     rng = random.Random(1)
-    found = [bytes([0, 0, 0, 64, 0x21, 9, 9, 4, 40]), bytes([1, 0, 2, 130, 0x86, 1, 2, 4, 30, 3, 70, 4, 30])]
+    found = [bytes([0, 0, 0, 24, 0x21, 9, 9, 4, 40]), bytes([1, 0, 2, 50, 0x86, 1, 2, 4, 30, 3, 30, 4, 30])]
     for number in range(60):
         script = bytes([number & 1, number >> 1 & 3]) + rng.randbytes(5 * bool(number & 2) + 4 * bool(number & 4))
         for _ in range(rng.randrange(1, 30)):
             op = rng.choice([0, 0, 0, 2, 3, 4, 4, 5])
-            push = bytes([rng.choice([1, 7, 30, 63, 64, 65, 128]), rng.randrange(256)]) + rng.randbytes(2)
-            more = {0: push, 2: push, 3: bytes([rng.choice([0, 1, 30, 64, 200])]), 4: bytes([40, 20]), 5: b""}[op]
+            push = bytes([rng.choice([1, 7, 23, 24, 25, 48]), rng.randrange(256)]) + rng.randbytes(2)
+            more = {0: push, 2: push, 3: bytes([rng.choice([0, 1, 11, 24, 72])]), 4: bytes([40, 20]), 5: b""}[op]
             script += bytes([op | (rng.randrange(32) << 3 if op == 5 else 0)]) + more
         found.append(script)
     return found
@@ -192,7 +200,7 @@ def _server_seeds() -> list[bytes]:
 def fuzzers() -> dict[str, Fuzzer]:
     """All of them, by name."""
     found = (
-        Fuzzer("encoder", _encoder_files, _encoder_seeds, ("edc_encoder.c", "edc_packet.c", "edc_range.c"), 512, 1500),
+        Fuzzer("encoder", _encoder_files, _encoder_seeds, ("edc_encoder.c", "edc_packet.c", "edc_range.c"), 512, 3000),
         Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
         Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
         Fuzzer("server", _server_files, _server_seeds, ("edc_server.c", "edc_link.c"), 1024, 10000),
