@@ -5,10 +5,11 @@ BOARD ?= mps2-an386
 OUT ?= edgecodec-demo
 PYTEST_ARGS ?=
 JOBS ?= auto
+FUZZ_SECONDS ?= 60
 C_SOURCES := $(shell find firmware tests tools -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check lint format types wheel golden bench boards clean
+.PHONY: help setup demo test fuzz check lint format types wheel golden bench boards clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -21,6 +22,9 @@ demo: setup ## train, quantise, build, run on the emulated board, verify, report
 
 test: setup ## run all tests, one process a CPU (PYTEST_ARGS="-k name" for some, JOBS=0 for one process)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
+
+fuzz: setup ## run the fuzzers from where the last run ended, a minute each (FUZZ_SECONDS=N; takes clang)
+	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 check: lint types test wheel ## what CI runs: lint, types, tests, the installed wheel
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import subprocess
 import sysconfig
+from functools import cache
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,14 +18,26 @@ EMULATOR = ("arm-none-eabi-gcc", "qemu-system-arm")
 
 
 def available(tool: str) -> bool:
-    """Whether a tool is here: ``Python.h``, ``cc``, a module (``module:NAME``) or a program on the path."""
+    """Whether a tool is here: a program on the path, ``module:NAME``, ``Python.h``, ``cc`` or ``libFuzzer``."""
     if tool == "Python.h":
         return (Path(sysconfig.get_path("include")) / "Python.h").exists()
     if tool == "cc":
         return any(shutil.which(name) for name in ("cc", "gcc", "clang"))
+    if tool == "libFuzzer":
+        return _has_fuzzer()
     if tool.startswith("module:"):
         return importlib.util.find_spec(tool.removeprefix("module:")) is not None
     return shutil.which(tool) is not None
+
+
+@cache
+def _has_fuzzer() -> bool:
+    """Whether clang has its runtime for fuzzers, which Debian has in a package of its own, libclang-rt-dev."""
+    if not available("clang"):
+        return False
+    command = ["clang", "-print-runtime-dir"]
+    folder = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return any(Path(folder).glob("*clang_rt.fuzzer*"))
 
 
 def require(*tools: str) -> None:

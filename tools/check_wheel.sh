@@ -34,6 +34,7 @@ edgecodec --version
 edgecodec inspect "$folder/bundle" >/dev/null
 edgecodec generate "$folder/bundle" -o codec >/dev/null
 edgecodec generate "$folder/bundle" -o library --library >/dev/null
+edgecodec generate "$folder/bundle" -o updates --blob --all-kernels >/dev/null
 test -f library/zephyr/module.yml
 edgecodec boards show pico >/dev/null
 

@@ -180,6 +180,8 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "looks": plan.looks,
         "vector_search": plan.search is Search.MVE,
         "residual_entries": plan.residual_bytes // 2,
+        "blob": None,
+        "all_kernels": False,
     }
 
 

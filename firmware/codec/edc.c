@@ -16,11 +16,17 @@ const char *edc_strerror(int status) {
   case EDC_BUSY:
     return "not all samples were taken: two frames wait already";
   case EDC_ERROR_ARGUMENT:
-    return "a pointer is NULL, memory is not aligned to 4 bytes, or a number is out of its range";
+    return "a pointer is NULL, memory is not aligned, or a number is out of its range";
   case EDC_ERROR_SIZE:
     return "memory, or the longest fragment, is too small";
   case EDC_ERROR_PACKETS:
     return "the model has no packets, or another engine runs its encoder";
+  case EDC_ERROR_BLOB:
+    return "no model's blob, or cut off, or damaged";
+  case EDC_ERROR_VERSION:
+    return "the blob is for another version of the codec's C, or another core";
+  case EDC_ERROR_KERNEL:
+    return "the blob needs a kernel that the program does not have";
   default:
     return "unknown status";
   }

@@ -6,6 +6,7 @@
  *   Models      edc_model, edc_info, edc_model_info
  *   One frame   edc_encode
  *   A stream    edc_encoder.h, which a model whose bundle has packets includes
+ *   Updates     edc_blob.h, for models that are no part of the program
  *
  * A model is a constant, generated as <prefix>_model.c and .h from a bundle; any number of them are
  * in a program. Memory is the caller's; nothing is allocated, nothing is global.
@@ -34,10 +35,13 @@ typedef enum {
   EDC_MORE = 2,   /**< more is to be done: call again */
   EDC_PACKET = 3, /**< a packet is ready */
   EDC_BUSY = 4,   /**< not all samples were taken: two frames wait already */
-  /** a pointer is NULL, memory is not aligned to 4 bytes, or a number is out of its range */
+  /** a pointer is NULL, memory is not aligned, or a number is out of its range */
   EDC_ERROR_ARGUMENT = -1,
-  EDC_ERROR_SIZE = -2,   /**< memory, or the longest fragment, is too small */
-  EDC_ERROR_PACKETS = -3 /**< the model has no packets, or another engine runs its encoder */
+  EDC_ERROR_SIZE = -2,    /**< memory, or the longest fragment, is too small */
+  EDC_ERROR_PACKETS = -3, /**< the model has no packets, or another engine runs its encoder */
+  EDC_ERROR_BLOB = -4,    /**< no model's blob, or cut off, or damaged */
+  EDC_ERROR_VERSION = -5, /**< the blob is for another version of the codec's C, or another core */
+  EDC_ERROR_KERNEL = -6   /**< the blob needs a kernel that the program does not have */
 } edc_status;
 
 /** One line of English for a status. Never NULL. */

@@ -248,7 +248,7 @@ static int refuse(uint8_t *memory, edc_encoder *e) {
   REFUSED(edc_fragment(e, 1, fragment, &n), EDC_ERROR_SIZE)
   REFUSED(edc_fragment(e, least - 1, fragment, &n), EDC_ERROR_SIZE)
   REFUSED(edc_fragment(e, least, fragment, &n), EDC_IDLE)
-  for (int status = -4; status < 6; status++) {
+  for (int status = -7; status < 6; status++) {
     REFUSED(strlen(edc_strerror(status)) > 3, 1)
   }
   return 0;

@@ -70,7 +70,7 @@ def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
     sources = [*(path for path in link.glob("*.c") if path.name != "edc_engine.c"), *HOST.glob("[hs]*.c")]
     sources += [ROOT / "firmware" / "codec" / f"edc_{name}.c" for name in ("model", "packet", "range", "side")]
     if main:
-        sources.append(HOST / "fuzz.c")
+        sources.append(HOST / "replay.c")
     folders = [HOST, *(ROOT / "firmware" / name for name in ("codec", "link", "port"))]
     includes = [f"-I{folder}" for folder in folders]
     command = ["cc", "-std=c11", "-O1", "-g", *WARNINGS, *flags, *includes, *map(str, sources), "-o", str(out)]

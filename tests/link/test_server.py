@@ -290,7 +290,7 @@ def test_bytes_may_come_one_by_one(server: HostServer) -> None:
 
 def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
     tools.require("cc")
-    program = compile_host(tmp_path / "fuzz", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", main=True)
+    program = compile_host(tmp_path / "replay", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", main=True)
     rng = random.Random(1)
     stream = bytearray()
     for seq in range(2500):

@@ -1,0 +1,61 @@
+"""Run the fuzzers: ``python -m tests.fuzz [--seconds 60] [--coverage] [NAME...]``, or ``make fuzz FUZZ_SECONDS=60``.
+
+Inputs that reach something new are kept in ``.cache/fuzz/NAME/corpus``, and the next run goes on with them. The first
+failure ends the run with exit code 1; the input that shows it is in ``.cache/fuzz/NAME``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.fuzz.targets import ROOT, Fuzzer, fuzzers
+
+
+def run(fuzzer: Fuzzer, folder: Path, *limits: str) -> subprocess.CompletedProcess[str]:
+    """Build a fuzzer in ``folder`` and run it, from its seeds and what it found before, with libFuzzer's ``limits``."""
+    program, corpus = fuzzer.build(folder), folder / "corpus"
+    fuzzer.write_seeds(corpus)
+    options = [f"-max_len={fuzzer.longest}", f"-artifact_prefix={folder}/", "-seed=1", "-timeout=20", *limits]
+    return subprocess.run([program, *options, corpus], capture_output=True, text=True, errors="replace", check=False)
+
+
+def coverage(fuzzer: Fuzzer, folder: Path) -> str:
+    """What the inputs in the corpus of ``folder`` reach of the sources that a fuzzer is for, as llvm-cov prints it."""
+    built = folder / "coverage"
+    program = fuzzer.build(built, coverage=True)
+    environment = {"LLVM_PROFILE_FILE": str(built / "raw")}
+    subprocess.run([program, "-runs=0", folder / "corpus"], env=environment, check=True, capture_output=True)
+    subprocess.run(["llvm-profdata", "merge", built / "raw", "-o", built / "merged"], check=True)
+    sources = [built / name for name in fuzzer.fuzzed]
+    command = ["llvm-cov", "report", program, f"-instr-profile={built / 'merged'}", *sources]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def main() -> int:
+    """Run them one after the other."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=60, help="of each")
+    parser.add_argument("--coverage", action="store_true", help="say what was reached; takes llvm-cov")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(fuzzers())}; all by default")
+    options = parser.parse_args()
+    if unknown := set(options.names) - set(fuzzers()):
+        parser.error(f"no fuzzer {', '.join(sorted(unknown))}; there are {', '.join(fuzzers())}")
+    for name in options.names or fuzzers():
+        folder = ROOT / ".cache" / "fuzz" / name
+        done = run(fuzzers()[name], folder, f"-max_total_time={options.seconds}", "-print_final_stats=1")
+        if done.returncode:
+            print(done.stderr, file=sys.stderr)
+            return 1
+        stats = dict(line.removeprefix("stat::").split(":") for line in done.stderr.splitlines() if "stat::" in line)
+        inputs = len(list((folder / "corpus").iterdir()))
+        print(f"{name}: {int(stats['number_of_executed_units']):,} runs, {inputs:,} inputs kept", flush=True)
+        if options.coverage:
+            print(coverage(fuzzers()[name], folder), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

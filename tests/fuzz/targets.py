@@ -1,0 +1,208 @@
+"""The fuzzers: what each is built of, and what it starts from. Seeds are made, none is kept."""
+
+from __future__ import annotations
+
+import functools
+import random
+import struct
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgecodec.compile.blob import blob_files
+from edgecodec.compile.blob_header import with_header
+from edgecodec.compile.library import codec_files
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.target import Target
+from edgecodec.entropy.packet_file import PacketConstants
+from edgecodec.entropy.side_information import SideInformation
+from edgecodec.link.protocol import MessageType
+from edgecodec.signal.normalize import MinMax
+from tests.bitexact.test_unpack import _packets
+from tests.c.test_generated_c import _in_stripes
+from tests.fuzz import unpack_formats
+from tests.packets import network, tables
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, small_bundle
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+CODEC, LINK, HOST = ROOT / "firmware" / "codec", ROOT / "firmware" / "link", ROOT / "firmware" / "host"
+KERNELS = 6
+"""Of blob.c, whose numbers count from 0."""
+_FLAGS = ("-std=c11", "-D_POSIX_C_SOURCE=200112L", "-g", "-O1", "-Wall", "-Wextra", "-Werror")
+_SANITIZERS = ("-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+_VECTORS = ("-fwrapv", "-Wno-psabi")
+"""As edgecodec.host.extension compiles them."""
+_COVERAGE = ("-fprofile-instr-generate", "-fcoverage-mapping")
+
+
+@dataclass(frozen=True)
+class Fuzzer:
+    """A fuzzer."""
+
+    name: str
+    files: Callable[[], dict[str, str]]
+    """All of its C but ``<name>.c`` and fuzz.h, file name to text."""
+    seeds: Callable[[], list[bytes]]
+    fuzzed: tuple[str, ...]
+    """Sources that it is for, whose coverage counts."""
+    longest: int
+    """Bytes of an input."""
+    runs: int
+    """Of a test: a few seconds."""
+    flags: tuple[str, ...] = ()
+    """More of the compiler's."""
+
+    def build(self, folder: Path, *, coverage: bool = False) -> Path:
+        """The program, in ``folder``. Raises CalledProcessError when clang does not build it."""
+        files = self.files() | {name: _text(HERE / name) for name in ("fuzz.h", f"{self.name}.c")}
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        sources = sorted(name for name in files if name.endswith(".c"))
+        flags = (*_FLAGS, *_SANITIZERS, *self.flags, *(_COVERAGE if coverage else ()))
+        command = ["clang", *flags, *sources, "-o", "fuzz"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
+        return folder / "fuzz"
+
+    def write_seeds(self, corpus: Path) -> None:
+        """Put the seeds into the folder ``corpus``."""
+        corpus.mkdir(parents=True, exist_ok=True)
+        for number, seed in enumerate(self.seeds()):
+            (corpus / f"seed-{number:03d}").write_bytes(seed)
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def _texts(paths: Iterable[Path]) -> dict[str, str]:
+    return {path.name: _text(path) for path in paths}
+
+
+def _encoder_files() -> dict[str, str]:
+    """Two codecs, small ones: z-scores, a cascade and tables; minimum and maximum and a network."""
+    samples, sizes = 24, (29, 13)
+    sides = [SideInformation(samples, 8, 8, 2048, squared=squared) for squared in (True, False)]
+    models = (tables(3, 6, sizes), network(4, sizes))
+    given = [PacketConstants(side, model) for side, model in zip(sides, models, strict=True)]
+    layers = [LayerSpec(CONV, 4, 5, 2), LayerSpec(CONV, 3, 3, 2)]
+    with tempfile.TemporaryDirectory(prefix="edgecodec-fuzz-") as name:
+        one = bundle_of(Path(name) / "one", build_encoder(layers, samples, seed=1), sizes, packets=given[0])
+        two = bundle_of(
+            Path(name) / "two",
+            build_encoder(layers, samples, seed=2),
+            sizes,
+            packets=given[1],
+            normalization=MinMax(-1.0, 1.0),
+        )
+        target = Target.of_core(None, "flash")
+        return codec_files(one, _in_stripes(one, target), "one") | codec_files(two, make_plan(two.codec, target), "two")
+
+
+def _encoder_seeds() -> list[bytes]:
+    rng = random.Random(1)
+    found = [bytes([0, 0, 0, 24, 0x21, 9, 9, 4, 40]), bytes([1, 0, 2, 50, 0x86, 1, 2, 4, 30, 3, 30, 4, 30])]
+    for number in range(60):
+        script = bytes([number & 1, number >> 1 & 3]) + rng.randbytes(5 * bool(number & 2) + 4 * bool(number & 4))
+        for _ in range(rng.randrange(1, 30)):
+            op = rng.choice([0, 0, 0, 2, 3, 4, 4, 5])
+            push = bytes([rng.choice([1, 7, 23, 24, 25, 48]), rng.randrange(256)]) + rng.randbytes(2)
+            more = {0: push, 2: push, 3: bytes([rng.choice([0, 1, 11, 24, 72])]), 4: bytes([40, 20]), 5: b""}[op]
+            script += bytes([op | (rng.randrange(32) << 3 if op == 5 else 0)]) + more
+        found.append(script)
+    return found
+
+
+def _unpack_files() -> dict[str, str]:
+    files = _texts([HOST / "edc_unpack.c", HOST / "edc_unpack.h"])
+    return files | {"formats.h": unpack_formats.header(unpack_formats.formats())}
+
+
+def _unpack_seeds() -> list[bytes]:
+    found = []
+    for number, packets in enumerate(unpack_formats.formats()):
+        given = _packets(packets, 12)
+        for first in range(0, 12, 4):
+            body = b"".join(bytes([len(packet)]) + packet for packet in given[first : first + 4])
+            found += [bytes([number]) + body, bytes([128 + number]) + body]
+    return found
+
+
+def packets_of(data: bytes) -> tuple[int, bool, list[bytes]]:
+    """As unpack.c reads an input: which format, whether checks are made right, and packets."""
+    what, rest, packets = data[0] if data else 0, data[1:], []
+    while rest and len(packets) < 16:
+        packets.append(rest[1 : 1 + rest[0]])
+        rest = rest[1 + rest[0] :]
+    return what & 0x7F, not what & 0x80, packets
+
+
+def _blob_files() -> dict[str, str]:
+    names = ("edc.h", "edc_blob.c", "edc_blob.h", "edc_config.h", "edc_model.h")
+    return _texts(CODEC / name for name in names)
+
+
+def _blob_seeds() -> list[bytes]:
+    with tempfile.TemporaryDirectory(prefix="edgecodec-fuzz-") as name:
+        bundle = small_bundle(Path(name) / "bundle")
+        _, blob = blob_files(bundle, make_plan(bundle.codec), compiler=("cc",))
+    tables_bytes, memory = struct.unpack_from("<II", blob.data, 16)
+    at, count = 64 + tables_bytes + memory, len(blob.kernels)
+    numbers = struct.pack(f"<{count}I", *(number % KERNELS for number in range(count)))
+    whole = blob.data[:at] + numbers + blob.data[at + 4 * count :]
+    rng, found = random.Random(2), [whole, whole[:64], whole[:400]]
+    for _ in range(20):
+        tables_bytes, words, count = 8 * rng.randrange(4), rng.randrange(24, 40), rng.randrange(1, 6)
+        kinds = [rng.choice([0, 0, 1, 2, 3]) for _ in range(words)]
+        values = [rng.randrange([1, tables_bytes + 1, 8 * words + 1, count][kind]) for kind in kinds]
+        packed = bytes(sum(kind << 2 * i for i, kind in enumerate(kinds[j : j + 4])) for j in range(0, words, 4))
+        parts = rng.randbytes(tables_bytes) + struct.pack(f"<{words}Q", *values)
+        body = parts + struct.pack(f"<{count}I", *(rng.randrange(KERNELS + 1) for _ in range(count))) + packed
+        found.append(with_header(8, tables_bytes, 8 * words, 0, count, 8, bytes(32), body))
+    return found
+
+
+def _server_files() -> dict[str, str]:
+    stub = ROOT / "tests" / "link" / "host"
+    paths = [path for path in LINK.glob("*.[ch]") if path.name != "edc_engine.c"]
+    paths += [*stub.glob("[hs]*.[ch]"), stub / "edc_served_model.h", *(ROOT / "firmware" / "port").glob("*.h")]
+    paths += [path for path in CODEC.glob("*.h") if path.name in _SERVED]
+    return _texts([*paths, *(CODEC / f"edc_{name}.c" for name in ("model", "packet", "range", "side"))])
+
+
+_SERVED = ("edc.h", "edc_config.h", "edc_model.h", "edc_packet.h", "edc_range.h", "edc_side.h")
+
+
+def _server_seeds() -> list[bytes]:
+    rng, found = random.Random(3), []
+    for number in range(40):
+        script = b""
+        for _ in range(rng.randrange(1, 6)):
+            kind = rng.choice([MessageType.HELLO, MessageType.ENCODE, MessageType.LAYER, 0x7F])
+            payload = {
+                MessageType.HELLO: b"",
+                MessageType.ENCODE: bytes([rng.randrange(16)]) + rng.randbytes(32) + bytes([number]),
+                MessageType.LAYER: bytes([rng.randrange(4)])
+                + rng.randbytes(32)
+                + struct.pack("<I", rng.randrange(320)),
+            }.get(kind, rng.randbytes(9))
+            message = bytes([kind]) + struct.pack("<H", rng.randrange(1 << 16)) + payload
+            script += bytes([1, len(message), rng.randrange(256)]) + message
+            script += bytes([0, 3, 1]) + rng.randbytes(3)
+        found.append(script)
+    return found
+
+
+@functools.cache
+def fuzzers() -> dict[str, Fuzzer]:
+    """All of them, by name."""
+    found = (
+        Fuzzer("encoder", _encoder_files, _encoder_seeds, ("edc_encoder.c", "edc_packet.c", "edc_range.c"), 512, 3000),
+        Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
+        Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
+        Fuzzer("server", _server_files, _server_seeds, ("edc_server.c", "edc_link.c"), 1024, 10000),
+    )
+    return {target.name: target for target in found}
