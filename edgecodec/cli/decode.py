@@ -85,7 +85,7 @@ def command(streams: Streams, bundle: Path, packets: Path, output: Path) -> int:
     if suffix == SUFFIX:
         document = _decode_stream(streams, loaded, packets, output)
     else:
-        document = _decode_indices(loaded, packets, output)
+        document = _decode_indices(streams, loaded, packets, output)
     shown: dict[str, Any] = {**asdict(document), "stream": None if document.stream is None else str(document.stream)}
     return streams.finish(
         document, lambda console: facts(console, {key: value for key, value in shown.items() if value is not None})
@@ -97,6 +97,7 @@ def _decode_stream(streams: Streams, bundle: Bundle, packets: Path, output: Path
     from edgecodec.signal.writing import Recorded, written
 
     stream = open_stream(bundle, packets)
+    _tell(streams, stream.decoder.how)
     recorded = Recorded(stream.channels, stream.rate_hz, stream.start_us)
     with written(output, recorded) as writer, streams.progress("decoding") as progress:
         for found in stream.samples_of_channels():
@@ -107,15 +108,22 @@ def _decode_stream(streams: Streams, bundle: Bundle, packets: Path, output: Path
     return DecodeDocument(output, report.frames, stream.samples, "adc counts", stream.channels, report)
 
 
-def _decode_indices(bundle: Bundle, indices: Path, output: Path) -> DecodeDocument:
+def _tell(streams: Streams, how: str) -> None:
+    if streams.verbose:
+        streams.say(f"decoder: {how}")
+
+
+def _decode_indices(streams: Streams, bundle: Bundle, indices: Path, output: Path) -> DecodeDocument:
     import numpy as np
 
-    from edgecodec.decoding.decoder import FrameDecoder
     from edgecodec.decoding.index_file import load_indices
     from edgecodec.files.atomic import npz_bytes, write_file
+    from edgecodec.host.decode import fastest_decoder
 
     content = load_indices(indices)
-    ppg = FrameDecoder(bundle, threads=None, reproducible=False).decode_file(content)
+    decoder = fastest_decoder(bundle, threads=None)
+    _tell(streams, decoder.how)
+    ppg = decoder.decode_file(content)
     units = "normalised" if content.offset is None else "adc counts"
     write_file(output, npz_bytes({"ppg": ppg, "units": np.array(units)}))
     return DecodeDocument(output, ppg.shape[0], ppg.shape[1], units, 1, None)
