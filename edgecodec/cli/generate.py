@@ -40,7 +40,8 @@ class GenerateDocument(Document):
 
 @subcommand(
     "generate",
-    example="edgecodec generate bundle -o codec-c\nedgecodec generate bundle -o codec-lib --library --core cortex-m33",
+    example="edgecodec generate bundle -o codec-c\nedgecodec generate bundle -o codec-lib --library --core cortex-m33\n"
+    "edgecodec generate bundle -o decoder-c --decoder",
 )
 @bundle_argument
 @output_option("Folder for the C sources.")
@@ -48,6 +49,11 @@ class GenerateDocument(Document):
     "--library",
     is_flag=True,
     help="For a vendor's SDK or an RTOS: with serial link, port header, example, CMake package and Zephyr module.",
+)
+@click.option(
+    "--decoder",
+    is_flag=True,
+    help="For a phone: the way back, packets to ADC counts, in C99 with floats (PREFIX_decoder).",
 )
 @click.option(
     "--prefix", default="ppg", show_default=True, help="First part of the model's C names: PREFIX_model, PREFIX_state."
@@ -65,6 +71,7 @@ def command(
     bundle: Path,
     output: Path,
     library: bool,
+    decoder: bool,
     prefix: str,
     single_file: bool,
     core: str | None,
@@ -74,7 +81,8 @@ def command(
     """Write the C library of a bundle.
 
     Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes. The
-    model is a constant PREFIX_model, so models of several prefixes link into one program.
+    model is a constant PREFIX_model, so models of several prefixes link into one program. With --decoder, the C of the
+    other side.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
@@ -83,9 +91,15 @@ def command(
 
     if library and single_file:
         raise click.UsageError("--library is a folder with a link of its own; give it or --single-file, not both")
+    if decoder and (library or single_file or core is not None):
+        raise click.UsageError("--decoder is for a phone: it goes with none of --library, --single-file and --core")
     loaded = Bundle.load(bundle)
     chosen = core or DEFAULT_CORE
-    if library:
+    if decoder:
+        from edgecodec.compile.decoder_library import write_decoder
+
+        files = write_decoder(loaded, output, prefix=prefix, force=force)
+    elif library:
         files = write_package(loaded, output, core=chosen, optimize=optimize, prefix=prefix, force=force)
     else:
         target = Target.of_core(core, optimize)

@@ -164,6 +164,9 @@ class _Reader:
         inputs, outputs = list(self._graph.inputs), list(self._graph.outputs)
         if len(inputs) != 1 or len(outputs) != 1:
             raise UnsupportedOpError(f"the decoder has {len(inputs)} inputs and {len(outputs)} outputs")
+        shape = [size for size in self._shape(inputs[0]) if size != 1]
+        if shape != [size for size in (positions, channels) if size != 1]:
+            raise UnsupportedOpError(f"a decoder of latents {tuple(self._shape(inputs[0]))}")
         latent = _Buffer(positions * channels)
         self._values[inputs[0]] = _Value(latent, positions, channels)
         for operator in self._graph.operators or []:

@@ -52,7 +52,7 @@ def fastest_decoder(bundle: Bundle, *, threads: int | None = 1) -> FrameDecoder:
         return VectorDecoder(bundle, threads=threads)
     except (BuildError, InputError, UnsupportedOpError) as error:
         found = FrameDecoder(bundle, threads=threads, reproducible=False)
-        found.how = f"LiteRT ({error})"
+        found.how = f"LiteRT ({error.message})"
         return found
 
 
