@@ -84,7 +84,9 @@ def _locked(path: Path) -> int | None:
 def _remove_left_behind(target: Path) -> None:
     """Remove what killed processes left of what was to become ``target``: all that nobody holds locked."""
     for path in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
-        lock = None if path.is_symlink() or not (path.is_dir() or path.is_file()) else _locked(path)
+        # What a writer has of its own beside a file has another suffix, and no lock.
+        mine = path.is_dir() or (path.is_file() and path.suffix == target.suffix)
+        lock = _locked(path) if mine and not path.is_symlink() else None
         if lock is None:
             continue
         if path.is_dir():
