@@ -12,7 +12,7 @@
 #define BLOCK EDC_DECODE_BLOCK
 
 /* Sums that are held at a time, as many as there are registers for: POSITIONS x WIDTH channels. */
-#if LANES == 8
+#if LANES == 8 || (LANES == 4 && defined(__SSE2__))
 #define POSITIONS 3u
 #define WIDTH 4u
 #elif LANES == 1

@@ -24,6 +24,8 @@ extern "C" {
 #define EDC_DECODE_LANES 16
 #elif defined(__AVX__)
 #define EDC_DECODE_LANES 8
+#elif defined(__GNUC__)
+#define EDC_DECODE_LANES 4
 #else
 #define EDC_DECODE_LANES 1
 #endif

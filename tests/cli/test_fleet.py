@@ -139,7 +139,7 @@ def test_killed_run_goes_on(bundle: Bundle, packets: list[bytes], tmp_path: Path
     require("module:pyarrow")
     source, out = tmp_path / "in", tmp_path / "out"
     for number in range(6):
-        _write(source / f"{number}.parquet", packets, 12_000)
+        _write(source / f"{number}.parquet", packets, 8_000)
     words = [sys.executable, "-m", "edgecodec", "decode", str(bundle.path), str(source), "-o", str(out)]
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait(lambda: (out / "1.parquet").exists() and list(out.glob(".2.parquet*")))
@@ -159,7 +159,7 @@ def test_killed_worker_costs_nothing(bundle: Bundle, packets: list[bytes], tmp_p
 
     source, out = tmp_path / "in", tmp_path / "out"
     for number in range(8):
-        _write(source / f"{number % 2}" / f"{number}.parquet", packets, 12_000)
+        _write(source / f"{number % 2}" / f"{number}.parquet", packets, 8_000)
     killed: list[int] = []
 
     def kill(done: int, total: int) -> None:
