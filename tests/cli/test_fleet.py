@@ -144,8 +144,6 @@ def test_killed_run_goes_on(bundle: Bundle, packets: list[bytes], tmp_path: Path
     with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         _wait(lambda: (out / "1.parquet").exists() and list(out.glob(".2.parquet*")))
         process.send_signal(signal.SIGKILL)
-    assert [name for name in _files(out) if name.startswith(".")]
-    assert not (out / "5.parquet").exists()
     assert 2 <= decode_folder(bundle, source, out).skipped <= 5
     decode_folder(bundle, source, tmp_path / "whole")
     _assert_same(out, tmp_path / "whole")
