@@ -17,7 +17,7 @@ from edgecodec.host.streams import packets_of
 from tests.linear_codec import RATE_HZ, SAMPLES, linear_codec, pulse_frames
 
 
-def stream_bundle(folder: Path) -> Bundle:
+def stream_bundle(folder: Path, name: str = "stream") -> Bundle:
     """The linear codec, with context tables and side information."""
     linear, _ = linear_codec(folder)
     stages = ReferenceExecutor(linear.codec).stages(pulse_frames(300, seed=3))
@@ -32,7 +32,7 @@ def stream_bundle(folder: Path) -> Bundle:
         folder / "stream",
         encoder=(linear.path / ENCODER).read_bytes(),
         rvq=linear.codec.rvq,
-        name="stream",
+        name=name,
         rate_hz=RATE_HZ,
         optional={DECODER: decoder.read_bytes(), PACKETS: PacketConstants(side, model).to_npz()},
     )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
-from edgecodec.bundle import FRAMES, PACKETS, Bundle, write_bundle
+from edgecodec.bundle import DECODER, FRAMES, PACKETS, Bundle, write_bundle
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.reference import normalize, run_layers
@@ -298,6 +298,7 @@ def bundle_of(
     seed: int = 0,
     *,
     packets: PacketConstants | None = None,
+    decoder: bytes | None = None,
     normalization: Normalization = ZSCORE,
 ) -> Bundle:
     """Write and load a bundle of ``encoder`` with random codebooks and 16 synthetic frames."""
@@ -310,7 +311,9 @@ def bundle_of(
         name=f"test encoder {seed}",
         rate_hz=64.0,
         normalization=normalization,
-        optional={FRAMES: npz_bytes({"frames": frames})} | ({} if packets is None else {PACKETS: packets.to_npz()}),
+        optional={FRAMES: npz_bytes({"frames": frames})}
+        | ({} if packets is None else {PACKETS: packets.to_npz()})
+        | ({} if decoder is None else {DECODER: decoder}),
         provenance={"seed": seed},
         force=True,
     )

@@ -5,11 +5,11 @@
 #   tools/setup.sh VENV
 #
 # PYTHON   the interpreter to make VENV with (default: the first of 3.11 to 3.13 found)
-# EXTRAS   extras of the package to install (default: dev,records,train-cpu,verify)
+# EXTRAS   extras of the package to install (default: dev,fleet,records,train-cpu,verify)
 set -eu
 
 venv=$1
-extras=${EXTRAS:-dev,records,train-cpu,verify}
+extras=${EXTRAS:-dev,fleet,records,train-cpu,verify}
 cd "$(dirname "$0")/.."
 
 say() { printf 'setup: %s\n' "$*" >&2; }

@@ -45,7 +45,8 @@ class GenerateDocument(Document):
     "generate",
     example="edgecodec generate bundle -o codec-c\n"
     "edgecodec generate bundle -o codec-lib --library --core cortex-m33\n"
-    "edgecodec generate bundle -o codec-ota --blob --all-kernels --core cortex-m4",
+    "edgecodec generate bundle -o codec-ota --blob --all-kernels --core cortex-m4\n"
+    "edgecodec generate bundle -o decoder-c --decoder",
 )
 @bundle_argument
 @output_option("Folder for the C sources.")
@@ -53,6 +54,11 @@ class GenerateDocument(Document):
     "--library",
     is_flag=True,
     help="For a vendor's SDK or an RTOS: with serial link, port header, example, CMake package and Zephyr module.",
+)
+@click.option(
+    "--decoder",
+    is_flag=True,
+    help="For a phone: the way back, packets to ADC counts, in C99 with floats (PREFIX_decoder).",
 )
 @click.option(
     "--prefix", default="ppg", show_default=True, help="First part of the model's C names: PREFIX_model, PREFIX_state."
@@ -81,6 +87,7 @@ def command(
     bundle: Path,
     output: Path,
     library: bool,
+    decoder: bool,
     prefix: str,
     single_file: bool,
     blob: bool,
@@ -93,7 +100,7 @@ def command(
 
     Plain C11 without malloc or float, with CMakeLists.txt and README.md; the same bundle gives the same bytes. The
     model is a constant PREFIX_model, so models of several prefixes link into one program; with --blob it is a file that
-    edc_model_open opens where it lies (edc_blob.h).
+    edc_model_open opens where it lies (edc_blob.h). With --decoder, the C of the other side.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.tables import facts
@@ -106,9 +113,17 @@ def command(
         raise click.UsageError("--library has its model linked, as its link serves it; give it or --blob, not both")
     if all_kernels and not blob:
         raise click.UsageError("--all-kernels is for programs that open models; give it with --blob")
+    if decoder and (library or single_file or blob or core is not None):
+        raise click.UsageError(
+            "--decoder is for a phone: it goes with none of --library, --single-file, --blob and --core"
+        )
     loaded = Bundle.load(bundle)
     chosen = core or DEFAULT_CORE
-    if library:
+    if decoder:
+        from edgecodec.compile.decoder_library import write_decoder
+
+        files = write_decoder(loaded, output, prefix=prefix, force=force)
+    elif library:
         files = write_package(loaded, output, core=chosen, optimize=optimize, prefix=prefix, force=force)
     else:
         target = Target.of_core(core, optimize)

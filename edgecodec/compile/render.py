@@ -126,11 +126,16 @@ def c_comment(text: str) -> str:
     return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *")
 
 
-def _names(prefix: str) -> dict[str, str]:
+def check_prefix(prefix: str) -> None:
+    """Raise InputError for a prefix that starts no C name of its own."""
     if not _PREFIX.fullmatch(prefix) or prefix == "edc" or prefix.startswith("edc_"):
         raise InputError(
             f"prefix {prefix!r}; expected at most 32 small letters, digits and _, and not to start with edc"
         )
+
+
+def _names(prefix: str) -> dict[str, str]:
+    check_prefix(prefix)
     return {"prefix": prefix, "symbol": f"{prefix}_model", "macro": f"{prefix.upper()}_MODEL"}
 
 

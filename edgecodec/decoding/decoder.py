@@ -90,6 +90,14 @@ def _interpreter(data: bytes, where: str, reproducible: bool) -> Any:
     return made
 
 
+def decoder_bytes(bundle: Bundle) -> bytes:
+    """A bundle's ``decoder.tflite``. Raises BundleError when it has none."""
+    path = bundle.file(DECODER)
+    if path is None:
+        raise BundleError(f"{bundle.path}: holds no {DECODER}", hint="quantize again with --decoder dec.keras")
+    return path.read_bytes()
+
+
 def chosen(unpacked: Unpacked, rows: npt.NDArray[np.bool_]) -> Unpacked:
     """The packets of ``rows`` ``[N]``."""
     return Unpacked(*(getattr(unpacked, name)[rows] for name in Unpacked.__dataclass_fields__))
@@ -125,22 +133,21 @@ def decode(
 
 
 class FrameDecoder:
-    """Turns the indices of a bundle's codec back into PPG frames."""
+    """Turns the indices of a bundle's codec back into PPG frames, by LiteRT."""
+
+    how: str = "LiteRT"
+    """What runs the decoder."""
 
     def __init__(self, bundle: Bundle, *, threads: int | None = 1, reproducible: bool = True) -> None:
         """Load the decoder, which runs as :class:`FloatDecoder` has it.
 
         Raises BundleError when the bundle has no decoder or one that does not fit, InputError for less than one thread.
         """
-        path = bundle.file(DECODER)
-        if path is None:
-            raise BundleError(f"{bundle.path}: holds no {DECODER}", hint="quantize again with --decoder dec.keras")
         self._bundle = bundle
-        channels = bundle.manifest.latent.channels
         self._decoder = FloatDecoder(
-            path.read_bytes(),
+            decoder_bytes(bundle),
             bundle.codec.positions,
-            channels,
+            bundle.manifest.latent.channels,
             bundle.codec.samples,
             threads=threads,
             reproducible=reproducible,
@@ -157,47 +164,57 @@ class FrameDecoder:
         With ``offset`` and ``spread`` (both ``[N]``, SPEC.md 1.1) the result is in ADC counts,
         without them it is normalised. Raises InputError for wrong shapes and for indices outside their codebook.
         """
-        bundle = self._bundle
-        expected = (bundle.codec.positions, bundle.codec.levels)
+        codec = self._bundle.codec
+        expected = (codec.positions, codec.levels)
         if indices.ndim != 3 or indices.shape[1:] != expected or indices.dtype.kind not in "iu":
             raise InputError(
                 f"indices are {indices.dtype} {indices.shape}; "
                 f"this bundle's are uint16 [N, {expected[0]}, {expected[1]}]"
             )
-        for level, size in enumerate(bundle.codec.rvq.codebook_sizes):
+        for level, size in enumerate(codec.rvq.codebook_sizes):
             chosen = indices[..., level]
             if chosen.size and not 0 <= int(chosen.min()) <= int(chosen.max()) < size:
                 raise InputError(
                     f"index {int(chosen.max())} at level {level}; the codebook has {size} codes",
                     hint="take the bundle that made the indices",
                 )
-        normalized = self._decoder.run(bundle.codec.rvq.dequantize(indices.astype(np.uint16)))
         if (offset is None) != (spread is None):
             raise InputError("offset and spread come together; received only one of them")
-        if offset is None or spread is None:
-            return normalized
-        if offset.shape != (len(indices),) or spread.shape != (len(indices),):
+        if offset is not None and spread is not None and {offset.shape, spread.shape} != {(len(indices),)}:
             raise InputError(f"offset has shape {offset.shape}, spread {spread.shape}; expected ({len(indices)},)")
-        counts = bundle.codec.normalizer.normalization.denormalize(normalized, offset, spread)
-        return counts.astype(np.float32)
+        levels = np.full(len(indices), codec.levels, np.uint8)
+        return self._frames(indices.astype(np.uint16), levels, offset, spread)
 
     def decode_unpacked(self, unpacked: Unpacked) -> npt.NDArray[np.float32]:
         """Frames in ADC counts, float32 ``[N, T]``, of packets that are all good.
 
         Levels left out add nothing to the latent. A flat frame is its count, and no network runs for it.
         """
+        return self._frames(unpacked.indices, unpacked.levels, unpacked.offset, unpacked.spread)
+
+    def _frames(
+        self,
+        indices: npt.NDArray[np.uint16],
+        levels: npt.NDArray[np.uint8],
+        offset: npt.NDArray[np.int32] | None,
+        spread: npt.NDArray[np.uint64] | None,
+    ) -> npt.NDArray[np.float32]:
+        """Frames of indices ``[N, P, L]``, of which the first ``levels`` ``[N]`` were sent."""
         codec = self._bundle.codec
-        total = np.zeros((len(unpacked.levels), codec.positions, codec.rvq.dimension), np.int32)
+        total = np.zeros((len(levels), codec.positions, codec.rvq.dimension), np.int32)
         for level, book in enumerate(codec.rvq.codebooks):
-            sent = unpacked.levels > level
-            total[sent] += book[unpacked.indices[sent, :, level]]
+            sent = levels > level
+            total[sent] += book[indices[sent, :, level]]
         step = codec.rvq.latent_scale / 2.0**codec.rvq.fraction_bits
         normalized = np.zeros((len(total), codec.samples), np.float32)
-        moving = unpacked.levels > 0
+        moving = levels > 0
         normalized[moving] = self._decoder.run((total[moving] * step).astype(np.float32))
-        counts = codec.normalizer.normalization.denormalize(normalized, unpacked.offset, unpacked.spread)
+        if offset is None or spread is None:
+            return normalized
+        normalization = codec.normalizer.normalization
+        counts = normalization.denormalize(normalized, offset, spread)
         # What a flat frame's normaliser leaves is not 0 with every normalisation.
-        location = unpacked.offset / (codec.samples if isinstance(codec.normalizer.normalization, ZScore) else 1)
+        location = offset / (codec.samples if isinstance(normalization, ZScore) else 1)
         return np.where(moving[:, None], counts, location[:, None]).astype(np.float32)
 
     def decode_file(self, content: IndexFile) -> npt.NDArray[np.float32]:

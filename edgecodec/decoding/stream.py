@@ -123,6 +123,11 @@ class StreamDecoder:
         """Frame behind those lost last, and their place among the faults, by channel."""
         self._tags = np.zeros(_TAGS, np.int64)
 
+    @property
+    def how(self) -> str:
+        """What runs the decoder."""
+        return self._decoder.how
+
     def blocks(self, batches: Iterable[list[Record]]) -> Iterator[FrameBlock]:
         """Frames of the records of ``batches``, as soon as nothing can come before them."""
         for records in batches:

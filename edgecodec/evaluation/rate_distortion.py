@@ -25,6 +25,7 @@ from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.baselines import DctBaseline, DctPoint
 from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
 from edgecodec.evaluation.packages import need_package
+from edgecodec.host.decode import fastest_decoder
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.packets import encode_packets
 from edgecodec.host.unpack import fastest_unpacker
@@ -165,7 +166,7 @@ def evaluate(
     in both sets, or a missing package; BundleError for a bundle without decoder; PlanError.
     """
     need_package("scipy")
-    decoder = FrameDecoder(bundle)
+    decoder = fastest_decoder(bundle)
     train, test, constant = _sets(bundle, frames, train_frames)
     count = _Count(progress, len(train) + 2 * len(test))
     executor = fastest_encoder(bundle)

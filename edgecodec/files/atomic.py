@@ -61,15 +61,18 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
 
 
 def _prefix(target: Path) -> str:
-    """How names of the folders begin that are to become ``target``."""
+    """How names of what is to become ``target`` begin."""
     return f".{target.name}.edgecodec-"
 
 
-def _locked(folder: Path) -> int | None:
-    """A descriptor that keeps ``folder`` locked until it is closed or the process ends; None where that fails."""
+def _locked(path: Path) -> int | None:
+    """A descriptor that keeps ``path`` locked until it is closed or the process ends; None where that fails."""
     if sys.platform == "win32":
         return None
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -79,12 +82,18 @@ def _locked(folder: Path) -> int | None:
 
 
 def _remove_left_behind(target: Path) -> None:
-    """Remove what killed processes left of folders that were to become ``target``: those that nobody holds locked."""
-    for folder in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
-        lock = _locked(folder) if folder.is_dir() and not folder.is_symlink() else None
-        if lock is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
+    """Remove what killed processes left of what was to become ``target``: all that nobody holds locked."""
+    for path in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
+        # What a writer has of its own beside a file has another suffix, and no lock.
+        mine = path.is_dir() or (path.is_file() and path.suffix == target.suffix)
+        lock = _locked(path) if mine and not path.is_symlink() else None
+        if lock is None:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+        os.close(lock)
 
 
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
@@ -104,17 +113,21 @@ def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = Fal
 def replace_files(*paths: Path) -> Iterator[list[Path]]:
     """Yield a name beside each of ``paths`` to write a file to; on success the files take their places, the last last.
 
-    On any exception they are removed. Raises InputError when one cannot be written, or is something else than a file.
+    On any exception they are removed; what a killed process left is removed the next time. Raises InputError when one
+    cannot be written, or is something else than a file.
     """
     made: list[Path] = []
+    locks: list[int | None] = []
     try:
         try:
             for target in paths:
                 check_output(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+                _remove_left_behind(target)
+                handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=target.suffix, dir=target.parent)
                 os.close(handle)
                 made.append(Path(name))
+                locks.append(_locked(made[-1]))
             yield made
             for written, target in zip(made, paths, strict=True):
                 os.chmod(written, 0o644)
@@ -124,6 +137,9 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
     finally:
         for written in made:
             written.unlink(missing_ok=True)
+        for lock in locks:
+            if lock is not None:
+                os.close(lock)
 
 
 def check_output(path: Path) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 
 from edgecodec.bundle import Bundle
-from edgecodec.decoding.decoder import FrameDecoder, chosen
+from edgecodec.decoding.decoder import chosen
 from edgecodec.entropy.unpacking import Status
 from edgecodec.errors import InputError, install_extra
+from edgecodec.host.decode import fastest_decoder
 from edgecodec.host.streams import packets_of
 from edgecodec.host.unpack import fastest_unpacker
 
@@ -28,7 +29,7 @@ class ArrowDecoder:
             raise InputError(f"Arrow batches need pyarrow ({error})", hint=install_extra("records")) from error
         self._arrow: Any = pyarrow
         self._unpacker = fastest_unpacker(packets_of(bundle), threads=threads)
-        self._decoder = FrameDecoder(bundle, threads=threads, reproducible=False)
+        self._decoder = fastest_decoder(bundle, threads=threads)
         self._column, self._samples = column, bundle.codec.samples
 
     def __call__(self, batch: Any) -> Any:

@@ -29,9 +29,9 @@ from edgecodec.files.content_cache import cached
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")
-_VECTOR_FLAGS = ("-O3", "-fwrapv", "-Wno-psabi")
-"""Sums in lanes wrap, as the specification has it. Vectors are only passed between functions that are compiled
-together, so their ABI does not matter."""
+_VECTOR_FLAGS = ("-O3", "-fwrapv", "-ffp-contract=fast", "-fno-math-errno", "-Wno-psabi")
+"""Sums of integers wrap, as the specification has it; those of floats may be fused. Vectors are only passed between
+functions that are compiled together, so their ABI does not matter."""
 _CPU_FLAGS = ("-march=native",)
 _LINK_FLAGS = ("-bundle", "-undefined", "dynamic_lookup") if sys.platform == "darwin" else ("-shared",)
 _COMPILERS = ("cc", "gcc", "clang")

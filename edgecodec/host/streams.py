@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.bundle import Bundle
-from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.decoding.stream import ChannelMerger, FrameBlock, Samples, StreamDecoder, StreamReport
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.packet_stream import (
@@ -24,6 +23,7 @@ from edgecodec.entropy.packet_stream import (
     packet_records,
 )
 from edgecodec.errors import BundleError, InputError
+from edgecodec.host.decode import fastest_decoder
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.packets import CLIPPED, GAP, PacketShim
 from edgecodec.host.unpack import fastest_unpacker
@@ -110,7 +110,7 @@ def stream_of(bundle: Bundle, packets: Iterable[bytes], *, threads: int | None =
 def _decoder(
     bundle: Bundle, packets: PacketFormat, channels: int, threads: int | None, *, from_first: bool
 ) -> StreamDecoder:
-    frames = FrameDecoder(bundle, threads=threads, reproducible=False)
+    frames = fastest_decoder(bundle, threads=threads)
     unpacker = fastest_unpacker(packets, threads=threads)
     return StreamDecoder(frames, unpacker, packets.tag, channels, from_first=from_first)
 

@@ -107,11 +107,12 @@ class _Csv(_Rows):
     def _lines(self, position: int, values: Values) -> None:
         name, times = self._times(position, values.shape[1])
         if name == "time":
-            clock = [f"{text}+00:00" for text in np.datetime_as_string(times.astype("datetime64[us]"))]
+            # A list of str: NumPy's own texts take three times as long to go through.
+            clock = [f"{text}+00:00" for text in np.datetime_as_string(times.astype("datetime64[us]")).tolist()]
         else:
-            clock = [f"{time:.6f}" for time in times] if name != "sample" else [str(time) for time in times]
+            clock = [f"{time:.6f}" for time in times.tolist()] if name != "sample" else list(map(str, times.tolist()))
         columns = [["" if value != value else f"{value:.9g}" for value in row.tolist()] for row in values]
-        self._file.write("".join(",".join(row) + "\n" for row in zip(clock, *columns, strict=True)))
+        self._file.write("\n".join(map(",".join, zip(clock, *columns, strict=True))) + "\n")
 
     def finish(self) -> None:
         self._file.flush()

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Packets back to indices and side information, many at once, for servers (SPEC.md 5).
+/* Packets back to indices and side information, many at once, for servers and phones (SPEC.md 5).
  *
  * Not for microcontrollers. One build takes every codec: the constants are made in Python
- * (edgecodec/host/unpack.py), ordered so that decoding finds what it looks for.
+ * (edgecodec/decoding/packet_constants.py), ordered so that decoding finds what it looks for.
  */
 #ifndef EDC_UNPACK_H
 #define EDC_UNPACK_H
 
 #include <stddef.h>
 #include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 #define EDC_UNPACK_GOOD 0u
 #define EDC_UNPACK_SHORT 1u     /* fewer bytes than any packet has */
@@ -108,5 +112,9 @@ typedef struct {
  * channels for each block. */
 void edc_unpack(const edc_unpack_format *format, int32_t *work, const uint8_t *data,
                 const uint64_t *ends, size_t count, edc_unpack_frame *frames, uint16_t *indices);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -25,6 +25,7 @@ TOOLS = {
     "heartpy",
     "pyedflib",
     "wfdb",
+    "distributed",
     "matplotlib",
     "cache folder",
     "serial ports",
@@ -53,7 +54,7 @@ def test_every_tool_has_purpose_and_remedy() -> None:
     ("name", "extra"),
     [
         *(("tensorflow", "train"), ("heartpy", "train"), ("matplotlib", "train"), ("tflite-micro", "verify")),
-        *(("pyedflib", "records"), ("wfdb", "records"), ("pyocd", "flash")),
+        *(("pyedflib", "records"), ("wfdb", "records"), ("distributed", "fleet"), ("pyocd", "flash")),
     ],
 )
 def test_what_extras_bring_is_got_by_them(name: str, extra: str) -> None:

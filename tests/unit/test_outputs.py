@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.files.atomic import check_folder, npz_bytes, replace_folder, write_file
+from edgecodec.files.atomic import check_folder, npz_bytes, replace_files, replace_folder, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -107,6 +107,19 @@ def test_file_is_replaced_and_nothing_left_beside(tmp_path: Path) -> None:
     write_file(target, b"2")
     assert target.read_bytes() == b"2"
     assert [p.name for p in target.parent.iterdir()] == ["a.npz"]
+
+
+def test_what_a_killed_process_left_of_a_file_is_removed_the_next_time(tmp_path: Path) -> None:
+    target = tmp_path / "a.npz"
+    for name in (".a.npz.edgecodec-x1.npz", ".a.npz.edgecodec-x3.part", ".a.npz.mine", ".b.npz.edgecodec-x2.npz"):
+        (tmp_path / name).touch()
+    with replace_files(target) as (beside,):
+        write_file(target, b"of another process")
+        assert beside.exists()
+        beside.write_bytes(b"1")
+    assert target.read_bytes() == b"1"
+    others = [".a.npz.edgecodec-x3.part", ".a.npz.mine", ".b.npz.edgecodec-x2.npz"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [*others, "a.npz"]
 
 
 def test_folder_is_checked_without_making_anything(tmp_path: Path) -> None:
