@@ -100,7 +100,8 @@ def count(
     """Count frames' indices ``[N, P, L]``. Raises AssertionError when a packet is not the reference's."""
     frames = list(zip(indices, offsets.tolist(), spreads.tolist(), strict=True))
     expected = [packets.encode(row, o, s, number) for number, (row, o, s) in enumerate(frames)]
-    files = packet_files(packets) | {"main.c": _MAIN + VECTORS, "frames.h": _frames(indices, offsets, spreads, expected)}
+    header = _frames(indices, offsets, spreads, expected)
+    files = packet_files(packets) | {"main.c": _MAIN + VECTORS, "frames.h": header}
     found = count_between_marks(files, 3 * len(frames) + 1, optimize)
     packets_of = [found[3 * number + 1] for number in range(len(frames))]
     for number in range(len(frames)):
@@ -111,9 +112,7 @@ def count(
     return PacketCounts(packets_of)
 
 
-def count_between_marks(
-    files: Mapping[str, str], marks: int, optimize: str, core: str = CORE
-) -> list[Counter[str]]:
+def count_between_marks(files: Mapping[str, str], marks: int, optimize: str, core: str = CORE) -> list[Counter[str]]:
     """Instructions of a program before the first call of its function ``mark`` and between the others, by function.
 
     ``files`` are all of its C, file name to text, with ``start`` and :data:`VECTORS`; it ends by waiting for ever.

@@ -195,7 +195,7 @@ static int take_up(edc_encoder *e) {
   EDC_BARRIER(); /* all has been read before it may be written over */
   e->taken = taken + 1;
   e->progress.layer = 0;
-  e->progress.calls = 0;
+  e->progress.begun = 0;
   e->position = 0;
   e->looks = model->looks;
   /* A flat frame's indices are not sent. */

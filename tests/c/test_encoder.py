@@ -19,12 +19,13 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.library import codec_files
 from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.target import DEFAULT_TARGET
 from edgecodec.entropy.packet import Form
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.signal.normalize import Fixed, MinMax
-from tests.c.test_generated_c import SANITIZERS, _in_stripes
+from tests.c.test_generated_c import SANITIZERS, _each_in_stripes, _in_stripes
 from tests.packets import network, tables
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import bundle_of, ppg_frames, small_encoder
@@ -32,7 +33,7 @@ from tests.tools import lack, require
 
 MAIN = Path(__file__).with_name("encoder_main.c")
 MTU = 23
-KINDS = ("tables", "network", "cascade", "minmax", "fixed", "random 3", "random 5", "random 17")
+KINDS = ("tables", "network", "cascade", "stripes", "minmax", "fixed", "random 3", "random 5", "random 17")
 FRAGMENTS = 16
 LAST = 100
 
@@ -231,7 +232,8 @@ def make(kind: str, path: Path) -> tuple[Bundle, Plan]:
     constants = PacketConstants(None if kind == "fixed" else side, model)
     more = {} if normalization is None else {"normalization": normalization}
     bundle = bundle_of(path / "bundle", encoder, sizes, seed, packets=constants, **more)
-    plan = _in_stripes(bundle, make_plan(bundle.codec).target) if kind == "cascade" else make_plan(bundle.codec)
+    makers = {"cascade": _in_stripes, "stripes": _each_in_stripes}
+    plan = makers[kind](bundle, DEFAULT_TARGET) if kind in makers else make_plan(bundle.codec)
     return bundle, plan
 
 

@@ -299,7 +299,7 @@ def test_stripes_on_the_core(tmp_path: Path, name: str) -> None:
     made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4), sizes=(40, 5))
     whole = plan_for(made, board)
     cascade = make_cascade([step.packed for step in whole.steps], 0, 3, [8, 4, 3, 3])
-    plan = make_plan(made.codec, whole.target, cascade)
+    plan = make_plan(made.codec, whole.target, [cascade])
     x = frames_of(made, 8)
     expected = ReferenceExecutor(made.codec).stages(x)
     with (

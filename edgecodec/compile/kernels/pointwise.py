@@ -34,7 +34,8 @@ class Pointwise(Kernel):
     reason = "two products an instruction"
     ops = (Op.CONV,)
     positions_together = 2
-    instructions_per_mac = 1.2
+    instructions_per_mac = 0.75
+    instructions_per_output = 17
     instructions_per_call = 200
 
     def runs_on(self, target: Target) -> bool:
@@ -72,6 +73,7 @@ class Pointwise(Kernel):
                 "out_zero_point": layer.output.zero_point,
                 "rectified": int(folded.rectified),
             },
+            cost=self._cost(layer),
             cadence=plain_cadence(layer, self.positions_together),
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
             scratch_bytes=4 * layer.input.channels + channels,
