@@ -98,6 +98,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class LongestCall:
+    """The longest call of a kernel, which is a step of the encoder object."""
+
+    layer: str
+    """Name of the layer."""
+    positions: int
+    """Positions of the layer that it runs for."""
+    instructions: int
+    """Instructions that it takes, modelled: some tenths more or less."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Execution order, kernels and memory of a codec."""
 
@@ -153,9 +165,12 @@ class Plan:
         return tuple(encoder_calls([step.packed for step in self.steps], self.cascades))
 
     @property
-    def longest_call(self) -> LayerCall | None:
-        """The call of a kernel that takes the most instructions, modelled; None without layers."""
-        return max(self.calls, key=lambda call: call.instructions, default=None)
+    def longest_call(self) -> LongestCall | None:
+        """The call of a kernel that takes the most instructions; None without layers."""
+        call = max(self.calls, key=lambda call: call.instructions, default=None)
+        if call is None:
+            return None
+        return LongestCall(self.steps[call.layer].layer.name, call.positions, round(call.instructions))
 
 
 def make_plan(
