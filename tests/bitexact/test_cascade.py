@@ -29,6 +29,7 @@ TARGETS = {
     "plain": Target(Optimize.FLASH),
     "packed taps": Target(),
     "pointwise": Target(simd=True),
+    "bytes": Target(Optimize.BALANCED, simd=True),
     "packed channels": Target(long_multiply=False),
     "mve": Target(simd=True, vectors=True),
 }

@@ -65,6 +65,7 @@ class Status(IntEnum):
 class Sent:
     """A packet, and the fragments that it was cut into."""
 
+    number: int
     packet: bytes
     fragments: list[bytes]
 
@@ -199,7 +200,7 @@ class Program:
         for op in script.calls:
             status = word()
             while op in (Op.STEPS, Op.INTERRUPTS, Op.THREAD) and status == Status.PACKET:
-                sent.append(Sent(content(), [content() for _ in range(word())]))
+                sent.append(Sent(word() & 0xFFFFFFFF, content(), [content() for _ in range(word())]))
                 status = word()
             said.append((status, word()) if op in (Op.PUSH, Op.PUSH32) else (status,))
         assert next(words, None) is None
@@ -342,9 +343,10 @@ def test_time_stays_exact_over_many_lost_frames(built: dict[str, tuple[Bundle, P
         script.steps()
     done = program.run(script)
     packets = bundle.packets()
-    numbers = [packets.decode(each.packet).sequence for each in done.sent]
     first = [0, 1001, 1002, 1003 + -(-(2**32 - 1) // samples)]
-    assert numbers == [number & 0xFF for number in (*first, first[-1] + 1, first[-1] + 3)]
+    numbers = [*first, first[-1] + 1, first[-1] + 3]
+    assert [each.number for each in done.sent] == numbers
+    assert [packets.decode(each.packet).sequence for each in done.sent] == [number & 0xFF for number in numbers]
 
 
 def test_overrun_says_so_and_loses_nothing_by_itself(built: dict[str, tuple[Bundle, Program]]) -> None:

@@ -95,6 +95,8 @@ class Kernel(ABC):
     """Ops of the layers that it is considered for; it refuses all others."""
     goals: ClassVar[tuple[Optimize, ...]] = (Optimize.SPEED, Optimize.BALANCED)
     """Goals that it serves. One that serves ``flash`` has tables hardly larger than the plain kernel's."""
+    bytes_per_weight: ClassVar[int] = 1
+    """Flash that a weight takes in its tables, less what fills them up."""
     positions_together: ClassVar[int] = 1
     """Positions that it computes together, whether or not all are wanted."""
     instructions_per_mac: ClassVar[float]

@@ -60,6 +60,7 @@ class _PackedTaps(Kernel):
     """Sums that the kernel can divide a block's columns into, so that no lane overflows."""
     order: ClassVar[str]
     """Axes of the weights."""
+    bytes_per_weight = 2
     instructions_per_call = 200
     instructions_per_column: ClassVar[float] = 0
     """Instructions a column of an output channel and position, likewise."""

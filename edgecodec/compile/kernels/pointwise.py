@@ -17,7 +17,7 @@ from edgecodec.compile.kernels.base import (
 )
 from edgecodec.compile.kernels.requantization import fold_channels
 from edgecodec.compile.tables import Table
-from edgecodec.compile.target import Target
+from edgecodec.compile.target import Optimize, Target
 
 _IN_CHANNELS = 4
 """Input channels that the kernel takes at a time."""
@@ -33,6 +33,8 @@ class Pointwise(Kernel):
     header = "edc_pointwise.h"
     reason = "two products an instruction"
     ops = (Op.CONV,)
+    goals = (Optimize.SPEED,)
+    bytes_per_weight = 2
     positions_together = 2
     instructions_per_mac = 0.75
     instructions_per_output = 17
