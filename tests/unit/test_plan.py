@@ -131,7 +131,7 @@ def test_no_kernel_packs_a_layer_twice(
 
     monkeypatch.setattr(Kernel, "pack", pack)
     plan = make_plan(made.codec, Target.of_core(core, optimize))
-    assert plan.cascade is not None
+    assert (plan.cascade is not None) == (core != "cortex-m55")
     assert {(str(step.kernel), step.layer.name) for step in plan.steps} <= set(packed)
     assert len(packed) == len(set(packed))
     count = len(packed)

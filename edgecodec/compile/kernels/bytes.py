@@ -37,9 +37,9 @@ class ConvBytes(Kernel):
     reason = "two products an instruction, of weights that take a byte"
     ops = (Op.CONV,)
     positions_together = 2
-    instructions_per_mac = 1.0
+    instructions_per_mac = 0.98
     instructions_per_output = 24
-    instructions_per_call = 250
+    instructions_per_call = 500
 
     def runs_on(self, target: Target) -> bool:
         """Where two 16-bit halves of a word are multiplied at once."""

@@ -44,7 +44,7 @@ class _Mve(Kernel):
     header = "edc_conv_mve.h"
     goals = tuple(Optimize)
     positions_together = 3
-    instructions_per_call = 200
+    instructions_per_call = 500
     order: ClassVar[str]
     """Axes of the weights."""
 

@@ -42,6 +42,8 @@ _DEPTHWISE_WORDS = 4
 """Words of taps that ``edc_depthwise_paired`` takes."""
 _PART_INSTRUCTIONS = 15
 """Instructions of an output for each part."""
+_SIGNED_INSTRUCTIONS = 25
+"""Instructions of an output more where the layer is not rectified."""
 _WINDOW_INSTRUCTIONS = 2.0
 """Instructions of a call for each byte of its window."""
 
@@ -92,10 +94,10 @@ class _PackedTaps(Kernel):
     def _kept_bytes(self, layer: Layer) -> int:
         """Scratch memory behind the window."""
 
-    def _packed_cost(self, layer: Layer, columns: int, parts: float, window_bytes: int) -> Cost:
+    def _packed_cost(self, layer: Layer, columns: int, parts: float, window_bytes: int, *, rectified: bool) -> Cost:
         """What a layer of so many columns costs, whose blocks' columns are summed in so many parts, in the mean."""
         output = self.instructions_per_column * columns + self.instructions_per_output
-        output += _PART_INSTRUCTIONS * parts
+        output += _PART_INSTRUCTIONS * parts + (0 if rectified else _SIGNED_INSTRUCTIONS)
         return Cost(output * layer.output.channels, self.instructions_per_call + _WINDOW_INSTRUCTIONS * window_bytes)
 
     def _tap_pairs(self, layer: Layer) -> int:
@@ -162,7 +164,7 @@ class _PackedTaps(Kernel):
             | {"stride": layer.stride, "pad_left": layer.pad_left, "tap_pairs": tap_pairs, "columns": columns}
             | zero_points(layer)
             | {"rectified": int(folded.rectified)},
-            cost=self._packed_cost(layer, columns, float(parts.mean()), window),
+            cost=self._packed_cost(layer, columns, float(parts.mean()), window, rectified=folded.rectified),
             cadence=Cadence(self.positions_together, latency=self.filters, lookahead=rows * layer.stride),
             memory_offset_bytes=self._memory_offset(layer, tap_pairs),
             scratch_bytes=window + self._kept_bytes(layer),
@@ -266,6 +268,7 @@ class DepthwisePackedTaps(_PackedTaps):
     ops = (Op.DEPTHWISE,)
     positions_together = 2
     instructions_per_output = 21
+    instructions_per_call = 650
     known_parts = (1,)
     order = "[out][4]"
 

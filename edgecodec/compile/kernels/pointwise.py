@@ -38,7 +38,7 @@ class Pointwise(Kernel):
     positions_together = 2
     instructions_per_mac = 0.75
     instructions_per_output = 17
-    instructions_per_call = 200
+    instructions_per_call = 400
 
     def runs_on(self, target: Target) -> bool:
         """Where two 16-bit halves of a word are multiplied at once."""
