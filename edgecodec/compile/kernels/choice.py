@@ -29,7 +29,7 @@ KERNELS: tuple[Kernel, ...] = (
 )
 """All kernels: of those for an op, a core and a goal the first that can run the layer and pays is taken.
 
-The last one of each op is the plain one, which runs any layer of it.
+The last one of each op is the plain one, which runs any layer of it. For ``balanced`` those of bytes come first.
 """
 _BALANCED_BYTES_PER_MAC = 0.06
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
