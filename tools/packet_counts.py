@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.boards import cores
 from edgecodec.bundle import Bundle
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.render import packet_files
@@ -25,14 +26,36 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.files.resources import firmware_dir
 from tools.qemu_counts import build_plugin, read_blocks, read_functions
 
-MACHINE, CORE = "mps2-an386", "cortex-m4"
-FLAGS = (f"-mcpu={CORE}", "-mthumb", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+CORE = "cortex-m4"
+MACHINES = {
+    # Instructions of Armv6-M are those of Armv7-M, and no machine with a Cortex-M0 has the memory.
+    "cortex-m0": "mps2-an385",
+    "cortex-m3": "mps2-an385",
+    CORE: "mps2-an386",
+    "cortex-m55": "mps3-an547",
+}
+"""QEMU's machine for each core. All have RAM at 0 and at :data:`_RAM`."""
+FLAGS = ("-mthumb", "-std=c11", "-ffreestanding", "-ffunction-sections", "-fdata-sections")
+_RAM = {"mps3-an547": 0x30000000}
 _LINKER_SCRIPT = """
 ENTRY(start)
-SECTIONS {
-  .text 0x00000000 : { KEEP(*(.vectors)) *(.text*) *(.rodata*) }
-  .data 0x20000000 : { *(.data*) *(.bss*) *(COMMON) }
+SECTIONS {{
+  .text 0x00000000 : {{ KEEP(*(.vectors)) *(.text*) *(.rodata*) }}
+  .data {ram:#x} : {{ *(.data*) *(.bss*) *(COMMON) }}
+}}
+stack_top = {ram:#x} + 0x20000;
+"""
+VECTORS = """
+extern const uint32_t stack_top;
+/* Floating point and vectors are off until allowed (CPACR). */
+__attribute__((naked)) void boot(void) {
+#if defined(__ARM_FEATURE_MVE)
+  __asm volatile("ldr r0, =0xE000ED88; ldr r1, [r0]; orr r1, r1, #0xF00000; str r1, [r0]; dsb; isb; b start");
+#else
+  __asm volatile("ldr r0, =start; bx r0");
+#endif
 }
+__attribute__((section(".vectors"), used)) static const void *const vectors[2] = {&stack_top, boot};
 """
 _MAIN = """
 #include "edc_packet_model.h"
@@ -56,7 +79,6 @@ __attribute__((noinline)) void start(void) {
   mark();
   for (;;) {}
 }
-__attribute__((section(".vectors"), used)) static const void *const vectors[2] = {(void *)0x20010000, start};
 """
 
 
@@ -78,7 +100,8 @@ def count(
     """Count frames' indices ``[N, P, L]``. Raises AssertionError when a packet is not the reference's."""
     frames = list(zip(indices, offsets.tolist(), spreads.tolist(), strict=True))
     expected = [packets.encode(row, o, s, number) for number, (row, o, s) in enumerate(frames)]
-    files = packet_files(packets) | {"main.c": _MAIN, "frames.h": _frames(indices, offsets, spreads, expected)}
+    header = _frames(indices, offsets, spreads, expected)
+    files = packet_files(packets) | {"main.c": _MAIN + VECTORS, "frames.h": header}
     found = count_between_marks(files, 3 * len(frames) + 1, optimize)
     packets_of = [found[3 * number + 1] for number in range(len(frames))]
     for number in range(len(frames)):
@@ -89,15 +112,16 @@ def count(
     return PacketCounts(packets_of)
 
 
-def count_between_marks(files: Mapping[str, str], marks: int, optimize: str) -> list[Counter[str]]:
+def count_between_marks(files: Mapping[str, str], marks: int, optimize: str, core: str = CORE) -> list[Counter[str]]:
     """Instructions of a program before the first call of its function ``mark`` and between the others, by function.
 
-    ``files`` are all of its C, file name to text, with ``start`` and the vector table; it ends by waiting for ever.
+    ``files`` are all of its C, file name to text, with ``start`` and :data:`VECTORS`; it ends by waiting for ever.
     """
+    machine = MACHINES[core]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         more = {
-            "link.ld": _LINKER_SCRIPT,
+            "link.ld": _LINKER_SCRIPT.format(ram=_RAM.get(machine, 0x20000000)),
             "memory.c": (firmware_dir() / "port" / "cortex_m" / "memory.c").read_text(encoding="utf-8"),
         }
         files = {**files, **more}
@@ -105,6 +129,8 @@ def count_between_marks(files: Mapping[str, str], marks: int, optimize: str) -> 
             (folder / file).write_text(text, encoding="utf-8")
         sources = sorted(file for file in files if file.endswith(".c"))
         options = [
+            f"-mcpu={core}",
+            *(("-mfloat-abi=hard",) if cores.has_vectors(core) else ()),
             *FLAGS,
             optimize,
             "-fno-tree-loop-distribute-patterns",
@@ -118,7 +144,7 @@ def count_between_marks(files: Mapping[str, str], marks: int, optimize: str) -> 
         functions = read_functions(elf)
         mark = next(address for address, function in functions if function == "mark")
         plugin = f"{build_plugin(folder)},out={folder / 'counts'},mark={mark:x}"
-        command = ["qemu-system-arm", "-M", MACHINE, "-nographic", "-monitor", "none", "-serial", "none"]
+        command = ["qemu-system-arm", "-M", machine, "-nographic", "-monitor", "none", "-serial", "none"]
         process = subprocess.Popen([*command, "-kernel", str(elf), "-plugin", plugin])
         try:
             blocks = _wait(folder / "counts", marks, process)

@@ -74,7 +74,7 @@ def count(bundle: Bundle, board: Board, frame: Frames, *, optimize: str = DEFAUL
             timed = executor.layer_costs
         blocks = read_blocks(folder / "counts", functions)
     assert timed is not None
-    return Counts(parts_of(blocks, project.plan.calls, has_packets=has_packets), timed)
+    return Counts(parts_of(blocks, [call.layer for call in project.plan.calls], has_packets=has_packets), timed)
 
 
 def read_functions(elf: Path) -> list[tuple[int, str]]:
@@ -99,7 +99,7 @@ def read_blocks(path: Path, functions: list[tuple[int, str]]) -> list[Counter[st
     return blocks
 
 
-def parts_of(blocks: list[Counter[str]], calls: tuple[int, ...], *, has_packets: bool) -> list[Counter[str]]:
+def parts_of(blocks: list[Counter[str]], calls: list[int], *, has_packets: bool) -> list[Counter[str]]:
     """The blocks that lie within a part, of the last frame; ``calls`` are the layers in the order in which they run.
 
     It looks at the counter before and after normaliser, encoder, nothing and each call within the encoder, rvq, packet

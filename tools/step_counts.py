@@ -1,7 +1,6 @@
-"""Instructions of each ``edc_step`` on a Cortex-M4, counted by QEMU: ``python -m tools.step_counts BUNDLE``.
+"""Instructions of each ``edc_step`` on an emulated core, counted by QEMU: ``python -m tools.step_counts BUNDLE``.
 
-A bundle's encoder takes its frames on the emulated ``mps2-an386``, without firmware around it, and its packets are
-compared with the reference's there.
+A bundle's encoder takes its frames without firmware around it, and its packets are compared with the reference's there.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.library import OPTIMIZE_FLAGS, codec_files
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import Target
-from tools.packet_counts import CORE, count_between_marks
+from tools.packet_counts import CORE, MACHINES, VECTORS, count_between_marks
 
 _FRAMES = 4
 _MAIN = """
@@ -51,7 +50,6 @@ __attribute__((noinline)) void start(void) {
   mark();
   for (;;) {}
 }
-__attribute__((section(".vectors"), used)) static const void *const vectors[2] = {(void *)0x20020000, start};
 """
 
 
@@ -70,9 +68,11 @@ class Step:
         return self.functions.total()
 
 
-def count_steps(bundle: Bundle, frames: npt.NDArray[np.int16], optimize: str = "balanced") -> list[Step]:
+def count_steps(
+    bundle: Bundle, frames: npt.NDArray[np.int16], optimize: str = "balanced", core: str = CORE
+) -> list[Step]:
     """The steps of frames ``[N, T]``, pushed whole. Raises AssertionError when a packet is not the reference's."""
-    packets, plan = bundle.packets(), make_plan(bundle.codec, Target.of_core(CORE, optimize))
+    packets, plan = bundle.packets(), make_plan(bundle.codec, Target.of_core(core, optimize))
     assert packets is not None
     stages = ReferenceExecutor(bundle.codec).stages(frames)
     assert stages.offset is not None
@@ -80,8 +80,8 @@ def count_steps(bundle: Bundle, frames: npt.NDArray[np.int16], optimize: str = "
     sides = zip(stages.indices, stages.offset.tolist(), stages.spread.tolist(), strict=True)
     expected = [packets.encode(row, o, s, number) for number, (row, o, s) in enumerate(sides)]
     most = len(frames) * (3 + len(plan.calls) + 2 * bundle.codec.positions)
-    files = codec_files(bundle, plan) | {"main.c": _MAIN, "frames.h": _header(frames, expected, most)}
-    found = count_between_marks(files, 2 * most + 1, OPTIMIZE_FLAGS[optimize])
+    files = codec_files(bundle, plan) | {"main.c": _MAIN + VECTORS, "frames.h": _header(frames, expected, most)}
+    found = count_between_marks(files, 2 * most + 1, OPTIMIZE_FLAGS[optimize], core)
     assert sum(block["right"] for block in found) >= len(frames), "a packet differs on the emulated core"
     steps = []
     for number in range(most):
@@ -125,12 +125,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--optimize", default="balanced", choices=OPTIMIZE_FLAGS)
+    parser.add_argument("--core", default=CORE, choices=MACHINES)
     options = parser.parse_args()
     bundle = Bundle.load(options.bundle)
     frames = bundle.frames()
     if bundle.packets() is None or frames is None:
         parser.error(f"{options.bundle} has no packets, or ships no frames")
-    steps = count_steps(bundle, frames[:_FRAMES], options.optimize)
+    steps = count_steps(bundle, frames[:_FRAMES], options.optimize, options.core)
     print(
         f"{len(steps)} steps of {min(_FRAMES, len(frames))} frames: at most", max(step.instructions for step in steps)
     )

@@ -115,7 +115,7 @@ def _stack(use: StackUse) -> str:
 
 
 def _show(console: Console, report: BuildReport, elf: Path, board: Board, verbose: bool) -> None:
-    from edgecodec.cli.inspect import search_bound_text
+    from edgecodec.cli.inspect import longest_call_text, search_bound_text
     from edgecodec.cli.tables import facts, table
 
     facts(
@@ -127,6 +127,7 @@ def _show(console: Console, report: BuildReport, elf: Path, board: Board, verbos
             "digest": report.bundle_digest,
             "compiler": report.compiler,
             "search": search_bound_text(report.search),
+            "longest call": longest_call_text(report.longest_call),
         }
         | memory_facts(report, board),
     )

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.compile.inspect import InspectDocument, InspectedTensor
+    from edgecodec.compile.plan import LongestCall
     from edgecodec.compile.search_bound import SearchBound
 
 
@@ -56,6 +57,7 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             f"{inspection.rate.compression_ratio:.1f}x below 16-bit",
             "work": f"{inspection.macs:,} MAC encoder, {rvq.macs:,} MAC codebook search",
             "search": search_bound_text(rvq.bound),
+            "longest call": longest_call_text(plan.longest_call),
             "RAM": f"{plan.state_bytes:,} bytes of state ({plan.arena_bytes:,} arena, {plan.scratch_bytes:,} scratch)",
             "tables": f"{inspection.flash.encoder_bytes:,} bytes encoder, "
             f"{inspection.flash.codebook_bytes:,} bytes codebooks",
@@ -109,6 +111,13 @@ def search_bound_text(bound: SearchBound) -> str:
     looks = f"{bound.looks:,} distances of the pruned search and " if bound.looks else ""
     most = "" if bound.instructions is None else f", {bound.instructions:,} instructions"
     return f"at most {looks}{bound.codes:,} codes compared{most}"
+
+
+def longest_call_text(call: LongestCall | None) -> str:
+    """What the longest call of a kernel takes."""
+    if call is None:
+        return "not known"
+    return f"some {call.instructions:,} instructions, {call.positions:,} positions of {call.layer}"
 
 
 def figure_facts(figures: Mapping[str, Any]) -> dict[str, str]:

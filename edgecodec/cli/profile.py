@@ -95,6 +95,7 @@ def command(
 
 def _show(console: Console, document: ProfileDocument, board: Board) -> None:
     from edgecodec.cli.build_firmware import memory_facts
+    from edgecodec.cli.inspect import longest_call_text
     from edgecodec.cli.tables import facts, table
 
     header = ("name", "kernel", "MAC", document.unit, "per MAC", "%")
@@ -125,6 +126,7 @@ def _show(console: Console, document: ProfileDocument, board: Board) -> None:
             "frame": f"{document.cost_per_frame:,.0f} {document.unit}, mean of {document.frames}",
             "range": _range(document.frame, "with the search at its bound"),
             "search": _range(next(row for row in document.layers if row.kind == "rvq"), "at most"),
+            "longest call": longest_call_text(document.longest_call),
         }
         | ({} if document.memory is None else memory_facts(document.memory, board)),
     )

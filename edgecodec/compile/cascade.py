@@ -1,13 +1,14 @@
-"""Consecutive layers run in stripes of positions, so that the tensors between them never exist whole.
+"""Layers run in stripes of positions: no call of a kernel takes long, and tensors between layers never exist whole.
 
-Of each of those tensors a buffer holds the rows that the next stripes need. The kernels are called as they are, with a
-layer that ends where the rows do; ``firmware/codec/edc_chain.c`` says what runs next, and this module runs the same
-schedule to know how many rows each buffer must hold and how near the last output may come to the first input.
+Of each tensor between consecutive layers a buffer holds the rows that the next stripes need. The kernels are called as
+they are, with a layer that ends where the rows do; ``firmware/codec/edc_chain.c`` says what runs next, and this module
+runs the same schedule to know how many rows each buffer must hold and how near the last output may come to the first
+input. A layer that takes too long in one call is a cascade of one, whose input and output exist whole.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -21,6 +22,9 @@ LAYER_BYTES = 130
 """Bytes of arena and scratch memory that a cascade must save a layer: the flash that its layers take at ``-Os``."""
 MOST_EXTRA = 0.03
 """Share of the encoder's instructions that a cascade may cost on top."""
+CALL_INSTRUCTIONS = 40_000
+"""Instructions that a call of a kernel shall take at most, modelled: below 50,000 with what padding takes and the model
+misses. One of the fewest positions that the kernel takes may be longer."""
 
 _MOVED_INSTRUCTIONS = 1.2
 """Instructions to move a byte of the rows that are kept."""
@@ -41,15 +45,27 @@ class Call:
 
 
 @dataclass(frozen=True)
+class LayerCall:
+    """A call of a kernel."""
+
+    layer: int
+    """The layer, counted from 0 within the graph."""
+    positions: int
+    """Positions that it runs for."""
+    instructions: float
+    """What it takes, modelled."""
+
+
+@dataclass(frozen=True)
 class Cascade:
-    """Layers ``first`` to ``last`` of a graph, run in stripes."""
+    """Layers ``first`` to ``last`` of a graph, run in stripes; one layer alone where both are the same."""
 
     first: int
     """Index of its first layer in the graph."""
     last: int
     """Index of its last layer in the graph."""
     stripes: tuple[int, ...]
-    """Positions at a time of each layer, at most."""
+    """Positions at a time of each layer, at most, those by which its outputs are behind counted in its last stripe."""
     calls: tuple[Call, ...]
     """All stripes in the order in which they run."""
     rows: tuple[int, ...]
@@ -69,12 +85,13 @@ def make_cascade(packed: Sequence[PackedLayer], first: int, last: int, stripes: 
     Args:
         packed: all layers of the graph, as their kernels want them.
         first: the first layer of the cascade.
-        last: the last one; with one layer alone, the kernel would write among the rows that it reads.
-        stripes: positions at a time of each layer of the cascade, rounded up to what its kernel takes together.
+        last: the last one.
+        stripes: positions at a time of each layer of the cascade, rounded up to what stripes must be a multiple of; of
+            one layer alone, to what its kernel reads before it writes, as it has its memory offset from that.
     """
-    assert first < last, f"a cascade of layers {first} to {last}; expected two at least"
     members = packed[first : last + 1]
-    stripes = [_multiple(count, each.cadence.granularity) for count, each in zip(stripes, members, strict=True)]
+    multiples = [_group(members[0])] if first == last else [each.cadence.granularity for each in members]
+    stripes = [_multiple(count, multiple) for count, multiple in zip(stripes, multiples, strict=True)]
     source, target = members[0].layer, members[-1].layer
     schedule = _Schedule(members, stripes)
     calls: list[Call] = []
@@ -89,8 +106,16 @@ def make_cascade(packed: Sequence[PackedLayer], first: int, last: int, stripes: 
             # The first layer may read on from here.
             unread = max(schedule.next_row(0), 0) * source.input.channels
             reach = max(reach, schedule.done(call.layer) * target.output.channels - unread)
+    if first == last:
+        # Within a stripe its own kernel writes behind what it reads.
+        reach = max(reach, members[0].memory_offset_bytes)
     memory_offset = min(align(reach), align(target.output.size_bytes))
     return Cascade(first, last, tuple(stripes), tuple(calls), tuple(rows), memory_offset)
+
+
+def _group(packed: PackedLayer) -> int:
+    """Positions of the smallest stripe that ends where a group does that the kernel computes together."""
+    return packed.kernel.whole_groups(packed.cadence.granularity)
 
 
 def _multiple(count: int, of: int) -> int:
@@ -154,8 +179,12 @@ class _Schedule:
         for index in reversed(range(len(self._members))):
             layer, cadence = self._members[index].layer, self._members[index].cadence
             left = layer.output.width - self.position[index]
-            count = lacking + (0 if self.position[index] else cadence.latency)
-            count = min(_multiple(count, cadence.granularity), self._stripes[index], left)
+            stripe, together = self._stripes[index], cadence.granularity
+            count = min(_multiple(lacking + (0 if self.position[index] else cadence.latency), together), stripe)
+            if count >= left:
+                # The last one has the outputs that are behind, too.
+                fits = left + cadence.latency <= stripe or left <= together
+                count = left if fits else (left - 1) // together * together
             needed = min(self.next_row(index) + count * layer.stride + cadence.lookahead, layer.input.width)
             if count == left and cadence.latency:
                 needed = layer.input.width
@@ -163,6 +192,15 @@ class _Schedule:
             if lacking <= 0:
                 return index, count, left
         raise AssertionError("the first layer has all its rows")
+
+
+def slices(packed: Sequence[PackedLayer], layers: Collection[int]) -> list[Cascade]:
+    """A cascade for each of ``layers``, of these, that takes too long in one call."""
+    return [
+        make_cascade(packed, index, index, [_most_positions(packed[index])])
+        for index in layers
+        if packed[index].instructions(packed[index].layer.output.width, pauses=False) > CALL_INSTRUCTIONS
+    ]
 
 
 def candidates(packed: Sequence[PackedLayer]) -> Iterator[Cascade]:
@@ -185,20 +223,54 @@ def _smallest(packed: Sequence[PackedLayer], first: int, last: int) -> Cascade |
 
 
 def _stripes(members: Sequence[PackedLayer], positions: int) -> list[int]:
-    """Positions at a time of each layer, such that ``positions`` of the last need about one stripe of the others."""
+    """Positions at a time of each layer, such that ``positions`` of the last need about one stripe of the others.
+
+    Or several, where one would take too long.
+    """
     stripes: list[int] = []
     for packed in reversed(members):
-        stripes.insert(0, packed.kernel.whole_groups(positions))
-        positions = stripes[0] * packed.layer.stride
+        positions = packed.kernel.whole_groups(positions)
+        stripes.insert(0, min(positions, _most_positions(packed)))
+        positions *= packed.layer.stride
     return stripes
 
 
+def _most_positions(packed: PackedLayer) -> int:
+    """Positions that a call may compute, in whole groups; those of one group however long it takes."""
+    group = _group(packed)
+    most = (CALL_INSTRUCTIONS - packed.cost.call) / packed.cost.position
+    return max(int(most) // group, 1) * group
+
+
+def encoder_calls(packed: Sequence[PackedLayer], cascades: Iterable[Cascade]) -> Iterator[LayerCall]:
+    """All calls of kernels of the encoder ``packed`` in the order in which they are made."""
+    for first, cascade in steps(len(packed), cascades):
+        if cascade is None:
+            width = packed[first].layer.output.width
+            yield LayerCall(first, width, packed[first].instructions(width, pauses=False))
+            continue
+        for call in cascade.calls:
+            instructions = packed[first + call.layer].instructions(call.positions, pauses=call.pauses)
+            moved = _MOVED_INSTRUCTIONS * call.moved_bytes
+            yield LayerCall(first + call.layer, call.positions, instructions + moved)
+
+
+def steps(layers: int, cascades: Iterable[Cascade]) -> Iterator[tuple[int, Cascade | None]]:
+    """What runs one after the other: each layer outside of ``cascades``, and each of these, by its first layer."""
+    starting = {each.first: each for each in cascades}
+    inner = {index for each in starting.values() for index in each.layers[1:]}
+    return ((index, starting.get(index)) for index in range(layers) if index not in inner)
+
+
 def extra_share(packed: Sequence[PackedLayer], cascade: Cascade) -> float:
-    """Instructions that ``cascade`` adds to those of the encoder ``packed``, of these; modelled."""
-    whole = [each.instructions(each.layer.output.width, pauses=False) for each in packed]
-    striped = 0.0
-    for call in cascade.calls:
-        member = packed[cascade.first + call.layer]
-        striped += member.instructions(call.positions, pauses=call.pauses)
-        striped += member.kernel.instructions_per_call + _MOVED_INSTRUCTIONS * call.moved_bytes
-    return (striped - sum(whole[index] for index in cascade.layers)) / sum(whole)
+    """Instructions that ``cascade`` adds to those of the encoder ``packed``, of these; modelled.
+
+    Beside those of the encoder whose layers run one after the other, in calls that do not take too long.
+    """
+    everything = range(len(packed))
+    outside = [index for index in everything if index not in cascade.layers]
+    without, with_it = (
+        sum(call.instructions for call in encoder_calls(packed, cascades))
+        for cascades in (slices(packed, everything), [cascade, *slices(packed, outside)])
+    )
+    return with_it / without - 1

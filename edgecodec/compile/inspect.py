@@ -10,7 +10,7 @@ from typing import Any
 from edgecodec.bundle import Bundle
 from edgecodec.codec.graph import Op
 from edgecodec.compile.codebook_search import pack_codebook
-from edgecodec.compile.plan import Buffer, Plan, Step, make_plan
+from edgecodec.compile.plan import Buffer, LongestCall, Plan, Step, make_plan
 from edgecodec.compile.search_bound import SearchBound, bound_search
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
 from edgecodec.documents import Document
@@ -90,7 +90,7 @@ class InspectedLayer:
     c_kernel_reason: str
     """Why that function was chosen, or why no faster one was."""
     stripe: int | None
-    """Positions at a time where the layer is part of a cascade; null where it runs whole."""
+    """Positions at a time, at most, where the layer runs in stripes; null where it runs whole."""
     table_bytes: int
     """Flash of the layer's constants."""
 
@@ -187,11 +187,13 @@ class InspectedPlan:
     scratch_bytes: int
     """RAM that the kernels work in, shared by all."""
     cascade: tuple[int, ...] | None
-    """Layers that run in stripes of positions, counted from 0; null when none do."""
+    """Layers in a row whose stripes take turns, counted from 0; null when none do."""
     residual_bytes: int
     """RAM of the codebook search."""
     state_bytes: int
     """RAM of the codec: arena, scratch, residual, and how far a cascade is."""
+    longest_call: LongestCall | None
+    """The call of a kernel that takes the most instructions; null without layers."""
     buffers: tuple[InspectedBuffer, ...]
     """Places of the tensors in the arena, in the order in which they are made."""
 
@@ -205,6 +207,7 @@ class InspectedPlan:
             cascade=None if plan.cascade is None else tuple(plan.cascade.layers),
             residual_bytes=plan.residual_bytes,
             state_bytes=plan.state_bytes,
+            longest_call=plan.longest_call,
             buffers=tuple(InspectedBuffer.of(buffer) for buffer in plan.buffers),
         )
 

@@ -10,7 +10,16 @@ from typing import Literal
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Tensor
 from edgecodec.compile.arena import align, place
-from edgecodec.compile.cascade import LAYER_BYTES, LEAST_SHARE, Cascade, candidates
+from edgecodec.compile.cascade import (
+    LAYER_BYTES,
+    LEAST_SHARE,
+    Cascade,
+    LayerCall,
+    candidates,
+    encoder_calls,
+    slices,
+    steps,
+)
 from edgecodec.compile.codebook_search import (
     Search,
     SortedCodebook,
@@ -63,7 +72,7 @@ class Step:
     target: Buffer
     """The place of the layer's output."""
     stripe: int | None
-    """Positions at a time where the layer is part of a cascade; None where it runs whole."""
+    """Positions at a time, at most, where the layer runs in stripes; None where it runs whole."""
     scratch_offset_bytes: int
     """Where the kernel's working memory starts within that of all kernels."""
 
@@ -89,6 +98,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class LongestCall:
+    """The longest call of a kernel, which is a step of the encoder object."""
+
+    layer: str
+    """Name of the layer."""
+    positions: int
+    """Positions of the layer that it runs for."""
+    instructions: int
+    """Instructions that it takes, modelled: some tenths more or less."""
+
+
+@dataclass(frozen=True)
 class Plan:
     """Execution order, kernels and memory of a codec."""
 
@@ -100,8 +121,8 @@ class Plan:
     """The tensors in order: the encoder's input, then the output of each layer."""
     arena_bytes: int
     """Memory that holds the tensors."""
-    cascade: Cascade | None
-    """Layers that run in stripes."""
+    cascades: tuple[Cascade, ...]
+    """Layers that run in stripes, in order."""
     residual_bytes: int
     """Memory of the codebook search."""
     scratch_bytes: int
@@ -125,39 +146,49 @@ class Plan:
 
     @property
     def rows_offset_bytes(self) -> int:
-        """Where the state keeps how far the layers of a cascade are, behind the search's memory."""
+        """Where the state keeps how far the layers in stripes are, behind the search's memory."""
         return align(self.residual_offset_bytes + self.residual_bytes)
 
     @property
     def state_bytes(self) -> int:
         """RAM of the codec: arena, the kernels' and the search's memory, and how far a cascade is."""
-        return self.rows_offset_bytes + (0 if self.cascade is None else ROW_BYTES * len(self.cascade.layers))
+        return self.rows_offset_bytes + ROW_BYTES * max((len(each.layers) for each in self.cascades), default=0)
 
     @property
-    def calls(self) -> tuple[int, ...]:
-        """The layers in the order in which their kernels are called; those of a cascade come several times."""
-        layers = tuple(range(len(self.steps)))
-        if self.cascade is None:
-            return layers
-        first, last = self.cascade.first, self.cascade.last
-        return (*layers[:first], *(first + call.layer for call in self.cascade.calls), *layers[last + 1 :])
+    def cascade(self) -> Cascade | None:
+        """The layers between which tensors do not exist whole."""
+        return next((each for each in self.cascades if len(each.layers) > 1), None)
+
+    @property
+    def calls(self) -> tuple[LayerCall, ...]:
+        """All calls of kernels in the order in which they are made; layers in stripes come several times."""
+        return tuple(encoder_calls([step.packed for step in self.steps], self.cascades))
+
+    @property
+    def longest_call(self) -> LongestCall | None:
+        """The call of a kernel that takes the most instructions; None without layers."""
+        call = max(self.calls, key=lambda call: call.instructions, default=None)
+        if call is None:
+            return None
+        return LongestCall(self.steps[call.layer].layer.name, call.positions, round(call.instructions))
 
 
 def make_plan(
-    codec: Codec, target: Target = DEFAULT_TARGET, cascade: Cascade | Literal["auto"] | None = "auto"
+    codec: Codec, target: Target = DEFAULT_TARGET, cascades: Sequence[Cascade] | Literal["auto"] = "auto"
 ) -> Plan:
     """Plan a codec for ``target``.
 
-    The layers of ``cascade`` run in stripes, none do with None, and ``"auto"`` takes a cascade where it saves enough.
+    The layers of ``cascades``, which are in order, run in stripes. ``"auto"`` takes a cascade where it saves enough,
+    and runs in stripes what takes too long in one call.
     """
     graph, rvq = codec.graph, codec.rvq
     choices = [choose_kernel(layer, target) for layer in graph.layers]
     packed = [choice.packed for choice in choices]
-    if cascade == "auto":
-        cascade = _choose_cascade(graph, packed)
-    buffers, arena_bytes = _place(graph, packed, cascade)
-    scratch, scratch_size = _place_scratch(packed, cascade)
-    stripes = {} if cascade is None else dict(zip(cascade.layers, cascade.stripes, strict=True))
+    if cascades == "auto":
+        cascades = _choose_cascades(graph, packed)
+    buffers, arena_bytes = _place(graph, packed, cascades)
+    scratch, scratch_size = _place_scratch(packed, cascades)
+    stripes = {index: stripe for each in cascades for index, stripe in zip(each.layers, each.stripes, strict=True)}
     steps = [
         Step(choice, source, written, stripes.get(index), scratch[index])
         for index, (choice, (source, written)) in enumerate(zip(choices, pairwise(buffers), strict=True))
@@ -171,7 +202,7 @@ def make_plan(
         tuple(steps),
         buffers,
         arena_bytes,
-        cascade,
+        tuple(cascades),
         residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
         scratch_bytes=scratch_size,
         search=search,
@@ -180,74 +211,83 @@ def make_plan(
     )
 
 
-def _choose_cascade(graph: Graph, packed: Sequence[PackedLayer]) -> Cascade | None:
-    """The cascade of the least arena and scratch memory, where it saves enough to be worth its code."""
+def _choose_cascades(graph: Graph, packed: Sequence[PackedLayer]) -> tuple[Cascade, ...]:
+    """Stripes for all layers whose calls would take too long.
 
-    def memory_bytes(cascade: Cascade | None) -> int:
-        return _place(graph, packed, cascade)[1] + _place_scratch(packed, cascade)[1]
+    Among them the cascade of the least arena and scratch memory, where that saves enough to be worth its code.
+    """
 
-    best = min(candidates(packed), key=memory_bytes, default=None)
+    def beside(cascade: Cascade) -> tuple[Cascade, ...]:
+        outside = [index for index in range(len(packed)) if index not in cascade.layers]
+        return tuple(sorted([cascade, *slices(packed, outside)], key=lambda each: each.first))
+
+    def memory_bytes(cascades: Sequence[Cascade]) -> int:
+        return _place(graph, packed, cascades)[1] + _place_scratch(packed, cascades)[1]
+
+    alone = tuple(slices(packed, range(len(packed))))
+    best = min(map(beside, candidates(packed)), key=memory_bytes, default=None)
     if best is None:
-        return None
-    whole_bytes = memory_bytes(None)
-    least_saved = max(LEAST_SHARE * whole_bytes, LAYER_BYTES * len(best.layers))
-    return best if whole_bytes - memory_bytes(best) >= least_saved else None
+        return alone
+    whole_bytes = memory_bytes(alone)
+    members = max(len(each.layers) for each in best)
+    least_saved = max(LEAST_SHARE * whole_bytes, LAYER_BYTES * members)
+    return best if whole_bytes - memory_bytes(best) >= least_saved else alone
 
 
-def _place(graph: Graph, packed: Sequence[PackedLayer], cascade: Cascade | None) -> tuple[tuple[Buffer, ...], int]:
+def _place(graph: Graph, packed: Sequence[PackedLayer], cascades: Sequence[Cascade]) -> tuple[tuple[Buffer, ...], int]:
     """Place the tensors: each at one offset, the arena as small as the kernels' order allows.
 
     A cascade is one step, whose buffers lie at the arena's end.
     """
     tensors = [graph.input, *(layer.output for layer in graph.layers)]
-    memory_offsets = [each.memory_offset_bytes for each in packed]
-    works = [0] * len(packed)
-    inner: list[int] = []
     rows = [tensor.width for tensor in tensors]
-    if cascade is not None:
-        inner = list(cascade.layers)[1:]
-        for index, count in zip(inner, cascade.rows, strict=True):
-            rows[index] = count
-        together = slice(cascade.first, cascade.last + 1)
-        memory_offsets[together] = [cascade.memory_offset_bytes]
-        works[together] = [sum(_bytes(tensors[index], rows[index]) for index in inner)]
-    whole = [index for index in range(len(tensors)) if index not in inner]
-    offsets, arena_bytes = place([_bytes(tensors[index], rows[index]) for index in whole], memory_offsets, works)
-    places = dict(zip(whole, offsets, strict=True))
-    end = arena_bytes
-    for index in inner:
-        end -= _bytes(tensors[index], rows[index])
-        places[index] = end
+    for each in cascades:
+        rows[each.first + 1 : each.last + 1] = each.rows
+    sizes = [_bytes(tensor, count) for tensor, count in zip(tensors, rows, strict=True)]
     # Step n makes tensor n of the one before; of a cascade all steps go on together.
     spans = [(index, index + 1) for index in range(len(tensors))]
-    if cascade is not None:
-        first_step, last_step = cascade.first + 1, cascade.last + 1
-        spans[cascade.first] = (cascade.first, last_step)
-        spans[last_step] = (first_step, last_step + 1)
+    whole, memory_offsets, works = [0], list[int](), list[int]()
+    for first, cascade in steps(len(packed), cascades):
+        inner = () if cascade is None else cascade.layers[1:]
+        last = first if cascade is None else cascade.last
+        whole.append(last + 1)
+        memory_offsets.append((packed[first] if cascade is None else cascade).memory_offset_bytes)
+        works.append(sum(sizes[index] for index in inner))
+        spans[first] = (spans[first][0], last + 1)
+        spans[last + 1] = (first + 1, last + 2)
         for index in inner:
-            spans[index] = (first_step, last_step)
+            spans[index] = (first + 1, last + 1)
+    offsets, arena_bytes = place([sizes[index] for index in whole], memory_offsets, works)
+    places = dict(zip(whole, offsets, strict=True))
+    for each in cascades:
+        end = arena_bytes
+        for index in each.layers[1:]:
+            end -= sizes[index]
+            places[index] = end
     buffers = tuple(
-        Buffer(tensor.name, places[index], count * tensor.channels, count, index not in inner, *span)
+        Buffer(tensor.name, places[index], count * tensor.channels, count, index in whole, *span)
         for index, (tensor, count, span) in enumerate(zip(tensors, rows, spans, strict=True))
     )
     return buffers, arena_bytes
 
 
-def _place_scratch(packed: Sequence[PackedLayer], cascade: Cascade | None) -> tuple[list[int], int]:
+def _place_scratch(packed: Sequence[PackedLayer], cascades: Sequence[Cascade]) -> tuple[list[int], int]:
     """Offsets of the kernels' working memory, and the size of all: shared, but for what a cascade's kernels keep there.
 
     These keep what is behind their windows from one stripe to the next, so the one with the largest window lets the
-    others use that.
+    others of the cascade use that.
     """
     sizes = [align(each.scratch_bytes) for each in packed]
-    striped = () if cascade is None else cascade.layers
-    windows = {index: packed[index].window_bytes for index in striped if packed[index].keeps_scratch}
     offsets = [0] * len(sizes)
-    end = max((size for index, size in enumerate(sizes) if index not in windows), default=0)
-    for turn, index in enumerate(sorted(windows, key=lambda index: -windows[index])):
-        offsets[index] = max(end - windows[index], 0) if turn == 0 else end
-        end = offsets[index] + sizes[index]
-    return offsets, end
+    ends = list(sizes)
+    for cascade in cascades:
+        windows = {index: packed[index].window_bytes for index in cascade.layers if packed[index].keeps_scratch}
+        end = max((sizes[index] for index in cascade.layers if index not in windows), default=0)
+        for turn, index in enumerate(sorted(windows, key=lambda index: -windows[index])):
+            offsets[index] = max(end - windows[index], 0) if turn == 0 else end
+            end = offsets[index] + sizes[index]
+        ends.append(end)
+    return offsets, max(ends, default=0)
 
 
 def _bytes(tensor: Tensor, rows: int) -> int:

@@ -145,7 +145,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
     major, minor, _patch = __version__.split(".")
     layers = [_layer(index, step, plan) for index, step in enumerate(plan.steps)]
     sizes = bundle.codec.rvq.codebook_sizes
-    chain = set() if plan.cascade is None else {"edc_chain.h"}
+    chain = {"edc_chain.h"} if plan.cascades else set()
     search = "edc_rvq_mve.h" if plan.search is Search.MVE else "edc_rvq.h"
     packets = bundle.packets()
     return _names(prefix) | {
@@ -179,7 +179,8 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "rvq": bundle.codec.rvq,
         "layer_count": len(plan.steps),
         "layers": layers,
-        "cascade": None if plan.cascade is None else _cascade(plan, plan.cascade, layers),
+        "cascades": [_cascade(plan, cascade, layers) for cascade in plan.cascades],
+        "rows_offset_bytes": plan.rows_offset_bytes,
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
         "looks": plan.looks,
@@ -196,7 +197,7 @@ def _cascade(plan: Plan, cascade: Cascade, layers: list[dict[str, Any]]) -> dict
         step = plan.steps[index]
         fields = schedule_fields(step.packed, step.source.offset_bytes, stripe)
         members.append(layers[index] | {"schedule_fields": fields})
-    return {"first": cascade.first, "last": cascade.last, "members": members, "rows": plan.rows_offset_bytes}
+    return {"first": cascade.first, "last": cascade.last, "members": members}
 
 
 def _layer(index: int, step: Step, plan: Plan) -> dict[str, Any]:

@@ -17,7 +17,7 @@ class Optimize(StrEnum):
 
 
 DEFAULT_OPTIMIZE = Optimize.BALANCED
-"""Of the presets' encoders, `speed` saves a tenth of the instructions for a quarter more flash."""
+"""On a Cortex-M4 the 08x preset's codec takes two thirds of the flash of `speed` and 1.6 times its instructions."""
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def open_tflm(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str
 
 def _measure(library: TflmLibrary, bundle: Bundle, board: Board, optimize: str) -> int:
     ample = TflmEngine(
-        library, aligned(_AMPLE_FACTOR * make_plan(bundle.codec, cascade=None).arena_bytes + _AMPLE_BYTES)
+        library, aligned(_AMPLE_FACTOR * make_plan(bundle.codec, cascades=()).arena_bytes + _AMPLE_BYTES)
     )
     try:
         scale = _Scale(bundle, _measuring_board(ample, board), optimize)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from edgecodec.compile.plan import Plan, Step, make_plan
+from edgecodec.compile.plan import LongestCall, Plan, Step, make_plan
 from edgecodec.compile.target import Target
 from edgecodec.link.protocol import ENGINES
 
@@ -67,6 +67,10 @@ class Engine(ABC):
     def plan(self, codec: Codec, target: Target) -> Plan:
         """The plan that its firmware is built by. Raises PlanError when the codec cannot be executed exactly."""
         return make_plan(codec, target)
+
+    def longest_call(self, plan: Plan) -> LongestCall | None:
+        """The longest call of a kernel in the encoder; None where that is not known."""
+        return None
 
     @abstractmethod
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:

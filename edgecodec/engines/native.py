@@ -11,7 +11,7 @@ from edgecodec.link.protocol import ENGINES, NATIVE
 
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
-    from edgecodec.compile.plan import Plan, Step
+    from edgecodec.compile.plan import LongestCall, Plan, Step
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,10 @@ class NativeEngine(Engine):
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:
         """The library of ``edgecodec generate``, in the folder ``codec``."""
         return {f"codec/{name}": text for name, text in served_files(bundle, plan).items()}
+
+    def longest_call(self, plan: Plan) -> LongestCall | None:
+        """The plan's."""
+        return plan.longest_call
 
     def arena_bytes(self, plan: Plan) -> int:
         """The plan's arena."""

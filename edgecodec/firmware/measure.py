@@ -60,6 +60,7 @@ def measure(build: Path, project: FirmwareProject, toolchain: Toolchain) -> Buil
         optimize=project.optimize,
         compiler=toolchain.compiler_version,
         search=bound_search(project.bundle.codec, project.plan),
+        longest_call=project.engine.longest_call(project.plan),
         sections=sections,
         symbols=symbols,
     )

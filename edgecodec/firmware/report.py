@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgecodec.compile.plan import LongestCall
 from edgecodec.compile.search_bound import SearchBound
 from edgecodec.documents import Document
 from edgecodec.errors import BuildError
@@ -102,6 +103,8 @@ class BuildReport(MemoryUse, Document):
     """Name and version of the compiler."""
     search: SearchBound
     """The most that the codebook search of a frame takes, whatever the latent is."""
+    longest_call: LongestCall | None
+    """The call of a kernel that takes the most instructions; null where the engine's are not known."""
     sections: tuple[Section, ...]
     """The sections that take memory, by their addresses."""
     symbols: tuple[Symbol, ...]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
+from edgecodec.compile.plan import LongestCall
 from edgecodec.compile.search_bound import bound_search
 from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
@@ -103,6 +104,8 @@ class ProfileDocument(Document):
     layers: tuple[ProfileRow, ...]
     """Normaliser, layers, codebook search, entropy coding if the bundle has packets, and the reply on the link, in the
     order in which they run."""
+    longest_call: LongestCall | None
+    """The call of a kernel that takes the most instructions; null where the engine's are not known."""
     memory: MemoryUse | None
     """What the firmware takes; null when it ran there already and is not ours to measure."""
 
@@ -182,6 +185,7 @@ def profile_board(
         cycles_per_frame=frame.mean if unit == "cycles" else None,
         frame=frame,
         layers=rows,
+        longest_call=engine.longest_call(project.plan) if running == engine.hello_name else None,
         memory=None if firmware is None else firmware.report.memory,
     )
 

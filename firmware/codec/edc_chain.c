@@ -32,7 +32,11 @@ void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *
     left = layer->out_width - rows[i].position;
     count = lacking + (rows[i].position == 0 ? layer->lag : 0);
     count = count < layer->chunk ? (count + layer->mask) & ~layer->mask : layer->chunk;
-    count = count < left ? count : left;
+    if (count >= left) {
+      /* The last one has the outputs that are behind, too. */
+      const int fits = left + layer->lag <= layer->chunk || left <= layer->mask + 1;
+      count = fits ? left : (left - 1) & ~layer->mask;
+    }
     row = next_row(layer, &rows[i]);
     int32_t needed = row + count * layer->stride + layer->tail;
     if (needed > layer->in_width || (count == left && layer->lag > 0)) {
@@ -88,16 +92,12 @@ int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
 }
 
 /* The cascade's next stripe. Returns its layer. */
-EDC_NEVER_INLINE uint32_t run_chunk(const edc_model *model, int8_t *memory,
+EDC_NEVER_INLINE uint32_t run_chunk(const edc_model *model, const edc_chain *chain, int8_t *memory,
                                     edc_progress *progress) {
-  const edc_chain *const chain = model->chain;
-  edc_chain_rows *const rows = (edc_chain_rows *)(void *)(memory + chain->rows);
-  /* Layers before the cascade have one call each. */
-  if (progress->calls++ == chain->first) {
-    for (uint32_t i = 0; i < chain->count; i++) {
-      rows[i].position = 0;
-      rows[i].first = 0;
-    }
+  edc_chain_rows *const rows = (edc_chain_rows *)(void *)(memory + model->rows);
+  for (uint32_t i = 0; !progress->begun && i < chain->count; i++) {
+    rows[i].position = 0;
+    rows[i].first = 0;
   }
   edc_chunk chunk;
   edc_chain_next(chain, rows, memory, &chunk);
@@ -105,15 +105,18 @@ EDC_NEVER_INLINE uint32_t run_chunk(const edc_model *model, int8_t *memory,
   const edc_layer *const layer = &model->layers[index];
   layer->run(layer->constants, &chunk, chunk.in, chunk.out,
              (int32_t *)(void *)(memory + layer->scratch));
-  if (edc_chain_done(chain, rows, memory, &chunk)) {
+  progress->begun = !edc_chain_done(chain, rows, memory, &chunk);
+  if (!progress->begun) {
     progress->layer += chain->count;
   }
   return index;
 }
 
 uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress) {
-  if (progress->layer != model->chain->first) {
-    return edc_next_layer(model, state, progress);
+  for (uint32_t i = 0; i < model->chain_count; i++) {
+    if (model->chains[i].first == progress->layer) {
+      return run_chunk(model, &model->chains[i], (int8_t *)state, progress);
+    }
   }
-  return run_chunk(model, (int8_t *)state, progress);
+  return edc_next_layer(model, state, progress);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A cascade: consecutive layers run in stripes of positions, so that of the tensors between them
- * only the rows that the next stripes need exist at a time. In the names it is a chain of chunks.
+ * only the rows that the next stripes need exist at a time, and no call of a kernel takes long; for
+ * that a layer may be one alone. In the names it is a chain of chunks.
  *
  * Each of those tensors has a buffer. The last layer that has the rows of its next stripe runs; one
  * before it runs for no more positions than that stripe lacks. What is done with is dropped: the
@@ -22,7 +23,7 @@ typedef struct {
   uint16_t stride;
   uint16_t pad_left;
   int16_t tail;   /* lookahead: n positions look at n * stride + tail rows */
-  uint16_t chunk; /* positions of a stripe, at most */
+  uint16_t chunk; /* positions of a stripe, at most; in the layer's last the lag counts as well */
   uint8_t mask;   /* granularity less 1: a stripe is a multiple of it, unless the last; 0, 1 or 3 */
   uint8_t lag;    /* latency: outputs are so many positions behind, unless the last; up to mask */
 } edc_chain_layer;
@@ -32,7 +33,6 @@ struct edc_chain {
   uint32_t count;
   uint32_t first; /* the model's layer that is the cascade's first */
   uint32_t out;   /* where the last layer's output is in the arena, whole */
-  uint32_t rows;  /* edc_chain_rows [count], bytes from the state's start */
 };
 
 /* How far a layer is; zeros at the start. */
@@ -49,7 +49,7 @@ void edc_chain_next(const edc_chain *chain, const edc_chain_rows *rows, int8_t *
 int edc_chain_done(const edc_chain *chain, edc_chain_rows *rows, int8_t *arena,
                    const edc_chunk *chunk);
 
-/* The edc_next_function of a model with a cascade. */
+/* The edc_next_function of a model with cascades. */
 uint32_t edc_next_chunk(const edc_model *model, void *state, edc_progress *progress);
 
 #endif

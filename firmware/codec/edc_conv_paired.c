@@ -421,15 +421,20 @@ void edc_depthwise_paired(const edc_paired_layer *layer, const int8_t *in, int8_
   }
 }
 
-/* Apart from the call of a whole layer, which so needs no stack. */
-EDC_NEVER_INLINE void edc_conv_paired_stripe(const void *constants, const edc_chunk *chunk,
-                                             const int8_t *in, int8_t *out, int32_t *scratch) {
+EDC_ALWAYS_INLINE edc_paired_layer stripe_of(const void *constants, const edc_chunk *chunk) {
   edc_paired_layer layer = *(const edc_paired_layer *)constants;
   layer.in_width = chunk->in_width;
   layer.pad_left = chunk->pad_left;
   layer.out_width = chunk->out_width;
   layer.resumes = chunk->resumes;
   layer.pauses = chunk->pauses;
+  return layer;
+}
+
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv_paired_stripe(const void *constants, const edc_chunk *chunk,
+                                             const int8_t *in, int8_t *out, int32_t *scratch) {
+  const edc_paired_layer layer = stripe_of(constants, chunk);
   edc_conv_paired(&layer, in, out, scratch);
 }
 
@@ -444,12 +449,7 @@ void edc_conv_paired_run(const void *constants, const edc_chunk *chunk, const in
 
 EDC_NEVER_INLINE void edc_conv_winograd_stripe(const void *constants, const edc_chunk *chunk,
                                                const int8_t *in, int8_t *out, int32_t *scratch) {
-  edc_paired_layer layer = *(const edc_paired_layer *)constants;
-  layer.in_width = chunk->in_width;
-  layer.pad_left = chunk->pad_left;
-  layer.out_width = chunk->out_width;
-  layer.resumes = chunk->resumes;
-  layer.pauses = chunk->pauses;
+  const edc_paired_layer layer = stripe_of(constants, chunk);
   edc_conv_winograd(&layer, in, out, scratch);
 }
 
@@ -464,12 +464,7 @@ void edc_conv_winograd_run(const void *constants, const edc_chunk *chunk, const 
 
 EDC_NEVER_INLINE void edc_depthwise_paired_stripe(const void *constants, const edc_chunk *chunk,
                                                   const int8_t *in, int8_t *out, int32_t *scratch) {
-  edc_paired_layer layer = *(const edc_paired_layer *)constants;
-  layer.in_width = chunk->in_width;
-  layer.pad_left = chunk->pad_left;
-  layer.out_width = chunk->out_width;
-  layer.resumes = chunk->resumes;
-  layer.pauses = chunk->pauses;
+  const edc_paired_layer layer = stripe_of(constants, chunk);
   edc_depthwise_paired(&layer, in, out, scratch);
 }
 

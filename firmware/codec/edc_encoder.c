@@ -48,6 +48,7 @@ int edc_init(edc_encoder *e, void *memory, size_t bytes, const edc_model *model)
   e->skips = 0;
   e->phase = WAIT;
   e->taken = 0;
+  e->taken_number = 0;
   e->packet_bytes = 0;
   e->sent = 0;
   return EDC_OK;
@@ -190,12 +191,13 @@ static int take_up(edc_encoder *e) {
   e->frame.offset = stats.offset;
   e->frame.spread = stats.spread;
   e->frame.levels = model->packets->levels;
+  e->taken_number = waiting->number;
   e->frame.sequence = (uint8_t)waiting->number;
   e->frame.flags = waiting->flags;
   EDC_BARRIER(); /* all has been read before it may be written over */
   e->taken = taken + 1;
   e->progress.layer = 0;
-  e->progress.calls = 0;
+  e->progress.begun = 0;
   e->position = 0;
   e->looks = model->looks;
   /* A flat frame's indices are not sent. */
@@ -248,6 +250,17 @@ const uint8_t *edc_packet(const edc_encoder *e, size_t *bytes) {
     *bytes = e == NULL ? 0 : e->packet_bytes;
   }
   return e == NULL || bytes == NULL || e->packet_bytes == 0 ? NULL : packet_of(e);
+}
+
+int edc_packet_number(const edc_encoder *e, uint32_t *number) {
+  if (e == NULL || number == NULL) {
+    return EDC_ERROR_ARGUMENT;
+  }
+  if (e->packet_bytes == 0) {
+    return EDC_IDLE;
+  }
+  *number = e->taken_number;
+  return EDC_OK;
 }
 
 int edc_fragment(edc_encoder *e, size_t mtu, uint8_t *out, size_t *bytes) {

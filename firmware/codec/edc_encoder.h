@@ -3,7 +3,7 @@
  *
  *   Set up      edc_init, edc_set_counts, edc_set_ends
  *   Samples in  edc_push, edc_push32, edc_gap: from one place, an interrupt or a task
- *   Packets out edc_step, edc_packet, edc_fragment: from one other place
+ *   Packets out edc_step, edc_packet, edc_packet_number, edc_fragment: from one other place
  *
  * Frames lie on a grid: frame n is samples n T to n T + T - 1 of all that the sensor took, whether
  * they arrived or not, so that a packet's number gives its time, number T / rate.
@@ -59,6 +59,7 @@ typedef struct {
   /* Written by the side that steps. */
   uint8_t phase;
   volatile uint32_t taken; /* frames whose samples are no longer needed */
+  uint32_t taken_number;   /* of the last of them, on the grid */
   edc_progress progress;
   uint32_t position; /* to search next */
   int32_t looks;
@@ -115,8 +116,10 @@ int edc_push32(edc_encoder *encoder, const int32_t *counts, size_t n, size_t str
  */
 int edc_gap(edc_encoder *encoder, uint32_t lost);
 
-/** Do a piece of the work: the normaliser of a frame, a kernel of the encoder, the search of one
- * position, or one position of the entropy coder.
+/** Do a piece of the work: the normaliser of a frame, one call of a kernel of the encoder, the
+ * search of one position, or one position of the entropy coder. Layers run in stripes, so that a
+ * call takes at most some 50,000 instructions where a kernel's fewest positions do; `edgecodec
+ * inspect` says the longest.
  *
  * @return EDC_IDLE while no frame waits, EDC_MORE, EDC_PACKET when that was the packet's last
  * piece, or EDC_ERROR_ARGUMENT
@@ -126,6 +129,13 @@ int edc_step(edc_encoder *encoder);
 /** The packet, from the edc_step that returned EDC_PACKET until the next edc_step. NULL, and 0
  * bytes, when there is none. */
 const uint8_t *edc_packet(const edc_encoder *encoder, size_t *bytes);
+
+/** The number of the packet's frame on the grid, of which the packet has the lowest 8 bits: frames
+ * before it since edc_init, those that were left out as well, modulo 2^32.
+ *
+ * @return EDC_OK, EDC_IDLE when there is no packet, or EDC_ERROR_ARGUMENT
+ */
+int edc_packet_number(const edc_encoder *encoder, uint32_t *number);
 
 /** Cut the next fragment off the packet: a byte, and as much of the packet as fits (SPEC.md 5,
  * fragments).

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_minmax.h"
 
+#include "edc_divide.h"
+
 static edc_frame_stats measure(const int16_t *frame, int32_t samples) {
   int32_t least = frame[0];
   int32_t largest = frame[0];
@@ -29,7 +31,7 @@ void edc_minmax_normalize(const void *constants, const int16_t *frame, int8_t *o
     }
     /* Rounded up, so that what lies between two inputs goes up as it should; below 2^31 because
      * range >= 2^31 > steps. */
-    gain = (int64_t)((((uint64_t)normalizer->steps << 31) + range - 1) / range);
+    gain = edc_divide(((uint64_t)normalizer->steps << 31) + range - 1, range);
   }
   /* |bias| < 2^47 and the shift is 45 at most, so this stays below 2^61. */
   const int64_t bias = shift > 32 ? normalizer->bias * ((int64_t)1 << (shift - 32))

@@ -43,6 +43,5 @@ uint32_t edc_next_layer(const edc_model *model, void *state, edc_progress *progr
   const edc_layer *const layer = &model->layers[progress->layer];
   layer->run(layer->constants, NULL, memory + layer->in, memory + layer->out,
              (int32_t *)(void *)(memory + layer->scratch));
-  progress->calls++;
   return progress->layer++;
 }

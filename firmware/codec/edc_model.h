@@ -13,7 +13,7 @@ EDC_BEGIN_C
 typedef void edc_normalize_function(const void *constants, const int16_t *frame, int8_t *out,
                                     edc_frame_stats *stats);
 
-/* A stripe of a layer of a cascade (edc_chain.h): the layer as if there were no more of it. */
+/* A stripe of a layer (edc_chain.h): the layer as if there were no more of it. */
 typedef struct {
   const int8_t *in;
   int8_t *out;
@@ -42,7 +42,7 @@ typedef struct {
 /* How far the encoder is; zeros at the start. */
 typedef struct {
   uint32_t layer; /* to run next; the first of a cascade's until all have ended */
-  uint32_t calls; /* of kernels so far */
+  uint32_t begun; /* whether stripes of that cascade have run */
 } edc_progress;
 
 /* One call of a kernel. Returns the layer that ran. */
@@ -63,7 +63,9 @@ struct edc_model {
   const void *normalizer;
   edc_next_function *next; /* NULL when another engine runs the encoder */
   const edc_layer *layers;
-  const edc_chain *chain; /* NULL when no layers run in stripes */
+  const edc_chain *chains; /* of layers that run in stripes */
+  uint32_t chain_count;
+  uint32_t rows; /* edc_chain_rows of the cascade under way */
   edc_search_function *search;
   const void *rvq;
   /* Distances, in a frame, of the searches that look at few codes. When they are used up, the
@@ -110,7 +112,7 @@ uint32_t edc_model_next(const edc_model *model, void *state, edc_progress *progr
 const int8_t *edc_model_layer_output(const edc_model *model, const void *state, uint32_t layer,
                                      uint32_t *bytes);
 
-/* The edc_next_function of a model without a cascade. */
+/* The edc_next_function of a model without cascades. */
 uint32_t edc_next_layer(const edc_model *model, void *state, edc_progress *progress);
 
 EDC_END_C

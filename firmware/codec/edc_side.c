@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_side.h"
 
+#include "edc_divide.h"
+
 /* 2^31 2^(1/2), 2^31 2^(1/4), ..., rounded. */
 static const uint32_t roots[10] = {0xb504f334u, 0x9837f052u, 0x8b95c1e4u, 0x85aac368u, 0x82cd8699u,
                                    0x8164d1f4u, 0x80b1ed50u, 0x8058d7d3u, 0x802c6437u, 0x8016302fu};
@@ -29,14 +31,14 @@ uint32_t edc_side_write(const edc_side *side, int32_t offset, uint64_t spread, u
   const uint32_t bits = fraction_bits + 1 + side->squared;
   const uint32_t middle = 2 * scale + 1;
   const int32_t exponent = (int32_t)(middle >> bits);
-  uint64_t mantissa = 1u << 31;
+  uint32_t mantissa = 1u << 31;
   for (uint32_t i = 0; i < bits; i++) {
     if ((middle >> (bits - 1 - i)) & 1) {
-      mantissa = (mantissa * roots[i] + (1u << 30)) >> 31;
+      mantissa = (uint32_t)(((uint64_t)mantissa * roots[i] + (1u << 30)) >> 31);
     }
   }
   const uint64_t magnitude = offset < 0 ? 0 - (uint64_t)(int64_t)offset : (uint64_t)offset;
-  uint64_t location = (magnitude << 34) / mantissa; /* < 2^32 */
+  uint64_t location = edc_divide(magnitude << 34, mantissa);
   const int32_t shift = exponent + 3 - side->location_bits;
   if (shift > 0) {
     location = (location + (1ull << (shift - 1))) >> shift;

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_zscore.h"
 
+#include "edc_divide.h"
+
 /* Largest r with r^2 <= value; value >= 2^62, so r has its top bit set. One bit a round. */
 static uint32_t square_root(uint64_t value) {
   uint32_t root = 0;
@@ -47,7 +49,7 @@ void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *o
   }
   /* Both fit 32 bits: the mantissa is below 2^31 because root >= 2^31 > inverse_scale. */
   const uint32_t root = square_root(wide);
-  const int64_t gain = (int64_t)(((uint64_t)normalizer->inverse_scale << 31) / root);
+  const int64_t gain = edc_divide((uint64_t)normalizer->inverse_scale << 31, root);
   const int shift = 31 + normalizer->inverse_shift - half_shift - normalizer->variance_shift / 2;
   const int64_t half = (int64_t)1 << (shift - 1);
   for (int32_t i = 0; i < samples; i++) {

@@ -75,6 +75,14 @@ typedef struct {
   ...;
 } edc_pointwise_layer;
 edc_layer_function edc_pointwise_run;
+typedef struct {
+  const uint32_t *weights; const edc_folded_channel *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t columns;
+  int8_t in_zero_point; int8_t out_zero_point; uint8_t rectified;
+  ...;
+} edc_bytes_layer;
+edc_layer_function edc_conv_bytes_run;
 edc_layer_function edc_conv_paired_run;
 edc_layer_function edc_conv_winograd_run;
 edc_layer_function edc_depthwise_paired_run;
@@ -106,6 +114,7 @@ typedef struct {
 typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
+uint32_t edc_divide(uint64_t number, uint32_t divisor);
 int32_t edc_rvq_quantize(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 typedef struct { int32_t norms[8]; int16_t keys[4][8]; uint16_t indices[8]; ...; } edc_code_block;
@@ -123,8 +132,8 @@ int32_t edc_rvq_quantize_mve(
 _INCLUDES = "\n".join(
     f'#include "{name}.h"'
     for name in (
-        *("edc", "edc_chain", "edc_conv", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
-        *("edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
+        *("edc", "edc_chain", "edc_conv", "edc_conv_bytes", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
+        *("edc_divide", "edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
     )
 )
 MANY_LOOKS = 2**31 - 1
@@ -380,6 +389,11 @@ def normalize(
         offsets.append(stats.offset)
         spreads.append(stats.spread)
     return target, offsets, spreads
+
+
+def divide(number: int, divisor: int) -> int:
+    """``edc_divide``."""
+    return int(_module().lib.edc_divide(number, divisor))
 
 
 def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned: bool) -> tuple[Any, list[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,7 @@ TARGETS = {
     "plain": Target(Optimize.FLASH),
     "packed taps": Target(),
     "pointwise": Target(simd=True),
+    "bytes": Target(Optimize.BALANCED, simd=True),
     "packed channels": Target(long_multiply=False),
     "mve": Target(simd=True, vectors=True),
 }
@@ -76,6 +78,56 @@ def test_random_encoders(seed: int, name: str) -> None:
     count = last - first + 1
     for stripes in ([1] * count, rng.integers(1, 12, count).tolist(), [graph.input.width] * count):
         check(graph, TARGETS[name], first, last, stripes, seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+@pytest.mark.parametrize("seeds", [range(45), range(45, 90)], ids=str)
+def test_a_layer_alone(seeds: range, name: str) -> None:
+    """In stripes, over the input that it still reads, as near as the plan puts it."""
+    require("cc", "Python.h")
+    for seed in seeds:
+        graph = random_encoder(seed).graph
+        rng = np.random.default_rng([seed, 41])
+        index = int(rng.integers(len(graph.layers)))
+        for stripe in (1, int(rng.integers(2, 12)), graph.input.width):
+            check(graph, TARGETS[name], index, index, [stripe], seed)
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_a_layer_alone_may_come_no_nearer_to_its_input(name: str) -> None:
+    """Of kernels whose window a stripe fills anew, and of those that read nothing twice."""
+    require("cc", "Python.h")
+    graph = family(64)
+    packed = pack(graph.layers, TARGETS[name])
+    frame = frame_of(graph, 1)
+    outputs = [frame, *(output[0] for output in run_every_layer(graph, frame.reshape(1, -1)))]
+    nearer = 0
+    for index in range(5):
+        cascade = make_cascade(packed, index, index, [4])
+        assert len(cascade.calls) > 1
+        assert cascade.memory_offset_bytes >= packed[index].memory_offset_bytes
+        if 0 < cascade.memory_offset_bytes < packed[index].layer.output.size_bytes:
+            offset = cascade.memory_offset_bytes - 4
+            found = c_kernels.run_cascade(packed, cascade, outputs[index], memory_offset=offset)
+            nearer += not np.array_equal(found, outputs[index + 1])
+    assert nearer > 0
+
+
+@pytest.mark.parametrize("kernel", [CONV_PACKED_TAPS, CONV_WINOGRAD], ids=str)
+def test_no_call_computes_more_than_a_stripe(kernel: Kernel) -> None:
+    """The last one has the outputs that are behind, too; where a stripe is the fewest positions, there is no less."""
+    specs = [LayerSpec(CONV, 8, 3), LayerSpec(CONV, 8, 7, 2, weight_limit=20)]
+    for width in range(36, 52):
+        graph = read_graph(build_encoder(specs, width))
+        packed = [plain_kernels.CONV.pack(graph.layers[0]), kernel.pack(graph.layers[1])]
+        latency, together = packed[1].cadence.latency, packed[1].cadence.granularity
+        for first, stripe in itertools.product((0, 1), (4, 8, 12)):
+            cascade = make_cascade(packed, first, 1, [stripe] * (2 - first))
+            calls = [call for call in cascade.calls if call.layer == 1 - first]
+            assert sum(call.positions for call in calls) == graph.layers[1].output.width
+            assert [call.pauses for call in calls] == [True] * (len(calls) - 1) + [False]
+            assert all(call.positions % together == 0 and call.positions <= stripe for call in calls[:-1])
+            assert calls[-1].positions + latency <= stripe or calls[-1].positions <= together
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -182,17 +234,47 @@ def test_generated_code(name: str, tmp_path: Path) -> None:
     frames = bundle.frames()
     assert frames is not None
     expected = ReferenceExecutor(bundle.codec).stages(frames)
-    whole = make_plan(bundle.codec, TARGETS[name], None)
+    whole = make_plan(bundle.codec, TARGETS[name], [])
     packed = [step.packed for step in whole.steps]
     for first, last, stripes in ((0, 4, [8, 4, 2, 2, 2]), (1, 2, [5, 3]), (3, 4, [2, 2])):
         cascade = make_cascade(packed, first, last, stripes)
-        plan = make_plan(bundle.codec, TARGETS[name], cascade)
+        plan = make_plan(bundle.codec, TARGETS[name], [cascade])
         shim = HostShim(bundle, plan)
         found = shim.stages(frames)
         assert shim.state_bytes == plan.state_bytes
         np.testing.assert_array_equal(found.indices, expected.indices)
         np.testing.assert_array_equal(found.latent, expected.latent)
-        assert plan.calls.count(first) > 1
-        assert sorted(set(plan.calls)) == list(range(5))
+        assert sum(call.layer == first for call in plan.calls) > 1
+        assert sorted({call.layer for call in plan.calls}) == list(range(5))
         if first == 0:
             assert plan.arena_bytes < whole.arena_bytes
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_generated_code_in_short_calls(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several layers, each alone: in as many calls as it takes, and all others as ever."""
+    require("cc", "Python.h")
+    specs = [LayerSpec(CONV, 8, 7, 2), LayerSpec(CONV, 12, 7, 2), LayerSpec(CONV, 4, 1), LayerSpec(CONV, 16, 7)]
+    bundle = bundle_of(tmp_path / "b", build_encoder(specs, 203, seed=1), sizes=(9, 4))
+    frames = bundle.frames()
+    assert frames is not None
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
+    whole = make_plan(bundle.codec, TARGETS[name], [])
+    # As long as the third layer takes, and a stripe of a few positions of each.
+    few = [step.packed.instructions(4, pauses=False) for step in whole.steps]
+    most = max(few + [call.instructions for call in whole.calls if call.layer == 2])
+    monkeypatch.setattr("edgecodec.compile.cascade.CALL_INSTRUCTIONS", most)
+    monkeypatch.setattr("edgecodec.compile.plan.candidates", lambda packed: ())
+    plan = make_plan(bundle.codec, TARGETS[name])
+    longer = [call.layer for call in whole.calls if call.instructions > most]
+    assert [list(each.layers) for each in plan.cascades] == [[layer] for layer in longer]
+    assert len(longer) > 1
+    assert [step.stripe is not None for step in plan.steps] == [layer in longer for layer in range(4)]
+    assert plan.cascade is None
+    assert all(buffer.is_whole for buffer in plan.buffers)
+    assert max(call.instructions for call in plan.calls) <= most
+    shim = HostShim(bundle, plan)
+    assert shim.state_bytes == plan.state_bytes
+    found = shim.stages(frames)
+    np.testing.assert_array_equal(found.indices, expected.indices)
+    np.testing.assert_array_equal(found.latent, expected.latent)

@@ -19,6 +19,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.arena import align, place
 from edgecodec.compile.kernels import Kernel, packed_taps, plain
 from edgecodec.compile.kernels import mve as mve_kernels
+from edgecodec.compile.kernels.bytes import CONV_BYTES
 from edgecodec.compile.kernels.pointwise import POINTWISE
 from tests.bitexact import c_kernels
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
@@ -61,6 +62,7 @@ def test_memory_offset_is_enough_and_no_more(kernel: int, stride: int, channels:
     smaller = replace(layer, weights=layer.weights // 4)
     check(smaller, packed_taps.CONV_WINOGRAD)
     check(layer, mve_kernels.CONV_MVE)
+    check(layer, CONV_BYTES)
     if kernel == 1:
         check(layer, POINTWISE)
     depthwise = layer_of(DEPTHWISE, kernel, stride, channels, 0)

@@ -7,8 +7,8 @@
  * - PUSH n stride, int16 [entries] in whole words: status, taken
  * - PUSH32 n stride, int32 [entries]: status, taken
  * - GAP lost: status
- * - STEPS most mtu, until EDC_IDLE, or so many: for each packet PACKET, its bytes, it in whole
- * words, fragments, and of each the same; then LAST and the last status
+ * - STEPS most mtu, until EDC_IDLE, or so many: for each packet PACKET, its frame's number, its
+ * bytes, it in whole words, fragments, and of each the same; then LAST and the last status
  * - COUNTS shift offset, ENDS least most: status
  * - INTERRUPTS n piece, int16 [n] in whole words, pushed in pieces amid the steps, what is not
  * taken again the next time: as STEPS
@@ -41,7 +41,12 @@ static void put_packet(edc_encoder *encoder, size_t mtu) {
   size_t bytes;
   const uint8_t *const packet = edc_packet(encoder, &bytes);
   uint8_t *const fragment = malloc(mtu);
+  uint32_t number;
   put(EDC_PACKET);
+  if (edc_packet_number(encoder, &number) != EDC_OK) {
+    abort();
+  }
+  put(number);
   put_bytes(packet, bytes);
   long place = 0;
   uint32_t count = 0;
@@ -208,6 +213,7 @@ static int refuse(uint8_t *memory, edc_encoder *e) {
   int16_t sample = 0;
   int32_t count = 0;
   uint8_t fragment[2];
+  uint32_t number = 0;
   size_t n = 7;
   REFUSED(info->encoder_bytes == size && info->packet_bytes_max == PPG_MODEL_PACKET_BYTES_MAX, 1)
   REFUSED(edc_init(NULL, memory, size, &ppg_model), EDC_ERROR_ARGUMENT)
@@ -240,6 +246,9 @@ static int refuse(uint8_t *memory, edc_encoder *e) {
   REFUSED(edc_packet(NULL, &n) == NULL && n == 0, 1)
   REFUSED(edc_packet(e, NULL) == NULL, 1)
   REFUSED(edc_packet(e, &n) == NULL && n == 0, 1)
+  REFUSED(edc_packet_number(NULL, &number), EDC_ERROR_ARGUMENT)
+  REFUSED(edc_packet_number(e, NULL), EDC_ERROR_ARGUMENT)
+  REFUSED(edc_packet_number(e, &number), EDC_IDLE)
   REFUSED(edc_fragment(NULL, 200, fragment, &n), EDC_ERROR_ARGUMENT)
   REFUSED(edc_fragment(e, 200, NULL, &n), EDC_ERROR_ARGUMENT)
   REFUSED(edc_fragment(e, 200, fragment, NULL), EDC_ERROR_ARGUMENT)

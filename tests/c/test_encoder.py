@@ -19,12 +19,13 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.library import codec_files
 from edgecodec.compile.plan import Plan, make_plan
+from edgecodec.compile.target import DEFAULT_TARGET
 from edgecodec.entropy.packet import Form
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.signal.normalize import Fixed, MinMax
-from tests.c.test_generated_c import SANITIZERS, _in_stripes
+from tests.c.test_generated_c import SANITIZERS, _each_in_stripes, _in_stripes
 from tests.packets import network, tables
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import bundle_of, ppg_frames, small_encoder
@@ -32,7 +33,7 @@ from tests.tools import lack, require
 
 MAIN = Path(__file__).with_name("encoder_main.c")
 MTU = 23
-KINDS = ("tables", "network", "cascade", "minmax", "fixed", "random 3", "random 5", "random 17")
+KINDS = ("tables", "network", "cascade", "stripes", "minmax", "fixed", "random 3", "random 5", "random 17")
 FRAGMENTS = 16
 LAST = 100
 
@@ -64,6 +65,7 @@ class Status(IntEnum):
 class Sent:
     """A packet, and the fragments that it was cut into."""
 
+    number: int
     packet: bytes
     fragments: list[bytes]
 
@@ -198,7 +200,7 @@ class Program:
         for op in script.calls:
             status = word()
             while op in (Op.STEPS, Op.INTERRUPTS, Op.THREAD) and status == Status.PACKET:
-                sent.append(Sent(content(), [content() for _ in range(word())]))
+                sent.append(Sent(word() & 0xFFFFFFFF, content(), [content() for _ in range(word())]))
                 status = word()
             said.append((status, word()) if op in (Op.PUSH, Op.PUSH32) else (status,))
         assert next(words, None) is None
@@ -231,7 +233,8 @@ def make(kind: str, path: Path) -> tuple[Bundle, Plan]:
     constants = PacketConstants(None if kind == "fixed" else side, model)
     more = {} if normalization is None else {"normalization": normalization}
     bundle = bundle_of(path / "bundle", encoder, sizes, seed, packets=constants, **more)
-    plan = _in_stripes(bundle, make_plan(bundle.codec).target) if kind == "cascade" else make_plan(bundle.codec)
+    makers = {"cascade": _in_stripes, "stripes": _each_in_stripes}
+    plan = makers[kind](bundle, DEFAULT_TARGET) if kind in makers else make_plan(bundle.codec)
     return bundle, plan
 
 
@@ -340,9 +343,10 @@ def test_time_stays_exact_over_many_lost_frames(built: dict[str, tuple[Bundle, P
         script.steps()
     done = program.run(script)
     packets = bundle.packets()
-    numbers = [packets.decode(each.packet).sequence for each in done.sent]
     first = [0, 1001, 1002, 1003 + -(-(2**32 - 1) // samples)]
-    assert numbers == [number & 0xFF for number in (*first, first[-1] + 1, first[-1] + 3)]
+    numbers = [*first, first[-1] + 1, first[-1] + 3]
+    assert [each.number for each in done.sent] == numbers
+    assert [packets.decode(each.packet).sequence for each in done.sent] == [number & 0xFF for number in numbers]
 
 
 def test_overrun_says_so_and_loses_nothing_by_itself(built: dict[str, tuple[Bundle, Program]]) -> None:

@@ -65,9 +65,16 @@ def _as_chosen(bundle: Bundle, target: Target) -> Plan:
 
 def _in_stripes(bundle: Bundle, target: Target) -> Plan:
     """All layers of a bundle in a cascade, a few positions at a time."""
-    packed = [step.packed for step in make_plan(bundle.codec, target, None).steps]
+    packed = [step.packed for step in make_plan(bundle.codec, target, []).steps]
     stripes = [2 + index % 3 for index in range(len(packed))]
-    return make_plan(bundle.codec, target, make_cascade(packed, 0, len(packed) - 1, stripes))
+    return make_plan(bundle.codec, target, [make_cascade(packed, 0, len(packed) - 1, stripes)])
+
+
+def _each_in_stripes(bundle: Bundle, target: Target) -> Plan:
+    """Each layer of a bundle alone, a few positions at a time."""
+    packed = [step.packed for step in make_plan(bundle.codec, target, []).steps]
+    alone = [make_cascade(packed, index, index, [2 + index % 3]) for index in range(len(packed))]
+    return make_plan(bundle.codec, target, alone)
 
 
 def _write_sources(bundle: Bundle, folder: Path, plan: Plan | None = None) -> list[str]:
@@ -86,7 +93,7 @@ def _run(command: list[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("target", [DEFAULT_TARGET, VECTORS], ids=["default", "vectors"])
 @pytest.mark.parametrize(
-    ("kind", "plan"), [*((kind, _as_chosen) for kind in BUNDLES), *product(STRIPED, [_in_stripes])]
+    ("kind", "plan"), [*((kind, _as_chosen) for kind in BUNDLES), *product(STRIPED, [_in_stripes, _each_in_stripes])]
 )
 def test_clean_under_sanitizers(
     kind: str, plan: Callable[[Bundle, Target], Plan], target: Target, tmp_path: Path

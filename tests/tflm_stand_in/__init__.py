@@ -34,7 +34,7 @@ def build(
         f"-I{TREE}",
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    files = codec_files(bundle, make_plan(bundle.codec, plan_for(bundle, board).target, None))
+    files = codec_files(bundle, make_plan(bundle.codec, plan_for(bundle, board).target, []))
     for name, text in files.items():
         (folder / name).write_text(text)
     layers = ", ".join(

@@ -24,6 +24,11 @@ def test_sums_are_those_of_the_parts(bundle: Bundle, core: str | None, optimize:
     assert found.flash.encoder_bytes == sum(layer.table_bytes for layer in found.layers)
     assert found.flash.table_bytes == found.flash.encoder_bytes + found.flash.codebook_bytes
     assert found.plan.state_bytes == plan.state_bytes
+    longest = max(plan.calls, key=lambda call: call.instructions)
+    assert found.plan.longest_call is not None
+    assert found.plan.longest_call.layer == found.layers[longest.layer].name
+    assert found.plan.longest_call.positions == longest.positions
+    assert found.plan.longest_call.instructions == pytest.approx(longest.instructions, abs=1)
     assert [layer.c_kernel for layer in found.layers] == [str(step.kernel) for step in plan.steps]
     assert [buffer.offset_bytes for buffer in found.plan.buffers] == [buffer.offset_bytes for buffer in plan.buffers]
 

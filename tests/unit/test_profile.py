@@ -20,7 +20,7 @@ def profile(unit: str, *costs: float, bound: float | None = None) -> ProfileDocu
     frame = frame_cost(rows, [0.9 * total, total, 1.1 * total])
     instructions, cycles = (sum(costs) if unit == counted else None for counted in ("instructions", "cycles"))
     origin = ("ab" * 32, "nucleo", "cortex-m4", "native", "speed")
-    return ProfileDocument(*origin, unit, 3, instructions, cycles, frame, rows, None)
+    return ProfileDocument(*origin, unit, 3, instructions, cycles, frame, rows, None, None)
 
 
 def test_real_board_has_cycles() -> None:

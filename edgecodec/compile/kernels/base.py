@@ -32,6 +32,16 @@ class Cadence:
     """Rows beyond the stride: ``n`` positions look at ``n stride + lookahead`` rows, so it may be negative."""
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Instructions of a layer, roughly, fitted to those counted on emulated boards: to weigh and to divide layers."""
+
+    position: float
+    """A position that is computed."""
+    call: float
+    """A call of the kernel: to find the stripe, and to fill the window."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackedLayer(Constants):
     """A layer as a kernel wants it: all that planning, rendering and tests need to know of it."""
@@ -42,6 +52,8 @@ class PackedLayer(Constants):
     """The layer that it was made from."""
     cadence: Cadence
     """How the kernel goes through its positions."""
+    cost: Cost
+    """Instructions, modelled."""
     memory_offset_bytes: int
     """How far its input must at least start behind its output where they overlap in memory, a multiple of 4."""
     scratch_bytes: int = 0
@@ -55,13 +67,13 @@ class PackedLayer(Constants):
         return self.cadence.latency > 0
 
     def instructions(self, positions: int, *, pauses: bool) -> float:
-        """Instructions of a call, modelled, without those of the call itself.
+        """Instructions of a call, modelled.
 
         ``positions`` are rounded up to what the kernel computes anyhow; a call that does not pause, the layer's last,
         has the work of the outputs that were behind, too.
         """
         computed = self.kernel.whole_groups(positions + (0 if pauses else self.cadence.latency))
-        return self.layer.macs / self.layer.output.width * self.kernel.instructions_per_mac * computed
+        return self.cost.position * computed + self.cost.call
 
 
 class Kernel(ABC):
@@ -83,12 +95,16 @@ class Kernel(ABC):
     """Ops of the layers that it is considered for; it refuses all others."""
     goals: ClassVar[tuple[Optimize, ...]] = (Optimize.SPEED, Optimize.BALANCED)
     """Goals that it serves. One that serves ``flash`` has tables hardly larger than the plain kernel's."""
+    bytes_per_weight: ClassVar[int] = 1
+    """Flash that a weight takes in its tables, less what fills them up."""
     positions_together: ClassVar[int] = 1
     """Positions that it computes together, whether or not all are wanted."""
     instructions_per_mac: ClassVar[float]
     """Instructions a multiply-accumulate, roughly, measured on emulated boards: to weigh layers against each other."""
+    instructions_per_output: ClassVar[float]
+    """Instructions an output beside those of its multiply-accumulates, likewise."""
     instructions_per_call: ClassVar[int]
-    """Instructions to find a stripe, to call the kernel and to fill its window."""
+    """Instructions to find a stripe and to call the kernel, likewise."""
 
     @abstractmethod
     def runs_on(self, target: Target) -> bool:
@@ -118,6 +134,13 @@ class Kernel(ABC):
     def pays(self, layer: Layer, pack: Callable[[Kernel], PackedLayer]) -> bool:
         """Whether it is worth taking for a ``layer`` that it can run. ``pack`` packs the layer for any kernel, once."""
         return True
+
+    def _cost(self, layer: Layer) -> Cost:
+        """What ``layer`` costs by the figures above."""
+        products, outputs = layer.macs / layer.output.width, layer.output.channels
+        return Cost(
+            products * self.instructions_per_mac + outputs * self.instructions_per_output, self.instructions_per_call
+        )
 
     def whole_groups(self, positions: int) -> int:
         """``positions`` rounded up to what it computes together."""

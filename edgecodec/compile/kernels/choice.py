@@ -7,6 +7,7 @@ from functools import cache
 
 from edgecodec.codec.graph import Layer
 from edgecodec.compile.kernels.base import Kernel, PackedLayer
+from edgecodec.compile.kernels.bytes import CONV_BYTES
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
 from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
@@ -21,13 +22,14 @@ KERNELS: tuple[Kernel, ...] = (
     CONV_WINOGRAD,
     CONV_PACKED_TAPS,
     DEPTHWISE_PACKED_TAPS,
+    CONV_BYTES,
     CONV_PACKED_CHANNELS,
     CONV,
     DEPTHWISE,
 )
 """All kernels: of those for an op, a core and a goal the first that can run the layer and pays is taken.
 
-The last one of each op is the plain one, which runs any layer of it.
+The last one of each op is the plain one, which runs any layer of it. For ``balanced`` those of bytes come first.
 """
 _BALANCED_BYTES_PER_MAC = 0.06
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
@@ -77,8 +79,11 @@ def choose_kernel(layer: Layer, target: Target) -> Choice:
 
 
 def _faster_kernels(layer: Layer, target: Target) -> list[Kernel]:
-    """The kernels beside the plain one that are made for a layer's op, the core and the goal, the first best."""
-    return [
+    """The kernels beside the plain one that are made for a layer's op, the core and the goal, the first best.
+
+    For ``balanced`` those whose weights take a byte come first: what is faster than them takes too much flash.
+    """
+    found = [
         kernel
         for kernel in KERNELS
         if kernel is not plain_kernel(layer)
@@ -86,8 +91,9 @@ def _faster_kernels(layer: Layer, target: Target) -> list[Kernel]:
         and target.optimize in kernel.goals
         and kernel.runs_on(target)
     ]
+    return sorted(found, key=lambda kernel: _weighs_flash(kernel, target))
 
 
 def _weighs_flash(kernel: Kernel, target: Target) -> bool:
     """Whether the flash of a kernel's tables speaks against it."""
-    return target.optimize is Optimize.BALANCED and Optimize.FLASH not in kernel.goals
+    return target.optimize is Optimize.BALANCED and kernel.bytes_per_weight > 1

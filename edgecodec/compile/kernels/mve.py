@@ -44,7 +44,7 @@ class _Mve(Kernel):
     header = "edc_conv_mve.h"
     goals = tuple(Optimize)
     positions_together = 3
-    instructions_per_call = 200
+    instructions_per_call = 500
     order: ClassVar[str]
     """Axes of the weights."""
 
@@ -83,6 +83,7 @@ class _Mve(Kernel):
             | sizes(layer)
             | {"stride": layer.stride, "pad_left": layer.pad_left, "kernel": layer.kernel, "row": row}
             | zero_points(layer),
+            cost=self._cost(layer),
             cadence=plain_cadence(layer),  # a stripe may end within the positions that go together
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
             scratch_bytes=self.positions_together * (4 * layer.output.channels + row),
@@ -95,7 +96,8 @@ class ConvMve(_Mve):
     function = "edc_conv_mve"
     reason = "sixteen products an instruction"
     ops = (Op.CONV,)
-    instructions_per_mac = 0.16
+    instructions_per_mac = 0.13
+    instructions_per_output = 7
     order = "[out][row]"
 
     def _row(self, layer: Layer) -> int:
@@ -113,7 +115,8 @@ class DepthwiseMve(_Mve):
     function = "edc_depthwise_mve"
     reason = "all taps an instruction"
     ops = (Op.DEPTHWISE,)
-    instructions_per_mac = 1.3
+    instructions_per_mac = 0
+    instructions_per_output = 9
     order = "[out][8]"
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:

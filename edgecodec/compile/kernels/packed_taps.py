@@ -18,6 +18,7 @@ from edgecodec.codec.graph import Layer, Op
 from edgecodec.compile.kernels.base import (
     BLOCK_CHANNELS,
     Cadence,
+    Cost,
     Kernel,
     PackedLayer,
     channels_refusal,
@@ -39,6 +40,12 @@ _COLUMN_MULTIPLE = 4
 """Columns that the kernels take at a time."""
 _DEPTHWISE_WORDS = 4
 """Words of taps that ``edc_depthwise_paired`` takes."""
+_PART_INSTRUCTIONS = 15
+"""Instructions of an output for each part."""
+_SIGNED_INSTRUCTIONS = 25
+"""Instructions of an output more where the layer is not rectified."""
+_WINDOW_INSTRUCTIONS = 2.0
+"""Instructions of a call for each byte of its window."""
 
 
 class _PackedTaps(Kernel):
@@ -55,7 +62,10 @@ class _PackedTaps(Kernel):
     """Sums that the kernel can divide a block's columns into, so that no lane overflows."""
     order: ClassVar[str]
     """Axes of the weights."""
-    instructions_per_call = 600
+    bytes_per_weight = 2
+    instructions_per_call = 200
+    instructions_per_column: ClassVar[float] = 0
+    """Instructions a column of an output channel and position, likewise."""
 
     def runs_on(self, target: Target) -> bool:
         return target.long_multiply
@@ -83,6 +93,12 @@ class _PackedTaps(Kernel):
     @abstractmethod
     def _kept_bytes(self, layer: Layer) -> int:
         """Scratch memory behind the window."""
+
+    def _packed_cost(self, layer: Layer, columns: int, parts: float, window_bytes: int, *, rectified: bool) -> Cost:
+        """What a layer of so many columns costs, whose blocks' columns are summed in so many parts, in the mean."""
+        output = self.instructions_per_column * columns + self.instructions_per_output
+        output += _PART_INSTRUCTIONS * parts + (0 if rectified else _SIGNED_INSTRUCTIONS)
+        return Cost(output * layer.output.channels, self.instructions_per_call + _WINDOW_INSTRUCTIONS * window_bytes)
 
     def _tap_pairs(self, layer: Layer) -> int:
         """Pairs of taps of each filter of each of a layer's ``stride`` phases."""
@@ -148,6 +164,7 @@ class _PackedTaps(Kernel):
             | {"stride": layer.stride, "pad_left": layer.pad_left, "tap_pairs": tap_pairs, "columns": columns}
             | zero_points(layer)
             | {"rectified": int(folded.rectified)},
+            cost=self._packed_cost(layer, columns, float(parts.mean()), window, rectified=folded.rectified),
             cadence=Cadence(self.positions_together, latency=self.filters, lookahead=rows * layer.stride),
             memory_offset_bytes=self._memory_offset(layer, tap_pairs),
             scratch_bytes=window + self._kept_bytes(layer),
@@ -166,7 +183,8 @@ class ConvPackedTaps(_PackedTaps):
     reason = "four products a multiplication"
     ops = (Op.CONV,)
     positions_together = 2
-    instructions_per_mac = 0.7
+    instructions_per_column = 0.86
+    instructions_per_output = 3
     known_parts: ClassVar[tuple[int, ...]] = (1, 2, 4)
     order = "[out / 4][columns][4]"
 
@@ -211,7 +229,7 @@ class ConvWinograd(ConvPackedTaps):
     reason = "sixteen products in three multiplications"
     goals = (Optimize.SPEED,)
     positions_together = 4
-    instructions_per_mac = 0.55
+    instructions_per_column = 1.29
     filters = 2
     known_parts = (1, 2)
 
@@ -249,7 +267,8 @@ class DepthwisePackedTaps(_PackedTaps):
     reason = "four products a multiplication"
     ops = (Op.DEPTHWISE,)
     positions_together = 2
-    instructions_per_mac = 4.5
+    instructions_per_output = 21
+    instructions_per_call = 650
     known_parts = (1,)
     order = "[out][4]"
 

@@ -63,6 +63,7 @@ class _Plain(Kernel):
                 "activation_max": layer.activation_max,
                 "narrow": int(layer.is_narrow),
             },
+            cost=self._cost(layer),
             cadence=plain_cadence(layer),
             memory_offset_bytes=self._memory_offset(layer),
         )
@@ -73,7 +74,8 @@ class Conv(_Plain):
 
     function = "edc_conv"
     ops = (Op.CONV,)
-    instructions_per_mac = 7.0
+    instructions_per_mac = 5.0
+    instructions_per_output = 65
     order = "[out][kernel][in]"
 
     def _memory_offset(self, layer: Layer) -> int:
@@ -87,7 +89,8 @@ class Depthwise(_Plain):
 
     function = "edc_depthwise"
     ops = (Op.DEPTHWISE,)
-    instructions_per_mac = 20.0
+    instructions_per_mac = 16.0
+    instructions_per_output = 90
     order = "[kernel][out]"
 
     def _memory_offset(self, layer: Layer) -> int:

@@ -17,7 +17,7 @@ from edgecodec.compile.kernels.base import (
 )
 from edgecodec.compile.kernels.requantization import fold_channels
 from edgecodec.compile.tables import Table
-from edgecodec.compile.target import Target
+from edgecodec.compile.target import Optimize, Target
 
 _IN_CHANNELS = 4
 """Input channels that the kernel takes at a time."""
@@ -33,9 +33,12 @@ class Pointwise(Kernel):
     header = "edc_pointwise.h"
     reason = "two products an instruction"
     ops = (Op.CONV,)
+    goals = (Optimize.SPEED,)
+    bytes_per_weight = 2
     positions_together = 2
-    instructions_per_mac = 1.2
-    instructions_per_call = 200
+    instructions_per_mac = 0.75
+    instructions_per_output = 17
+    instructions_per_call = 400
 
     def runs_on(self, target: Target) -> bool:
         """Where two 16-bit halves of a word are multiplied at once."""
@@ -72,6 +75,7 @@ class Pointwise(Kernel):
                 "out_zero_point": layer.output.zero_point,
                 "rectified": int(folded.rectified),
             },
+            cost=self._cost(layer),
             cadence=plain_cadence(layer, self.positions_together),
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
             scratch_bytes=4 * layer.input.channels + channels,

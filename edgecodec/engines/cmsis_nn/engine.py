@@ -24,7 +24,7 @@ from edgecodec.errors import BuildError, install_extra
 if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.codec.codec import Codec
-    from edgecodec.compile.plan import Plan, Step
+    from edgecodec.compile.plan import LongestCall, Plan, Step
 
 PACKAGE = "bakenn"
 _PART = "CMSIS-NN"
@@ -66,6 +66,10 @@ class CmsisNnEngine(NativeEngine):
         Raises BuildError without the package.
         """
         return super().files(bundle, plan) | self._library(bundle)
+
+    def longest_call(self, plan: Plan) -> LongestCall | None:
+        """That of whole layers, which nobody has measured."""
+        return None
 
     def kernel(self, step: Step) -> str:
         """The engine's name: the wrappers choose among several functions."""
