@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from edgecodec.bundle import Bundle
+from edgecodec.cli.verify import _show
 from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile import render
@@ -21,8 +25,11 @@ from edgecodec.errors import EdgecodecError, InputError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.encoder_object import EncoderObject
 from edgecodec.host.shim import HostShim
+from edgecodec.link.costs import LinkStatistics
 from edgecodec.verify.compare import Comparison, Pair
+from edgecodec.verify.documents import BitsOnAir, BoardRun, Breakdown
 from edgecodec.verify.pushed import compare_board, compare_host, draw_gaps, push_stream, share_of
+from edgecodec.verify.run import VerifyResult
 from tests import tools
 from tests.c.test_encoder import make, signal
 from tests.packets import bundle_with_packets
@@ -249,3 +256,16 @@ def test_a_packet_too_many_is_found(bundle: Bundle, tmp_path: Path, monkeypatch:
     assert [pair.mismatches for pair in comparison.pairs] == [2]
     assert comparison.first_divergence is not None
     assert comparison.first_divergence.frame == len(frames) - 1
+
+
+@pytest.mark.parametrize("encoder_bytes", [0, 100])
+def test_firmware_without_encoder_is_said(bundle: Bundle, tmp_path: Path, encoder_bytes: int) -> None:
+    packed = bundle_with_packets(bundle, tmp_path / "b", "plain")
+    cost = Breakdown(1.0, 1.0, 1.0, 1.0)
+    board = BoardRun("b", "tflm", encoder_bytes, 10, None, None, 4.0, None, cost, LinkStatistics())
+    air = BitsOnAir(8.0, 8)
+    document = replace(VerifyResult(packed.digest, 0, Comparison(()), (), {}).document, bits_on_air=air, runs=(board,))
+    console = Console(file=StringIO(), width=200)
+    _show(console, document)
+    assert isinstance(console.file, StringIO)
+    assert ("left out, tflm" in console.file.getvalue()) == (encoder_bytes == 0)
