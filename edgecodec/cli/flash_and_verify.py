@@ -62,6 +62,9 @@ def command(
     latents, indices and packets back and compares every byte with the C on this machine, the numpy reference and
     TensorFlow Lite Micro. Where a board's latent is wrong, its layers are read back to name the one that is.
 
+    Of a bundle with packets, one frame in nine, but at least eight, is also pushed to an encoder object on the board,
+    in pieces amid its steps.
+
     With --engine tflm firmware on your TensorFlow Lite Micro follows on the firmware of generated C.
     """
     from edgecodec.boards.load import load_board

@@ -84,6 +84,10 @@ def _show(console: Console, document: VerificationDocument) -> None:
         sizes = {"flash": run.flash_bytes, "RAM": run.ram_bytes, "arena": run.arena_bytes}
         takes = ", ".join(f"{name} {size:,}" for name, size in sizes.items() if size is not None)
         values[f"beside, {run.engine}"] = f"{run.cost_per_frame:,.0f} a frame, {takes}"
+    if document.bits_on_air is not None:
+        for run in document.runs:
+            if not run.encoder_bytes:
+                values[f"left out, {run.engine}"] = "pushed samples: the firmware has no encoder object"
     if document.first_divergence is not None:
         first = vars(document.first_divergence)
         values["first divergence"] = ", ".join(f"{key} {value}" for key, value in first.items() if value is not None)

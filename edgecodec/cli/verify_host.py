@@ -31,7 +31,8 @@ def command(
     """Compare the C on this machine with reference and oracles.
 
     Builds the bundle's C with the system compiler, encodes the frames with it, with the numpy reference and
-    with TensorFlow Lite Micro, and compares every byte of every stage.
+    with TensorFlow Lite Micro, and compares every byte of every stage. Of a bundle with packets, an encoder object also
+    gets the frames as one stream, in odd pieces and with lost samples.
     """
     from edgecodec.bundle import Bundle
     from edgecodec.cli.verify import finish, verification_frames, write_indices

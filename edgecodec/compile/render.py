@@ -53,9 +53,14 @@ def render_model(context: Mapping[str, Any]) -> dict[str, str]:
     return {f"{context['symbol']}.{kind}": render_template(f"model.{kind}.j2", **context) for kind in ("c", "h")}
 
 
-def render_served(prefix: str = DEFAULT_PREFIX, *, packets: bool = False) -> dict[str, str]:
-    """The header by which the serial link knows the model of ``prefix`` and whether it has packets: name to text."""
-    header = render_template("served_model.h.j2", version=__version__, packets=packets, **_names(prefix))
+def render_served(prefix: str = DEFAULT_PREFIX, *, packets: bool = False, encoder: bool = True) -> dict[str, str]:
+    """The header by which the serial link knows the model of ``prefix`` and whether it has packets: name to text.
+
+    ``encoder`` says whether a model with packets also has encoder objects, as those of other engines have not.
+    """
+    header = render_template(
+        "served_model.h.j2", version=__version__, packets=packets, encoder=encoder, **_names(prefix)
+    )
     return {"edc_served_model.h": header}
 
 

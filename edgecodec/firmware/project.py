@@ -120,6 +120,7 @@ def make_project(
         "exception_bytes": exception_bytes(saves_floats=board.cpu.saves_floats),
         "preset": optimize,
         "codec_only": codec_only,
+        "without_encoder": not codec_only and not _has_room_for_encoder(bundle, board),
         "sources": sorted(path for path in ours if path.endswith(".c")),
         "include_folders": sorted({str(Path(path).parent.as_posix()) for path in ours if path.endswith(".h")}),
     }
@@ -127,6 +128,17 @@ def make_project(
     for name in _RENDERED if codec_only else (_BOARD_HEADER, *_RENDERED):
         files[name] = render_template(engine.templates.get(name, f"firmware_{name}.j2"), **context)
     return FirmwareProject(bundle, board, engine, plan, files, optimize, codec_only)
+
+
+def _has_room_for_encoder(bundle: Bundle, board: Board) -> bool:
+    """Whether the server on ``board`` may have an encoder object, for verification alone, if the bundle has packets.
+
+    That is where two frames of samples and one of indices, which it takes beside the codec's state, are at most an
+    eighth of the RAM.
+    """
+    shape = bundle.codec.shape
+    more = 2 * 2 * shape.samples + 2 * shape.positions * shape.levels
+    return bundle.packets() is None or 8 * more <= board.memory.ram.length
 
 
 def plan_for(bundle: Bundle, board: Board, optimize: str = DEFAULT_OPTIMIZE, engine: Engine = NATIVE_ENGINE) -> Plan:

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames, Indices, as_frames
 from edgecodec.codec.stages import Shape, Stages
-from edgecodec.errors import BuildError, EdgecodecError
+from edgecodec.errors import BuildError, EdgecodecError, InputError
+from edgecodec.host.encoder_object import EncoderObject
 from edgecodec.host.extension import load_extension
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ class HostShim:
         files = codec_files(bundle, plan or make_plan(bundle.codec)) | render_served()
         files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
         files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
-        module = load_extension(files, render_template("shim_cdef.h.j2"), '#include "edc_shim.h"')
+        self._has_encoder = bundle.packets() is not None
+        declarations = render_template("shim_cdef.h.j2", packets=self._has_encoder)
+        module = load_extension(files, declarations, '#include "edc_shim.h"')
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
         self._digest = bundle.digest
@@ -90,6 +93,12 @@ class HostShim:
             self._target(result.spread),
         )
         return result
+
+    def encoder(self) -> EncoderObject:
+        """A new encoder object. Raises InputError when the bundle has no packets."""
+        if not self._has_encoder:
+            raise InputError("the bundle has no packets, so its C has no encoder object")
+        return EncoderObject(self._ffi, self._lib)
 
     def _state(self) -> Any:
         return self._ffi.new("uint32_t[]", self.state_bytes // 4)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -250,6 +250,35 @@ class BoardExecutor:
             if progress:
                 progress(done, len(frames))
         return result
+
+    def push(
+        self, frames: Frames, numbers: Sequence[int], *, progress: Callable[[int, int], None] | None = None
+    ) -> list[bytes]:
+        """The packets that an encoder object on the board makes of int16 ``[N, T]``, one of its own for each frame.
+
+        It gets the samples in pieces amid its steps, and before them a gap of ``numbers`` frames, modulo 256, which is
+        the packet's sequence number too (SPEC.md 2). Nothing of it counts in costs and statistics, retries aside.
+
+        ``progress(done, total)`` is called after each frame. Raises InputError for frames that do not fit and for
+        firmware without an encoder object (:attr:`HelloReply.encoder_bytes`), LinkError and DeviceError as
+        :meth:`stages` does.
+        """
+        frames = as_frames(frames, self._shape.samples)
+        if not self.hello.encoder_bytes:
+            raise InputError(f"port {self._port}: the firmware has no encoder object")
+        flags = ReadBack.PACKET | ReadBack.PUSHED
+        exchange = _Exchange(
+            MessageType.ENCODE_REPLY,
+            lambda index, seq: encode_request(seq, flags, frames[index], numbers[index]),
+            lambda payload: parse_encode(payload, self._shape, flags, self._numerics, self._packet_bytes),
+        )
+        packets = [b""] * len(frames)
+        for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
+            assert reply.packet is not None
+            packets[index] = reply.packet
+            if progress:
+                progress(done, len(frames))
+        return packets
 
     def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> Activations | None:
         """Encode one int16 ``[T]`` frame and read back what a layer of the encoder (0, 1, ...) put out.

@@ -21,7 +21,7 @@ from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
-PROTOCOL = 2
+PROTOCOL = 3
 NATIVE = "native"
 TFLM = "tflm"
 ENGINES = (NATIVE, TFLM)
@@ -33,7 +33,7 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHHIIIII7I")
+_HELLO = struct.Struct("<BBBB32sHHHHHIIIIII7I")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
@@ -105,6 +105,8 @@ class ReadBack(IntFlag):
     LAYERS = 4
     """Ticks of each layer of the encoder."""
     PACKET = 8
+    PUSHED = 16
+    """The packet is made by an encoder object, to which the frame is pushed in pieces."""
 
 
 _ALWAYS = tuple(s for s in STAGES if not s.is_statistic and s.name.upper() not in ReadBack.__members__)
@@ -196,6 +198,8 @@ class HelloReply:
     """Bytes of the buffer for a packet, which none is longer than; 0 when the firmware makes no packets."""
     state_bytes: int
     """Bytes of RAM that the codec's state takes."""
+    encoder_bytes: int
+    """Bytes of RAM of the encoder object that packets are also made by; 0 when the firmware has none."""
     arena_bytes: int
     """Bytes of the state's arena in use; 0 when the engine did not start."""
     timer_hz: int
@@ -372,7 +376,7 @@ def parse_hello(payload: bytes) -> HelloReply:
             f"the firmware's engine is number {engine}; this edgecodec knows {', '.join(ENGINES)}", hint=_BUILD_AGAIN
         )
     shape = Shape(samples, positions, levels, channels)
-    state, arena, hz, instructions, ticks = numbers
+    state, encoder, arena, hz, instructions, ticks = numbers
     fault = kept if kept.exception else None
     return HelloReply(
         engine=ENGINES[engine],
@@ -381,6 +385,7 @@ def parse_hello(payload: bytes) -> HelloReply:
         shape=shape,
         packet_bytes=packet_bytes,
         state_bytes=state,
+        encoder_bytes=encoder,
         arena_bytes=arena,
         timer_hz=hz,
         calibration_instructions=instructions,

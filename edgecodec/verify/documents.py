@@ -59,6 +59,9 @@ class BoardRun:
     """Name of the board, as its firmware says it."""
     engine: str
     """What runs the encoder: ``native`` or ``tflm``."""
+    encoder_bytes: int
+    """Bytes of RAM of the encoder object that frames were pushed to as well; 0 when the firmware has none, since the
+    bundle has no packets, the board little RAM, or another engine than ``native`` runs the encoder."""
     arena_bytes: int
     """Bytes of RAM of the encoder's tensors (``tflm``: of the interpreter), as the device says."""
     flash_bytes: int | None
@@ -119,6 +122,9 @@ class VerificationDocument(Document):
     """Name of the board under test; null when only the host was verified."""
     engine: str
     """What runs the encoder under test: ``native`` or ``tflm``."""
+    encoder_bytes: int | None
+    """Bytes of RAM of the encoder object that frames were pushed to as well; 0 when the firmware has none, null without
+    a board."""
     arena_bytes: int | None
     """Bytes of RAM of the encoder's tensors (``tflm``: of the interpreter) on the board; null without one."""
     flash_bytes: int | None

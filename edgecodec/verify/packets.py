@@ -26,10 +26,10 @@ def add_packets(bundle: Bundle, stages: dict[str, Stages], say: Callable[[str], 
         return
     say("making packets")
     reference, host = stages[ReferenceExecutor.name], stages[HostShim.name]
-    stages[ReferenceExecutor.name] = reference.changed(packet=_array(reference_packets(packets, reference)))
+    stages[ReferenceExecutor.name] = reference.changed(packet=packet_array(reference_packets(packets, reference)))
     shim = PacketShim(packets)
     offsets, spreads = statistics_of(host)
-    stages[HostShim.name] = host.changed(packet=_array(shim.encode(host.indices, offsets, spreads)))
+    stages[HostShim.name] = host.changed(packet=packet_array(shim.encode(host.indices, offsets, spreads)))
 
 
 def reference_packets(packets: PacketFormat, stages: Stages) -> list[bytes]:
@@ -45,7 +45,8 @@ def statistics_of(stages: Stages) -> tuple[list[int], list[int]]:
     return stages.offset.tolist(), stages.spread.tolist()
 
 
-def _array(packets: list[bytes]) -> np.ndarray:
+def packet_array(packets: list[bytes]) -> np.ndarray:
+    """``[N]``, as :class:`Stages` has packets."""
     found = np.empty(len(packets), np.object_)
     found[:] = packets
     return found

@@ -11,7 +11,6 @@ from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.stages import Executor, Stages
-from edgecodec.compile.plan import Plan
 from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.engines.base import Engine
@@ -26,6 +25,7 @@ from edgecodec.verify.attribution import LayerDivergence, locate
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
 from edgecodec.verify.documents import BitsOnAir, BoardRun, Breakdown, ReportedPair, VerificationDocument
 from edgecodec.verify.packets import add_packets
+from edgecodec.verify.pushed import compare_board, compare_host
 
 Progress = Callable[[int, int, str], None]
 """``progress(done, total, detail)``, frames over all executors."""
@@ -125,18 +125,22 @@ def verify_host(
 ) -> VerifyResult:
     """Compare host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
 
-    The oracle is TFLM (package ``tflite-micro``), or TFLite's reference kernels where that package has no build.
-    ``keras`` also compares with the float encoder, which tells and never decides.
+    The oracle is TFLM (package ``tflite-micro``), or TFLite's reference kernels where that package has no build. Of a
+    bundle with packets, an encoder object of the C (``host-encoder``) also gets the frames as one stream, in odd pieces
+    and with lost samples, and its packets are compared with the reference's. ``keras`` also compares with the float
+    encoder, which tells and never decides.
 
     Raises InputError without frames and for frames of another shape or type, BuildError when the shim cannot be built,
     OracleMissingError when no oracle is installed.
     """
     _say(progress, _HOST_BUILD)
-    executors = [*_exact_executors(bundle), *_float_executors(bundle, keras)]
+    shim = HostShim(bundle)
+    executors = [*_exact_executors(bundle, shim), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors))
     stages = _run(executors, frames, count)
     add_packets(bundle, stages, count.say)
-    return _result(bundle, frames, stages)
+    pushed = compare_host(bundle, shim, frames, stages[ReferenceExecutor.name])
+    return _result(bundle, frames, stages, (pushed,))
 
 
 def verify_board(
@@ -154,8 +158,10 @@ def verify_board(
 
     Builds (or takes from the cache) the bundle's firmware, and starts the emulated board or finds and flashes the
     real one, as ``attachment`` says. Firmware of another ``engine`` than the native one follows on firmware of that,
-    and each is compared with the other. Where a board's latent is wrong, its layers are read back to find the one that
-    is. ``keras`` also compares with the float encoder, which tells and never decides.
+    and each is compared with the other. Of a bundle with packets, an encoder object on the board (``board-encoder``)
+    also gets one frame in nine, but at least eight, in pieces; firmware without one (``encoder_bytes`` of the run is 0)
+    is left out. Where a board's latent is wrong, its layers are read back to find the one that is. ``keras`` also
+    compares with the float encoder, which tells and never decides.
 
     Raises InputError without frames and for goals that contradict each other, BuildError when shim or firmware cannot
     be built, LinkError and DeviceError when the board is missing, silent, of another bundle or ends mid-run.
@@ -167,19 +173,24 @@ def verify_board(
     projects = [make_project(bundle, reached, engine=each, optimize=optimize) for each in engines]
     _say(progress, _HOST_BUILD)
     # The host runs the very kernels that the board does.
-    executors = [*_exact_executors(bundle, projects[0].plan), *_float_executors(bundle, keras)]
+    shim = HostShim(bundle, projects[0].plan)
+    executors = [*_exact_executors(bundle, shim), *_float_executors(bundle, keras)]
     count = _Count(progress, len(frames), len(executors) + len(projects))
     stages = _run(executors, frames, count)
     add_packets(bundle, stages, count.say)
+    reference = stages[ReferenceExecutor.name]
+    pushed = [compare_host(bundle, shim, frames, reference)]
     runs, divergences = [], []
     for project in projects:
         with connected(project, attachment, count.say) as (device, firmware):
             found = device.stages(frames, progress=count.executor(f"streaming to {device.name}"))
             stages[device.name] = found
             runs.append(_board_run(device, firmware))
-            divergences.append(locate(device, bundle.codec.graph, frames, found, stages[ReferenceExecutor.name]))
+            divergences.append(locate(device, bundle.codec.graph, frames, found, reference))
+            count.say(f"pushing samples to {device.name}")
+            pushed.append(compare_board(bundle, device, frames, reference))
     wrong = tuple(each for each in divergences if each is not None)
-    return _result(bundle, frames, stages, tuple(runs), wrong)
+    return _result(bundle, frames, stages, pushed, tuple(runs), wrong)
 
 
 def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
@@ -190,6 +201,7 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
     return BoardRun(
         board=device.hello.board,
         engine=device.hello.engine,
+        encoder_bytes=device.hello.encoder_bytes,
         arena_bytes=device.hello.arena_bytes,
         flash_bytes=firmware.report.flash_bytes if firmware else None,
         ram_bytes=firmware.report.ram_bytes if firmware else None,
@@ -200,12 +212,12 @@ def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:
     )
 
 
-def _exact_executors(bundle: Bundle, plan: Plan | None = None) -> list[Executor]:
+def _exact_executors(bundle: Bundle, shim: HostShim) -> list[Executor]:
     try:
         oracle: Executor = TflmExecutor(bundle)
     except OracleMissingError:
         oracle = TfliteReferenceExecutor(bundle)
-    return [oracle, ReferenceExecutor(bundle.codec), HostShim(bundle, plan)]
+    return [oracle, ReferenceExecutor(bundle.codec), shim]
 
 
 def _float_executors(bundle: Bundle, keras: bool) -> list[Executor]:
@@ -265,11 +277,12 @@ def _result(
     bundle: Bundle,
     frames: Frames,
     stages: dict[str, Stages],
+    pushed: Iterable[Comparison] = (),
     runs: tuple[BoardRun, ...] = (),
     layer_divergences: tuple[LayerDivergence, ...] = (),
 ) -> VerifyResult:
     exact = [NamedStages(name, found) for name, found in stages.items() if name != KerasExecutor.name]
-    comparison = merge(compare(a, b, bundle.codec.rvq) for a, b in combinations(exact, 2))
+    comparison = merge([*(compare(a, b, bundle.codec.rvq) for a, b in combinations(exact, 2)), *pushed])
     floats: tuple[Pair, ...] = ()
     if KerasExecutor.name in stages:
         keras = NamedStages(KerasExecutor.name, stages[KerasExecutor.name])

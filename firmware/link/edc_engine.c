@@ -8,7 +8,13 @@
 
 const uint8_t edc_engine_id = EDC_ENGINE_NATIVE;
 
+#if EDC_SERVED_ENCODER_BYTES > 0
+static uint32_t edc_state[EDC_SERVED_ENCODER_BYTES / 4]; /* and more, for an encoder */
+
+void *edc_engine_memory(void) { return edc_state; }
+#else
 static uint32_t edc_state[EDC_SERVED_STATE_BYTES / 4];
+#endif
 
 int edc_engine_start(void) { return EDC_OK; }
 

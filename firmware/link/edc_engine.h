@@ -32,6 +32,10 @@ const int8_t *edc_engine_latent(void);
 /* Scratch of the codebook search. */
 int16_t *edc_engine_residual(void);
 
+/* EDC_SERVED_ENCODER_BYTES that an encoder (edc_encoder.h) may have between two frames: the model's
+ * state, and more. Only of an engine whose model has encoders. */
+void *edc_engine_memory(void);
+
 /* Run the encoder. EDC_OK or EDC_ENGINE_ERROR. */
 int edc_engine_infer(void);
 

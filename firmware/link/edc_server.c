@@ -22,10 +22,17 @@ enum {
   STATUS_BAD_FLAGS,
   STATUS_ENGINE
 };
-enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAG_PACKET = 8 };
+enum { FLAG_INPUT = 1, FLAG_LATENT = 2, FLAG_LAYERS = 4, FLAG_PACKET = 8, FLAG_PUSHED = 16 };
 
 #define HAS_PACKETS (EDC_SERVED_PACKET_BYTES_MAX > 0)
-#define FLAGS_KNOWN (FLAG_INPUT | FLAG_LATENT | FLAG_LAYERS | (HAS_PACKETS ? (int)FLAG_PACKET : 0))
+#define HAS_ENCODER (EDC_SERVED_ENCODER_BYTES > 0)
+#define FLAGS_KNOWN                                                                                \
+  (FLAG_INPUT | FLAG_LATENT | FLAG_LAYERS | (HAS_PACKETS ? (int)FLAG_PACKET : 0) |                 \
+   (HAS_ENCODER ? (int)FLAG_PUSHED : 0))
+
+/* How samples are pushed: SPEC.md, ENCODE. */
+enum { PIECE_MAX = 8, COUNT_SHIFT = 2, COUNT_OFFSET = 131072 };
+#define LEAST_MTU (1u + (EDC_SERVED_PACKET_BYTES_MAX + EDC_FRAGMENTS_MAX - 1u) / EDC_FRAGMENTS_MAX)
 
 #define NO_SEQ 0xFFFFu
 #define DIGEST_BYTES 32u
@@ -40,7 +47,7 @@ _Static_assert(EDC_SERVED_PACKET_BYTES_MAX <= UINT16_MAX,
 
 /* Payload bytes of the replies: SPEC.md, HELLO and ENCODE. LAYER sends as much as there is room
  * for. */
-#define HELLO_BYTES_MAX (66u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
+#define HELLO_BYTES_MAX (70u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_SERVED_LAYERS)
 #define PACKET_BYTES_MAX (HAS_PACKETS ? 6u + EDC_SERVED_PACKET_BYTES_MAX : 0u)
 #define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
@@ -111,6 +118,7 @@ __attribute__((cold)) static void answer_hello(void) {
   put_u16(EDC_SERVED_LATENT_CHANNELS);
   put_u16(EDC_SERVED_PACKET_BYTES_MAX);
   put_u32(EDC_SERVED_STATE_BYTES);
+  put_u32(EDC_SERVED_ENCODER_BYTES);
   put_u32(edc_engine_arena_bytes());
   put_u32(edc_port_ticks_hz());
   put_u32(server_config->calibration_instructions);
@@ -175,18 +183,98 @@ static void answer_engine_error(void) {
   put_u8(STATUS_ENGINE);
 }
 
+#if HAS_ENCODER
+/* Samples of the frame from `first` on, and from its start again, by the one or the other push. Its
+ * arrays shall not lie on the stack while steps are done. */
+__attribute__((noinline)) static size_t push_piece(edc_encoder *encoder, size_t first, size_t count,
+                                                   bool wide) {
+  int16_t samples[PIECE_MAX];
+  int32_t counts[2u * PIECE_MAX];
+  for (size_t i = 0; i < count; ++i) {
+    const int32_t sample = request.encode.frame[first];
+    samples[i] = (int16_t)sample;
+    counts[2u * i] = sample * (1 << COUNT_SHIFT) + COUNT_OFFSET + (int32_t)i % (1 << COUNT_SHIFT);
+    counts[2u * i + 1u] = INT32_MIN; /* of another channel */
+    first = first + 1u == EDC_SERVED_SAMPLES ? 0u : first + 1u;
+  }
+  size_t taken = 0;
+  (void)(wide ? edc_push32(encoder, counts, count, 2, &taken)
+              : edc_push(encoder, samples, count, 1, &taken));
+  return taken;
+}
+
+/* Join the fragments of a packet at `out`, behind at least one byte. Returns the bytes; 0 unless
+ * they are the packet's. */
+static uint32_t join_fragments(edc_encoder *encoder, uint8_t *out) {
+  uint32_t joined = 0;
+  for (;;) {
+    uint8_t *const to = out + joined - 1; /* a fragment's own byte lies there for a moment */
+    const uint8_t kept = *to;
+    size_t bytes;
+    if (edc_fragment(encoder, LEAST_MTU, to, &bytes) != EDC_MORE) {
+      break;
+    }
+    *to = kept;
+    joined += (uint32_t)bytes - 1u;
+  }
+  size_t bytes;
+  const uint8_t *const packet = edc_packet(encoder, &bytes);
+  bool same = joined == bytes;
+  for (uint32_t i = 0; same && i < joined; ++i) {
+    same = out[i] == packet[i];
+  }
+  return same ? joined : 0u;
+}
+
+/* Make the packet at `out` by an encoder that lost all frames before, gets a piece before each of
+ * its steps, and of the frame's samples again and again as many as it takes. Returns the bytes. */
+static uint32_t write_pushed(uint8_t *out) {
+  static edc_encoder encoder;
+  const uint32_t sequence = request.encode.tail[0];
+  int status = edc_init(&encoder, edc_engine_memory(), EDC_SERVED_ENCODER_BYTES, model);
+  if (status != EDC_OK) {
+    return 0;
+  }
+  (void)edc_set_counts(&encoder, COUNT_SHIFT, COUNT_OFFSET);
+  (void)edc_gap(&encoder, sequence * EDC_SERVED_SAMPLES);
+  size_t at = 0;
+  for (uint32_t turn = sequence; status != EDC_PACKET; ++turn) {
+    at += push_piece(&encoder, at, turn % PIECE_MAX + 1u, turn / PIECE_MAX % 2u != 0);
+    while (at >= EDC_SERVED_SAMPLES) {
+      at -= EDC_SERVED_SAMPLES;
+    }
+    status = edc_step(&encoder);
+  }
+  return join_fragments(&encoder, out);
+}
+#endif
+
 #if HAS_PACKETS
-/* Make the packet where it lies in the reply, behind its ticks and its length. */
-static void put_packet(const edc_frame_stats *stats) {
+/* Make the packet at `out`. Returns its bytes. */
+static uint32_t write_packet(const edc_frame_stats *stats, uint8_t *out) {
+#if HAS_ENCODER
+  int32_t *const state = edc_engine_memory(); /* input, latent and residual are no longer needed */
+#else
   static int32_t state[EDC_SERVED_PACKET_STATE_WORDS];
+#endif
   const edc_packet_frame frame = {.indices = indices,
                                   .spread = stats->spread,
                                   .offset = stats->offset,
                                   .levels = EDC_SERVED_LEVELS,
                                   .sequence = request.encode.tail[0]};
+  return edc_packet_write(EDC_SERVED_PACKETS, state, &frame, out);
+}
+
+/* Make the packet where it lies in the reply, behind its ticks and its length. */
+static void put_packet(const edc_frame_stats *stats) {
+  uint8_t *const out = reply + reply_count + 6u;
   const uint32_t start = edc_port_ticks();
+#if HAS_ENCODER
   const uint32_t bytes =
-      edc_packet_write(EDC_SERVED_PACKETS, state, &frame, reply + reply_count + 6u);
+      request.encode.flags & FLAG_PUSHED ? write_pushed(out) : write_packet(stats, out);
+#else
+  const uint32_t bytes = write_packet(stats, out);
+#endif
   put_u32(edc_port_ticks() - start);
   put_u16((uint16_t)bytes);
   reply_count += bytes;

@@ -12,6 +12,7 @@ import pytest
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
+from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.cascade import CALL_INSTRUCTIONS
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import Target
@@ -24,6 +25,7 @@ from edgecodec.firmware.project import make_project
 from edgecodec.link.client import BoardExecutor
 from edgecodec.verify.compare import NamedStages, compare
 from edgecodec.verify.profile import profile_board
+from edgecodec.verify.pushed import compare_board
 from edgecodec.verify.run import verify_board, verify_host
 from tests import tools
 from tests.emulated.conftest import ENCODER_08X
@@ -81,14 +83,17 @@ def test_steps_are_short(kind: str, optimize: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["plain", "tables", "network"])
 @pytest.mark.parametrize("name", ["microbit", "mps2-an386", "mps3-an547"])
 def test_firmware_sends_the_reference(bundle: Bundle, tmp_path: Path, name: str, kind: str) -> None:
-    """Of PPG, of flat and of extreme frames: board, C on the host and reference, numbered past 255."""
+    """Of PPG, of flat and of extreme frames, numbered past 255, samples pushed or not: board, C here and reference."""
     tools.require("module:tflite_micro")
     packed, board = bundle_with_packets(bundle, tmp_path / "b", kind), load_board(name)
     frames = kinds_of_frames(packed.codec.samples, 260)
     result = verify_board(packed, board, frames)
     assert result.exit_code == 0
     compared = {(pair.a, pair.b) for pair in result.comparison.pairs if pair.stage == "packet" and pair.compared}
-    assert compared == {("reference", "host"), ("reference", "board"), ("host", "board")}
+    pushed = {("reference", "host-encoder"), ("reference", "board-encoder")}
+    assert compared == {("reference", "host"), ("reference", "board"), ("host", "board")} | pushed
+    assert result.run is not None
+    assert result.run.encoder_bytes > 4 * packed.codec.samples
     format_ = packed.packets()
     assert format_ is not None
     packets = result.stages["board"].packet
@@ -106,6 +111,57 @@ def test_firmware_sends_the_reference(bundle: Bundle, tmp_path: Path, name: str,
     report = cached_firmware(make_project(packed, board)).report
     assert report.stack_use.bytes is not None, report.stack_use.unknown
     assert report.stack_use.bytes <= board.stack_bytes
+    assert "edc_step" in {symbol.name for symbol in report.symbols}
+
+
+@pytest.mark.emulated
+def test_where_ram_is_scarce_nothing_is_pushed(bundle: Bundle, tmp_path: Path) -> None:
+    tools.require("module:tflite_micro")
+    packed, board = bundle_with_packets(bundle, tmp_path / "b", "plain"), load_board("mps2-an386")
+    ram = board.memory.ram
+    need = 4 * packed.codec.samples + 2 * packed.codec.positions * packed.codec.levels
+    boards = [
+        board.model_copy(
+            update={"memory": board.memory.model_copy(update={"ram": ram.model_copy(update={"length": length})})}
+        )
+        for length in (8 * need, 8 * need - 8)
+    ]
+    here, away = ("EDC_SERVED_WITHOUT_ENCODER" in make_project(packed, each).files["CMakeLists.txt"] for each in boards)
+    assert (here, away) == (False, True)
+    project = make_project(packed, board)
+    files = dict(project.files)
+    files["CMakeLists.txt"] += "target_compile_definitions(firmware.elf PRIVATE EDC_SERVED_WITHOUT_ENCODER)\n"
+    firmware = cached_firmware(replace(project, files=files))
+    assert "edc_step" not in {symbol.name for symbol in firmware.report.symbols}
+    frames = packed.frames()
+    assert frames is not None
+    reference = ReferenceExecutor(packed.codec).stages(frames)
+    with Emulator(board, firmware.elf) as emulator, BoardExecutor(packed, emulator.url) as device:
+        assert device.hello.encoder_bytes == 0
+        assert device.stages(frames).packet is not None
+        assert compare_board(packed, device, frames, reference).pairs == ()
+
+
+@pytest.mark.emulated
+def test_broken_encoder_of_a_board_is_named(bundle: Bundle, tmp_path: Path) -> None:
+    """Firmware whose object does not mark gaps; its packets made at once are right."""
+    tools.require("module:tflite_micro")
+    packed, board = bundle_with_packets(bundle, tmp_path / "b", "tables"), load_board("mps2-an386")
+    project = make_project(packed, board)
+    files = dict(project.files)
+    files["codec/edc_encoder.c"] = files["codec/edc_encoder.c"].replace("e->flags = e->skips ? 0 : EDC_PACKET_GAP;", "")
+    assert files != project.files
+    frames = packed.frames()
+    assert frames is not None
+    reference = ReferenceExecutor(packed.codec).stages(frames)
+    firmware = cached_firmware(replace(project, files=files))
+    with Emulator(board, firmware.elf) as emulator, BoardExecutor(packed, emulator.url) as device:
+        found = compare_board(packed, device, frames, reference)
+    assert found.verdict == "different"
+    divergence = found.first_divergence
+    assert divergence is not None
+    # Frame 0 has nothing lost before it. The flag's byte, or the check before, tells.
+    assert (divergence.b, divergence.stage, divergence.frame, divergence.position) == ("board-encoder", "packet", 1, 0)
 
 
 @pytest.mark.emulated

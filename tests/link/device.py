@@ -68,7 +68,8 @@ def expected(x: np.ndarray) -> SimpleNamespace:
 def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
     link = ROOT / "firmware" / "link"
     sources = [*(path for path in link.glob("*.c") if path.name != "edc_engine.c"), *HOST.glob("[hs]*.c")]
-    sources += [ROOT / "firmware" / "codec" / f"edc_{name}.c" for name in ("model", "packet", "range", "side")]
+    codec = ("encoder", "model", "packet", "range", "side")
+    sources += [ROOT / "firmware" / "codec" / f"edc_{name}.c" for name in codec]
     if main:
         sources.append(HOST / "replay.c")
     folders = [HOST, *(ROOT / "firmware" / name for name in ("codec", "link", "port"))]

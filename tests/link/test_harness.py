@@ -17,6 +17,7 @@ from edgecodec.link.protocol import Message, MessageReader, MessageType, encode_
 from tests import tools
 from tests.link.device import (
     DIGEST,
+    PACKETS,
     HostServer,
     compile_host,
     expected,
@@ -98,6 +99,31 @@ def test_a_layer_is_read_back_in_pieces(server: HostServer) -> None:
     np.testing.assert_array_equal(wide.view(np.uint8), (np.arange(300) + want.input[1, 0]) % 256)
     np.testing.assert_array_equal(latent, want.latent[1].reshape(-1))
     assert board.statistics.frames == 0
+
+
+def test_frames_are_pushed_to_an_encoder_of_the_board(server: HostServer) -> None:
+    x = frames(5)
+    want = expected(x)
+    numbers = (0, 9, 255, 256, 1000)
+    told: list[tuple[int, int]] = []
+    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+        found = board.push(x, numbers, progress=lambda done, total: told.append((done, total)))
+        assert (board.costs, board.statistics.frames) == (None, 0)
+    said = zip(want.indices, want.offset.tolist(), want.spread.tolist(), numbers, strict=True)
+    assert found == [PACKETS.encode(*each, gap=each[3] % 256 > 0) for each in said]
+    assert told == [(done, 5) for done in range(1, 6)]
+
+
+def test_firmware_without_encoder_is_asked_nothing(server: HostServer) -> None:
+    def without(payload: bytes) -> bytes:
+        return payload[:50] + bytes(4) + payload[54:]
+
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.HELLO_REPLY, without)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(InputError, match="the firmware has no encoder object"),
+    ):
+        board.push(frames(1), (0,))
 
 
 def flip(data: bytes, rng: random.Random) -> bytes:
@@ -202,12 +228,12 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p[:1] + b"\x01" + p[2:], "link protocol 1; this edgecodec speaks 2"),
+        (lambda p: p[:1] + b"\x02" + p[2:], "link protocol 2; this edgecodec speaks 3"),
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
         (lambda p: p[:2] + b"\x02" + p[3:], "engine is number 2; this edgecodec knows native, tflm"),
-        (lambda p: p[:94] + b"\xff" + p[95:], "malformed"),
+        (lambda p: p[:98] + b"\xff" + p[99:], "malformed"),
         (
             lambda p: p[:44] + b"\0\0" + p[46:],
             "has packets of up to 0 bytes, the bundle of 19; build and flash it again",
@@ -541,7 +567,7 @@ def test_a_counter_of_cycles_gives_cycles(server: HostServer) -> None:
     """As on real boards, whose firmware has nothing to calibrate: a tick is a cycle."""
 
     def uncalibrated(payload: bytes) -> bytes:
-        return payload[:54] + bytes(8) + payload[62:]
+        return payload[:58] + bytes(8) + payload[66:]
 
     with (
         socket_device(lambda data: rewrite(server.exchange(data), MessageType.HELLO_REPLY, uncalibrated)) as url,

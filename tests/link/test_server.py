@@ -64,10 +64,10 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
     sent = server.exchange(hello_request(0x0201))
     body = (
         struct.pack("<BH", 0x81, 0x0201)
-        + struct.pack("<BBBB", 0, 2, 0, 4)
+        + struct.pack("<BBBB", 0, 3, 0, 4)
         + bytes(range(32))
         + struct.pack("<HHHHH", 16, 3, 2, 4, PACKETS.buffer_bytes)
-        + struct.pack("<IIIII", 28, 24, 1_000_000, 3000, 1000)
+        + struct.pack("<IIIIII", 28, 28 + 4 * 16 + 2 * 6, 24, 1_000_000, 3000, 1000)
         + bytes(28)
         + b"\x04host"
         + b"\x051.2.3"
@@ -83,7 +83,7 @@ def test_hello_says_why_the_firmware_restarted(server: HostServer) -> None:
     words = (3, 0x1234, 0x5679, 0x21000000, 0x8200, 0x40000000, 0xFB000000)
     server.restart(words)
     (message,) = read(server.exchange(hello_request(1)))
-    assert message.payload[66:94] == struct.pack("<7I", *words)
+    assert message.payload[70:98] == struct.pack("<7I", *words)
     assert parse_hello(message.payload).fault == Fault(*words)
     server.restart()
     assert parse_hello(read(server.exchange(hello_request(2)))[0].payload).fault is None
@@ -174,12 +174,55 @@ def test_firmware_without_packets_refuses_to_send_one(tmp_path: Path) -> None:
     library = compile_host(tmp_path / "libhost.so", "-shared", "-fPIC", "-DSTUB_WITHOUT_PACKETS")
     server = HostServer(library)
     (hello,) = read(server.exchange(hello_request(1)))
-    assert parse_hello(hello.payload).packet_bytes == 0
-    request = b"\x08" + b"\0" * (2 * SAMPLES + 1)
-    assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
+    assert (parse_hello(hello.payload).packet_bytes, parse_hello(hello.payload).encoder_bytes) == (0, 0)
+    for flags in (8, 16, 24):
+        request = bytes([flags]) + b"\0" * (2 * SAMPLES + 1)
+        assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
     (message,) = read(server.exchange(encode_request(2, ReadBack.LAYERS | BOTH, frames(1)[0])))
     reply = parse_encode(message.payload, SHAPE, ReadBack.LAYERS | BOTH)
     np.testing.assert_array_equal(reply.stages["latent"], expected(frames(1)).latent[0])
+
+
+@pytest.mark.parametrize("others", [ReadBack.NONE, ReadBack.LAYERS | BOTH])
+def test_the_packet_of_pushed_samples_is_the_reference_s(server: HostServer, others: ReadBack) -> None:
+    """Whatever the pieces: with flag gap behind lost frames, and clipped where a sample is at an end of int16."""
+    x = frames(256)
+    x[::7, 3] = 32767
+    x[4] = -32768
+    want = expected(x)
+    asked = others | ReadBack.PACKET | ReadBack.PUSHED
+    for sequence, frame in enumerate(x):
+        (message,) = read(server.exchange(encode_request(1, asked, frame, sequence)))
+        reply = parse_encode(message.payload, SHAPE, asked, packet_bytes=PACKETS.buffer_bytes)
+        said = (want.indices[sequence], int(want.offset[sequence]), int(want.spread[sequence]), sequence)
+        clipped = bool(np.any(np.abs(frame + 0.5) == 32767.5))
+        assert reply.packet == PACKETS.encode(*said, clipped=clipped, gap=sequence > 0)
+        # The rest is what it was, the codec's state gone or not.
+        np.testing.assert_array_equal(reply.stages["indices"], want.indices[sequence])
+        assert (reply.offset, reply.spread) == (want.offset[sequence], want.spread[sequence])
+        if others:
+            np.testing.assert_array_equal(reply.stages["input"], want.input[sequence])
+            np.testing.assert_array_equal(reply.stages["latent"], want.latent[sequence])
+
+
+def test_flag_of_pushed_samples_alone_asks_for_no_packet(server: HostServer) -> None:
+    (message,) = read(server.exchange(encode_request(1, ReadBack.PUSHED, frames(1)[0])))
+    reply = parse_encode(message.payload, SHAPE, ReadBack.PUSHED)
+    assert reply.packet is None
+
+
+def test_firmware_without_encoders_makes_packets_at_once_alone(tmp_path: Path) -> None:
+    tools.require("cc")
+    library = compile_host(tmp_path / "libhost.so", "-shared", "-fPIC", "-DSTUB_WITHOUT_ENCODER")
+    server = HostServer(library)
+    (hello,) = read(server.exchange(hello_request(1)))
+    assert parse_hello(hello.payload).packet_bytes > 0
+    assert parse_hello(hello.payload).encoder_bytes == 0
+    request = b"\x18" + b"\0" * (2 * SAMPLES + 1)
+    assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
+    (message,) = read(server.exchange(encode_request(2, ReadBack.PACKET, frames(1)[0])))
+    reply = parse_encode(message.payload, SHAPE, ReadBack.PACKET, packet_bytes=PACKETS.buffer_bytes)
+    assert reply.packet == expected(frames(1)).packet[0]
 
 
 def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
@@ -208,7 +251,7 @@ def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
         (0x02, b"", Status.BAD_LENGTH),
         (0x02, b"\0" * (2 * SAMPLES + 1), Status.BAD_LENGTH),
         (0x03, b"\0" * (2 * SAMPLES + 2), Status.BAD_LENGTH),
-        (0x02, b"\x10" + b"\0" * (2 * SAMPLES + 1), Status.BAD_FLAGS),
+        (0x02, b"\x20" + b"\0" * (2 * SAMPLES + 1), Status.BAD_FLAGS),
         (0x02, b"\x80" + b"\0" * (2 * SAMPLES + 1), Status.BAD_FLAGS),
     ],
 )
@@ -298,7 +341,7 @@ def test_server_is_clean_under_sanitizers(tmp_path: Path) -> None:
             rng.choice(
                 [
                     hello_request(seq),
-                    encode_request(seq, ReadBack(rng.randrange(16)), frames(1, seq)[0], seq),
+                    encode_request(seq, ReadBack(rng.randrange(32)), frames(1, seq)[0], seq),
                     layer_request(seq, rng.randrange(4), rng.randrange(400), frames(1, seq)[0]),
                     encode_message(Message(rng.randrange(256), seq, rng.randbytes(rng.randrange(300)))),
                     rng.randbytes(rng.randrange(600)) + b"\0",

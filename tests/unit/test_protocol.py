@@ -114,7 +114,7 @@ def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
 
 
 def hello_payload(board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7) -> bytes:
-    fixed = struct.pack("<BBBB32sHHHHHIIIII", 0, 2, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 70, 99, 80, 1000, 300, 100)
+    fixed = struct.pack("<BBBB32sHHHHHIIIIII", 0, 3, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 70, 99, 150, 80, 1000, 300, 100)
     fixed += struct.pack("<7I", *fault)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
 
@@ -123,7 +123,7 @@ def test_parse_hello() -> None:
     reply = parse_hello(hello_payload("Höhe".encode(), b"0.1"))
     assert (reply.board, reply.version, reply.window, reply.shape) == ("Höhe", "0.1", 4, SHAPE)
     assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, "tflm", 1000)
-    assert (reply.packet_bytes, reply.state_bytes, reply.arena_bytes) == (70, 99, 80)
+    assert (reply.packet_bytes, reply.state_bytes, reply.encoder_bytes, reply.arena_bytes) == (70, 99, 150, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
     assert reply.fault is None
     assert parse_hello(hello_payload(fault=(3, 1, 2, 3, 4, 5, 6))).fault == Fault(3, 1, 2, 3, 4, 5, 6)

@@ -71,6 +71,7 @@ def test_packets_are_compared_byte_by_byte(bundle: Bundle, tmp_path: Path, kind:
     assert host.tolist() == reference.tolist()
     assert result.stages["tflm"].packet is None
     compared = {(pair.a, pair.b): pair.compared for pair in result.comparison.pairs if pair.stage == "packet"}
+    assert compared.pop(("reference", "host-encoder")) > 0.8 * sum(map(len, host))
     assert compared == {("reference", "host"): sum(map(len, host))}
     format_ = packed.packets()
     assert format_ is not None

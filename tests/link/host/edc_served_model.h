@@ -4,6 +4,7 @@
 #ifndef EDC_SERVED_MODEL_H
 #define EDC_SERVED_MODEL_H
 
+#include "edc_encoder.h"
 #include "edc_model.h"
 #include "edc_packet.h"
 
@@ -22,6 +23,12 @@
 #define EDC_SERVED_PACKET_BYTES_MAX (EDC_PACKET_FRAMING + 9)
 #endif
 #define EDC_SERVED_PACKET_STATE_WORDS 1
+#if defined STUB_WITHOUT_PACKETS || defined STUB_WITHOUT_ENCODER
+#define EDC_SERVED_ENCODER_BYTES 0
+#else
+#define EDC_SERVED_ENCODER_BYTES                                                                   \
+  EDC_ENCODER_BYTES(EDC_SERVED_STATE_BYTES, 16, 6, 4, EDC_PACKET_FRAMING + 9)
+#endif
 
 /* Its digest is 0, 1, ... 31.
  * normalize: input = low byte of the count; offset = sum of the counts; spread = 2^40 + offset

@@ -7,8 +7,12 @@
 static const uint8_t digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 uint32_t stub_runs;
-static int8_t input[EDC_SERVED_SAMPLES];
-static int8_t latent[EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS];
+enum { LATENT_SIZE = EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS };
+/* Input and latent, one behind the other; or an encoder's memory, which starts with them. */
+static uint32_t
+    memory[(EDC_SERVED_ENCODER_BYTES > 0 ? EDC_SERVED_ENCODER_BYTES : EDC_SERVED_STATE_BYTES) / 4];
+static int8_t *const input = (int8_t *)memory;
+static int8_t *const latent = (int8_t *)memory + EDC_SERVED_SAMPLES;
 static int8_t wide[STUB_WIDE_BYTES];
 
 static void normalize(const void *constants, const int16_t *frame, int8_t *out,
@@ -28,23 +32,46 @@ static void normalize(const void *constants, const int16_t *frame, int8_t *out,
 static int32_t search(const void *rvq, const int8_t *vector, int32_t looks, int16_t *residual,
                       uint16_t *indices) {
   (void)rvq;
-  (void)vector;
   (void)residual;
+  const int8_t *const first = vector - looks * EDC_SERVED_LATENT_CHANNELS;
   for (int level = 0; level < EDC_SERVED_LEVELS; ++level) {
     const int i = looks * EDC_SERVED_LEVELS + level;
-    indices[level] = (uint16_t)(256 * (i + 1) + (uint8_t)latent[i]);
+    indices[level] = (uint16_t)(256 * (i + 1) + (uint8_t)first[i]);
   }
   return looks + 1;
 }
 
+static void infer(int8_t *in, int8_t *out) {
+  for (int i = 0; i < LATENT_SIZE; ++i) {
+    out[i] = (int8_t)((uint8_t)in[i] + 1);
+  }
+  for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
+    in[i] = -1;
+  }
+}
+
+/* Of an encoder, whose layers all but the last do nothing. */
+static uint32_t next(const edc_model *model, void *state, edc_progress *progress) {
+  if (progress->layer == EDC_SERVED_LAYERS - 1) {
+    infer(edc_model_input(model, state), edc_model_latent(model, state));
+  }
+  return progress->layer++;
+}
+
 const edc_model stub_model = {
     .info = {.digest = digest,
+             .state_bytes = EDC_SERVED_STATE_BYTES,
+             .packet_bytes_max = EDC_PACKET_FRAMING + 9,
+             .samples = EDC_SERVED_SAMPLES,
              .positions = EDC_SERVED_POSITIONS,
              .levels = EDC_SERVED_LEVELS,
              .latent_channels = EDC_SERVED_LATENT_CHANNELS,
              .layers = EDC_SERVED_LAYERS},
     .normalize = normalize,
+    .next = next,
     .search = search,
+    .packets = &stub_packets,
+    .latent = EDC_SERVED_SAMPLES,
 };
 
 static const uint8_t index_bits[EDC_SERVED_LEVELS] = {12, 12};
@@ -58,6 +85,7 @@ const edc_packet_format stub_packets = {
     .side = &side,
     .index_bits = index_bits,
     .positions = EDC_SERVED_POSITIONS,
+    .state_bytes = 4,
     .samples = EDC_SERVED_SAMPLES,
     .tag = 0x000,
     .levels = EDC_SERVED_LEVELS,
@@ -75,13 +103,10 @@ const int8_t *edc_engine_latent(void) { return latent; }
 
 int16_t *edc_engine_residual(void) { return NULL; }
 
+void *edc_engine_memory(void) { return memory; }
+
 int edc_engine_infer(void) {
-  for (int i = 0; i < EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS; ++i) {
-    latent[i] = (int8_t)((uint8_t)input[i] + 1);
-  }
-  for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
-    input[i] = -1;
-  }
+  infer(input, latent);
   return EDC_OK;
 }
 
@@ -106,7 +131,7 @@ int edc_engine_infer_watched(void) {
                            layer == 2   ? latent
                            : layer == 1 ? wide
                                         : NULL,
-                           layer == 2   ? sizeof latent
+                           layer == 2   ? LATENT_SIZE
                            : layer == 1 ? STUB_WIDE_BYTES
                                         : 0);
   }
