@@ -175,19 +175,23 @@ def test_stack_is_checked_without_edgecodec(
 
 @compiled
 def test_stack_that_may_overflow_fails_the_build(bundle: Bundle, board: Board, tmp_path: Path) -> None:
-    done = cmake_build(make_project(bundle, board), tmp_path, "speed", "-DEDC_STACK_BYTES=256")
+    done = cmake_build(make_project(bundle, board, optimize="speed"), tmp_path, "speed", "-DEDC_STACK_BYTES=256")
     assert done.returncode != 0
     said = " ".join(done.stdout.split())
     assert re.search(r"the stack may overflow: \d+ bytes at the worst, 256 are reserved \(deepest: edc_reset >", said)
     again = cmake_build(
-        make_project(bundle, board), tmp_path, "speed", "-DEDC_STACK_BYTES=256", "-DEDC_CHECK_STACK=OFF"
+        make_project(bundle, board, optimize="speed"),
+        tmp_path,
+        "speed",
+        "-DEDC_STACK_BYTES=256",
+        "-DEDC_CHECK_STACK=OFF",
     )
     assert again.returncode == 0, again.stdout
 
 
 @compiled
 def test_stack_that_cannot_be_known_is_said_by_the_build(bundle: Bundle, board: Board, tmp_path: Path) -> None:
-    project = make_project(bundle, board)
+    project = make_project(bundle, board, optimize="speed")
     recursion = "void down(int n);\n__attribute__((noinline)) void down(int n) {\n  volatile char b[64];\n"
     recursion += "  b[0] = (char)n;\n  if (n) { down(n - 1); }\n  (void)b[0];\n}\nint main(void) {\n  down(3);\n"
     main = project.files["port/cortex_m/main.c"].replace("int main(void) {\n", recursion)
