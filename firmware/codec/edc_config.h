@@ -62,6 +62,15 @@
 #endif
 #endif
 
+/* A header's function. Clang warns of those that nothing calls where all is one file. */
+#ifndef EDC_INLINE
+#if defined(__GNUC__)
+#define EDC_INLINE static inline __attribute__((unused))
+#else
+#define EDC_INLINE static inline
+#endif
+#endif
+
 #ifndef EDC_ALWAYS_INLINE
 #if defined(__GNUC__)
 #define EDC_ALWAYS_INLINE static inline __attribute__((always_inline))
@@ -97,7 +106,7 @@
 #include <intrinsics.h>
 #define EDC_CTZ(value) ((uint32_t)__CLZ(__RBIT(value)))
 #else
-static inline uint32_t edc_lowest_bit(uint32_t value) {
+EDC_INLINE uint32_t edc_lowest_bit(uint32_t value) {
   uint32_t place = 0;
   while ((value & 1u) == 0) {
     value >>= 1;

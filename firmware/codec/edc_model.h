@@ -79,17 +79,17 @@ struct edc_model {
 };
 
 /* The encoder's input int8 [T], from normalising until layers run. */
-static inline int8_t *edc_model_input(const edc_model *model, void *state) {
+EDC_INLINE int8_t *edc_model_input(const edc_model *model, void *state) {
   return (int8_t *)state + model->input;
 }
 
 /* Its latent int8 [P][D], when all layers have run. */
-static inline int8_t *edc_model_latent(const edc_model *model, void *state) {
+EDC_INLINE int8_t *edc_model_latent(const edc_model *model, void *state) {
   return (int8_t *)state + model->latent;
 }
 
 /* What the search works in. */
-static inline int16_t *edc_model_residual(const edc_model *model, void *state) {
+EDC_INLINE int16_t *edc_model_residual(const edc_model *model, void *state) {
   return (int16_t *)(void *)((int8_t *)state + model->residual);
 }
 

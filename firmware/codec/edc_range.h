@@ -30,7 +30,7 @@ void edc_range_start(edc_range *coder, uint8_t *out, uint32_t capacity);
 void edc_range_word(edc_range *coder);
 
 /* Narrow to [start, start + size) of 2^24; size is at least 1 and start + size at most 2^24. */
-static inline void edc_range_encode(edc_range *coder, uint32_t start, uint32_t size) {
+EDC_INLINE void edc_range_encode(edc_range *coder, uint32_t start, uint32_t size) {
   const uint64_t unit = coder->range >> EDC_RANGE_BITS; /* 2^8..2^40 - 1 */
   const uint64_t added = unit * start;
   const uint64_t range = unit * size;

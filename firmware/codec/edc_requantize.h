@@ -5,12 +5,14 @@
 
 #include <stdint.h>
 
+#include "edc_config.h"
+
 /* acc * multiplier * 2^(shift - 31), rounded twice as TFLM does.
  *
  * multiplier is 0 or in [2^30, 2^31); shift is in -31..30 and acc * 2^shift fits int32, which was
  * proven when the model was generated.
  */
-static inline int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift) {
+EDC_INLINE int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift) {
   const int left = shift > 0 ? shift : 0;
   const int right = shift > 0 ? 0 : -shift;
   const int64_t product = (int64_t)(acc * (int32_t)(1u << left)) * multiplier;
@@ -27,8 +29,7 @@ static inline int32_t edc_requantize(int32_t acc, int32_t multiplier, int shift)
  * Doubled, the accumulator's product has the first rounding's bit at the top of its low word. The
  * second rounding takes halves away from zero: 1 is taken from what is negative, then halves go up.
  */
-static inline int32_t edc_requantize_narrow(int32_t acc, int32_t multiplier, int down,
-                                            int32_t bias) {
+EDC_INLINE int32_t edc_requantize_narrow(int32_t acc, int32_t multiplier, int down, int32_t bias) {
 #if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
   /* Without a 64-bit multiplication: four of 16 bits, which are fewer instructions than the
    * library's function. The multiplier is not negative, so only the first factor has a sign. */
@@ -49,11 +50,11 @@ static inline int32_t edc_requantize_narrow(int32_t acc, int32_t multiplier, int
   return ((high >> down) + bias) >> 1;
 }
 
-static inline int8_t edc_clamp(int32_t value, int32_t low, int32_t high) {
+EDC_INLINE int8_t edc_clamp(int32_t value, int32_t low, int32_t high) {
   return (int8_t)(value < low ? low : value > high ? high : value);
 }
 
-static inline int8_t edc_saturate(int32_t value) {
+EDC_INLINE int8_t edc_saturate(int32_t value) {
 #if defined(__ARM_FEATURE_SAT) && __ARM_FEATURE_SAT && __ARM_ARCH_ISA_THUMB != 1
   /* GCC sees the store of a byte behind the two comparisons and makes branches of them; its own
    * __ssat does not compile under -Wconversion. */
@@ -77,8 +78,8 @@ typedef struct {
 } edc_folded_channel;
 
 /* bias is 2 * zero_point + 1. */
-static inline int8_t edc_requantize_folded(const edc_folded_channel *channel, uint32_t sum,
-                                           int rectified, int32_t bias) {
+EDC_INLINE int8_t edc_requantize_folded(const edc_folded_channel *channel, uint32_t sum,
+                                        int rectified, int32_t bias) {
   const uint64_t product = (uint64_t)sum * channel->multiplier + (uint64_t)channel->offset;
   int32_t high = (int32_t)(product >> 32);
   if (rectified) {
