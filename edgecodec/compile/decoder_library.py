@@ -39,7 +39,7 @@ def write_decoder(
     codec, packets = bundle.codec, bundle.packets()
     program = read_program(decoder_bytes(bundle), codec.positions, codec.rvq.dimension, codec.samples)
     unpack = None if packets is None else unpack_constants(packets)
-    printer = _Printer()
+    printer = ConstantsPrinter()
     printer.add(decode_constants(program, codec), f"{prefix}_decoder", "const")
     if unpack is not None:
         printer.add(unpack.format, f"{prefix}_packets", "const")
@@ -63,7 +63,7 @@ def write_decoder(
     return write_files(files | license_file(), out, SOURCES_MARKER, force)
 
 
-class _Printer:
+class ConstantsPrinter:
     """Constants as C text: what a structure leads to before the structure."""
 
     def __init__(self) -> None:

@@ -170,10 +170,11 @@ def _server_files() -> dict[str, str]:
     paths = [path for path in LINK.glob("*.[ch]") if path.name != "edc_engine.c"]
     paths += [*stub.glob("[hs]*.[ch]"), stub / "edc_served_model.h", *(ROOT / "firmware" / "port").glob("*.h")]
     paths += [path for path in CODEC.glob("*.h") if path.name in _SERVED]
-    return _texts([*paths, *(CODEC / f"edc_{name}.c" for name in ("model", "packet", "range", "side"))])
+    return _texts([*paths, *(CODEC / f"edc_{name}.c" for name in _SERVED_SOURCES)])
 
 
-_SERVED = ("edc.h", "edc_config.h", "edc_model.h", "edc_packet.h", "edc_range.h", "edc_side.h")
+_SERVED_SOURCES = ("divide", "encoder", "model", "packet", "range", "side")
+_SERVED = ("edc.h", "edc_config.h", *(f"edc_{name}.h" for name in _SERVED_SOURCES))
 
 
 def _server_seeds() -> list[bytes]:
@@ -184,7 +185,7 @@ def _server_seeds() -> list[bytes]:
             kind = rng.choice([MessageType.HELLO, MessageType.ENCODE, MessageType.LAYER, 0x7F])
             payload = {
                 MessageType.HELLO: b"",
-                MessageType.ENCODE: bytes([rng.randrange(16)]) + rng.randbytes(32) + bytes([number]),
+                MessageType.ENCODE: bytes([rng.randrange(32)]) + rng.randbytes(32) + bytes([number]),
                 MessageType.LAYER: bytes([rng.randrange(4)])
                 + rng.randbytes(32)
                 + struct.pack("<I", rng.randrange(320)),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
-from typing import Any
 
+from edgecodec.compile.decoder_library import ConstantsPrinter
+from edgecodec.decoding.packet_constants import unpack_constants
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.side_information import SideInformation
-from edgecodec.host.unpack import PacketUnpacker
 from tests.packets import SIDE, network, packet_format, tables
 
 
@@ -29,8 +29,10 @@ def formats() -> tuple[PacketFormat, ...]:
 
 def header(given: Sequence[PacketFormat]) -> str:
     """``formats.h`` for unpack.c: ``formats``, each with the words that it works in."""
-    printer = _Printer()
-    rows = [printer.add(PacketUnpacker(packets)) for packets in given]
+    printer, rows = ConstantsPrinter(), []
+    for number, packets in enumerate(given):
+        constants = unpack_constants(packets)
+        rows.append((printer.add(constants.format, f"format{number}"), constants.work_words))
     table = ", ".join(f"{{{name}, {words}}}" for name, words in rows)
     return "\n".join(
         [
@@ -42,46 +44,3 @@ def header(given: Sequence[PacketFormat]) -> str:
             "",
         ]
     )
-
-
-class _Printer:
-    """Prints cffi's arrays and structures as C of the same content, pointers by the names of what they point to."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self._count = 0
-
-    def add(self, unpacker: PacketUnpacker) -> tuple[str, int]:
-        """Print a format. Returns its name, as a pointer, and its words."""
-        constants, self._ffi = unpacker._constants, unpacker._ffi
-        owned = [*constants._kept, constants.format]
-        owned = [each for each in owned if self._size(each)]
-        names = {self._address(each): f"constant{self._count + number}" for number, each in enumerate(owned)}
-        self._count += len(owned)
-        items = [self._ffi.typeof(each).item for each in owned]
-        declared = [
-            f"static {item.cname} {names[self._address(each)]}[{self._size(each)}]"
-            for each, item in zip(owned, items, strict=True)
-        ]
-        # Those that point to later ones want them declared.
-        self.lines += [f"{declaration};" for declaration in declared]
-        for each, item, declaration in zip(owned, items, declared, strict=True):
-            values = ", ".join(self._text(item, each[i], names) for i in range(self._size(each)))
-            self.lines.append(f"{declaration} = {{{values}}};")
-        return names[self._address(constants.format)], constants.work_words
-
-    def _size(self, each: Any) -> int:
-        return len(each) if self._ffi.typeof(each).kind == "array" else 1
-
-    def _address(self, each: Any) -> int:
-        return int(self._ffi.cast("uintptr_t", each))
-
-    def _text(self, kind: Any, value: Any, names: dict[int, str]) -> str:
-        if kind.kind == "struct":
-            members = (
-                f".{name} = {self._text(field.type, getattr(value, name), names)}" for name, field in kind.fields
-            )
-            return f"{{{', '.join(members)}}}"
-        if kind.kind == "pointer":
-            return f"(void *){names.get(self._address(value), '0')}"
-        return str(int(value))
