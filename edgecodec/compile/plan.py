@@ -9,6 +9,7 @@ from typing import Literal
 
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Tensor
+from edgecodec.codec.numerics import INT8
 from edgecodec.compile.arena import align, place
 from edgecodec.compile.cascade import (
     LAYER_BYTES,
@@ -30,6 +31,7 @@ from edgecodec.compile.codebook_search import (
 )
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
+from edgecodec.errors import PlanError
 
 ROW_BYTES = 4
 """Of ``edc_chain_rows``: how far a layer of a cascade is."""
@@ -179,8 +181,10 @@ def make_plan(
     """Plan a codec for ``target``.
 
     The layers of ``cascades``, which are in order, run in stripes. ``"auto"`` takes a cascade where it saves enough,
-    and runs in stripes what takes too long in one call.
+    and runs in stripes what takes too long in one call. Raises PlanError for numerics of which there is no C.
     """
+    if codec.numerics != INT8:
+        raise PlanError(f"the codec's numerics are {codec.numerics.name}; there is C of {INT8.name} alone")
     graph, rvq = codec.graph, codec.rvq
     choices = [choose_kernel(layer, target) for layer in graph.layers]
     packed = [choice.packed for choice in choices]

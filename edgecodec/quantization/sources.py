@@ -13,10 +13,11 @@ import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.graph import Graph
+from edgecodec.codec.numerics import INT8
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
-from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.errors import EdgecodecError, InputError, QuantizationError, UnsupportedOpError
 from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.codebooks import FloatArray, as_codebooks, check_codebooks, open_codebooks
@@ -159,7 +160,12 @@ class TfliteEncoder:
     def of(cls, given: bytes, name: str = "encoder") -> TfliteEncoder:
         """Take the bytes of a ``.tflite`` file. Raises InputError or UnsupportedOpError."""
         data, notes = without_ends(given)
-        read_graph(data)
+        numerics = read_graph(data).input.numerics
+        if numerics != INT8:
+            raise UnsupportedOpError(
+                f"the encoder has 16-bit activations ({numerics.name}); `quantize` takes {INT8.name} alone",
+                hint="convert it with supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]",
+            )
         return cls(name, data, notes)
 
     @property
