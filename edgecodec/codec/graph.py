@@ -37,9 +37,14 @@ class Tensor:
     numerics: Numerics = INT8
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of a position's channels."""
+        return self.channels * self.numerics.activation.itemsize
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all elements."""
-        return self.width * self.channels * self.numerics.activation.itemsize
+        return self.width * self.row_bytes
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,13 @@ class Normalizer(ABC):
 
     @property
     def kind(self) -> str:
-        """Name of its C structure ``edc_<kind>``, and of the function ``edc_<kind>_normalize``."""
+        """Name of its C structure ``edc_<kind>``, and of its function and header by :attr:`function`."""
         return self.normalization.kind
+
+    @property
+    def function(self) -> str:
+        """Name of its C function without ``_normalize``, which is that of the function's header."""
+        return f"edc_{self.kind}" if self.numerics == INT8 else f"edc_{self.kind}16"
 
     @property
     @abstractmethod

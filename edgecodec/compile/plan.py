@@ -9,7 +9,6 @@ from typing import Literal
 
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Tensor
-from edgecodec.codec.numerics import INT8
 from edgecodec.compile.arena import align, place
 from edgecodec.compile.cascade import (
     LAYER_BYTES,
@@ -31,7 +30,6 @@ from edgecodec.compile.codebook_search import (
 )
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
 from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
-from edgecodec.errors import PlanError
 
 ROW_BYTES = 4
 """Of ``edc_chain_rows``: how far a layer of a cascade is."""
@@ -181,10 +179,8 @@ def make_plan(
     """Plan a codec for ``target``.
 
     The layers of ``cascades``, which are in order, run in stripes. ``"auto"`` takes a cascade where it saves enough,
-    and runs in stripes what takes too long in one call. Raises PlanError for numerics of which there is no C.
+    and runs in stripes what takes too long in one call.
     """
-    if codec.numerics != INT8:
-        raise PlanError(f"the codec's numerics are {codec.numerics.name}; there is C of {INT8.name} alone")
     graph, rvq = codec.graph, codec.rvq
     choices = [choose_kernel(layer, target) for layer in graph.layers]
     packed = [choice.packed for choice in choices]
@@ -197,8 +193,8 @@ def make_plan(
         Step(choice, source, written, stripes.get(index), scratch[index])
         for index, (choice, (source, written)) in enumerate(zip(choices, pairwise(buffers), strict=True))
     ]
-    pruned = target.optimize is not Optimize.FLASH
     search = choose_search(rvq, vectors=target.vectors)
+    pruned = target.optimize is not Optimize.FLASH and search.can_prune
     dimension = rvq.dimension
     codebooks = tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels))
     return Plan(
@@ -269,7 +265,7 @@ def _place(graph: Graph, packed: Sequence[PackedLayer], cascades: Sequence[Casca
             end -= sizes[index]
             places[index] = end
     buffers = tuple(
-        Buffer(tensor.name, places[index], count * tensor.channels, count, index in whole, *span)
+        Buffer(tensor.name, places[index], count * tensor.row_bytes, count, index in whole, *span)
         for index, (tensor, count, span) in enumerate(zip(tensors, rows, spans, strict=True))
     )
     return buffers, arena_bytes
@@ -296,4 +292,4 @@ def _place_scratch(packed: Sequence[PackedLayer], cascades: Sequence[Cascade]) -
 
 def _bytes(tensor: Tensor, rows: int) -> int:
     """What so many rows take of the arena."""
-    return align(rows * tensor.channels)
+    return align(rows * tensor.row_bytes)

@@ -1,4 +1,4 @@
-"""16-bit activations, 8-bit weights (SPEC.md 1.4): the reference, TFLM and TFLite's reference kernels agree."""
+"""16-bit activations, 8-bit weights (SPEC.md 1.4): the reference, TFLM, TFLite's reference kernels and the C agree."""
 
 from __future__ import annotations
 
@@ -10,18 +10,32 @@ import numpy.typing as npt
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 
+from edgecodec.boards.load import load_board
 from edgecodec.codec.graph import Graph, Op
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.numerics import INT16X8
-from edgecodec.codec.reference import ReferenceExecutor, normalize, run_layers
+from edgecodec.codec.reference import ReferenceExecutor, normalize, quantize_latent, run_every_layer, run_layers
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
+from edgecodec.compile.blob import blob_files, target_kernels
+from edgecodec.compile.cascade import make_cascade
+from edgecodec.compile.kernels import choose_kernel, plain_kernel
+from edgecodec.compile.library import write_package
+from edgecodec.compile.plan import make_plan
+from edgecodec.compile.target import DEFAULT_TARGET
 from edgecodec.errors import PlanError, UnsupportedOpError
+from edgecodec.firmware.project import make_project
+from edgecodec.host.batch import BatchEncoder
+from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
+from edgecodec.host.shim import HostShim
 from edgecodec.quantization.sources import TfliteEncoder
 from edgecodec.signal.normalize import NONE, ZSCORE, Fixed, MinMax, Normalization, ZScore
 from edgecodec.verify.compare import NamedStages, Verdict, compare
+from edgecodec.verify.run import verify_host
+from tests.bitexact import c_kernels
 from tests.bitexact.test_normalizer_stage import frames_of
+from tests.packets import bundle_with_packets, kinds_of_frames
 from tests.random_encoders import random_encoder
 from tests.tflite_builder import (
     CONV,
@@ -233,3 +247,126 @@ def test_bundle(tmp_path: Path) -> None:
 def test_quantize_refuses_such_a_file() -> None:
     with pytest.raises(UnsupportedOpError, match=r"16-bit activations \(edgecodec.int16x8.v1\); `quantize` takes"):
         TfliteEncoder.of(small_encoder(numerics=INT16X8))
+
+
+@pytest.mark.parametrize("seed", range(ENCODERS))
+def test_c_kernels(seed: int) -> None:
+    """Each layer alone, over its own input as near as the plan puts it, whole and in stripes between guard bytes."""
+    require("cc", "Python.h")
+    graph = random_encoder(seed, INT16X8).graph
+    quantized = inputs_of(graph, seed)
+    sources = [quantized[:, :, None], *run_every_layer(graph, quantized)]
+    packed = [choose_kernel(layer, DEFAULT_TARGET).packed for layer in graph.layers]
+    for each, source, expected in zip(packed, sources, sources[1:], strict=False):
+        np.testing.assert_array_equal(c_kernels.run(each.layer, each.kernel, source), expected)
+    rng = np.random.default_rng([seed, 40])
+    stripes = rng.integers(1, 12, len(packed)).tolist()
+    cascade = make_cascade(packed, 0, len(packed) - 1, stripes)
+    np.testing.assert_array_equal(c_kernels.run_cascade(packed, cascade, sources[0][2]), sources[-1][2])
+
+
+@pytest.mark.parametrize("op", [CONV, DEPTHWISE])
+def test_memory_offset_is_enough_and_no_more(op: str) -> None:
+    require("cc", "Python.h")
+    specs = [LayerSpec(CONV, 6, 1), LayerSpec(op, 9, 5, 1, depth_multiplier=2)]
+    layer = read_graph(build_encoder(specs, 40, seed=3, numerics=INT16X8)).layers[1]
+    kernel = plain_kernel(layer)
+    source = np.random.default_rng(4).integers(-32768, 32768, (8, 40, 6)).astype(np.int16)
+    expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
+    offset = kernel.pack(layer).memory_offset_bytes
+    assert 0 < offset < layer.output.size_bytes
+    np.testing.assert_array_equal(c_kernels.run(layer, kernel, source, offset), expected)
+    assert not np.array_equal(c_kernels.run(layer, kernel, source, offset - 4), expected)
+
+
+def test_sums_are_as_narrow_as_is_proven() -> None:
+    """Rows of int32 where the bound of the layer's own weights allows, else of int64."""
+    narrow = read_graph(build_encoder([LayerSpec(CONV, 5, 7)], 64, numerics=INT16X8)).layers[0]
+    wide = read_graph(build_encoder([LayerSpec(CONV, 5, 7, bias_spread=1e5)], 64, numerics=INT16X8)).layers[0]
+    assert plain_kernel(narrow).pack(narrow).array("bias").dtype == np.int32
+    assert plain_kernel(wide).pack(wide).array("wide_bias").dtype == np.int64
+
+
+@pytest.mark.parametrize("samples", [1, 2, 3, 64, 320, 16384])
+@pytest.mark.parametrize(("normalization", "scale"), NORMALIZATIONS)
+def test_c_normalizers(normalization: Normalization, scale: float, samples: int) -> None:
+    require("cc", "Python.h")
+    normalizer = Normalizer.of(normalization, samples, float(np.float32(scale)), 0, INT16X8)
+    frames = frames_of(samples)
+    quantized, offset, spread = normalize(normalizer, frames)
+    found, offsets, spreads = c_kernels.normalize(normalizer, frames)
+    np.testing.assert_array_equal(found, quantized)
+    assert offsets == offset.tolist()
+    assert spreads == spread.tolist()
+
+
+@pytest.mark.parametrize("bits", range(-8, 0))
+def test_c_search(bits: int) -> None:
+    """Ties, near ties and the ends of the range, with every shift."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng(bits + 8)
+    reach = 32768 >> -bits
+    books = tuple(rng.integers(-reach, reach + 1, (size, 5)).clip(-3000, 3000).astype(np.int16) for size in (40, 17, 1))
+    books[0][7] = books[0][3]
+    rvq = IntegerRvq(books, bits, 0.01, 0, INT16X8)
+    latent = rng.integers(-32768, 32768, (40, 3, 5)).astype(np.int16)
+    latent[0], latent[1], latent[2] = 32767, -32768, 0
+    latent[3] = (books[0][3].astype(np.int64) << -bits).clip(-32768, 32767)
+    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), quantize_latent(rvq, latent))
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_generated_codec(seed: int, tmp_path: Path) -> None:
+    """From ADC counts to indices, frame by frame and pushed into the encoder object."""
+    require("cc", "Python.h")
+    encoder = random_encoder(seed, INT16X8)
+    normalization = (ZSCORE, MinMax(), NONE)[seed % 3]
+    bundle = bundle_of(tmp_path / "bundle", encoder.data, (29, 13), seed, normalization=normalization)
+    rng = np.random.default_rng(seed)
+    frames = ppg_frames(12, encoder.width, seed)
+    frames[0] = rng.integers(-32768, 32768, encoder.width)
+    frames[1] = 2048
+    expected = ReferenceExecutor(bundle.codec).stages(frames)
+    shim = HostShim(bundle)
+    found = shim.stages(frames)
+    for name in expected.names:
+        np.testing.assert_array_equal(found[name], expected[name], name)
+    np.testing.assert_array_equal(shim.encode(frames), expected.indices)
+    assert fastest_encoder(bundle).name == "host"
+
+
+def test_verify_host_with_packets(tmp_path: Path) -> None:
+    """All executors, the encoder object and packets among them."""
+    require("cc", "Python.h", "module:tflite_micro")
+    bundle = bundle_of(tmp_path / "plain", small_encoder(numerics=INT16X8))
+    packed = bundle_with_packets(bundle, tmp_path / "packed", "tables")
+    result = verify_host(packed, kinds_of_frames(packed.codec.samples, 60))
+    assert result.exit_code == 0
+    compared = {(pair.a, pair.b, pair.stage) for pair in result.comparison.pairs if pair.compared}
+    assert {("tflm", "host", "latent"), ("reference", "host", "input"), ("reference", "host", "packet")} <= compared
+    assert ("reference", "host-encoder", "packet") in compared
+
+
+def test_generated_blob(tmp_path: Path) -> None:
+    """A model as a file asks for the kernels of its numerics alone."""
+    require("gcc")
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
+    plan = make_plan(bundle.codec)
+    files, blob = blob_files(bundle, plan, all_kernels=True, compiler=("gcc",))
+    assert {"edc_conv16_run", "edc_depthwise16_run", "edc_rvq16_quantize", "edc_zscore16_normalize"} <= {*blob.kernels}
+    assert {*blob.kernels} <= {*target_kernels(plan.target, INT16X8), "edc_next_chunk"}
+    assert "edc_conv16.c" in files
+    assert "edc_conv.c" not in files
+
+
+def test_what_does_not_run_is_refused(tmp_path: Path) -> None:
+    """In one line, before anything is written."""
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
+    message = "edgecodec.int8.v1 alone; the bundle's numerics are edgecodec.int16x8.v1"
+    with pytest.raises(PlanError, match=f"boards run {message}"):
+        make_project(bundle, load_board("mps2-an386"))
+    with pytest.raises(PlanError, match=f"libraries with the serial link hold {message}"):
+        write_package(bundle, tmp_path / "package")
+    assert not (tmp_path / "package").exists()
+    with pytest.raises(PlanError, match=f"the batch encoder runs {message}"):
+        BatchEncoder(bundle.codec)

@@ -68,7 +68,7 @@ def expected(x: np.ndarray) -> SimpleNamespace:
 def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
     link = ROOT / "firmware" / "link"
     sources = [*(path for path in link.glob("*.c") if path.name != "edc_engine.c"), *HOST.glob("[hs]*.c")]
-    codec = ("encoder", "model", "packet", "range", "side")
+    codec = ("divide", "encoder", "model", "packet", "range", "side")
     sources += [ROOT / "firmware" / "codec" / f"edc_{name}.c" for name in codec]
     if main:
         sources.append(HOST / "replay.c")
