@@ -29,7 +29,7 @@ from edgecodec.compile.codebook_search import (
     sort_codebook,
 )
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
-from edgecodec.compile.target import DEFAULT_TARGET, Optimize, Target
+from edgecodec.compile.target import HOST_TARGET, Optimize, Target
 
 ROW_BYTES = 4
 """Of ``edc_chain_rows``: how far a layer of a cascade is."""
@@ -174,7 +174,7 @@ class Plan:
 
 
 def make_plan(
-    codec: Codec, target: Target = DEFAULT_TARGET, cascades: Sequence[Cascade] | Literal["auto"] = "auto"
+    codec: Codec, target: Target = HOST_TARGET, cascades: Sequence[Cascade] | Literal["auto"] = "auto"
 ) -> Plan:
     """Plan a codec for ``target``.
 

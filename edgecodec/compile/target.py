@@ -50,5 +50,7 @@ class Target:
         )
 
 
-DEFAULT_TARGET = Target()
-"""Speed on any core from Cortex-M3 up: what runs on this machine."""
+DEFAULT_TARGET = Target(DEFAULT_OPTIMIZE)
+"""Any core from Cortex-M3 up: what is generated unless a core is named."""
+HOST_TARGET = Target()
+"""What runs on this machine."""

@@ -61,12 +61,15 @@ def build_firmware(
 
 
 def cached_firmware(project: FirmwareProject) -> Firmware:
-    """The firmware of a project, in the cache folder: built only when a source, a flag or the compiler has changed.
+    """The firmware of a project, in the cache folder.
 
+    Built only when a source, a flag, the compiler or what measures it has changed.
     Safe for processes that build at the same time. Raises BuildError when a tool is missing, the compiler fails or the
     cache cannot be written, SizeLimitError when the firmware does not fit the board.
     """
-    inputs = [dict(project.files), find_toolchain().compiler_version, project.engine.digest]
+    # The report lies beside the firmware, so what measures is an input, too.
+    measures = {path.name: path.read_text(encoding="utf-8") for path in Path(__file__).parent.glob("*.py")}
+    inputs = [dict(project.files), find_toolchain().compiler_version, project.engine.digest, measures]
     digest = hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()
     return cached("firmware", digest, lambda folder: _build(project, folder, NO_LIMITS, _silent), read_firmware)
 

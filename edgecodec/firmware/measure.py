@@ -76,9 +76,16 @@ def _sections(image: Any) -> tuple[Section, ...]:
 
 def _symbols(image: Any) -> tuple[Symbol, ...]:
     table = image.get_section_by_name(".symtab")
-    found = [
-        Symbol(symbol.name, int(symbol["st_size"]), image.get_section(symbol["st_shndx"]).name)
+    named = [
+        symbol
         for symbol in table.iter_symbols()
         if symbol["st_info"]["type"] in {"STT_FUNC", "STT_OBJECT"} and isinstance(symbol["st_shndx"], int)
     ]
-    return tuple(sorted(found, key=lambda symbol: (-symbol.bytes, symbol.name)))
+    # A handler that nothing defines is another name of the one for faults, whose bytes are there once.
+    named.sort(key=lambda symbol: (symbol["st_info"]["bind"] == "STB_WEAK", symbol.name))
+    places: dict[tuple[int, int], Symbol] = {}
+    for symbol in named:
+        section = image.get_section(symbol["st_shndx"]).name
+        place = symbol["st_shndx"], symbol["st_value"]
+        places.setdefault(place, Symbol(symbol.name, int(symbol["st_size"]), section))
+    return tuple(sorted(places.values(), key=lambda symbol: (-symbol.bytes, symbol.name)))

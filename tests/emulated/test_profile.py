@@ -55,6 +55,7 @@ INNER_LOOPS = {
     "edc_conv_winograd": {"edc_paired_sums", "build_rows", "finish_one_part"},
     "edc_conv_twin": {"edc_twin_sums"},
     "edc_pointwise": {"edc_pointwise_sums"},
+    "edc_conv_bytes": {"edc_bytes_sums", "widen"},
 }
 """Of kernels that keep theirs in functions of their own."""
 
