@@ -344,6 +344,6 @@ def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
 def _sources() -> dict[str, str]:
     root = firmware_dir()
     paths = [*(root / "host").glob("edc_batch.[ch]"), root / "codec" / "edc.h", root / "codec" / "edc_config.h"]
-    for name in ("divide", *NORMALIZATIONS):
+    for name in ("activation", "divide", *NORMALIZATIONS, *(f"{kind}_frame" for kind in NORMALIZATIONS)):
         paths += (root / "codec").glob(f"edc_{name}.[ch]")
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}

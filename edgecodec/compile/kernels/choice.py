@@ -25,10 +25,10 @@ KERNELS: tuple[Kernel, ...] = (
     DEPTHWISE_PACKED_TAPS,
     CONV_BYTES,
     CONV_PACKED_CHANNELS,
-    CONV,
-    DEPTHWISE,
     CONV16,
     DEPTHWISE16,
+    CONV,
+    DEPTHWISE,
 )
 """All kernels: of those for numerics, an op, a core and a goal the first that can run the layer and pays is taken.
 
