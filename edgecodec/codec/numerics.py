@@ -60,3 +60,5 @@ INT16X8 = Numerics("edgecodec.int16x8.v1", np.dtype(np.int16), 48, np.dtype(np.i
 """SPEC.md 1.4: int16 activations without zero points, int8 weights, sums below 2^47, one rounding by 16-bit factors."""
 NUMERICS = {numerics.name: numerics for numerics in (INT8, INT16X8)}
 """All that this version executes, by name."""
+BY_BITS = {8 * numerics.activation.itemsize: numerics for numerics in NUMERICS.values()}
+"""The same by the bits of an activation."""

@@ -1,4 +1,4 @@
-"""Choose how the tensors of a finished INT8 encoder are quantised, by editing its TFLite file.
+"""Choose how the tensors of a finished integer encoder are quantised, by editing its TFLite file.
 
 Weights stay as they are; the requantisation multipliers follow, since :func:`read_graph` and every TFLite
 runtime compute them from the scales.
@@ -27,15 +27,19 @@ Quantization = tuple[float, int]
 def fit_quantization(low: float, high: float, numerics: Numerics = INT8) -> Quantization:
     """Scale (a float32) and zero point with which activations cover ``low..high``, 0 included and exact.
 
-    Source: TFLite ``quantization_util.cc: ChooseQuantizationParams``.
+    Source: TFLite ``quantization_util.cc: ChooseQuantizationParams``; without zero points the larger end decides.
     Raises QuantizationError when the range is empty or not finite.
     """
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / (numerics.highest - numerics.lowest)))
+    symmetric = numerics.zero_points == (0, 0)
+    steps = numerics.highest if symmetric else numerics.highest - numerics.lowest
+    scale = float(np.float32((max(-low, high) if symmetric else high - low) / steps))
     if not (np.isfinite(scale) and scale > 0):
         raise QuantizationError(
             f"no {numerics.activation} scale covers {low:g}..{high:g}; expected a finite range that is not empty"
         )
+    if symmetric:
+        return scale, 0
     return scale, int(numerics.clip(np.rint(numerics.lowest - low / scale)))
 
 

@@ -23,7 +23,7 @@ from edgecodec.compile.kernels import choose_kernel, plain_kernel
 from edgecodec.compile.library import write_package
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import DEFAULT_TARGET
-from edgecodec.errors import PlanError, UnsupportedOpError
+from edgecodec.errors import PlanError, QuantizationError, UnsupportedOpError
 from edgecodec.firmware.project import make_project
 from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.encoders import fastest_encoder
@@ -244,9 +244,13 @@ def test_bundle(tmp_path: Path) -> None:
         assert comparison.verdict is Verdict.EQUAL
 
 
-def test_quantize_refuses_such_a_file() -> None:
-    with pytest.raises(UnsupportedOpError, match=r"16-bit activations \(edgecodec.int16x8.v1\); `quantize` takes"):
-        TfliteEncoder.of(small_encoder(numerics=INT16X8))
+def test_a_finished_file_stays_as_it_is() -> None:
+    data = small_encoder(numerics=INT16X8)
+    encoder = TfliteEncoder.of(data)
+    for activations in (None, 16):
+        assert encoder.to_integers(ppg_frames(4, 64, 0), ZSCORE, activations) == data
+    with pytest.raises(QuantizationError, match=r"a finished file of edgecodec\.int16x8\.v1, not of 8-bit activations"):
+        encoder.to_integers(ppg_frames(4, 64, 0), ZSCORE, 8)
 
 
 @pytest.mark.parametrize("seed", range(ENCODERS))
