@@ -3,7 +3,14 @@
 
 static int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
   int32_t sum = 0;
-  for (int32_t i = 0; i < count; i++) {
+  int32_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum += a[i] * b[i];
+    sum += a[i + 1] * b[i + 1];
+    sum += a[i + 2] * b[i + 2];
+    sum += a[i + 3] * b[i + 3];
+  }
+  for (; i < count; i++) {
     sum += a[i] * b[i];
   }
   return sum;
