@@ -78,7 +78,7 @@ class LatentInfo(QuantizationInfo):
 class RvqInfo(_Strict):
     """Shape of the integer codebooks."""
 
-    fraction_bits: int = Field(ge=0, le=8)
+    fraction_bits: int = Field(ge=-8, le=8)
     codebook_sizes: list[int] = Field(min_length=1)
 
 
@@ -114,7 +114,7 @@ class Bundle:
     manifest: Manifest
     codec: Codec
     encoder_bytes: bytes
-    """The INT8 TFLite file."""
+    """The TFLite file."""
 
     @property
     def digest(self) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from edgecodec.codec.graph import Graph
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.tflite_reader import read_graph
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder
 
@@ -29,8 +30,11 @@ class RandomEncoder:
         return read_graph(self.data)
 
 
-def random_encoder(seed: int) -> RandomEncoder:
-    """One to four layers of any kind over one channel. The same seed gives the same encoder."""
+def random_encoder(seed: int, numerics: Numerics = INT8) -> RandomEncoder:
+    """One to four layers of any kind over one channel. The same seed gives the same encoder.
+
+    With 16-bit activations some layers have biases that no int32 holds.
+    """
     rng = np.random.default_rng([seed, 20])
     width = int(rng.integers(1, 12) if rng.random() < 0.15 else rng.integers(12, 98))
     # One sample has no axis: a reader may take either, and only a 1xN kernel fits the one it takes.
@@ -43,9 +47,15 @@ def random_encoder(seed: int) -> RandomEncoder:
         channels = channels * layer.depth_multiplier if layer.op == DEPTHWISE else layer.out_channels
         left = -(-left // layer.stride) if layer.padding == "SAME" else (left - layer.kernel) // layer.stride + 1
     zero_point = int(rng.choice([-128, 127])) if rng.random() < 0.2 else None
-    return RandomEncoder(
-        seed, tuple(layers), width, build_encoder(layers, width, seed=seed, input_zero_point=zero_point)
-    )
+    if numerics != INT8:
+        spreads = np.random.default_rng([seed, 21]).choice([0.5, 1.0, 1e3, 1e5], len(layers), p=[0.6, 0.2, 0.1, 0.1])
+        # With a scale that is asked for, such sums would leave int32 when they are rescaled.
+        layers = [
+            replace(layer, bias_spread=float(each)) if layer.scale_ratio is None else layer
+            for layer, each in zip(layers, spreads, strict=True)
+        ]
+    data = build_encoder(layers, width, seed=seed, input_zero_point=zero_point, numerics=numerics)
+    return RandomEncoder(seed, tuple(layers), width, data)
 
 
 def _random_layer(rng: np.random.Generator, width: int, channels: int, vertical: bool) -> LayerSpec:

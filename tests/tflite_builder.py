@@ -1,4 +1,4 @@
-"""INT8 ``.tflite`` encoders, sound and malformed, built without TensorFlow.
+"""INT8 and 16x8 ``.tflite`` encoders, sound and malformed, built without TensorFlow.
 
 The flatbuffer is written through the object API of the TFLite schema, so a test decides every byte that
 the reader, the C, the reference and the oracles then have to agree on.
@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgecodec.bundle import DECODER, FRAMES, PACKETS, Bundle, write_bundle
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.normalizer import Normalizer
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.codec.reference import normalize, run_layers
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
@@ -74,6 +75,8 @@ class LayerSpec:
     """One channel's weight scale is up to 2^40 times smaller: large right shifts and zero multipliers."""
     bias: bool = True
     """TFLM runs a layer without bias; the TFLite interpreter refuses it."""
+    bias_spread: float = 0.5
+    """Standard deviation of the biases, of that of the sums without them."""
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
@@ -156,18 +159,29 @@ def encoder_model(
     seed: int = 0,
     input_zero_point: int | None = None,
     input_scale: float | None = None,
+    numerics: Numerics = INT8,
 ) -> Any:
-    """A random INT8 encoder of ``layers`` on ``[width, channels]`` as a schema ``ModelT``, free to be edited."""
+    """A random encoder of ``layers`` on ``[width, channels]`` as a schema ``ModelT``, free to be edited.
+
+    With INT16X8 all zero points of ``layers`` and the input's count as 0.
+    """
+    wide = numerics == INT16X8
+    kind, bias_kind = (
+        (schema.TensorType.INT16, schema.TensorType.INT64)
+        if wide
+        else (schema.TensorType.INT8, schema.TensorType.INT32)
+    )
     rng = np.random.default_rng(seed)
     vertical = any(layer.vertical for layer in layers)
     builder = _ModelBuilder()
     scale = np.float32(rng.uniform(0.015, 0.045) if input_scale is None else input_scale)
     zero_point = int(rng.integers(-40, 41)) if input_zero_point is None else input_zero_point
-    current = builder.tensor(
-        "serving_default_enc_in:0", _shape(width, channels, vertical), schema.TensorType.INT8, scale, zero_point
-    )
+    if wide:
+        scale, zero_point = np.float32(scale / 256), 0
+    current = builder.tensor("serving_default_enc_in:0", _shape(width, channels, vertical), kind, scale, zero_point)
     builder.graph.inputs = [current]
-    probe = np.clip(np.round(rng.normal(zero_point, 50, (24, width, channels))), -128, 127) - zero_point
+    spread = 50 * numerics.reach / 128
+    probe = numerics.clip(np.round(rng.normal(zero_point, spread, (24, width, channels)))).astype(float) - zero_point
     for number, layer in enumerate(layers):
         depthwise = layer.op == DEPTHWISE
         out_channels = channels * layer.depth_multiplier if depthwise else layer.out_channels
@@ -176,9 +190,9 @@ def encoder_model(
             current = _pad(builder, layer, current, f"encoder/pad_{number}")
             probe = np.pad(probe, ((0, 0), layer.pad, (0, 0)))
         acc = _accumulate(probe, _spread(weights, layer), layer)
-        bias = np.zeros(out_channels, np.int32)
+        bias = np.zeros(out_channels, numerics.bias)
         if layer.bias:
-            bias = np.round(rng.normal(0, 0.5, out_channels) * (acc.std() + 1)).astype(np.int32)
+            bias = np.round(rng.normal(0, layer.bias_spread, out_channels) * (acc.std() + 1)).astype(numerics.bias)
         # An asked ratio is reached through the weights, so that scales do not dwindle from layer to layer.
         base = 0.004 if layer.scale_ratio is None else layer.scale_ratio
         weight_scale = (base * np.exp(rng.uniform(-1, 1, out_channels) * layer.scale_spread)).astype(np.float32)
@@ -186,10 +200,12 @@ def encoder_model(
             weight_scale[rng.integers(out_channels)] *= np.float32(2.0 ** -rng.uniform(2, 40))
         real = (acc + bias) * (scale * weight_scale.astype(np.float64))
         out_zero_point = _draw_zero_point(rng, layer)
+        if wide:
+            out_zero_point = 0
         out_scale = np.float32(
             float(scale) * float(weight_scale.mean()) / layer.scale_ratio
             if layer.scale_ratio is not None
-            else _fit_scale(real, out_zero_point, layer.activation)
+            else _fit_scale(real, out_zero_point, layer.activation, numerics)
         )
         shape = (layer.kernel, 1) if vertical else (1, layer.kernel)
         name = f"encoder/{'dw' if depthwise else 'conv'}_{number}"
@@ -201,12 +217,9 @@ def encoder_model(
             ),
         ]
         if layer.bias:
-            kind = schema.TensorType.INT32
-            inputs.append(builder.tensor(f"{name}/bias", (out_channels,), kind, scale * weight_scale, data=bias))
+            inputs.append(builder.tensor(f"{name}/bias", (out_channels,), bias_kind, scale * weight_scale, data=bias))
         width = acc.shape[1]
-        current = builder.tensor(
-            name, _shape(width, out_channels, vertical), schema.TensorType.INT8, out_scale, out_zero_point
-        )
+        current = builder.tensor(name, _shape(width, out_channels, vertical), kind, out_scale, out_zero_point)
         builder.operator(
             schema.BuiltinOperator.DEPTHWISE_CONV_2D if depthwise else schema.BuiltinOperator.CONV_2D,
             inputs,
@@ -214,7 +227,7 @@ def encoder_model(
             schema.BuiltinOptions.DepthwiseConv2DOptions if depthwise else schema.BuiltinOptions.Conv2DOptions,
             _options(layer, vertical),
         )
-        low, high = _clamp(out_zero_point, float(out_scale), layer.activation)
+        low, high = _clamp(out_zero_point, float(out_scale), layer.activation, numerics)
         probe = np.clip(np.round(real / float(out_scale)) + out_zero_point, low, high) - out_zero_point
         scale, channels = out_scale, out_channels
     builder.graph.outputs = [current]
@@ -228,9 +241,10 @@ def build_encoder(
     seed: int = 0,
     input_zero_point: int | None = None,
     input_scale: float | None = None,
+    numerics: Numerics = INT8,
 ) -> bytes:
-    """The bytes of a random INT8 encoder: int8 ``[width, channels]`` in, the last layer's tensor out."""
-    return serialize(encoder_model(layers, width, channels, seed, input_zero_point, input_scale))
+    """The bytes of a random encoder: activations ``[width, channels]`` in, the last layer's tensor out."""
+    return serialize(encoder_model(layers, width, channels, seed, input_zero_point, input_scale, numerics))
 
 
 def serialize(model: Any) -> bytes:
@@ -250,15 +264,16 @@ FAMILY = (
 """The seeds' encoder in small: 64 samples become 8 positions of 6 channels."""
 
 
-def small_encoder(seed: int = 0, width: int = 64) -> bytes:
+def small_encoder(seed: int = 0, width: int = 64, numerics: Numerics = INT8) -> bytes:
     """:data:`FAMILY` with random weights."""
-    return build_encoder(FAMILY, width, seed=seed, input_zero_point=-3)
+    return build_encoder(FAMILY, width, seed=seed, input_zero_point=-3, numerics=numerics)
 
 
 def fitted_rvq(graph: Graph, sizes: Sequence[int] = (29, 13), seed: int = 0) -> IntegerRvq:
     """Codebooks of random residuals of real latents, so that frames use most codes and near ties are common."""
     rng = np.random.default_rng(seed)
-    normalizer = Normalizer.of(ZSCORE, graph.input.width, graph.input.scale, graph.input.zero_point)
+    numerics = graph.input.numerics
+    normalizer = Normalizer.of(ZSCORE, graph.input.width, graph.input.scale, graph.input.zero_point, numerics)
     frames = ppg_frames(max(16, 2 * max(sizes) // graph.latent.width), graph.input.width, seed + 1)
     latent = run_layers(graph, normalize(normalizer, frames)[0]).reshape(-1, graph.latent.channels)
     residual = (latent.astype(np.float64) - graph.latent.zero_point) * graph.latent.scale
@@ -271,7 +286,7 @@ def fitted_rvq(graph: Graph, sizes: Sequence[int] = (29, 13), seed: int = 0) -> 
         distance = ((residual[:, None, :] - book) ** 2).sum(axis=2)
         residual = residual - book[distance.argmin(axis=1)]
         books.append(book)
-    return IntegerRvq.from_float(books, graph.latent.scale, graph.latent.zero_point)
+    return IntegerRvq.from_float(books, graph.latent.scale, graph.latent.zero_point, numerics)
 
 
 def ppg_frames(count: int, samples: int, seed: int = 0) -> npt.NDArray[np.int16]:
@@ -373,9 +388,9 @@ def _pad(builder: _ModelBuilder, layer: LayerSpec, current: int, name: str) -> i
     inputs = [current, builder.tensor(f"{name}/sizes", (4, 2), schema.TensorType.INT32, 1.0, data=pairs)]
     builder.graph.tensors[inputs[1]].quantization = None
     if layer.pad_op == "PADV2":
-        value = np.array([zero_point], np.int8)
-        inputs.append(builder.tensor(f"{name}/value", (), schema.TensorType.INT8, scale, zero_point, data=value))
-    padded = builder.tensor(name, shape, schema.TensorType.INT8, scale, zero_point)
+        value = np.array([zero_point], np.int8 if source.type == schema.TensorType.INT8 else np.int16)
+        inputs.append(builder.tensor(f"{name}/value", (), source.type, scale, zero_point, data=value))
+    padded = builder.tensor(name, shape, source.type, scale, zero_point)
     v2 = layer.pad_op == "PADV2"
     code = schema.BuiltinOperator.PADV2 if v2 else schema.BuiltinOperator.PAD
     kind = schema.BuiltinOptions.PadV2Options if v2 else schema.BuiltinOptions.PadOptions
@@ -394,11 +409,11 @@ def _draw_zero_point(rng: np.random.Generator, layer: LayerSpec) -> int:
     return int(rng.integers(-60, 61) if draw < 0.8 else rng.integers(-128, 128))
 
 
-def _fit_scale(real: npt.NDArray[np.float64], zero_point: int, activation: str) -> float:
-    """The scale at which the middle 96 % of ``real`` just fits the int8 range on both sides of ``zero_point``."""
+def _fit_scale(real: npt.NDArray[np.float64], zero_point: int, activation: str, numerics: Numerics) -> float:
+    """The scale at which the middle 96 % of ``real`` just fits the range on both sides of ``zero_point``."""
     low, high = np.percentile(real, [2, 98])
-    room_above, room_below = 127 - zero_point, zero_point + 128
-    smallest = float(np.abs(real).max()) / 1000 + 1e-6
+    room_above, room_below = numerics.highest - zero_point, zero_point - numerics.lowest
+    smallest = (float(np.abs(real).max()) / 1000 + 1e-6) * 128 / numerics.reach
     if activation == "NONE" and min(room_above, room_below) < _LEAST_ROOM:
         return max(smallest, float(real.std()) / 60)
     needs = [smallest, high / room_above]
@@ -407,10 +422,12 @@ def _fit_scale(real: npt.NDArray[np.float64], zero_point: int, activation: str) 
     return max(needs)
 
 
-def _clamp(zero_point: int, scale: float, activation: str) -> tuple[int, int]:
+def _clamp(zero_point: int, scale: float, activation: str, numerics: Numerics) -> tuple[int, int]:
     if activation == "NONE":
-        return -128, 127
-    return zero_point, 127 if activation == "RELU" else min(127, zero_point + round(6 / scale))
+        return numerics.lowest, numerics.highest
+    return zero_point, numerics.highest if activation == "RELU" else min(
+        numerics.highest, zero_point + round(6 / scale)
+    )
 
 
 def _options(layer: LayerSpec, vertical: bool) -> Any:

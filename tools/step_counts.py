@@ -95,7 +95,7 @@ def count_steps(
 def _part(functions: Counter[str]) -> str:
     for part, pattern in (
         ("normaliser", "_normalize"),
-        ("search", "edc_rvq_quantize"),
+        ("search", "edc_rvq"),
         ("packet begins", "edc_packet_start"),
         ("packet ends", "edc_packet_end"),
         ("packet position", "edc_packet_step"),

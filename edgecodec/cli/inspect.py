@@ -50,8 +50,8 @@ def show_summary(console: Console, inspection: InspectDocument) -> None:
             "digest": inspection.bundle_digest,
             "frame": f"{frame.samples} samples" + (f" at {frame.rate_hz:g} Hz" if frame.rate_hz else ""),
             "normalised": inspection.normalizer.formula,
-            "input": _quantization(inspection.input),
-            "latent": _quantization(inspection.latent),
+            "input": _quantization(inspection.input, inspection.numerics),
+            "latent": _quantization(inspection.latent, inspection.numerics),
             "RVQ": f"codes {list(rvq.codebook_sizes)} of {rvq.dimension}, {rvq.fraction_bits} fraction bits",
             "rate": f"{inspection.rate.nominal_bits_per_frame} bits a frame, "
             f"{inspection.rate.compression_ratio:.1f}x below 16-bit",
@@ -124,7 +124,7 @@ def figure_facts(figures: Mapping[str, Any]) -> dict[str, str]:
     """Lines about the quality of a quantised codec beside the float one's, with units."""
     prdn = {
         "float": figures.get("prdn_float"),
-        "INT8 encoder": figures.get("prdn_int8"),
+        "integer encoder": figures.get("prdn_int8"),
         "integer": figures.get("prdn_integer"),
     }
     lines = {
@@ -144,6 +144,8 @@ def _shares(figures: Mapping[str, Any], prefix: str, label: str) -> str:
     return ", ".join(f"{label}{name} {100 * value:.2f} %" for name, value in found.items())
 
 
-def _quantization(tensor: InspectedTensor) -> str:
+def _quantization(tensor: InspectedTensor, numerics: str) -> str:
+    from edgecodec.codec.numerics import NUMERICS
+
     shape = "x".join(map(str, tensor.shape))
-    return f"int8 {shape}, scale {tensor.scale:.6g}, zero point {tensor.zero_point}"
+    return f"{NUMERICS[numerics].activation} {shape}, scale {tensor.scale:.6g}, zero point {tensor.zero_point}"

@@ -27,7 +27,7 @@ DIFFERENT, UNDECIDED = 1, 2
 COMMANDS = {
     "train": "Train a codec from a YAML configuration or a preset.",
     "check": "Show which layers of a model run, which are folded and which are refused.",
-    "quantize": "Make a deployable INT8 bundle from a trained codec.",
+    "quantize": "Make a deployable bundle of integers from a trained codec.",
     "refit": "Fit a bundle's packets anew, without training.",
     "inspect": "Show layers, sizes, rates and memory of a bundle.",
     "generate": "Write the C library of a bundle.",

@@ -53,7 +53,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     "--encoder",
     type=path,
     metavar="PATH",
-    help="Encoder of normalised (1, T, 1): .keras, SavedModel folder, or INT8 .tflite.",
+    help="Encoder of normalised (1, T, 1): .keras, SavedModel folder, or INT8 or 16x8 .tflite.",
 )
 @click.option(
     "--codebooks",
@@ -77,6 +77,12 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     type=path,
     metavar="FILE",
     help="Recordings to choose the best integers on, of people not trained on; held-out frames by default.",
+)
+@click.option(
+    "--activations",
+    type=click.Choice(["8", "16"]),
+    help="Bits of the encoder's activations; 8 by default, or those of a .tflite. With 16, whose weights keep 8 bits, "
+    "less is lost; they run in plain C here and by `generate`, not on boards yet.",
 )
 @click.option(
     "--fine-tune",
@@ -140,6 +146,7 @@ def command(
     folder: Path | None,
     calibration: Path | None,
     validation: Path | None,
+    activations: str | None,
     train: Path | None,
     fine_tune_steps: int | None,
     index_model: bool,
@@ -155,7 +162,7 @@ def command(
     force: bool,
     reading: Reading,
 ) -> int:
-    """Make a deployable INT8 bundle from a trained codec.
+    """Make a deployable bundle of integers from a trained codec.
 
     RUN is a folder that `edgecodec train` wrote. A codec trained elsewhere comes as --encoder, --codebooks
     and --calibration, and --decoder if it is to be decoded, or as --from-folder and --calibration. Several
@@ -182,6 +189,8 @@ def command(
         raise click.UsageError("give RUN, or all of --encoder, --codebooks and --calibration")
     if run is not None and (name, rate_hz, normalization) != (None, None, None):
         raise click.UsageError("RUN has its own --name, --rate-hz and --normalization")
+    if train is not None and activations == "16":
+        raise click.UsageError("--fine-tune rounds to 8-bit activations, not with --activations 16")
     if train is None and fine_tune_steps is not None:
         raise click.UsageError("--fine-tune-steps needs --fine-tune")
     settings = {"flash": index_flash, "instructions": index_instructions, "steps": index_steps}
@@ -193,6 +202,7 @@ def command(
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,
+        "activations": None if activations is None else int(activations),
         "tuning": Tuning(
             train,
             FineTuning(steps=fine_tune_steps or _FINE_TUNE_STEPS),

@@ -7,7 +7,7 @@ from functools import cached_property
 
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.normalizer import Normalizer
-from edgecodec.codec.numerics import Numerics
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.stages import Shape
 from edgecodec.errors import PlanError, UnsupportedOpError
@@ -48,6 +48,14 @@ class Codec:
     def numerics(self) -> Numerics:
         """The integers of all its tensors."""
         return self.graph.input.numerics
+
+    def refuse_wide(self, who: str) -> None:
+        """Raise PlanError when the numerics are not int8's, all that ``who``, a subject with its verb, knows."""
+        if self.numerics != INT8:
+            raise PlanError(
+                f"{who} {INT8.name} alone; the bundle's numerics are {self.numerics.name}",
+                hint="`edgecodec verify-host` runs it here, `edgecodec generate` writes its C",
+            )
 
     @property
     def samples(self) -> int:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NoReturn
 
 import numpy as np
 
-from edgecodec.codec.arrays import Int8Array, Int32Array
-from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.arrays import Int8Array, Int32Array, Int64Array
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.errors import PlanError, UnsupportedOpError
+
+MAX_WIDE_SHIFT = 7
+"""The largest shift to the left of TFLM's rescaling of 64-bit sums."""
 
 
 class Op(StrEnum):
@@ -33,16 +37,22 @@ class Tensor:
     numerics: Numerics = INT8
 
     @property
+    def row_bytes(self) -> int:
+        """Bytes of a position's channels."""
+        return self.channels * self.numerics.activation.itemsize
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all elements."""
-        return self.width * self.channels * self.numerics.activation.itemsize
+        return self.width * self.row_bytes
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One convolution with its requantisation constants (SPEC.md 1.2), proven not to overflow.
+    """One convolution with its requantisation constants (SPEC.md 1.2, 1.4), proven not to overflow.
 
-    Raises PlanError when a sum, shifted left as the channel asks, may leave the accumulator.
+    Raises PlanError when a sum may leave the accumulator: shifted left as the channel asks, or with 16-bit activations
+    rescaled to more than int32.
     """
 
     name: str
@@ -59,7 +69,7 @@ class Layer:
     """Output channels for each input channel of a depthwise layer; 0 for ``CONV_2D``."""
     weights: Int8Array
     """``[out, kernel, in]`` for ``CONV_2D``, ``[kernel, out]`` for ``DEPTHWISE_CONV_2D``."""
-    bias: Int32Array
+    bias: Int32Array | Int64Array
     """``[out]``, zeros when the file has none."""
     multiplier: Int32Array
     """``[out]``, 0 or in ``[2^30, 2^31)``."""
@@ -69,7 +79,7 @@ class Layer:
     """``"NONE"``, ``"RELU"`` or ``"RELU6"``."""
     activation_min: int
     activation_max: int
-    folded_bias: Int32Array = field(init=False)
+    folded_bias: Int32Array | Int64Array = field(init=False)
     """``[out]``: ``bias - z_x sum(w)``, the bias with the input's zero point folded in."""
     accumulator_bound: int = field(init=False)
     """No partial sum exceeds this magnitude."""
@@ -77,20 +87,60 @@ class Layer:
     def __post_init__(self) -> None:
         axes = (1, 2) if self.op is Op.CONV else (0,)
         weights = self.weights.astype(np.int64)
+        limit = self.numerics.accumulator_limit
+        largest = max(map(abs, self.bias.tolist()))
+        if largest >= limit:
+            self._refuse(int(np.argmax([abs(value) for value in self.bias.tolist()])), largest)
         folded = self.bias.astype(np.int64) - self.input.zero_point * weights.sum(axis=axes)
         bound = np.abs(folded) + self.numerics.reach * np.abs(weights).sum(axis=axes)
-        # A channel of zeros keeps the bound 1, so that the shift itself stays below the word's width.
-        shifted = np.maximum(bound, 1) * (1 << np.clip(self.shift.astype(np.int64), 0, 31))
-        limit = self.numerics.accumulator_limit
+        if self.numerics == INT16X8:
+            self._prove_rescaling(bound)
+            shifted = bound
+        else:
+            # A channel of zeros keeps the bound 1, so that the shift itself stays below the word's width.
+            shifted = np.maximum(bound, 1) * (1 << np.clip(self.shift.astype(np.int64), 0, 31))
         if int(shifted.max()) >= limit:
-            channel = int(shifted.argmax())
-            raise PlanError(
-                f"{self.op} '{self.name}': the accumulator of channel {channel} may reach {int(shifted[channel])}; "
-                f"int{self.numerics.accumulator_bits} holds {limit - 1}",
-                hint="retrain, or quantise again with a larger output scale",
-            )
-        object.__setattr__(self, "folded_bias", folded.astype(np.int32))
+            self._refuse(int(shifted.argmax()), int(shifted.max()))
+        object.__setattr__(self, "folded_bias", folded.astype(self.numerics.bias))
         object.__setattr__(self, "accumulator_bound", int(bound.max()))
+
+    def _refuse(self, channel: int, bound: int) -> NoReturn:
+        bits = self.numerics.accumulator_bits
+        holds = f"int{bits} holds {self.numerics.accumulator_limit - 1}"
+        raise PlanError(
+            f"{self.op} '{self.name}': the accumulator of channel {channel} may reach {bound}; {holds}",
+            hint="retrain, or quantise again with a larger output scale",
+        )
+
+    def _prove_rescaling(self, bound: Int64Array) -> None:
+        """Refuse shifts and sums for which TFLM's rescaling of 64 bits is not defined."""
+        most = int(self.shift.max())
+        if most > MAX_WIDE_SHIFT:
+            raise PlanError(
+                f"{self.op} '{self.name}': channel {int(self.shift.argmax())} is scaled up by 2^{most}; with 16-bit "
+                f"activations at most by 2^{MAX_WIDE_SHIFT}",
+                hint="quantise again with a larger output scale",
+            )
+        for channel, (each, factor, down) in enumerate(
+            zip(bound.tolist(), self.reduced_multiplier.tolist(), self.total_shift.tolist(), strict=True)
+        ):
+            result = (each * factor >> down) + 1
+            if result > 2**31 - 1:
+                raise PlanError(
+                    f"{self.op} '{self.name}': channel {channel} rescaled may reach {result}; int32 holds {2**31 - 1}",
+                    hint="retrain, or quantise again with a larger output scale",
+                )
+
+    @property
+    def reduced_multiplier(self) -> Int32Array:
+        """``[out]``, in ``[0, 2^15)``: what rescales with 16-bit activations (SPEC.md 1.4)."""
+        wide = (self.multiplier.astype(np.int64) + (1 << 15)) >> 16
+        return np.where(self.multiplier < 0x7FFF0000, wide, 0x7FFF).astype(np.int32)
+
+    @property
+    def total_shift(self) -> Int32Array:
+        """``[out]``, 8..46: to the right, behind that product."""
+        return (15 - self.shift).astype(np.int32)
 
     @property
     def numerics(self) -> Numerics:

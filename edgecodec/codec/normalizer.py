@@ -49,8 +49,13 @@ class Normalizer(ABC):
 
     @property
     def kind(self) -> str:
-        """Name of its C structure ``edc_<kind>``, and of the function ``edc_<kind>_normalize``."""
+        """Name of its C structure ``edc_<kind>``, and of its function and header by :attr:`function`."""
         return self.normalization.kind
+
+    @property
+    def function(self) -> str:
+        """Name of its C function without ``_normalize``, which is that of the function's header."""
+        return f"edc_{self.kind}" if self.numerics == INT8 else f"edc_{self.kind}16"
 
     @property
     @abstractmethod
@@ -113,22 +118,25 @@ class MinMaxNormalizer(Normalizer):
     steps: int = field(init=False)
     """G, in [2^30, 2^31)"""
     steps_shift: int = field(init=False)
-    """g, 16..30"""
+    """g, 16..30, or 8..22 with 16-bit activations"""
     bias: int = field(init=False)
-    """B, below 2^47"""
+    """B, below 2^47, or 2^55 with 16-bit activations"""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         assert isinstance(self.normalization, MinMax)
         low, high = Fraction(self.normalization.low), Fraction(self.normalization.high)
         steps = (high - low) / Fraction(self.scale)
-        if not 1 <= steps < 1 << 14:
+        # Wider activations have smaller steps: as many more as they have values.
+        finer = self.numerics.reach // INT8.reach
+        if not finer <= steps < finer << 14:
             raise PlanError(
                 f"frames scaled to {self.normalization.low:g}..{self.normalization.high:g} take {float(steps):g} steps "
-                f"of the input scale {self.scale:g}; expected 1..16384 (255 fill the range)"
+                f"of the input scale {self.scale:g}; expected {finer}..{finer << 14} "
+                f"({self.numerics.highest - self.numerics.lowest} fill the range)"
             )
         bias = math.floor((low / Fraction(self.scale) + self.zero_point) * 2**32 + _HALF)
-        if not abs(bias) < 1 << 47:
+        if not abs(bias) < finer << 47:
             raise PlanError(
                 f"frames scaled to {self.normalization.low:g}..{self.normalization.high:g} lie outside the input's "
                 f"range, scale {self.scale:g} and zero point {self.zero_point}"

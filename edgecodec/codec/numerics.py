@@ -20,6 +20,8 @@ class Numerics:
     """Type of an activation."""
     accumulator_bits: int
     """Width of a convolution's sums; a layer that may need more is refused."""
+    bias: np.dtype[np.signedinteger]
+    """Type of a bias."""
 
     @property
     def lowest(self) -> int:
@@ -30,6 +32,11 @@ class Numerics:
     def highest(self) -> int:
         """The largest activation."""
         return int(np.iinfo(self.activation).max)
+
+    @property
+    def zero_points(self) -> tuple[int, int]:
+        """Least and largest zero point of an activation."""
+        return (self.lowest, self.highest) if self.activation == np.int8 else (0, 0)
 
     @property
     def reach(self) -> int:
@@ -47,7 +54,11 @@ class Numerics:
         return clipped
 
 
-INT8 = Numerics("edgecodec.int8.v1", np.dtype(np.int8), 32)
+INT8 = Numerics("edgecodec.int8.v1", np.dtype(np.int8), 32, np.dtype(np.int32))
 """SPEC.md 1: int8 activations and weights, int32 sums, the double rounding of TensorFlow Lite Micro."""
-NUMERICS = {numerics.name: numerics for numerics in (INT8,)}
+INT16X8 = Numerics("edgecodec.int16x8.v1", np.dtype(np.int16), 48, np.dtype(np.int64))
+"""SPEC.md 1.4: int16 activations without zero points, int8 weights, sums below 2^47, one rounding by 16-bit factors."""
+NUMERICS = {numerics.name: numerics for numerics in (INT8, INT16X8)}
 """All that this version executes, by name."""
+BY_BITS = {8 * numerics.activation.itemsize: numerics for numerics in NUMERICS.values()}
+"""The same by the bits of an activation."""

@@ -17,6 +17,7 @@ from edgecodec.codec.arrays import Activations, Frames, Indices, Int64Array, as_
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.normalizer import FixedNormalizer, MinMaxNormalizer, Normalizer, ZScoreNormalizer
+from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.stages import Stages
 from edgecodec.errors import InputError
@@ -90,7 +91,7 @@ def quantize_latent(rvq: IntegerRvq, latent: Activations) -> Indices:
     books = [book.astype(np.float64) for book in rvq.codebooks]
     norms = [(book * book).sum(axis=1) for book in books]
     for chunk in _chunks(len(flat), max(rvq.codebook_sizes)):
-        residual = (flat[chunk].astype(np.float64) - rvq.latent_zero_point) * 2.0**rvq.fraction_bits
+        residual = rvq.residual(flat[chunk]).astype(np.float64)
         for level, (book, norm) in enumerate(zip(books, norms, strict=True)):
             # argmin returns the first, so the lowest index, of equal distances.
             chosen = np.argmin(norm - 2.0 * (residual @ book.T), axis=1)
@@ -100,11 +101,15 @@ def quantize_latent(rvq: IntegerRvq, latent: Activations) -> Indices:
 
 
 def requantize(acc: Int64Array, layer: Layer) -> Activations:
-    """Accumulators int64 ``[..., out]`` to activations, TFLM's double rounding (SPEC.md 1.2).
+    """Accumulators int64 ``[..., out]`` to activations as TFLM does: rounded twice (SPEC.md 1.2), or once (1.4).
 
-    Source: TFLite Micro ``common.cc: MultiplyByQuantizedMultiplier``; gemmlowp
+    Source: TFLite Micro ``common.cc: MultiplyByQuantizedMultiplier``, of int32 and of int64; gemmlowp
     ``SaturatingRoundingDoublingHighMul`` and ``RoundingDivideByPOT``.
     """
+    if layer.numerics == INT16X8:
+        down = layer.total_shift.astype(np.int64)
+        once = (acc * layer.reduced_multiplier.astype(np.int64) + (np.int64(1) << (down - 1))) >> down
+        return layer.numerics.clip(np.clip(once, layer.activation_min, layer.activation_max))
     multiplier = layer.multiplier.astype(np.int64)
     exponent = layer.shift.astype(np.int64)
     product = (acc << np.maximum(exponent, 0)) * multiplier

@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Int16Array
-from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.arrays import Activations, Int16Array, Int64Array
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.errors import PlanError, QuantizationError
 
-MAX_FRACTION_BITS = 4
+FRACTION_BITS = {INT8: range(9), INT16X8: range(-8, 1)}
+"""Fraction bits that are executed; negative ones shift a latent to the right, rounded half up (SPEC.md 1.3, 1.4)."""
+_TRIED = {INT8: range(4, -1, -1), INT16X8: range(0, -9, -1)}
+"""Fraction bits that are tried for float codebooks, in order."""
 MAX_CODES = 65536
 
 
@@ -35,8 +38,9 @@ class IntegerRvq:
         for level, book in enumerate(self.codebooks):
             if book.dtype != np.int16:
                 raise PlanError(f"codebook level_{level} is {book.dtype}; expected int16")
-        if not 0 <= self.fraction_bits <= 8:
-            raise PlanError(f"codebook fraction bits are {self.fraction_bits}; expected 0..8")
+        allowed = FRACTION_BITS[self.numerics]
+        if self.fraction_bits not in allowed:
+            raise PlanError(f"codebook fraction bits are {self.fraction_bits}; expected {allowed[0]}..{allowed[-1]}")
         self._prove()
 
     @property
@@ -80,12 +84,20 @@ class IntegerRvq:
     @property
     def residual_bounds(self) -> list[npt.NDArray[np.int64]]:
         """For each level, the largest absolute residual in each dimension, int64 ``[D]``."""
-        ends = (self.numerics.highest, self.numerics.lowest)
-        reach = max(abs(end - self.latent_zero_point) for end in ends) << self.fraction_bits
+        ends = np.array([self.numerics.highest, self.numerics.lowest], self.numerics.activation)
+        reach = int(np.abs(self.residual(ends)).max())
         bounds = [np.full(self.dimension, reach, np.int64)]
         for book in self.codebooks[:-1]:
             bounds.append(bounds[-1] + np.abs(book.astype(np.int64)).max(axis=0))
         return bounds
+
+    def residual(self, latent: Activations) -> Int64Array:
+        """The first level's residuals of latents of any shape, int64."""
+        centred = latent.astype(np.int64) - self.latent_zero_point
+        down = -self.fraction_bits
+        if down <= 0:
+            return centred << -down
+        return (centred + (1 << (down - 1))) >> down
 
     def _prove(self) -> None:
         for level, (book, bound) in enumerate(zip(self.codebooks, self.residual_bounds, strict=True)):
@@ -110,7 +122,7 @@ class IntegerRvq:
         latent_zero_point: int,
         numerics: Numerics = INT8,
     ) -> IntegerRvq:
-        """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 down to 0) that are proven safe.
+        """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 to 0; 0 to -8 with 16 bits) proven safe.
 
         Raises QuantizationError for non-finite values, wrong shapes, codes far outside the latent's range, or codes
         so small that all of a level round to one.
@@ -122,7 +134,7 @@ class IntegerRvq:
         if not (math.isfinite(latent_scale) and latent_scale > 0):
             raise QuantizationError(f"latent scale is {latent_scale}; expected a finite value above 0")
         reason = ""
-        for bits in range(MAX_FRACTION_BITS, -1, -1):
+        for bits in _TRIED[numerics]:
             scaled = [np.asarray(book, np.float64) * (2.0**bits / latent_scale) for book in codebooks]
             rounded = [np.copysign(np.floor(np.abs(s) + 0.5), s) for s in scaled]
             largest = [float(np.abs(r).max()) for r in rounded]

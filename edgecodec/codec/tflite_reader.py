@@ -1,4 +1,4 @@
-"""Read an INT8 TFLite encoder into a :class:`~edgecodec.codec.graph.Graph`, or refuse it by name."""
+"""Read an INT8 or 16x8 TFLite encoder into a :class:`~edgecodec.codec.graph.Graph`, or refuse it by name."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
 
+from edgecodec.codec.arrays import Int32Array, Int64Array
 from edgecodec.codec.graph import Graph, Layer, Op, Tensor, quantize_multiplier, same_padding
-from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.errors import InputError, UnsupportedOpError
 
 _IDENTIFIER = b"TFL3"
@@ -31,7 +32,7 @@ _CONVERT = (
 _TYPE_HINTS = {
     "FLOAT32": f"a float model: {_CONVERT}",
     "FLOAT16": f"a model with float16 weights: {_CONVERT}",
-    "INT16": f"a model with 16-bit activations (16x8), of which the engine has no kernels: {_CONVERT}",
+    "INT16": f"a model with 16-bit activations (16x8) in some of its tensors: {_CONVERT}",
     "UINT8": f"a model of the older uint8 scheme: {_CONVERT}",
 }
 _ACTIVATION = "train the encoder with ReLU or ReLU6"
@@ -77,7 +78,8 @@ def read_graph(data: bytes) -> Graph:
     """Read the bytes of a ``.tflite`` file.
 
     Raises InputError when they are no readable TFLite file, UnsupportedOpError (naming op, tensor and
-    layer) when the model is anything but INT8 CONV_2D and DEPTHWISE_CONV_2D along one axis, one after the other, with
+    layer) when the model is anything but CONV_2D and DEPTHWISE_CONV_2D along one axis, one after the other, in INT8 or
+    with 16-bit activations and 8-bit weights all through, with
     :data:`MOVING_OPS` between them, PlanError when a layer's sums may overflow.
     """
     return read_file(data).graph
@@ -166,6 +168,8 @@ class _GraphReader:
     def __init__(self, model: schema.ModelT) -> None:
         self.model = model
         self.subgraph = model.subgraphs[0]
+        self.numerics = INT8
+        """What all activations must be; as the input is."""
 
     def read(self) -> TfliteFile:
         operators = self.subgraph.operators or []
@@ -176,6 +180,8 @@ class _GraphReader:
             if name not in (*Op, *MOVING_OPS):
                 raise self._unknown_op(name, index)
         current = self._only(self.subgraph.inputs, "input")
+        if self._tensor(current).type == schema.TensorType.INT16:
+            self.numerics = INT16X8
         last = self._only(self.subgraph.outputs, "output")
         # What ops that move data have done to `current` since the tensor that the last layer wrote.
         source, margin = current, _Margin()
@@ -281,9 +287,10 @@ class _GraphReader:
     def _activation_shape(self, index: int) -> tuple[int, ...]:
         tensor = self._tensor(index)
         name = _text(tensor.name)
-        if tensor.type != schema.TensorType.INT8:
-            kind = _name_of(tensor.type, schema.TensorType)
-            raise UnsupportedOpError(f"tensor '{name}' is {kind}; expected INT8", hint=_TYPE_HINTS.get(kind, _CONVERT))
+        kind, expected = _name_of(tensor.type, schema.TensorType), self.numerics.activation.name.upper()
+        if kind != expected:
+            hint = _TYPE_HINTS.get("INT16" if expected == "INT16" else kind, _CONVERT)
+            raise UnsupportedOpError(f"tensor '{name}' is {kind}; expected {expected}", hint=hint)
         shape = _indices(tensor.shape)
         signature = _indices(tensor.shapeSignature)
         # A batch of any size (-1 in front) is a batch of 1 in `shape`, which is what TFLM runs.
@@ -320,8 +327,12 @@ class _GraphReader:
         if len(scales) != 1 or len(zero_points) != 1:
             raise UnsupportedOpError(f"tensor '{name}' has {len(scales)} scales; expected 1 scale and zero point")
         scale, zero_point = float(scales[0]), int(zero_points[0])
-        if not (math.isfinite(scale) and scale > 0) or not INT8.lowest <= zero_point <= INT8.highest:
-            raise UnsupportedOpError(f"tensor '{name}' has scale {scale} and zero point {zero_point}; expected INT8's")
+        low, high = self.numerics.zero_points
+        if not (math.isfinite(scale) and scale > 0) or not low <= zero_point <= high:
+            raise UnsupportedOpError(
+                f"tensor '{name}' has scale {scale} and zero point {zero_point}; expected "
+                f"{self.numerics.activation.name.upper()}'s" + (", without a zero point" if low == high else "")
+            )
         return scale, zero_point
 
     def _positions(self, index: int, width: int, channels: int) -> Tensor:
@@ -331,7 +342,7 @@ class _GraphReader:
             raise UnsupportedOpError(
                 f"tensor '{name}' is {width} x {channels}; at most {MAX_WIDTH} positions of {_MAX_CHANNELS} channels"
             )
-        return Tensor(name, width, channels, scale, zero_point)
+        return Tensor(name, width, channels, scale, zero_point, self.numerics)
 
     def _padded(self, op: str, operator: schema.OperatorT, margin: _Margin, where: str) -> _Margin:
         """``margin`` with what an op that pads adds to it."""
@@ -353,7 +364,9 @@ class _GraphReader:
             )
         if len(inputs) == 3:
             _, zero_point = self._activation(inputs[0])
-            value = int(self._constant(self._tensor(inputs[2]), np.dtype(np.int8), 1, where)[0])
+            value = int(
+                self._constant(self._tensor(inputs[2]), self.numerics.activation.newbyteorder("<"), 1, where)[0]
+            )
             if value != zero_point:
                 raise UnsupportedOpError(f"{where}: pads with {value}; expected the zero point {zero_point}")
         left, right = pairs[long[0]] if long else (0, 0)
@@ -428,7 +441,7 @@ class _GraphReader:
         # TFLite computes this ratio in double from the float32 scales.
         ratios = [source.scale * float(scale) / target.scale for scale in weight_scales]
         constants = [quantize_multiplier(ratio) for ratio in ratios]
-        low, high = _activation_range(options.activation, target, INT8)
+        low, high = _activation_range(options.activation, target, self.numerics)
         return Layer(
             name=name,
             op=op,
@@ -496,20 +509,20 @@ class _GraphReader:
         )
         return values, np.broadcast_to(scales, (target.channels,))
 
-    def _bias(self, index: int, channels: int, where: str) -> npt.NDArray[np.int32]:
+    def _bias(self, index: int, channels: int, where: str) -> Int32Array | Int64Array:
+        dtype = self.numerics.bias
         if index < 0:
-            return np.zeros(channels, np.int32)
+            return np.zeros(channels, dtype)
         tensor = self._tensor(index)
-        if tensor.type != schema.TensorType.INT32:
-            raise UnsupportedOpError(
-                f"{where}: bias '{_text(tensor.name)}' is {_name_of(tensor.type, schema.TensorType)}; expected INT32"
-            )
+        kind = _name_of(tensor.type, schema.TensorType)
+        if kind != dtype.name.upper():
+            raise UnsupportedOpError(f"{where}: bias '{_text(tensor.name)}' is {kind}; expected {dtype.name.upper()}")
         if _indices(tensor.shape) != [channels]:
             raise UnsupportedOpError(
                 f"{where}: bias '{_text(tensor.name)}' has shape {tuple(_indices(tensor.shape))}; "
                 f"expected ({channels},)"
             )
-        return self._constant(tensor, np.dtype("<i4"), channels, where).astype(np.int32)
+        return self._constant(tensor, dtype.newbyteorder("<"), channels, where).astype(dtype)
 
     def _constant(self, tensor: schema.TensorT, dtype: np.dtype[Any], count: int, where: str) -> npt.NDArray[Any]:
         name = _text(tensor.name)

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgecodec._version import __version__
 from edgecodec.boards.toolchain import find_toolchain
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.compile.blob_header import with_header
 from edgecodec.compile.codebook_search import Search
 from edgecodec.compile.kernels import KERNELS
@@ -94,7 +95,7 @@ def blob_files(
     context = codec_context(bundle, plan, prefix)
     linked = with_sources(render_model(context))
     blob = make_blob(linked, context["symbol"], bundle.digest, compiler)
-    names = sorted({*blob.kernels, *(target_kernels(plan.target) if all_kernels else ())})
+    names = sorted({*blob.kernels, *(target_kernels(plan.target, bundle.codec.numerics) if all_kernels else ())})
     context |= {"blob": blob, "all_kernels": all_kernels}
     header = render_template("model.h.j2", **context)
     return with_sources({f"{context['symbol']}.h": header, f"{prefix}_kernels.c": kernel_set(prefix, names)}), blob
@@ -106,14 +107,20 @@ def kernel_set(prefix: str, names: Sequence[str]) -> str:
     return render_template("kernels.c.j2", version=__version__, license=LICENSE, prefix=prefix, kernels=kernels)
 
 
-def target_kernels(target: Target) -> list[str]:
-    """C names of all that models may point to for ``target``, whatever their layers, normaliser and packets."""
-    kernels = [kernel for kernel in KERNELS if target.optimize in kernel.goals and kernel.runs_on(target)]
+def target_kernels(target: Target, numerics: Numerics = INT8) -> list[str]:
+    """C names of all that models of ``numerics`` may point to, whatever their layers, normaliser and packets."""
+    kernels = [
+        kernel
+        for kernel in KERNELS
+        if kernel.numerics == numerics and target.optimize in kernel.goals and kernel.runs_on(target)
+    ]
+    wide = "" if numerics == INT8 else "16"
+    search = Search.INT16 if wide else Search.MVE if target.vectors else Search.PLAIN
     return [
         *(f"{kernel}_run" for kernel in kernels),
-        *(f"edc_{kind}_normalize" for kind in NORMALIZATIONS),
+        *(f"edc_{kind}{wide}_normalize" for kind in NORMALIZATIONS),
         *("edc_next_layer", "edc_next_chunk"),
-        Search.MVE if target.vectors else Search.PLAIN,
+        search,
         *("edc_context_model", "edc_causal_model"),
     ]
 

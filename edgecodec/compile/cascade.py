@@ -14,7 +14,6 @@ from itertools import product
 
 from edgecodec.compile.arena import align
 from edgecodec.compile.kernels import PackedLayer
-from edgecodec.compile.kernels.base import sizes
 
 LEAST_SHARE = 1 / 8
 """Share of arena and scratch memory that a cascade must save to be worth its code."""
@@ -104,8 +103,8 @@ def make_cascade(packed: Sequence[PackedLayer], first: int, last: int, stripes: 
             rows[call.layer] = max(rows[call.layer], schedule.done(call.layer) - schedule.first[call.layer + 1])
         elif schedule.position[0] < source.output.width:
             # The first layer may read on from here.
-            unread = max(schedule.next_row(0), 0) * source.input.channels
-            reach = max(reach, schedule.done(call.layer) * target.output.channels - unread)
+            unread = max(schedule.next_row(0), 0) * source.input.row_bytes
+            reach = max(reach, schedule.done(call.layer) * target.output.row_bytes - unread)
     if first == last:
         # Within a stripe its own kernel writes behind what it reads.
         reach = max(reach, members[0].memory_offset_bytes)
@@ -131,7 +130,10 @@ def schedule_fields(packed: PackedLayer, offset_bytes: int, stripe: int) -> dict
     layer, cadence = packed.layer, packed.cadence
     return {
         "in": offset_bytes,
-        **sizes(layer),
+        "in_width": layer.input.width,
+        "in_channels": layer.input.row_bytes,
+        "out_width": layer.output.width,
+        "out_channels": layer.output.row_bytes,
         "stride": layer.stride,
         "pad_left": layer.pad_left,
         "tail": cadence.lookahead,
@@ -170,7 +172,7 @@ class _Schedule:
         if index > 0:
             there = self.done(index - 1)
             self.first[index] = max(min(self.next_row(index), there), 0)
-            moved = (there - self.first[index]) * self._members[index].layer.input.channels
+            moved = (there - self.first[index]) * self._members[index].layer.input.row_bytes
         return Call(index, count, count < left, moved)
 
     def _next(self) -> tuple[int, int, int]:

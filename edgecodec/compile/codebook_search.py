@@ -16,6 +16,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.numerics import INT8
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
@@ -47,6 +48,34 @@ class Search(StrEnum):
 
     PLAIN = "edc_rvq_quantize"
     MVE = "edc_rvq_quantize_mve"
+    INT16 = "edc_rvq16_quantize"
+
+    @property
+    def header(self) -> str:
+        """Header that declares it."""
+        return {Search.PLAIN: "edc_rvq.h", Search.MVE: "edc_rvq_mve.h", Search.INT16: "edc_rvq16.h"}[self]
+
+    @property
+    def struct(self) -> str:
+        """C type of its constants."""
+        return {Search.PLAIN: "edc_rvq", Search.MVE: "edc_mve_rvq", Search.INT16: "edc_rvq16"}[self]
+
+    @property
+    def codebook_struct(self) -> str:
+        """C type of a level's constants."""
+        return {Search.PLAIN: "edc_codebook", Search.MVE: "edc_mve_codebook", Search.INT16: "edc_codebook16"}[self]
+
+    @property
+    def can_prune(self) -> bool:
+        """Whether it looks at few of the codes where it is given sorted codebooks."""
+        return self is not Search.INT16
+
+    def fields(self, rvq: IntegerRvq) -> dict[str, int]:
+        """Members of its constants behind the codebooks, their number and the dimension."""
+        if self is Search.INT16:
+            return {"down": -rvq.fraction_bits}
+        row = {"row": mve_entries(rvq.dimension)} if self is Search.MVE else {}
+        return row | {"fraction_bits": rvq.fraction_bits, "zero_point": rvq.latent_zero_point}
 
 
 @dataclass(frozen=True)
@@ -101,10 +130,12 @@ def mve_entries(dimension: int) -> int:
 
 
 def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
-    """The search for a core with or without vectors.
+    """The search for the quantiser's numerics and a core with or without vectors.
 
     ``edc_rvq_quantize_mve`` squares the residual less a code, so that must fit 16 bits and its length 32.
     """
+    if rvq.numerics != INT8:
+        return Search.INT16
     for book, residual in zip(rvq.codebooks, rvq.residual_bounds, strict=True):
         reach = np.abs(book.astype(np.int64)).max(axis=0) + residual
         vectors = vectors and int(reach.max()) <= _INT16_MAX and int((reach * reach).sum()) < _INT32_MAX
@@ -118,7 +149,7 @@ def pack_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None, sea
 
 
 def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
-    """``edc_codebook``."""
+    """``edc_codebook``, or ``edc_codebook16``, which is never sorted."""
     codes = rvq.codebooks[level]
     tables = [
         Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),

@@ -51,7 +51,7 @@ class InspectedNormalizer:
 
 @dataclass(frozen=True)
 class InspectedTensor:
-    """An int8 tensor whose real values are ``scale (q - zero_point)``."""
+    """A tensor of activations whose real values are ``scale (q - zero_point)``."""
 
     shape: tuple[int, ...]
     """Elements along each axis: positions, then channels if it has more than one."""

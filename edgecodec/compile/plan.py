@@ -193,8 +193,8 @@ def make_plan(
         Step(choice, source, written, stripes.get(index), scratch[index])
         for index, (choice, (source, written)) in enumerate(zip(choices, pairwise(buffers), strict=True))
     ]
-    pruned = target.optimize is not Optimize.FLASH
     search = choose_search(rvq, vectors=target.vectors)
+    pruned = target.optimize is not Optimize.FLASH and search.can_prune
     dimension = rvq.dimension
     codebooks = tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels))
     return Plan(
@@ -265,7 +265,7 @@ def _place(graph: Graph, packed: Sequence[PackedLayer], cascades: Sequence[Casca
             end -= sizes[index]
             places[index] = end
     buffers = tuple(
-        Buffer(tensor.name, places[index], count * tensor.channels, count, index in whole, *span)
+        Buffer(tensor.name, places[index], count * tensor.row_bytes, count, index in whole, *span)
         for index, (tensor, count, span) in enumerate(zip(tensors, rows, spans, strict=True))
     )
     return buffers, arena_bytes
@@ -292,4 +292,4 @@ def _place_scratch(packed: Sequence[PackedLayer], cascades: Sequence[Cascade]) -
 
 def _bytes(tensor: Tensor, rows: int) -> int:
     """What so many rows take of the arena."""
-    return align(rows * tensor.channels)
+    return align(rows * tensor.row_bytes)

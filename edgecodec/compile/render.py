@@ -12,7 +12,7 @@ import jinja2
 
 from edgecodec._version import __version__
 from edgecodec.compile.cascade import Cascade, schedule_fields
-from edgecodec.compile.codebook_search import Search, pack_codebook
+from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.index_tables import packet_context
 from edgecodec.compile.plan import Plan, Step
 from edgecodec.compile.tables import Constants, Table, number_rows, printed
@@ -151,7 +151,6 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
     layers = [_layer(index, step, plan) for index, step in enumerate(plan.steps)]
     sizes = bundle.codec.rvq.codebook_sizes
     chain = {"edc_chain.h"} if plan.cascades else set()
-    search = "edc_rvq_mve.h" if plan.search is Search.MVE else "edc_rvq.h"
     packets = bundle.packets()
     return _names(prefix) | {
         "license": LICENSE,
@@ -159,7 +158,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "rate_mhz": round(1000 * (bundle.rate_hz or 0)),
         "codebook_sizes": sizes,
         "index_bits": [max(1, (size - 1).bit_length()) for size in sizes],
-        "around_headers": (f"edc_{bundle.codec.normalizer.kind}.h", search),
+        "around_headers": (f"{bundle.codec.normalizer.function}.h", plan.search.header),
         "kernel_headers": sorted(chain | {step.kernel.header for step in plan.steps}),
         "packets": None if packets is None else packet_context(packets, "bits"),
         "places": {
@@ -181,7 +180,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "arena_bytes": plan.arena_bytes,
         "state_bytes": plan.state_bytes,
         "normalizer": bundle.codec.normalizer,
-        "rvq": bundle.codec.rvq,
+        "latent_bytes": bundle.codec.graph.latent.row_bytes,
         "layer_count": len(plan.steps),
         "layers": layers,
         "cascades": [_cascade(plan, cascade, layers) for cascade in plan.cascades],
@@ -189,8 +188,7 @@ def codec_context(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> d
         "codebooks": [_codebook(bundle, plan, level) for level in range(bundle.codec.levels)],
         "search": plan.search,
         "looks": plan.looks,
-        "vector_search": plan.search is Search.MVE,
-        "residual_entries": plan.residual_bytes // 2,
+        "rvq_fields": plan.search.fields(bundle.codec.rvq),
         "blob": None,
         "all_kernels": False,
     }

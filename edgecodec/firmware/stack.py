@@ -18,7 +18,7 @@ from typing import Any
 
 from edgecodec.errors import BuildError
 
-_NORMALIZE = r"edc_(zscore|minmax|fixed)_normalize"
+_NORMALIZE = r"edc_(zscore|minmax|fixed)(16)?_normalize"
 _STEPS = rf"{_NORMALIZE}|edc_rvq_quantize\w*"
 _PACKET = ("edc_packet_start", "edc_packet_step", "edc_packet_write")
 """Of plain packets the pointers are NULL, and nothing is linked that they could call."""

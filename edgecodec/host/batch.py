@@ -76,8 +76,7 @@ class BatchEncoder:
     def __init__(self, codec: Codec, *, threads: int | None = 1) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
-        if codec.numerics != INT8:
-            raise PlanError(f"the codec's numerics are {codec.numerics.name}; the batch encoder takes {INT8.name}")
+        codec.refuse_wide("the batch encoder runs")
         if codec.rvq.dimension > _MAX_DIMENSION:
             raise PlanError(f"codes have {codec.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
         self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
@@ -345,6 +344,6 @@ def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
 def _sources() -> dict[str, str]:
     root = firmware_dir()
     paths = [*(root / "host").glob("edc_batch.[ch]"), root / "codec" / "edc.h", root / "codec" / "edc_config.h"]
-    for name in ("divide", *NORMALIZATIONS):
+    for name in ("activation", "divide", *NORMALIZATIONS, *(f"{kind}_frame" for kind in NORMALIZATIONS)):
         paths += (root / "codec").glob(f"edc_{name}.[ch]")
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}

@@ -37,10 +37,11 @@ class HostShim:
         from edgecodec.compile.render import render_served, render_template
 
         files = codec_files(bundle, plan or make_plan(bundle.codec)) | render_served()
-        files["edc_shim.h"] = render_template("shim.h.j2", version=__version__)
-        files["edc_shim.c"] = render_template("shim.c.j2", version=__version__)
+        context = {"version": __version__, "activation": bundle.codec.numerics.activation.name}
+        files["edc_shim.h"] = render_template("shim.h.j2", **context)
+        files["edc_shim.c"] = render_template("shim.c.j2", **context)
         self._has_encoder = bundle.packets() is not None
-        declarations = render_template("shim_cdef.h.j2", packets=self._has_encoder)
+        declarations = render_template("shim_cdef.h.j2", packets=self._has_encoder, **context)
         module = load_extension(files, declarations, '#include "edc_shim.h"')
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib

@@ -181,7 +181,7 @@ class Search:
                 low, high = 0.0, np.percentile(values[number][values[number] > 0], percent)
             else:
                 continue
-            changes[number] = fit_quantization(float(low), float(high))
+            changes[number] = fit_quantization(float(low), float(high), best.graph.input.numerics)
         return replace(best, encoder=with_quantization(best.encoder, changes)), self._latents
 
     def _refitted(self, best: Variant) -> tuple[Variant, Any]:
@@ -219,7 +219,8 @@ class Search:
         return variant, self._float_latents(variant)
 
     def _converted(self, best: Variant, convolutions: Sequence[Convolution]) -> Variant:
-        encoder, _ = convert_encoder(self._float_model(convolutions), self._data.calibration, best.normalization)
+        model, numerics = self._float_model(convolutions), best.graph.input.numerics
+        encoder, _ = convert_encoder(model, self._data.calibration, best.normalization, numerics)
         return replace(best, encoder=encoder, convolutions=list(convolutions))
 
     def _float_model(self, convolutions: Sequence[Convolution]) -> Any:

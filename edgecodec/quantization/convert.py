@@ -1,4 +1,4 @@
-"""Keras models to TFLite: INT8 encoder, float32 decoder, batch fixed at 1."""
+"""Keras models to TFLite: encoder in integers, float32 decoder, batch fixed at 1."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.graph import Graph
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
@@ -32,9 +33,12 @@ _TAME = frozenset(
 
 
 def convert_encoder(
-    model: Any, calibration: npt.NDArray[np.int16], normalization: Normalization = ZSCORE
+    model: Any,
+    calibration: npt.NDArray[np.int16],
+    normalization: Normalization = ZSCORE,
+    numerics: Numerics = INT8,
 ) -> tuple[bytes, Graph]:
-    """Quantise an encoder to INT8 by the ranges it shows on frames ``calibration`` (ADC counts ``[N, T]``).
+    """Quantise an encoder by the ranges it shows on frames ``calibration`` (ADC counts ``[N, T]``).
 
     Returns the TFLite file and its graph. Raises QuantizationError when the frames cannot calibrate or
     TensorFlow cannot convert, UnsupportedOpError when the result has an op, type or shape that the integer
@@ -42,7 +46,7 @@ def convert_encoder(
     """
     check_calibration(calibration, int(model.input_shape[2]))
     inputs = normalization.normalize(calibration).astype(np.float32)[:, None, None, :, None]
-    data = _convert(model, "encoder", inputs)
+    data = _convert(model, "encoder", inputs, numerics)
     return data, read_graph(data)
 
 
@@ -100,15 +104,15 @@ def _function(tf: Any, model: Any) -> tuple[Any, Any]:
     return tf.function(lambda x: fixed(x, training=False)).get_concrete_function(signature), fixed
 
 
-def _convert(model: Any, role: str, inputs: npt.NDArray[np.float32] | None) -> bytes:
-    """Convert by the ranges on ``inputs [N, 1, ...]``, or to float32 without them. Raises QuantizationError."""
+def _convert(model: Any, role: str, inputs: npt.NDArray[np.float32] | None, numerics: Numerics = INT8) -> bytes:
+    """Convert to ``numerics`` by the ranges on ``inputs [N, 1, ...]``, or to float32 without. Raises as above."""
     tf = import_tensorflow()
     with quiet():
         function, owner = _function(tf, model)
         if isinstance(model, SavedEncoder) or any(type(layer).__name__ not in _TAME for layer in flat_layers(model)):
-            return convert_apart(function, role, inputs)
+            return convert_apart(function, role, inputs, numerics)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
-    configure(tf, converter, inputs)
+    configure(tf, converter, inputs, numerics)
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

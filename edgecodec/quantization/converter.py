@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.numerics import INT8, NUMERICS, Numerics
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import import_tensorflow, quiet
 
@@ -24,15 +25,19 @@ _GRAPH, _REQUEST, _INPUTS, _MODEL, _ERROR = "graph.pb", "request.json", "inputs.
 _REASON_LENGTH = 300
 
 
-def configure(tf: Any, converter: Any, inputs: npt.NDArray[np.float32] | None) -> None:
-    """Have ``converter`` make INT8 by the ranges on ``inputs [N, 1, ...]``, or float32 of built-in ops without them."""
+def configure(tf: Any, converter: Any, inputs: npt.NDArray[np.float32] | None, numerics: Numerics = INT8) -> None:
+    """Have ``converter`` make integers of ``numerics`` by the ranges on ``inputs [N, 1, ...]``.
+
+    Without inputs it makes float32 of built-in ops.
+    """
     if inputs is None:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         return
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    converter.inference_input_type = tf.int8
-    converter.inference_output_type = tf.int8
+    sets = tf.lite.OpsSet
+    wide = sets.EXPERIMENTAL_TFLITE_BUILTINS_ACTIVATIONS_INT16_WEIGHTS_INT8
+    converter.target_spec.supported_ops = [sets.TFLITE_BUILTINS_INT8 if numerics == INT8 else wide]
+    converter.inference_input_type = converter.inference_output_type = tf.as_dtype(numerics.activation)
     converter.representative_dataset = lambda: ([frame] for frame in inputs)
 
 
@@ -43,7 +48,7 @@ def failure(role: str, error: Exception) -> QuantizationError:
     return QuantizationError(f"TensorFlow cannot convert the {role} to TFLite: {reason}")
 
 
-def convert_apart(function: Any, role: str, inputs: npt.NDArray[np.float32] | None) -> bytes:
+def convert_apart(function: Any, role: str, inputs: npt.NDArray[np.float32] | None, numerics: Numerics = INT8) -> bytes:
     """Convert a concrete function of one input and one output in another process, as :func:`configure` says.
 
     Raises QuantizationError when the converter fails, or crashes.
@@ -55,7 +60,11 @@ def convert_apart(function: Any, role: str, inputs: npt.NDArray[np.float32] | No
         folder = Path(name)
         frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         (folder / _GRAPH).write_bytes(frozen.graph.as_graph_def().SerializeToString())
-        request = {"inputs": [x.name for x in frozen.inputs], "outputs": [x.name for x in frozen.outputs]}
+        request: dict[str, Any] = {
+            "inputs": [x.name for x in frozen.inputs],
+            "outputs": [x.name for x in frozen.outputs],
+        }
+        request["numerics"] = numerics.name
         (folder / _REQUEST).write_text(json.dumps(request))
         if inputs is not None:
             np.save(folder / _INPUTS, inputs)
@@ -80,7 +89,7 @@ def _main(folder: Path) -> None:
     inputs, outputs = ([wrapped.graph.as_graph_element(x) for x in request[key]] for key in ("inputs", "outputs"))
     converter = tf.lite.TFLiteConverter.from_concrete_functions([wrapped.prune(inputs, outputs)])
     given = folder / _INPUTS
-    configure(tf, converter, np.load(given) if given.is_file() else None)
+    configure(tf, converter, np.load(given) if given.is_file() else None, NUMERICS[request["numerics"]])
     try:
         (folder / _MODEL).write_bytes(converter.convert())
     # The converter raises anything from ValueError to its own ConverterError.

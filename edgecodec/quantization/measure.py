@@ -88,7 +88,7 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     the float codec's, ``kappa_l1``: Cohen's kappa of those of the first level, which is 0 where codes agree as often
     as by chance, and ``latent_error``: distance of the integer codec's sum of codes from the float latent, percent
     of the latent's standard deviation. With a decoder, mean PRDN in percent: ``prdn_float`` (float encoder and
-    codebooks), ``prdn_int8`` (INT8 latents, float codebooks), ``prdn_integer``.
+    codebooks), ``prdn_int8`` (latents of the encoder in integers, float codebooks), ``prdn_integer``.
 
     Raises QuantizationError when the decoder returns NaN or infinity, and as :attr:`Variant.codec` does.
     """

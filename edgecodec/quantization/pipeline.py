@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgecodec._version import __version__
 from edgecodec.codec.arrays import Frames
+from edgecodec.codec.numerics import BY_BITS
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
 from edgecodec.entropy.causal_network import CausalNetwork
@@ -74,15 +75,16 @@ def quantize(
     rate_hz: float | None = None,
     normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
+    activations: int | None = None,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
 ) -> Quantized:
-    """Quantise a trained codec to INT8 and find the roundings that cost it least.
+    """Quantise a trained codec and find the roundings that cost it least.
 
     Args:
         encoder: From normalised frames ``(1, T, 1)`` to latents ``(1, P, D)``: a Keras model, the path of a ``.keras``
-            file, SavedModel folder or INT8 ``.tflite``, or the bytes of the last; INT8 is kept as it is.
+            file, SavedModel folder or INT8 or 16x8 ``.tflite``, or the bytes of the last; integers are kept as is.
         codebooks: Arrays ``[K, D]``, one a level; or the path of a ``.npz`` with ``level_0``, ``level_1``, ..., of one
             array ``[M, K, D]``, of a Keras model with the quantiser, or a folder or pattern of ``.npy`` files.
         calibration: Real frames of ADC counts, whole numbers ``[N, T]``, or a file of them (SPEC.md 4).
@@ -95,6 +97,7 @@ def quantize(
         normalization: How the encoder's frames are normalised: :class:`~edgecodec.ZScore` by default, or
             :class:`~edgecodec.MinMax` or :class:`~edgecodec.Fixed`.
         reading: What files of recordings do not say: rate, column, channel, scale.
+        activations: Bits of the encoder's activations, 8 or 16 (SPEC.md 1.4); 8 by default, or those of a ``.tflite``.
         tuning: What may be trained, too: the codec itself, and a model of its indices.
         accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
             one is whose parts are not of one model; refused otherwise, as soon as it is known.
@@ -118,7 +121,7 @@ def quantize(
         normalization=normalization,
         reading=reading,
     )
-    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
+    return quantize_source(source, tuning, progress, activations=activations, accept_quality=accept_quality)
 
 
 def quantize_run(
@@ -126,6 +129,7 @@ def quantize_run(
     *,
     validation: GivenFrames | None = None,
     reading: Reading = AS_SAID,
+    activations: int | None = None,
     tuning: Tuning | None = None,
     progress: Progress | None = None,
 ) -> Quantized:
@@ -137,7 +141,8 @@ def quantize_run(
     ``progress(done, total, stage)`` counts the steps of the stage that runs. Raises InputError, QuantizationError,
     UnsupportedOpError or PlanError.
     """
-    return quantize_source(Source.of_run(run, validation=validation, reading=reading), tuning, progress)
+    source = Source.of_run(run, validation=validation, reading=reading)
+    return quantize_source(source, tuning, progress, activations=activations)
 
 
 def quantize_folder(
@@ -149,6 +154,7 @@ def quantize_folder(
     rate_hz: float | None = None,
     normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
+    activations: int | None = None,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -170,7 +176,7 @@ def quantize_folder(
         normalization=normalization,
         reading=reading,
     )
-    return quantize_source(source, tuning, progress, accept_quality=accept_quality)
+    return quantize_source(source, tuning, progress, activations=activations, accept_quality=accept_quality)
 
 
 def quantize_source(
@@ -178,13 +184,18 @@ def quantize_source(
     tuning: Tuning | None = None,
     progress: Progress | None = None,
     *,
+    activations: int | None = None,
     accept_quality: bool = True,
 ) -> Quantized:
     """Quantise ``source``; arguments and errors are those of :func:`quantize`."""
     tuning, progress = tuning or Tuning(), progress or _silent
+    if activations not in (None, *BY_BITS):
+        raise QuantizationError(f"activations of {activations} bits; expected {' or '.join(map(str, BY_BITS))}")
+    if tuning.train is not None and activations == 16:
+        raise QuantizationError("fine-tuning rounds to 8-bit activations alone; leave it out with 16-bit ones")
     data = _search_data(source, tuning)
     index_frames = _index_frames(source, tuning)
-    first = _first_variant(source, progress)
+    first = _first_variant(source, activations, progress)
     keras_decoder = _keras_decoder(source, first)
     search = Search(data, keras_decoder, tuning.settings, progress)
     found = _shortfalls(first, search.start(first), _moving(source.calibration))
@@ -261,11 +272,11 @@ def _index_frames(source: Source, tuning: Tuning) -> Frames | None:
     return moving
 
 
-def _first_variant(source: Source, progress: Progress) -> Variant:
+def _first_variant(source: Source, activations: int | None, progress: Progress) -> Variant:
     """The codec as TensorFlow's converter makes it, proven to be executable, with its decoder."""
     progress(0, 0, "encoder")
     books, model = source.codebooks, source.encoder.float_model
-    data = source.encoder.to_int8(source.calibration, source.normalization)
+    data = source.encoder.to_integers(source.calibration, source.normalization, activations)
     variant = Variant(FIRST, data, source.normalization, books, None, model, books)
     check_codebooks(books, variant.graph.latent.channels, source.levels)
     _ = variant.codec

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from edgecodec.codec.arrays import Frames, as_frames
 from edgecodec.codec.graph import Graph
+from edgecodec.codec.numerics import BY_BITS
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
@@ -80,8 +81,11 @@ class Encoder(Protocol):
         """:attr:`float_model` as a ``.keras`` file; None where it cannot be saved as one."""
         ...
 
-    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
-        """INT8 TFLite file, ranges from frames ``calibration`` int16 ``[N, T]`` after ``normalization``."""
+    def to_integers(self, calibration: Frames, normalization: Normalization, activations: int | None = None) -> bytes:
+        """TFLite file in integers, ranges from frames ``calibration`` int16 ``[N, T]`` after ``normalization``.
+
+        ``activations`` are their bits, 8 or 16.
+        """
         ...
 
 
@@ -124,20 +128,20 @@ class KerasEncoder:
         """D, channels of the latent."""
         return int(self.float_model.output_shape[-1])
 
-    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
+    def to_integers(self, calibration: Frames, normalization: Normalization, activations: int | None = None) -> bytes:
         """Convert by the ranges on ``calibration`` int16 ``[N, T]``; raises as ``convert_encoder`` does."""
-        data, _ = convert_encoder(self.float_model, calibration, normalization)
+        data, _ = convert_encoder(self.float_model, calibration, normalization, BY_BITS[activations or 8])
         return data
 
 
 @dataclass(frozen=True)
 class TfliteEncoder:
-    """A finished INT8 encoder, whose bytes are kept but for float ends."""
+    """A finished encoder in integers, whose bytes are kept but for float ends."""
 
     name: str
     """Name of its file without suffix."""
     data: bytes
-    """INT8 TFLite file, INT8 at both ends."""
+    """TFLite file, integers at both ends."""
     notes: tuple[str, ...] = ()
     """What was done to the file that was given, a phrase each."""
     float_model: None = field(default=None, init=False)
@@ -172,8 +176,17 @@ class TfliteEncoder:
         """D, channels of the latent."""
         return read_graph(self.data).latent.channels
 
-    def to_int8(self, calibration: Frames, normalization: Normalization) -> bytes:
-        """The file as it is; ``calibration`` and ``normalization`` change nothing."""
+    def to_integers(self, calibration: Frames, normalization: Normalization, activations: int | None = None) -> bytes:
+        """The file as it is; ``calibration`` and ``normalization`` change nothing.
+
+        Raises QuantizationError when its ``activations`` have other bits.
+        """
+        numerics = read_graph(self.data).input.numerics
+        if activations is not None and numerics != BY_BITS[activations]:
+            raise QuantizationError(
+                f"the encoder is a finished file of {numerics.name}, not of {activations}-bit activations",
+                hint="leave --activations out, or give the Keras model that it was converted from",
+            )
         return self.data
 
 

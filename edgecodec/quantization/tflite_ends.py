@@ -1,4 +1,4 @@
-"""Take the float ends off an INT8 ``.tflite`` file: what TensorFlow's converter leaves unless it is told otherwise."""
+"""Take the float ends off an integer ``.tflite`` file: what TensorFlow's converter leaves unless told otherwise."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from ai_edge_litert import schema_py_generated as schema
 from edgecodec.codec.tflite_reader import unpack
 from edgecodec.errors import UnsupportedOpError
 
+_INSIDE = (schema.TensorType.INT8, schema.TensorType.INT16)
 _OUTSIDE = (schema.TensorType.FLOAT32, schema.TensorType.UINT8)
 _SIGNATURES_SLOT = 18
 """Place of ``Model.signature_defs`` in the table's vtable, in bytes: 4 + 2 times its number in schema.fbs."""
 
 
 def without_ends(data: bytes) -> tuple[bytes, tuple[str, ...]]:
-    """``data`` that begins and ends with INT8, and what was taken off, a phrase each.
+    """``data`` that begins and ends with INT8 or INT16, and what was taken off, a phrase each.
 
     The outer QUANTIZE and DEQUANTIZE ops (or QUANTIZE to and from uint8) leave the graph; all other bytes stay where
     they are. Signatures, which name the tensors outside, go too. Files without such ops come back as they are. Raises
@@ -49,14 +50,14 @@ def _name(model: Any, operator: Any) -> str:
 
 
 def _moves(model: Any, graph: Any, operator: Any, names: tuple[str, ...], *, inside: int) -> bool:
-    """Whether an op of ``names`` leads from INT8 outwards (``inside`` 0, its input) or inwards (1, its output)."""
+    """Whether an op of ``names`` leads from integers outwards (``inside`` 0, its input) or inwards (1, its output)."""
     if operator.InputsLength() != 1 or operator.OutputsLength() != 1 or _name(model, operator) not in names:
         return False
     ends = [operator.Inputs(0), operator.Outputs(0)]
     if not all(0 <= end < graph.TensorsLength() for end in ends):
         raise UnsupportedOpError(f"{_name(model, operator)}: reads or writes a tensor that is not there")
     kinds = [graph.Tensors(end).Type() for end in ends]
-    return bool(kinds[inside] == schema.TensorType.INT8 and kinds[1 - inside] in _OUTSIDE)
+    return bool(kinds[inside] in _INSIDE and kinds[1 - inside] in _OUTSIDE)
 
 
 def _drop_operator(buffer: bytearray, graph: Any, index: int) -> None:

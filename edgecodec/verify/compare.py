@@ -223,7 +223,7 @@ def _margin(stages: Stages, place: tuple[int, ...], values: tuple[int, int], rvq
         return None
     frame, position, level = place
     chosen = stages.indices[frame, position]
-    residual = (stages.latent[frame, position].astype(np.int64) - rvq.latent_zero_point) << rvq.fraction_bits
+    residual = rvq.residual(stages.latent[frame, position])
     for before in range(level):
         residual = residual - rvq.codebooks[before][chosen[before]]
     book = rvq.codebooks[level].astype(np.int64)

@@ -65,6 +65,7 @@ typedef struct {
   uint16_t levels;           /**< L, codebook indices of a position */
   uint16_t latent_channels;  /**< D, entries of a latent vector */
   uint16_t layers;           /**< of the encoder */
+  uint16_t latent_bytes;     /**< of a latent vector: D, or 2 D with 16-bit activations */
 } edc_info;
 
 /** The figures of a model. NULL for NULL. */

@@ -13,13 +13,13 @@
 
 #include "edc_model.h"
 
-/* One layer. Sizes are elements; tensors are [width][channels]. */
+/* One layer. Tensors are [width][channels]. */
 typedef struct {
   uint32_t in; /* where its input is in the arena: whole for the first layer, else a buffer */
   uint16_t in_width;
-  uint16_t in_channels;
+  uint16_t in_channels; /* bytes of a row: twice the channels with 16-bit activations */
   uint16_t out_width;
-  uint16_t out_channels;
+  uint16_t out_channels; /* likewise */
   uint16_t stride;
   uint16_t pad_left;
   int16_t tail;   /* lookahead: n positions look at n * stride + tail rows */

@@ -208,7 +208,7 @@ static int take_up(edc_encoder *e) {
 static void search_position(edc_encoder *e) {
   const edc_model *const model = e->model;
   e->looks = model->search(
-      model->rvq, edc_model_latent(model, e->state) + e->position * model->info.latent_channels,
+      model->rvq, edc_model_latent(model, e->state) + e->position * model->info.latent_bytes,
       e->looks, edc_model_residual(model, e->state), e->indices + e->position * model->info.levels);
   e->position++;
 }

@@ -18,7 +18,7 @@ void edc_model_search_latent(const edc_model *model, const int8_t *latent, int16
   int32_t looks = model->looks;
   for (uint32_t left = model->info.positions; left > 0; left--) {
     looks = model->search(model->rvq, latent, looks, residual, indices);
-    latent += model->info.latent_channels;
+    latent += model->info.latent_bytes;
     indices += model->info.levels;
   }
 }

@@ -9,6 +9,10 @@
 
 EDC_BEGIN_C
 
+/* Activations are int8, or int16 in a model of 16-bit activations (SPEC.md 1.4), where a pointer to
+ * int8 is one to their first byte, aligned to 2 bytes.
+ */
+
 /* frame [T] -> out [T], by the constants of one normalisation. */
 typedef void edc_normalize_function(const void *constants, const int16_t *frame, int8_t *out,
                                     edc_frame_stats *stats);
@@ -78,12 +82,12 @@ struct edc_model {
   uint32_t residual;
 };
 
-/* The encoder's input int8 [T], from normalising until layers run. */
+/* The encoder's input [T], from normalising until layers run. */
 EDC_INLINE int8_t *edc_model_input(const edc_model *model, void *state) {
   return (int8_t *)state + model->input;
 }
 
-/* Its latent int8 [P][D], when all layers have run. */
+/* Its latent [P][D], when all layers have run. */
 EDC_INLINE int8_t *edc_model_latent(const edc_model *model, void *state) {
   return (int8_t *)state + model->latent;
 }
@@ -107,7 +111,7 @@ void edc_model_search(const edc_model *model, void *state, uint16_t *indices);
  * at what lies between. Returns the layer that ran. */
 uint32_t edc_model_next(const edc_model *model, void *state, edc_progress *progress);
 
-/* Where a layer puts its int8 [positions][channels], and of how many bytes; overwritten by later
+/* Where a layer puts its [positions][channels], and of how many bytes; overwritten by later
  * layers. NULL and 0 for a layer whose output never exists whole, or that there is not. */
 const int8_t *edc_model_layer_output(const edc_model *model, const void *state, uint32_t layer,
                                      uint32_t *bytes);

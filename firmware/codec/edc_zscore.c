@@ -1,60 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_zscore.h"
 
-#include "edc_divide.h"
-
-/* Largest r with r^2 <= value; value >= 2^62, so r has its top bit set. One bit a round. */
-static uint32_t square_root(uint64_t value) {
-  uint32_t root = 0;
-  for (uint32_t bit = 1u << 31; bit != 0; bit >>= 1) {
-    const uint32_t trial = root | bit;
-    if ((uint64_t)trial * trial <= value) {
-      root = trial;
-    }
-  }
-  return root;
-}
-
-static edc_frame_stats measure(const int16_t *frame, int32_t samples) {
-  int32_t sum = 0;      /* |sum| <= 2^14 2^15 */
-  uint64_t squares = 0; /* <= 2^14 2^30 */
-  for (int32_t i = 0; i < samples; i++) {
-    const int32_t x = frame[i];
-    sum += x;
-    squares += (uint32_t)(x * x);
-  }
-  const edc_frame_stats stats = {
-      .offset = sum,
-      .spread = (uint64_t)samples * squares - (uint64_t)((int64_t)sum * sum),
-  };
-  return stats;
-}
+#include "edc_zscore_frame.h"
 
 void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *out,
                           edc_frame_stats *stats) {
-  const edc_zscore *const normalizer = constants;
-  const int32_t samples = normalizer->samples;
-  *stats = measure(frame, samples);
-  if (stats->spread == 0) {
-    for (int32_t i = 0; i < samples; i++) {
-      out[i] = normalizer->zero_point;
-    }
-    return;
-  }
-  uint64_t wide = (stats->spread << normalizer->variance_shift) + normalizer->epsilon;
-  int half_shift = 0; /* n / 2 */
-  while (wide < (1ull << 62)) {
-    wide <<= 2;
-    half_shift++;
-  }
-  /* Both fit 32 bits: the mantissa is below 2^31 because root >= 2^31 > inverse_scale. */
-  const uint32_t root = square_root(wide);
-  const int64_t gain = edc_divide((uint64_t)normalizer->inverse_scale << 31, root);
-  const int shift = 31 + normalizer->inverse_shift - half_shift - normalizer->variance_shift / 2;
-  const int64_t half = (int64_t)1 << (shift - 1);
-  for (int32_t i = 0; i < samples; i++) {
-    const int32_t deviation = samples * frame[i] - stats->offset; /* |d| < 2^30 */
-    const int64_t value = ((deviation * gain + half) >> shift) + normalizer->zero_point;
-    out[i] = (int8_t)(value < -128 ? -128 : value > 127 ? 127 : value);
-  }
+  edc_zscore_frame(constants, frame, out, stats, 0);
 }

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec.codec.arrays import Activations
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.arena import align
 from edgecodec.compile.cascade import Cascade, schedule_fields
-from edgecodec.compile.codebook_search import Search, mve_entries, pack_codebook, sort_codebook
+from edgecodec.compile.codebook_search import Search, choose_search, mve_entries, pack_codebook, sort_codebook
 from edgecodec.compile.kernels import Kernel, PackedLayer, plain_kernel
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
@@ -41,6 +42,15 @@ typedef struct {
   uint8_t narrow;
   ...;
 } edc_conv_layer;
+typedef struct {
+  const int8_t *weights; const int32_t *bias; const int64_t *wide_bias; const uint16_t *multiplier;
+  const uint8_t *shift;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t kernel; uint16_t stride; uint16_t pad_left; int16_t activation_min; int16_t activation_max;
+  ...;
+} edc_conv16_layer;
+edc_layer_function edc_conv16_run;
+edc_layer_function edc_depthwise16_run;
 typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_folded_channel;
 typedef struct {
   const int32_t *weights; const uint8_t *parts; const edc_folded_channel *channels;
@@ -107,6 +117,9 @@ typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shif
 void edc_zscore_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 void edc_minmax_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 void edc_fixed_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_zscore16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_minmax16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
+void edc_fixed16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
   uint32_t size; uint32_t slack; ...;
@@ -114,6 +127,12 @@ typedef struct {
 typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
+typedef struct { const int16_t *codes; const int32_t *norms; uint32_t size; ...; } edc_codebook16;
+typedef struct {
+  const edc_codebook16 *levels; uint16_t level_count; uint16_t dimension; uint8_t down; ...;
+} edc_rvq16;
+int32_t edc_rvq16_quantize(
+    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 uint32_t edc_divide(uint64_t number, uint32_t divisor);
 int32_t edc_rvq_quantize(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
@@ -134,6 +153,7 @@ _INCLUDES = "\n".join(
     for name in (
         *("edc", "edc_chain", "edc_conv", "edc_conv_bytes", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
         *("edc_divide", "edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
+        *("edc_conv16", "edc_fixed16", "edc_minmax16", "edc_rvq16", "edc_zscore16"),
     )
 )
 MANY_LOOKS = 2**31 - 1
@@ -233,18 +253,21 @@ def run_layers(graph: Graph, quantized: npt.NDArray[np.int8]) -> list[npt.NDArra
     return outputs
 
 
-def _in_arena(
-    layer: Layer, source: npt.NDArray[np.int8], memory_offset: int, run: Callable[[Any, Any], None]
-) -> npt.NDArray[np.int8]:
+def _in_arena(layer: Layer, source: Activations, memory_offset: int, run: Callable[[Any, Any], None]) -> Activations:
     """Outputs ``[N, W', C']`` of ``run(in, out)``, each input ``memory_offset`` bytes behind its output in an arena."""
-    target = np.empty((len(source), layer.output.width, layer.output.channels), np.int8)
+    target = np.empty((len(source), layer.output.width, layer.output.channels), layer.numerics.activation)
     arena = np.zeros(max(memory_offset + layer.input.size_bytes, layer.output.size_bytes), np.int8)
     whole = _module().ffi.from_buffer("int8_t[]", arena)
     for row, out in zip(source, target, strict=True):
-        arena[memory_offset : memory_offset + row.size] = row.reshape(-1)
+        arena[memory_offset : memory_offset + row.nbytes] = _bytes_of(row)
         run(whole + memory_offset, whole)
-        out.reshape(-1)[:] = arena[: out.size]
+        _bytes_of(out)[:] = arena[: out.nbytes]
     return target
+
+
+def _bytes_of(row: Activations) -> npt.NDArray[np.int8]:
+    """A contiguous array's bytes, the same memory."""
+    return row.reshape(-1).view(np.int8)
 
 
 def fill(struct: Any, constants: Constants, ffi: Any) -> list[Any]:
@@ -275,17 +298,15 @@ class Bound:
         assert np.all(self._scratch[self._size :] == 0x5A)
 
 
-def run(
-    layer: Layer, kernel: Kernel, source: npt.NDArray[np.int8], memory_offset: int | None = None
-) -> npt.NDArray[np.int8]:
+def run(layer: Layer, kernel: Kernel, source: Activations, memory_offset: int | None = None) -> Activations:
     """``[N, W, C]`` to ``[N, W', C']``, overlapping as far as the plan has it or ``memory_offset`` bytes apart."""
     packed = kernel.pack(layer)
     offset = packed.memory_offset_bytes if memory_offset is None else memory_offset
     return _in_arena(layer, source, offset, Bound(packed))
 
 
-def run_plain(layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | None = None) -> npt.NDArray[np.int8]:
-    """``edc_conv`` or ``edc_depthwise``."""
+def run_plain(layer: Layer, source: Activations, memory_offset: int | None = None) -> Activations:
+    """``edc_conv`` or ``edc_depthwise``, or with 16-bit activations ``edc_conv16`` or ``edc_depthwise16``."""
     return run(layer, plain_kernel(layer), source, memory_offset)
 
 
@@ -328,11 +349,11 @@ def run_mve(layer: Layer, source: npt.NDArray[np.int8], memory_offset: int | Non
 def run_cascade(
     packed: Sequence[PackedLayer],
     cascade: Cascade,
-    frame: npt.NDArray[np.int8],
+    frame: Activations,
     *,
     memory_offset: int | None = None,
     spoil: Callable[[npt.NDArray[np.int8], int], None] | None = None,
-) -> npt.NDArray[np.int8]:
+) -> Activations:
     """The last layer's output ``[W', C']`` for one input ``[W, C]``, by ``edc_chain`` and the C kernels.
 
     Every buffer is as large as ``cascade`` has it, with guard bytes around; the input starts ``memory_offset`` bytes
@@ -344,12 +365,12 @@ def run_cascade(
     bound = [Bound(member) for member in members]
     last = members[-1].layer.output
     offset = cascade.memory_offset_bytes if memory_offset is None else memory_offset
-    sizes = [max(offset + frame.size, last.size_bytes)]
-    sizes += [rows * member.layer.input.channels for rows, member in zip(cascade.rows, members[1:], strict=True)]
+    sizes = [max(offset + frame.nbytes, last.size_bytes)]
+    sizes += [rows * member.layer.input.row_bytes for rows, member in zip(cascade.rows, members[1:], strict=True)]
     starts = np.cumsum([_GUARD_BYTES] + [align(size) + _GUARD_BYTES for size in sizes]).tolist()
     arena = np.full(starts[-1], _GUARD, np.int8)
     regions = [arena[start : start + size] for start, size in zip(starts, sizes, strict=False)]
-    regions[0][offset : offset + frame.size] = frame.reshape(-1)
+    regions[0][offset : offset + frame.nbytes] = _bytes_of(frame)
     entries = [
         schedule_fields(member, starts[index] + (0 if index else offset), cascade.stripes[index])
         for index, member in enumerate(members)
@@ -370,22 +391,21 @@ def run_cascade(
     for start, size in zip(starts, sizes, strict=False):
         inside[start : start + size] = True
     assert np.all(arena[~inside] == _GUARD)
-    return regions[0][: last.size_bytes].reshape(last.width, last.channels).copy()
+    output = regions[0][: last.size_bytes].copy().view(last.numerics.activation)
+    return output.reshape(last.width, last.channels)
 
 
-def normalize(
-    normalizer: Normalizer, frames: npt.NDArray[np.int16]
-) -> tuple[npt.NDArray[np.int8], list[int], list[int]]:
-    """Inputs int8 ``[N, T]``, offsets and spreads of frames ``[N, T]``."""
+def normalize(normalizer: Normalizer, frames: npt.NDArray[np.int16]) -> tuple[Activations, list[int], list[int]]:
+    """Inputs ``[N, T]``, offsets and spreads of frames ``[N, T]``."""
     module = _module()
     ffi = module.ffi
     struct = ffi.new(f"edc_{normalizer.kind} *", dict(normalizer.fields))
-    run = getattr(module.lib, f"edc_{normalizer.kind}_normalize")
-    target = np.empty(frames.shape, np.int8)
+    run = getattr(module.lib, f"{normalizer.function}_normalize")
+    target = np.empty(frames.shape, normalizer.numerics.activation)
     stats = ffi.new("edc_frame_stats *")
     offsets, spreads = [], []
     for row, out in zip(frames, target, strict=True):
-        run(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", out), stats)
+        run(struct, ffi.from_buffer("int16_t[]", row), ffi.from_buffer("int8_t[]", _bytes_of(out)), stats)
         offsets.append(stats.offset)
         spreads.append(stats.spread)
     return target, offsets, spreads
@@ -408,7 +428,7 @@ def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned:
 
 def quantize_latent(
     rvq: IntegerRvq,
-    latent: npt.NDArray[np.int8],
+    latent: Activations,
     pruned: bool = False,
     simd: bool = False,
     looks: int = MANY_LOOKS,
@@ -420,20 +440,13 @@ def quantize_latent(
     """
     module = _module(simd, counted)
     ffi = module.ffi
-    levels, _kept = _codebooks(rvq, Search.PLAIN, "edc_codebook", ffi, pruned=pruned)
-    struct = ffi.new(
-        "edc_rvq *",
-        {
-            "levels": levels,
-            "level_count": rvq.levels,
-            "dimension": rvq.dimension,
-            "fraction_bits": rvq.fraction_bits,
-            "zero_point": rvq.latent_zero_point,
-        },
-    )
+    search = choose_search(rvq, vectors=False)
+    levels, _kept = _codebooks(rvq, search, search.codebook_struct, ffi, pruned=pruned)
+    figures = {"level_count": rvq.levels, "dimension": rvq.dimension}
+    struct = ffi.new(f"{search.struct} *", {"levels": levels} | figures | search.fields(rvq))
     indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
     residual = ffi.new("int16_t[]", rvq.dimension)
-    _search(module, module.lib.edc_rvq_quantize, struct, latent, looks, residual, indices)
+    _search(module, getattr(module.lib, search), struct, latent, looks, residual, indices)
     return indices
 
 
@@ -441,7 +454,7 @@ def _search(
     module: Any,
     search: Any,
     struct: Any,
-    latent: npt.NDArray[np.int8],
+    latent: Activations,
     looks: int,
     residual: Any,
     indices: npt.NDArray[np.uint16],
@@ -450,8 +463,8 @@ def _search(
     for frame, rows in zip(latent, indices, strict=True):
         left = looks
         for vector, found in zip(frame, rows, strict=True):
-            source, target = (module.ffi.from_buffer(f"{array.dtype}_t[]", array) for array in (vector, found))
-            left = search(struct, source, left, residual, target)
+            source = module.ffi.from_buffer("int8_t[]", _bytes_of(vector))
+            left = search(struct, source, left, residual, module.ffi.from_buffer("uint16_t[]", found))
 
 
 def quantize_latent_mve(

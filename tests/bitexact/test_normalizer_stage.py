@@ -16,7 +16,7 @@ from tests.tools import require
 LENGTHS = (1, 2, 3, 7, 64, 101, 320, 1000, 4096, 16384)
 
 
-def _frames(samples: int) -> npt.NDArray[np.int16]:
+def frames_of(samples: int) -> npt.NDArray[np.int16]:
     """Random, PPG, saturated, extreme, near-flat and flat frames, int16 ``[N, samples]``."""
     rng = np.random.default_rng([samples, 40])
     count = max(4, min(200, 20000 // samples))
@@ -47,7 +47,7 @@ def _formula(normalizer: Normalizer, frames: npt.NDArray[np.int16]) -> npt.NDArr
 @pytest.mark.parametrize(("scale", "zero_point"), [(0.0314, -3), (2.0**-16, 127), (1.0, -128), (0.011, 60)])
 def test_near_the_float_formula(samples: int, scale: float, zero_point: int) -> None:
     normalizer = Normalizer.of(ZSCORE, samples, float(np.float32(scale)), zero_point)
-    frames = _frames(samples)
+    frames = frames_of(samples)
     quantized, total, variance = normalize(normalizer, frames)
     difference = np.abs(quantized - _formula(normalizer, frames))
     assert difference.max() <= 1
@@ -62,7 +62,7 @@ def test_near_the_float_formula(samples: int, scale: float, zero_point: int) -> 
 def test_c_equals_the_reference(samples: int, scale: float, zero_point: int) -> None:
     require("cc", "Python.h")
     normalizer = Normalizer.of(ZSCORE, samples, float(np.float32(scale)), zero_point)
-    frames = _frames(samples)
+    frames = frames_of(samples)
     quantized, total, variance = normalize(normalizer, frames)
     found, sums, variances = c_kernels.normalize(normalizer, frames)
     np.testing.assert_array_equal(found, quantized)
@@ -74,7 +74,7 @@ def test_c_equals_the_reference(samples: int, scale: float, zero_point: int) -> 
 def test_other_epsilons(epsilon: float) -> None:
     require("cc", "Python.h")
     normalizer = Normalizer.of(ZScore(epsilon), 64, 0.03, 5)
-    frames = _frames(64)
+    frames = frames_of(64)
     quantized, _, _ = normalize(normalizer, frames)
     assert np.abs(quantized - _formula(normalizer, frames)).max() <= 1
     np.testing.assert_array_equal(c_kernels.normalize(normalizer, frames)[0], quantized)
@@ -127,7 +127,7 @@ OTHERS: tuple[tuple[Normalization, float, int], ...] = (
 def test_other_normalisations(samples: int, normalization: Normalization, scale: float, zero_point: int) -> None:
     require("cc", "Python.h")
     normalizer = Normalizer.of(normalization, samples, float(np.float32(scale)), zero_point)
-    frames = _frames(samples)
+    frames = frames_of(samples)
     quantized, offset, spread = normalize(normalizer, frames)
     difference = np.abs(quantized - _formula(normalizer, frames))
     assert difference.max() <= 1
@@ -144,7 +144,7 @@ def test_other_normalisations(samples: int, normalization: Normalization, scale:
 @pytest.mark.parametrize(("normalization", "scale", "zero_point"), [*OTHERS, (ZSCORE, 0.0314, -3)], ids=str)
 def test_what_is_removed_brings_the_counts_back(normalization: Normalization, scale: float, zero_point: int) -> None:
     normalizer = Normalizer.of(normalization, 64, scale, zero_point)
-    frames = _frames(64)
+    frames = frames_of(64)
     _, offset, spread = normalize(normalizer, frames)
     back = normalization.denormalize(normalization.normalize(frames), offset, spread)
     # A flat frame at 0..1 of a range of 0 has no scale, and needs none.

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import NUMERICS
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile import blob as blob_module
 from edgecodec.compile.blob import Blob, blob_files, kernel_number, kernel_set, target_kernels
@@ -320,15 +321,22 @@ def test_number_of_a_kernel_follows_its_types(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_all_kernels_open_every_model_of_the_target(tmp_path: Path) -> None:
-    bundles = [bundle_of(tmp_path / f"{seed}", random_encoder(seed).data, (40,), seed) for seed in (3, 5, 11, 17)]
+    bundles = [
+        bundle_of(tmp_path / f"{numerics.name}-{seed}", random_encoder(seed, numerics).data, (40,), seed)
+        for seed in (3, 5, 11, 17)
+        for numerics in NUMERICS.values()
+    ]
     for core, optimize in product(CORES, Optimize):
         target = Target.of_core(core, optimize)
-        there = set(target_kernels(target))
         for bundle in bundles:
+            there = set(target_kernels(target, bundle.codec.numerics))
             plan = make_plan(bundle.codec, target)
             assert {f"{step.kernel}_run" for step in plan.steps} | {plan.search} <= there
     assert {f"{kernel}_run" for kernel in KERNELS} <= {
-        name for target in (Target(simd=True), Target(long_multiply=False), VECTORS) for name in target_kernels(target)
+        name
+        for target in (Target(simd=True), Target(long_multiply=False), VECTORS)
+        for numerics in NUMERICS.values()
+        for name in target_kernels(target, numerics)
     }
 
 

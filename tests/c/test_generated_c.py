@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.library import codec_files
@@ -20,7 +21,16 @@ from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.host.extension import STRICT_FLAGS
 from edgecodec.host.shim import HostShim
 from tests.random_encoders import random_encoder
-from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, ppg_frames, small_bundle
+from tests.tflite_builder import (
+    CONV,
+    DEPTHWISE,
+    LayerSpec,
+    build_encoder,
+    bundle_of,
+    ppg_frames,
+    small_bundle,
+    small_encoder,
+)
 from tests.tools import lack, require
 
 SANITIZERS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1")
@@ -98,9 +108,38 @@ def _run(command: list[str], folder: Path) -> None:
 def test_clean_under_sanitizers(
     kind: str, plan: Callable[[Bundle, Target], Plan], target: Target, tmp_path: Path
 ) -> None:
-    require("gcc", "Python.h")
     bundle = BUNDLES[kind](tmp_path / "bundle")
-    sources = _write_sources(bundle, tmp_path, plan(bundle, target))
+    _check_under_sanitizers(bundle, plan(bundle, target), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "plan"),
+    [
+        ("wide sums", _as_chosen),
+        ("kernel wider than frame", _as_chosen),
+        *(("family", plan) for plan in (_as_chosen, _in_stripes, _each_in_stripes)),
+    ],
+)
+def test_int16_clean_under_sanitizers(kind: str, plan: Callable[[Bundle, Target], Plan], tmp_path: Path) -> None:
+    encoders = {
+        "family": small_encoder(numerics=INT16X8),
+        "wide sums": build_encoder(
+            [LayerSpec(CONV, 5, 9, bias_spread=1e4), LayerSpec(DEPTHWISE, 0, 8, 2, bias_spread=1e4)],
+            65,
+            numerics=INT16X8,
+        ),
+        "kernel wider than frame": build_encoder(
+            [LayerSpec(CONV, 5, 9), LayerSpec(DEPTHWISE, 0, 8, 2, depth_multiplier=3)], 3, numerics=INT16X8
+        ),
+    }
+    bundle = bundle_of(tmp_path / "bundle", encoders[kind])
+    _check_under_sanitizers(bundle, plan(bundle, DEFAULT_TARGET), tmp_path)
+
+
+def _check_under_sanitizers(bundle: Bundle, plan: Plan, tmp_path: Path) -> None:
+    """The C of a plan gives what the reference does and touches nothing else."""
+    require("gcc", "Python.h")
+    sources = _write_sources(bundle, tmp_path, plan)
     shutil.copy(GUARD, tmp_path)
     program = tmp_path / "guard"
     command = ["gcc", *STRICT_FLAGS, *SANITIZERS, *sources, GUARD.name, "-o", str(program)]

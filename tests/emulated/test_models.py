@@ -30,7 +30,7 @@ def _encoder(kind: str) -> bytes:
 
     keras: Any = import_keras()
     keras.utils.set_random_seed(4)
-    return open_encoder(RUNS[kind](keras)).to_int8(FRAMES, ZSCORE)
+    return open_encoder(RUNS[kind](keras)).to_integers(FRAMES, ZSCORE)
 
 
 def _bundle(kind: str, folder: Path) -> Bundle:

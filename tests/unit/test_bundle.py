@@ -135,7 +135,8 @@ def test_edited_after_its_digest(copy: Path) -> None:
         (lambda m: m["rvq"].update(codebook_sizes=[29, 12]), r"codebook sizes \[29, 13\]"),
         (lambda m: m["rvq"].update(codebook_sizes=[29]), "expected \\['level_0'\\]"),
         (lambda m: m["rvq"].update(fraction_bits=8), "int16 holds 32767"),
-        (lambda m: m["rvq"].update(fraction_bits=-1), "rvq.fraction_bits"),
+        (lambda m: m["rvq"].update(fraction_bits=-1), "fraction bits are -1; expected 0..8"),
+        (lambda m: m["rvq"].update(fraction_bits=-9), "rvq.fraction_bits"),
         (lambda m: m["normalizer"].update(epsilon=1e-30), "epsilon"),
         (
             lambda m: m["normalizer"].update(kind="median"),

@@ -83,7 +83,7 @@ def test_runs(keras: Any, kind: str, suffix: str, tmp_path: Path) -> None:
     # Of the floats in mixed precision, 11 bits count; what is quantised has the weights' 24.
     rounding = 5e-3 if kind == "mixed precision" else 2e-5
     assert found == pytest.approx(expected, abs=rounding * float(np.abs(expected).max()))
-    data = encoder.to_int8(FRAMES, ZSCORE)
+    data = encoder.to_integers(FRAMES, ZSCORE)
     graph = read_graph(data)
     quantized = np.clip(np.rint(frames / graph.input.scale) + graph.input.zero_point, -128, 127).astype(np.int8)
     latent = run_layers(graph, quantized)
@@ -259,14 +259,14 @@ def test_a_saved_model_of_rank_3(keras: Any, tmp_path: Path) -> None:
     found = encoder.float_model(frames.reshape(6, 1, SAMPLES, 1)).numpy()
     assert found.shape == (6, 1, 8, 4)
     assert found[:, 0] == pytest.approx(_latents(model, frames), abs=1e-5)
-    graph = read_graph(encoder.to_int8(FRAMES, ZSCORE))
+    graph = read_graph(encoder.to_integers(FRAMES, ZSCORE))
     assert [(layer.kernel, layer.output.width) for layer in graph.layers] == [(5, 32), (4, 8)]
 
 
 def test_a_recurrent_saved_model_is_one_line(keras: Any, tmp_path: Path) -> None:
     """Its layers cannot be seen, and TensorFlow's converter may end this very process on it."""
     with pytest.raises(QuantizationError, match=r"TensorFlow.*the encoder") as caught:
-        _recurrent_saved_model(keras, tmp_path).to_int8(FRAMES, ZSCORE)
+        _recurrent_saved_model(keras, tmp_path).to_integers(FRAMES, ZSCORE)
     assert "\n" not in str(caught.value)
     assert "runpy" not in str(caught.value)
 
@@ -278,22 +278,25 @@ def test_a_crash_of_the_converter_is_one_line(keras: Any, tmp_path: Path, monkey
     crashing.chmod(0o755)
     monkeypatch.setattr("sys.executable", str(crashing))
     with pytest.raises(QuantizationError, match=r"converter crashed on the encoder \(SIGSEGV\); .*recurrent"):
-        encoder.to_int8(FRAMES, ZSCORE)
+        encoder.to_integers(FRAMES, ZSCORE)
 
 
-def test_float_ends_are_taken_off(keras: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inner", ["int8", "int16"])
+def test_float_ends_are_taken_off(keras: Any, inner: str) -> None:
     require("module:tflite_micro")
-    given = converted(keras, inner="int8")
+    given = converted(keras, inner=inner)
     encoder = open_encoder(given)
     assert encoder.notes == ("took the QUANTIZE off its input", "took the DEQUANTIZE off its output")
-    data = encoder.to_int8(FRAMES, ZSCORE)
+    data = encoder.to_integers(FRAMES, ZSCORE)
     assert len(data) == len(given)
     graph = read_graph(data)
     frames = np.random.default_rng(2).normal(0, 1, (20, SAMPLES)).astype(np.float32)
-    quantized = np.clip(np.rint(frames / np.float32(graph.input.scale)) + graph.input.zero_point, -128, 127)
-    latent = run_layers(graph, quantized.astype(np.int8))
+    numerics = graph.input.numerics
+    assert numerics.activation.name == inner
+    quantized = numerics.clip(np.rint(frames / np.float32(graph.input.scale)) + graph.input.zero_point)
+    latent = run_layers(graph, quantized)
     for oracle in (tflm_encoder, tflite_reference_encoder):
-        np.testing.assert_array_equal(oracle(data, graph).run(quantized.astype(np.int8)), latent)
+        np.testing.assert_array_equal(oracle(data, graph).run(quantized), latent)
     # The whole file, floats in and out, by TFLite itself.
     whole = Interpreter(model_content=given, experimental_op_resolver_type=OpResolverType.BUILTIN_REF)
     whole.allocate_tensors()
@@ -309,7 +312,6 @@ def test_float_ends_are_taken_off(keras: Any, tmp_path: Path) -> None:
     [
         ("float32", "FLOAT32; expected INT8; a float model: convert with .*representative_dataset"),
         ("float16", "DEQUANTIZE.*a model with float16 weights: convert with"),
-        ("int16", "16-bit activations"),
         ("dynamic range", "FLOAT32; expected INT8"),
     ],
 )

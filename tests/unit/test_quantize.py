@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.quantization import FineTuning, Tuning, quantize, quantize_run
 from edgecodec.quantization.codebooks import check_codebooks, load_codebooks, quantize_float
 from edgecodec.training import ModelBudget
+from edgecodec.verify.run import verify_host
 from tests.linear_codec import linear_codec, pulse_frames
 from tests.tflite_builder import ppg_frames, small_encoder
 from tests.tools import require
@@ -428,3 +430,41 @@ def test_run_folders_that_are_none(trained_run, tmp_path):
     (run / "codebooks.npz").unlink()
     with pytest.raises(InputError, match=r"codebooks\.npz"):
         quantize_run(run)
+
+
+def test_16_bit_activations(keras, files):
+    """Every candidate of the search keeps them, TFLM and the C agree, and the float codec's indices stay."""
+    require("cc", "Python.h", "module:tflite_micro")
+    keras.utils.set_random_seed(3)
+    encoder = keras.models.load_model(_encoder(keras, files / "enc.keras"), compile=False)
+    latents = keras.layers.Input((1, 16, 4))
+    decoder = keras.Model(latents, keras.layers.Conv2DTranspose(1, (1, 4), (1, 4), padding="same")(latents))
+    with np.load(files / "cb.npz") as archive:
+        books = [archive["level_0"], archive["level_1"]]
+    frames, validation = np.load(files / "frames.npz")["frames"], ppg_frames(12, 64, 6)
+    made = quantize(encoder, books, frames, decoder=decoder, validation=validation, name="x", activations=16)
+    tried = made.report.candidates
+    assert {candidate.name.rpartition(", ")[2] for candidate in tried} >= {
+        "channels equalised",
+        "latent rotated",
+        "latent range 99.95 %",
+        "codebooks refitted",
+    }
+    assert [candidate.refused for candidate in tried] == [None] * len(tried)
+    assert made.codec.numerics == INT16X8
+    assert all(candidate.figures["kappa_l1"] > 0.9 for candidate in tried[:2])
+    bundle = made.write(files / "wide")
+    assert bundle.manifest.numerics == "edgecodec.int16x8.v1"
+    assert verify_host(bundle, validation).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"activations": 12}, "activations of 12 bits; expected 8 or 16"),
+        ({"activations": 16, "tuning": Tuning(ppg_frames(40, 64, 5))}, "fine-tuning rounds to 8-bit activations alone"),
+    ],
+)
+def test_activations_that_are_refused(keras, files, given, message):
+    with pytest.raises(QuantizationError, match=message):
+        _quantize(files, _encoder(keras, files / "enc.keras"), progress=_not_reached, **given)

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 
+from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.reference import run_layers
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.errors import QuantizationError
 from edgecodec.host.oracles import tflite_reference_encoder, tflm_encoder
 from edgecodec.quantization.measure import saturation
 from edgecodec.quantization.ranges import fit_quantization, tensors, with_quantization
-from tests.tflite_builder import small_encoder
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, small_encoder
 from tests.tools import require
 
 
@@ -88,3 +89,21 @@ def test_patched_function_is_the_same_in_real_numbers():
 def test_saturation_by_hand():
     assert saturation(np.array([[-128, -127, 0, 127], [126, 127, 1, 2]], np.int8)) == 3 / 8
     assert saturation(np.empty((0, 4), np.int8)) == 0.0
+
+
+def test_16_bit_ranges_have_no_zero_point() -> None:
+    assert fit_quantization(-3.0, 2.0, INT16X8) == (float(np.float32(3 / 32767)), 0)
+    assert fit_quantization(0.0, 2.0, INT16X8) == (float(np.float32(2 / 32767)), 0)
+
+
+def test_16_bit_biases_follow_their_input() -> None:
+    """Biases of more than int32 are rounded anew at the scale of the input."""
+    data = build_encoder([LayerSpec(CONV, 4, 3), LayerSpec(CONV, 5, 3, bias_spread=1e5)], 40, numerics=INT16X8)
+    before = read_graph(data)
+    assert np.abs(before.layers[1].bias).max() > 1 << 31
+    scale = before.layers[0].output.scale / 4
+    after = read_graph(with_quantization(data, {1: (scale, 0)}))
+    assert after.layers[0].output.scale == scale
+    np.testing.assert_array_equal(after.layers[1].bias, 4 * before.layers[1].bias)
+    with pytest.raises(QuantizationError, match="a bias leaves int48"):
+        with_quantization(data, {1: (scale / 2**16, 0)})

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.compile.arena import align
 from edgecodec.compile.tables import Constants
 from edgecodec.compile.target import Optimize, Target
@@ -91,6 +92,8 @@ class Kernel(ABC):
     """Header in ``firmware/codec`` that declares both."""
     reason: ClassVar[str]
     """Why it is taken, as ``inspect`` and the generated code say."""
+    numerics: ClassVar[Numerics] = INT8
+    """Numerics of the layers that it is considered for; it refuses all others."""
     ops: ClassVar[tuple[Op, ...]]
     """Ops of the layers that it is considered for; it refuses all others."""
     goals: ClassVar[tuple[Optimize, ...]] = (Optimize.SPEED, Optimize.BALANCED)
@@ -112,6 +115,8 @@ class Kernel(ABC):
 
     def refusal(self, layer: Layer) -> str | None:
         """Why it cannot run ``layer`` exactly, or None when it can."""
+        if layer.numerics != self.numerics:
+            return f"it runs {self.numerics.name} alone"
         if layer.op not in self.ops:
             return f"it runs {' and '.join(self.ops)} alone"
         return next((found for found in self._refusals(layer) if found is not None), None)
@@ -185,7 +190,7 @@ def memory_offset(
         channel_by_channel: whether of that row the channels are read as those of the last written row are written.
     """
     done = np.maximum(first_read, 0) + int(channel_by_channel)
-    ahead = written * layer.output.channels - done * layer.input.channels
+    ahead = written * layer.output.row_bytes - done * layer.input.row_bytes
     most = int(ahead[first_read < layer.input.width].max(initial=0))
     return align(min(most, align(layer.output.size_bytes)))
 

@@ -12,6 +12,7 @@ from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
 from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
 from edgecodec.compile.kernels.plain import CONV, DEPTHWISE
+from edgecodec.compile.kernels.plain16 import CONV16, DEPTHWISE16
 from edgecodec.compile.kernels.pointwise import POINTWISE
 from edgecodec.compile.target import Optimize, Target
 
@@ -24,12 +25,15 @@ KERNELS: tuple[Kernel, ...] = (
     DEPTHWISE_PACKED_TAPS,
     CONV_BYTES,
     CONV_PACKED_CHANNELS,
+    CONV16,
+    DEPTHWISE16,
     CONV,
     DEPTHWISE,
 )
-"""All kernels: of those for an op, a core and a goal the first that can run the layer and pays is taken.
+"""All kernels: of those for numerics, an op, a core and a goal the first that can run the layer and pays is taken.
 
-The last one of each op is the plain one, which runs any layer of it. For ``balanced`` those of bytes come first.
+The last one of each op and numerics is the plain one, which runs any such layer. For ``balanced`` those of bytes come
+first.
 """
 _BALANCED_BYTES_PER_MAC = 0.06
 """Flash that ``balanced`` spends on a multiplication to make it four times cheaper."""
@@ -52,7 +56,7 @@ class Choice:
 
 def plain_kernel(layer: Layer) -> Kernel:
     """The kernel that runs ``layer`` on any core, with the least flash."""
-    return next(kernel for kernel in reversed(KERNELS) if layer.op in kernel.ops)
+    return next(kernel for kernel in reversed(KERNELS) if _considers(kernel, layer))
 
 
 def choose_kernel(layer: Layer, target: Target) -> Choice:
@@ -87,11 +91,15 @@ def _faster_kernels(layer: Layer, target: Target) -> list[Kernel]:
         kernel
         for kernel in KERNELS
         if kernel is not plain_kernel(layer)
-        and layer.op in kernel.ops
+        and _considers(kernel, layer)
         and target.optimize in kernel.goals
         and kernel.runs_on(target)
     ]
     return sorted(found, key=lambda kernel: _weighs_flash(kernel, target))
+
+
+def _considers(kernel: Kernel, layer: Layer) -> bool:
+    return layer.op in kernel.ops and layer.numerics == kernel.numerics
 
 
 def _weighs_flash(kernel: Kernel, target: Target) -> bool:

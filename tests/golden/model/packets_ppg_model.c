@@ -521,6 +521,7 @@ const edc_model ppg_model = {
             .levels = PPG_MODEL_LEVELS,
             .latent_channels = PPG_MODEL_LATENT_CHANNELS,
             .layers = PPG_MODEL_LAYERS,
+            .latent_bytes = 6,
         },
     .normalize = edc_zscore_normalize,
     .normalizer = &normalizer,

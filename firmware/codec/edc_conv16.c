@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edc_conv16.h"
+
+/* The taps [first, last) of one output position that lie inside the tensor, and where they start.
+ */
+typedef struct {
+  int32_t start; /* input position of tap 0, negative inside the left padding */
+  int32_t first;
+  int32_t last;
+} tap_range;
+
+static tap_range taps_at(const edc_conv16_layer *layer, int32_t position) {
+  const int32_t start = position * layer->stride - layer->pad_left;
+  const int32_t left = layer->in_width - start; /* taps before the right edge */
+  const tap_range range = {
+      .start = start,
+      .first = start < 0 ? -start : 0,
+      .last = left < layer->kernel ? left : layer->kernel,
+  };
+  return range;
+}
+
+static int32_t dot(const int16_t *a, const int8_t *b, int32_t count) {
+  int32_t sum = 0;
+  int32_t i = 0;
+  for (; i + 4 <= count; i += 4) {
+    sum += a[i] * b[i];
+    sum += a[i + 1] * b[i + 1];
+    sum += a[i + 2] * b[i + 2];
+    sum += a[i + 3] * b[i + 3];
+  }
+  for (; i < count; i++) {
+    sum += a[i] * b[i];
+  }
+  return sum;
+}
+
+static int64_t wide_dot(const int16_t *a, const int8_t *b, int32_t count) {
+  int64_t sum = 0;
+  for (int32_t i = 0; i < count; i++) {
+    sum += a[i] * b[i];
+  }
+  return sum;
+}
+
+/* |acc| < 2^47, and what is shifted fits int32 behind that. */
+static inline int16_t finish(const edc_conv16_layer *layer, int32_t channel, int64_t acc) {
+  const int shift = layer->shift[channel];
+  const int32_t value =
+      (int32_t)((acc * layer->multiplier[channel] + ((int64_t)1 << (shift - 1))) >> shift);
+  return (int16_t)(value < layer->activation_min   ? layer->activation_min
+                   : value > layer->activation_max ? layer->activation_max
+                                                   : value);
+}
+
+void edc_conv16(const edc_conv16_layer *layer, const int16_t *in, int16_t *out) {
+  const int32_t channels = layer->in_channels;
+  const int32_t row = layer->kernel * channels; /* weights of one output channel */
+  for (int32_t position = 0; position < layer->out_width; position++) {
+    const tap_range taps = taps_at(layer, position);
+    /* Along one axis the samples under the kernel are contiguous, as its weights are. */
+    const int32_t count = (taps.last - taps.first) * channels;
+    const int16_t *patch = in + (taps.start + taps.first) * channels;
+    const int8_t *weights = layer->weights + taps.first * channels;
+    for (int32_t channel = 0; channel < layer->out_channels; channel++) {
+      const int64_t acc = layer->wide_bias == NULL
+                              ? layer->bias[channel] + dot(patch, weights, count)
+                              : layer->wide_bias[channel] + wide_dot(patch, weights, count);
+      *out++ = finish(layer, channel, acc);
+      weights += row;
+    }
+  }
+}
+
+void edc_depthwise16(const edc_conv16_layer *layer, const int16_t *in, int16_t *out) {
+  const int32_t in_channels = layer->in_channels;
+  const int32_t channels = layer->out_channels;
+  const int32_t multiplier = channels / in_channels;
+  for (int32_t position = 0; position < layer->out_width; position++) {
+    const tap_range taps = taps_at(layer, position);
+    const int16_t *patch = in + (taps.start + taps.first) * in_channels;
+    const int8_t *weights = layer->weights + taps.first * channels;
+    int32_t left = multiplier; /* output channels of this input channel */
+    for (int32_t channel = 0; channel < channels; channel++) {
+      int32_t sum = 0; /* of at most 255 taps, below 2^30 */
+      const int16_t *x = patch;
+      const int8_t *w = weights;
+      for (int32_t tap = taps.first; tap < taps.last; tap++) {
+        sum += *x * *w;
+        x += in_channels;
+        w += channels;
+      }
+      const int64_t bias =
+          layer->wide_bias == NULL ? layer->bias[channel] : layer->wide_bias[channel];
+      *out++ = finish(layer, channel, bias + sum);
+      weights++;
+      if (--left == 0) {
+        left = multiplier;
+        patch++;
+      }
+    }
+  }
+}
+
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv16_stripe(const void *constants, const edc_chunk *chunk,
+                                        const int16_t *in, int16_t *out) {
+  edc_conv16_layer layer = *(const edc_conv16_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_conv16(&layer, in, out);
+}
+
+void edc_conv16_run(const void *constants, const edc_chunk *chunk, const int8_t *in, int8_t *out,
+                    int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  (void)scratch;
+  if (chunk == NULL) {
+    edc_conv16(constants, source, target);
+  } else {
+    edc_conv16_stripe(constants, chunk, source, target);
+  }
+}
+
+EDC_NEVER_INLINE void edc_depthwise16_stripe(const void *constants, const edc_chunk *chunk,
+                                             const int16_t *in, int16_t *out) {
+  edc_conv16_layer layer = *(const edc_conv16_layer *)constants;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  edc_depthwise16(&layer, in, out);
+}
+
+void edc_depthwise16_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                         int8_t *out, int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  (void)scratch;
+  if (chunk == NULL) {
+    edc_depthwise16(constants, source, target);
+  } else {
+    edc_depthwise16_stripe(constants, chunk, source, target);
+  }
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edc_minmax16.h"
+
+#include "edc_minmax_frame.h"
+
+void edc_minmax16_normalize(const void *constants, const int16_t *frame, int8_t *out,
+                            edc_frame_stats *stats) {
+  edc_minmax_frame(constants, frame, out, stats, 1);
+}

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edc_zscore16.h"
+
+#include "edc_zscore_frame.h"
+
+void edc_zscore16_normalize(const void *constants, const int16_t *frame, int8_t *out,
+                            edc_frame_stats *stats) {
+  edc_zscore_frame(constants, frame, out, stats, 1);
+}
