@@ -180,7 +180,9 @@ class _GraphReader:
             if name not in (*Op, *MOVING_OPS):
                 raise self._unknown_op(name, index)
         current = self._only(self.subgraph.inputs, "input")
-        if self._tensor(current).type == schema.TensorType.INT16:
+        # A file without such a tensor is refused where a layer reads it.
+        tensors = self.subgraph.tensors or []
+        if 0 <= current < len(tensors) and tensors[current].type == schema.TensorType.INT16:
             self.numerics = INT16X8
         last = self._only(self.subgraph.outputs, "output")
         # What ops that move data have done to `current` since the tensor that the last layer wrote.
