@@ -9,7 +9,7 @@ from io import StringIO
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -25,6 +25,7 @@ from edgecodec.errors import EdgecodecError, InputError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.encoder_object import EncoderObject
 from edgecodec.host.shim import HostShim
+from edgecodec.link.client import BoardExecutor
 from edgecodec.link.costs import LinkStatistics
 from edgecodec.verify.compare import Comparison, Pair
 from edgecodec.verify.documents import BitsOnAir, BoardRun, Breakdown
@@ -204,6 +205,11 @@ class Board:
         assert len(frames) == len(numbers)
         return [self.packets[number] for number in numbers]
 
+    @property
+    def device(self) -> BoardExecutor:
+        """This, as what it stands for."""
+        return cast("BoardExecutor", self)
+
 
 def test_wrong_byte_of_a_board_s_encoder_is_named(bundle: Bundle, tmp_path: Path) -> None:
     packed = bundle_with_packets(bundle, tmp_path / "b", "tables")
@@ -217,25 +223,25 @@ def test_wrong_byte_of_a_board_s_encoder_is_named(bundle: Bundle, tmp_path: Path
         format_.encode(*each, number, clipped=number == 27, gap=number % 256 > 0) for number, each in enumerate(said)
     ]
     board = Board(packets)
-    (pair,) = compare_board(packed, board, frames, reference).pairs  # type: ignore[arg-type]
+    (pair,) = compare_board(packed, board.device, frames, reference).pairs
     share = share_of(300)
     assert board.asked == share == [*range(0, 300, 9)]
     assert pair == Pair("reference", "board-encoder", "packet", sum(len(packets[number]) for number in share), 0)
     packets[27] = packets[27][:4] + bytes([packets[27][4] ^ 1]) + packets[27][5:]
     packets[36] = b""
-    found = compare_board(packed, Board(packets), frames, reference)  # type: ignore[arg-type]
+    found = compare_board(packed, Board(packets).device, frames, reference)
     assert found.verdict == "different"
     assert found.first_divergence is not None
     assert (found.first_divergence.frame, found.first_divergence.position) == (27, 4)
     without = Board(packets, encoder_bytes=0)
-    assert compare_board(packed, without, frames, reference).pairs == ()  # type: ignore[arg-type]
+    assert compare_board(packed, without.device, frames, reference).pairs == ()
     assert without.asked == []
 
 
-def test_an_encoder_that_takes_no_samples_ends_the_run(tmp_path: Path) -> None:
+def test_an_encoder_that_takes_no_samples_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bundle, _ = make("tables", tmp_path)
     encoder = HostShim(bundle).encoder()
-    encoder.push = lambda *arguments: 0  # type: ignore[method-assign]
+    monkeypatch.setattr(encoder, "push", lambda *arguments: 0)
     frames = signal(1, bundle.codec.samples, 3).reshape(3, -1)
     with pytest.raises(EdgecodecError, match="takes no sample behind sample 0"):
         push_stream(encoder, frames, [], (-32768, 32767), random.Random(1))
