@@ -32,8 +32,8 @@ MVE_CODES = 8
 """Codes of a block of ``edc_rvq_mve.h``."""
 MVE_LANES = 8
 """Entries of a code that ``edc_rvq_quantize_mve`` takes at a time."""
-MVE_STARTS = 64
-"""First projections for which ``edc_rvq_mve.h`` has the block to start from."""
+STARTS = 64
+"""First projections for which there is a place to start from."""
 _LEAST_CODES = 32
 """Codes of a codebook from which on the pruned search is quicker than the full one."""
 _MOST_SLACK = 128
@@ -44,6 +44,7 @@ _ROUNDING = 132
 """What the projections' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
 _INT32_MAX = 2**31 - 1
+_UINT32_MAX = 2**32 - 1
 _BLOCK = structure(
     lengths=(np.int32, MVE_CODES),
     projections=(np.int16, (PROJECTIONS, MVE_CODES)),
@@ -98,7 +99,7 @@ class SortedCodebook:
     projections: npt.NDArray[np.int16]
     """``[K, 4]`` in that order: ``floor(directions . code / 2^6)``, a bias among the code's entries."""
     directions: npt.NDArray[np.int8]
-    """``[D, 4]``, 2^6 times nearly orthonormal columns."""
+    """``[4, D]``, 2^6 times nearly orthonormal rows."""
     slack: int
     """Share by which the squared distance of projections may exceed the true one, in 1/256, beside 132: see
     :func:`_slack`."""
@@ -121,8 +122,11 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     code = math.sqrt(float(rvq.keys(level).max()))
     slack = _slack(stretch)
     projections = (book @ directions.T) >> SHIFT
-    longest = math.sqrt(max(stretch, 1.0)) * (residual + code) + PROJECTIONS
-    if slack > _MOST_SLACK or longest**2 * (1 + slack / 256) + slack + _ROUNDING > _INT32_MAX:
+    # A residual and a code, or their projections.
+    residual, code = (math.sqrt(max(stretch, 1.0)) * length + PROJECTIONS for length in (residual, code))
+    if slack > _MOST_SLACK or (residual + code) ** 2 * (1 + slack / 256) + slack + _ROUNDING > _UINT32_MAX:
+        return None
+    if max(residual**2, code**2 + 2 * code * residual) > _INT32_MAX:
         return None
     if projections.min() < -_INT16_MAX - 1 or projections.max() > _INT16_MAX:
         return None
@@ -130,7 +134,7 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     return SortedCodebook(
         order.astype(np.uint16),
         projections[order].astype(np.int16),
-        np.ascontiguousarray(directions.T[: rvq.dimension].astype(np.int8)),
+        directions[:, : rvq.dimension].astype(np.int8),
         slack,
     )
 
@@ -167,12 +171,19 @@ def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Co
     ]
     figures = {}
     if found is not None:
+        padded = np.pad(found.directions.astype(np.int16), ((0, 0), (0, rvq.dimension % 2)))
+        directions = padded.reshape(PROJECTIONS, -1, 2).transpose(1, 0, 2)
+        first = found.projections[:, 0].astype(np.int64)
+        shift = _start_shift(first)
+        middles = first[0] + (np.arange(STARTS) << shift) + (1 << shift >> 1)
+        starts = np.minimum(np.searchsorted(first, middles), len(codes) - 1)
         tables += [
             Table("order", found.order, "[place], index of the code"),
             Table("projections", found.projections, "[place][4], of the code"),
-            Table("directions", found.directions, "[dimension][4]"),
+            Table("directions", directions, f"[dimension / 2][4][2] {list(directions.shape)}"),
+            Table("starts", starts.astype(np.uint16), "places to start from"),
         ]
-        figures = {"slack": found.slack}
+        figures = {"slack": found.slack, "least_first": int(first[0]), "start_shift": shift}
     return _constants(tables, figures | {"size": len(codes)})
 
 
@@ -191,12 +202,12 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
     lengths = (projections.astype(np.int64) ** 2).sum(axis=2)
     indices = np.pad(found.order, (0, rest), mode="edge").reshape(-1, MVE_CODES)
     blocks = rows_of(_BLOCK, lengths=lengths, projections=projections.transpose(0, 2, 1), indices=indices)
-    padded = np.pad(found.directions, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, PROJECTIONS)
-    directions = padded.transpose(0, 2, 1)
+    padded = np.pad(found.directions, ((0, 0), (0, behind))).reshape(PROJECTIONS, -1, MVE_LANES)
+    directions = padded.transpose(1, 0, 2)
     # Of each start the last block whose first projection is not above ``least_first + i 2^start_shift``, or 0.
     first = projections[:, 0, 0].astype(np.int64)
-    shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
-    starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
+    shift = _start_shift(first)
+    starts = np.searchsorted(first, first[0] + (np.arange(STARTS) << shift), side="right") - 1
     of_blocks = "[place / 8]: squared lengths of the projections of eight codes, these, and the codes' indices"
     tables += [
         Table("blocks", blocks, of_blocks, struct="edc_code_block"),
@@ -205,6 +216,11 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
     ]
     figures = {"slack": found.slack, "least_first": int(first[0]), "start_shift": shift, "size": len(codes)}
     return _constants(tables, figures)
+
+
+def _start_shift(first: npt.NDArray[np.int64]) -> int:
+    """Logarithm of the least power of two of which STARTS steps reach over first projections ``[K]``, in order."""
+    return max(int(first[-1] - first[0]) // STARTS, 0).bit_length()
 
 
 def _constants(tables: Sequence[Table], figures: Mapping[str, int]) -> Constants:

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #define EDC_RVQ_PROJECTIONS 4
+#define EDC_RVQ_STARTS 64
 
 /* One level's codebook. With projections, the search looks at few of the codes, in the order of
  * their first projection; without (NULL), at all. Either finds the same index. */
@@ -14,9 +15,15 @@ typedef struct {
   const int32_t *keys;        /* [size], squared length of each code and what choosing it costs */
   const uint16_t *order;      /* [size], index of each code in the order of first projections */
   const int16_t *projections; /* [size][EDC_RVQ_PROJECTIONS] in that order, of each code */
-  const int8_t *directions;   /* [dimension][EDC_RVQ_PROJECTIONS], 2^6 times nearly orthonormal */
+  const int16_t *directions;  /* [(dimension + 1) / 2][EDC_RVQ_PROJECTIONS][2], 2^6 times nearly
+                                 orthonormal, a zero behind an odd dimension */
+  const uint16_t *starts;     /* [EDC_RVQ_STARTS], first place whose first projection is not below
+                                 the middle of least_first + i 2^start_shift and the next, or the
+                                 last one */
   uint32_t size;              /* codes, 1..65536 */
   uint32_t slack;             /* of the projected distance over the true one, in 1/256 */
+  int16_t least_first;        /* the first of all first projections */
+  uint8_t start_shift;
 } edc_codebook;
 
 typedef struct {

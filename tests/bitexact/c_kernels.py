@@ -122,7 +122,8 @@ void edc_minmax16_normalize(const void *constants, const int16_t *frame, int8_t 
 void edc_fixed16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *keys; const uint16_t *order; const int16_t *projections;
-  const int8_t *directions; uint32_t size; uint32_t slack; ...;
+  const int16_t *directions; const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_first;
+  uint8_t start_shift; ...;
 } edc_codebook;
 typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; int8_t fraction_bits; int8_t zero_point; ...;
@@ -169,6 +170,9 @@ static inline int32_t __smlad(uint32_t a, uint32_t b, int32_t sum) {
   return (int32_t)((uint32_t)sum + (uint32_t)edc_product(a, b, 0) + (uint32_t)edc_product(a, b, 1));
 }
 static inline int32_t __smuad(uint32_t a, uint32_t b) { return __smlad(a, b, 0); }
+static inline uint32_t __ssub16(uint32_t a, uint32_t b) {
+  return ((a - b) & 0xFFFFu) | ((a & 0xFFFF0000u) - (b & 0xFFFF0000u));
+}
 static inline uint32_t __qsub16(uint32_t a, uint32_t b) {
   uint32_t result = 0;
   for (int high = 0; high < 2; high++) {

@@ -329,12 +329,12 @@ def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
     book = np.arange(64, dtype=np.int16)[:, None] * np.ones((1, 16), np.int16)
     assert sort_codebook(IntegerRvq((book[:31],), 0, 1.0, 0), 0) is None  # too few to pay
     assert sort_codebook(IntegerRvq((book,), 4, 1.0, 0), 0) is not None
-    # Residuals of 5 levels may be so long that squared projections leave 32 bits: those levels search all codes.
-    tall = IntegerRvq(tuple((book[:40] + 48) * 40 for _ in range(5)), 4, 1.0, 0)
-    assert sort_codebook(tall, 0) is not None
-    assert sort_codebook(tall, 4) is None
+    # Residuals of 6 levels may be so long that their squares leave 32 bits: those levels search all codes.
+    tall = IntegerRvq(tuple((book[:33] + 48) * 40 for _ in range(6)), 4, 1.0, 0)
+    assert sort_codebook(tall, 4) is not None
+    assert sort_codebook(tall, 5) is None
     # With a code of zeros none is longer than the latent.
-    assert sort_codebook(IntegerRvq(tuple(book * 40 for _ in range(5)), 4, 1.0, 0), 4) is not None
+    assert sort_codebook(IntegerRvq(tuple(book[:33] * 40 for _ in range(6)), 4, 1.0, 0), 5) is not None
 
 
 def test_sorted_codebook_keeps_every_code() -> None:
@@ -345,7 +345,7 @@ def test_sorted_codebook_keeps_every_code() -> None:
     assert sorted(found.order.tolist()) == list(range(100))
     assert np.all(np.diff(found.projections[:, 0].astype(int)) >= 0)
     codes = rvq.codebooks[0][found.order].astype(np.int64)
-    np.testing.assert_array_equal(found.projections, (codes @ found.directions.astype(np.int64)) >> 6)
+    np.testing.assert_array_equal(found.projections, (codes @ found.directions.astype(np.int64).T) >> 6)
 
 
 def test_pruning_knows_of_the_bias() -> None:
