@@ -69,7 +69,7 @@ def command(
     """
     from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
-    from edgecodec.cli.verify import finish, verification_frames, write_indices
+    from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
@@ -91,8 +91,7 @@ def command(
             keras=keras,
             progress=progress,
         )
-    write_indices(indices_out, result)
-    return finish(streams, result)
+    return finish(streams, result, indices_out)
 
 
 def show_commands(

@@ -27,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class PathType(click.Path):
     """A path that is not empty; whether it is there is for the reader to say, who knows what it is.
 
-    One that is written may have to end in ``suffix``, because the file is of that kind whatever it is called.
+    One that is written ends in ``suffix``, because the file is of that kind whatever it is called, and is refused at
+    once where it could not be written in the end.
     """
 
     def __init__(self, suffix: str | None = None) -> None:
@@ -40,6 +41,10 @@ class PathType(click.Path):
             self.fail("the path is empty", param, ctx)
         if self._suffix is not None and Path(value).suffix.lower() != self._suffix:
             self.fail(f"{str(value)!r} does not end in {self._suffix}, which is what is written", param, ctx)
+        if self._suffix is not None:
+            from edgecodec.files.atomic import check_output
+
+            check_output(Path(value))
         return Path(value)
 
 
