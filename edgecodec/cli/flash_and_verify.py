@@ -46,6 +46,7 @@ def command(
     streams: Streams,
     bundle: Path,
     board: str,
+    trust_board: bool,
     attachment: Attachment,
     dry_run: bool,
     engine: EngineChoice,
@@ -73,7 +74,7 @@ def command(
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
-    loaded, target = Bundle.load(bundle), load_board(board)
+    loaded, target = Bundle.load(bundle), load_board(board, trust=trust_board)
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)

@@ -149,15 +149,22 @@ def output_option(help_text: str, required: bool = True) -> Callable[[F], F]:
 
 
 def board_option(function: F) -> F:
-    """``--board``, by name or the path of a board file."""
-    return click.option(
-        "--board",
-        default=DEFAULT_BOARD,
-        show_default=True,
-        metavar="NAME",
-        shell_complete=complete_board,
-        help="A board of `edgecodec boards`.",
-    )(function)
+    """``--board``, by name or the path of a board file, and ``--trust-board``."""
+    for option in (
+        click.option(
+            "--trust-board", is_flag=True, help="Let a board file of your own give QEMU and OpenOCD any commands."
+        ),
+        click.option(
+            "--board",
+            default=DEFAULT_BOARD,
+            show_default=True,
+            metavar="NAME",
+            shell_complete=complete_board,
+            help="A board of `edgecodec boards`, or the path of a board file.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def optimize_option(function: F) -> F:
