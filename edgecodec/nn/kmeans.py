@@ -49,11 +49,14 @@ def residual_kmeans(
 
 
 def nearest(
-    points: npt.NDArray[np.floating], codes: npt.NDArray[np.floating]
+    points: npt.NDArray[np.floating], codes: npt.NDArray[np.floating], bias: npt.NDArray[np.floating] | None = None
 ) -> tuple[npt.NDArray[np.intp], Float64Array]:
-    """Index of the closest code and the squared distance to it, both ``[N]``; ties to the lowest index."""
+    """Index of the closest code and the squared distance to it, both ``[N]``; ties to the lowest index.
+
+    ``bias [K]`` is what choosing each code costs on top, and is in the distance.
+    """
     index, distance = np.empty(len(points), np.intp), np.empty(len(points))
-    squares = np.sum(codes * codes, axis=1)
+    squares = np.sum(codes * codes, axis=1) + (0.0 if bias is None else bias)
     # In parts: a distance of each point to each code would take gigabytes for the points of a training set.
     for start in range(0, len(points), _PART):
         part = points[start : start + _PART]

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.rvq import check_codebook_shapes
+from edgecodec.codec.rvq import check_bias_shapes, check_codebook_shapes
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.files.regular import check_regular
 from edgecodec.nn.kmeans import nearest
 from edgecodec.quantization.keras_codebooks import codes_beside_averages, is_average, natural, read_keras_codebooks
 
 FloatArray = npt.NDArray[np.floating[Any]]
+_Arrays = dict[str, npt.NDArray[Any]]
 _EXPECTED = (
     "expected codebooks as .npz with level_0, level_1, ..., one array [M, K, D] as .npz or .npy, a saved Keras model "
     "(.keras, .h5), or a folder or pattern of .npy files, one a level"
@@ -42,6 +43,8 @@ class Codebooks:
     """``[K, D]``, one a level; K may differ between levels."""
     notes: tuple[str, ...] = ()
     """What was left out or taken apart, a phrase each."""
+    biases: list[FloatArray] | None = None
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent."""
 
 
 def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
@@ -53,8 +56,9 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     """Float codebooks ``[K, D]``, level by level, from files or arrays.
 
     Args:
-        given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; a ``.npz``
-            or ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
+        given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; beside
+            the former ``bias_0``, ``bias_1``, ... ``[K]``, what choosing a code costs (SPEC.md 1.3); a ``.npz`` or
+            ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
             the quantiser; ``.npy`` files, one a level, in a folder or matching a pattern, in the order of the numbers
             in their names; or arrays, one a level. Whole numbers become floats.
 
@@ -67,19 +71,21 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     """
     if isinstance(given, str | os.PathLike):
         source = Path(given)
-        where, (arrays, notes) = f"{source}: ", _read_file(source)
+        where, (arrays, costs, notes) = f"{source}: ", _read_file(source)
     else:
-        where, notes = "", []
+        where, costs, notes = "", {}, []
         arrays = {f"codebook {level}": _as_array(book, level) for level, book in enumerate(given)}
     try:
         books = [_float(array, f"{where}{name}") for name, array in arrays.items()]
         books, averages = _without_averages(books, list(arrays), f"{where}the quantiser")
         check_codebook_shapes(books)
+        biases = [_float(array, f"{where}{name}") for name, array in costs.items()] or None
+        check_bias_shapes(biases, [len(book) for book in books])
     except InputError:
         raise
     except EdgecodecError as error:
         raise InputError(f"{where}{error}") from error
-    return Codebooks(books, (*notes, *averages))
+    return Codebooks(books, (*notes, *averages), biases)
 
 
 def as_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -> list[FloatArray]:
@@ -126,13 +132,18 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
 
 
 def quantize_float(
-    latents: npt.NDArray[np.floating[Any]], codebooks: Sequence[FloatArray]
+    latents: npt.NDArray[np.floating[Any]],
+    codebooks: Sequence[FloatArray],
+    biases: Sequence[FloatArray] | None = None,
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64]]:
-    """Residual search in float64: indices ``[N, L]`` and the sum of their codes ``[N, D]``."""
+    """Residual search in float64: indices ``[N, L]`` and the sum of their codes ``[N, D]``.
+
+    ``biases`` ``[K]`` a level are what choosing each code costs beside its squared distance.
+    """
     residual = np.asarray(latents, np.float64)
     indices = []
-    for book in codebooks:
-        index, _ = nearest(residual, book)
+    for level, book in enumerate(codebooks):
+        index, _ = nearest(residual, book, None if biases is None else biases[level])
         residual = residual - book[index]
         indices.append(index)
     return np.stack(indices, axis=-1).astype(np.uint16), latents - residual
@@ -204,16 +215,16 @@ def _without_averages(books: list[FloatArray], names: list[str], where: str) -> 
     return kept, [f"{', '.join(out)}: left out, the moving averages of an EMA quantiser beside its codes"]
 
 
-def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Arrays by name, one a level, and what was left out."""
+def _read_file(source: Path) -> tuple[_Arrays, _Arrays, list[str]]:
+    """Codes by name, one array a level, biases likewise, and what was left out."""
     if source.is_dir():
-        return _load_npy(sorted(source.glob("*.npy")), source), []
+        return _load_npy(sorted(source.glob("*.npy")), source), {}, []
     if not source.exists() and glob.has_magic(str(source)):
-        return _load_npy([Path(name) for name in glob.glob(str(source))], source), []
+        return _load_npy([Path(name) for name in glob.glob(str(source))], source), {}, []
     if not source.is_file():
         raise InputError(f"{source}: no such file; {_EXPECTED}")
     if source.suffix in (".keras", ".h5"):
-        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, []
+        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, {}, []
     try:
         with source.open("rb") as file:
             start = file.read(6)
@@ -224,7 +235,7 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return _unstacked(loaded), []
+            return _unstacked(loaded), {}, []
         with loaded:
             members = {key: loaded[key] for key in loaded.files}
     # A damaged file raises whatever it leads to, lack of memory for the size that it claims among it.
@@ -239,11 +250,14 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
         raise InputError(
             f"{source}: holds {found}; expected level_0, level_1, ... without a gap, or one array [M, K, D]"
         )
-    out = [text for key, text in told.items() if key not in names]
+    costs = {key: arrays[key] for level in range(len(names)) if (key := f"bias_{level}") in arrays}
+    if names[0] != "level_0":
+        costs = {}
+    out = [text for key, text in told.items() if key not in names and key not in costs]
     notes = [f"{source.name}: left out {', '.join(out)}"] if out else []
     if len(names) == 1 and arrays[names[0]].ndim == 3:
-        return _unstacked(arrays[names[0]]), notes
-    return {name: arrays[name] for name in names}, notes
+        return _unstacked(arrays[names[0]]), costs, notes
+    return {name: arrays[name] for name in names}, costs, notes
 
 
 def _unstacked(array: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

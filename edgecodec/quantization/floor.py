@@ -12,7 +12,7 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization.codebooks import quantize_float
 from edgecodec.quantization.convert import predict
-from edgecodec.quantization.measure import Variant, dequantized, float_codebooks, run_int8
+from edgecodec.quantization.measure import Variant, dequantized, float_biases, float_codebooks, run_int8
 from edgecodec.quantization.report import Figures, Shortfall
 from edgecodec.signal.normalize import NONE, ZSCORE, MinMax
 from edgecodec.signal.quality import prdn
@@ -117,4 +117,5 @@ def _codes(variant: Variant, scaled: FloatArray) -> FloatArray:
         return quantize_float(latents.reshape(-1, shape[2]), variant.model_codebooks)[1].reshape(shape)
     levels = graph.input.numerics.clip(np.rint(scaled / graph.input.scale) + graph.input.zero_point)
     latents = dequantized(run_int8(variant.encoder, graph, levels), graph.latent.scale, graph.latent.zero_point)
-    return quantize_float(latents.reshape(-1, shape[2]), float_codebooks(variant.codec.rvq))[1].reshape(shape)
+    rvq = variant.codec.rvq
+    return quantize_float(latents.reshape(-1, shape[2]), float_codebooks(rvq), float_biases(rvq))[1].reshape(shape)

@@ -94,9 +94,9 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     """
     inputs = encoder_inputs(variant.codec.normalizer, frames)
     latents = run_int8(variant.encoder, variant.graph, inputs)
-    latent = variant.graph.latent
+    latent, rvq = variant.graph.latent, variant.codec.rvq
     flat = dequantized(latents, latent.scale, latent.zero_point).reshape(-1, latent.channels)
-    indices, integer = quantize_float(flat, float_codebooks(variant.codec.rvq))
+    indices, integer = quantize_float(flat, float_codebooks(rvq), float_biases(rvq))
     chosen = {"int8": quantize_float(flat, variant.codebooks)[1], "integer": integer}
     numerics = latent.numerics
     figures = {
@@ -146,9 +146,13 @@ def saturation(levels: Activations, numerics: Numerics = INT8) -> float:
 
 
 def float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
-    """The integer codebooks in the latent's real units; searching them gives the integer answer."""
-    step = rvq.latent_scale / 2.0**rvq.fraction_bits
-    return [book.astype(np.float64) * step for book in rvq.codebooks]
+    """The integer codebooks in the latent's real units; searching them with their biases gives the integer answer."""
+    return [book.astype(np.float64) * rvq.step for book in rvq.codebooks]
+
+
+def float_biases(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
+    """What choosing each code costs, in squared real units of the latent, ``[K]`` a level."""
+    return [rvq.bias(level).astype(np.float64) * rvq.step**2 for level in range(rvq.levels)]
 
 
 def dequantized(levels: Activations, scale: float, zero_point: int) -> npt.NDArray[np.float64]:

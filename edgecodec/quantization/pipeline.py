@@ -25,7 +25,7 @@ from edgecodec.quantization.candidates import FIRST, Progress, Search, SearchDat
 from edgecodec.quantization.codebooks import check_codebooks, quantize_float
 from edgecodec.quantization.fine_tune import FineTuning
 from edgecodec.quantization.floor import other_convention, refuse, shortfalls_of_codec, shortfalls_of_parts
-from edgecodec.quantization.measure import Variant, float_codebooks, int8_latents, measure
+from edgecodec.quantization.measure import Variant, float_biases, float_codebooks, int8_latents, measure
 from edgecodec.quantization.quantized import Quantized
 from edgecodec.quantization.refit import side_information
 from edgecodec.quantization.report import (
@@ -330,7 +330,7 @@ def _indices(best: Variant, frames: Frames) -> npt.NDArray[np.integer[Any]]:
     """Indices ``[N, P, L]`` of the integer codec."""
     latents = int8_latents(best, frames)
     flat = latents.reshape(-1, latents.shape[-1])
-    indices, _ = quantize_float(flat, float_codebooks(best.codec.rvq))
+    indices, _ = quantize_float(flat, float_codebooks(best.codec.rvq), float_biases(best.codec.rvq))
     return indices.reshape(*latents.shape[:2], -1)
 
 
