@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgecodec.boards.cores import CORES
-from edgecodec.files.resources import firmware_dir, preset_files
+from edgecodec.files.resources import firmware_dir, preset_files, shipped_bundles
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -73,6 +73,14 @@ def complete_preset(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [CompletionItem(file.stem) for file in preset_files() if file.stem.startswith(incomplete)]
 
 
+def complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped bundles that start with ``incomplete``, and the shell's folders."""
+    from click.shell_completion import CompletionItem
+
+    shipped = [CompletionItem(name) for name in shipped_bundles() if name.startswith(incomplete)]
+    return [*shipped, CompletionItem(incomplete, type="dir")]
+
+
 class DebugOption(click.Option):
     """``--debug``, before or after the command's name: show tracebacks, as EDGECODEC_DEBUG=1 does."""
 
@@ -126,8 +134,8 @@ def subcommand(name: str, example: str) -> Callable[[Callable[..., Any]], click.
 
 
 def bundle_argument(function: F) -> F:
-    """BUNDLE, the folder."""
-    return click.argument("bundle", type=path)(function)
+    """BUNDLE, the folder or the name of a shipped one."""
+    return click.argument("bundle", type=path, shell_complete=complete_bundle)(function)
 
 
 def json_option(function: F) -> F:
