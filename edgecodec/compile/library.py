@@ -68,7 +68,8 @@ def codec_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dic
 
 def served_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
     """:func:`codec_files`, and the header by which the serial link knows model and packets."""
-    return codec_files(bundle, plan, prefix) | render_served(prefix, packets=bundle.packets() is not None)
+    served = render_served(bundle.codec.numerics, prefix, packets=bundle.packets() is not None)
+    return codec_files(bundle, plan, prefix) | served
 
 
 def write_sources(

@@ -102,7 +102,8 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
         "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
-    codec = with_sources(render_model(context)) | render_served(packets=bundle.packets() is not None, encoder=False)
+    served = render_served(bundle.codec.numerics, packets=bundle.packets() is not None, encoder=False)
+    codec = with_sources(render_model(context)) | served
     return {f"codec/{name}": text for name, text in codec.items()} | {
         f"tflm/{name}": render_template(template, **context) for name, template in _TEMPLATES.items()
     }
