@@ -20,9 +20,9 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.blob import blob_files, target_kernels
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.kernels import choose_kernel, plain_kernel
-from edgecodec.compile.library import write_package
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import DEFAULT_TARGET
+from edgecodec.engines.cmsis_nn.engine import CmsisNnEngine
 from edgecodec.errors import PlanError, QuantizationError, UnsupportedOpError
 from edgecodec.firmware.project import make_project
 from edgecodec.host.batch import BatchEncoder
@@ -367,10 +367,7 @@ def test_what_does_not_run_is_refused(tmp_path: Path) -> None:
     """In one line, before anything is written."""
     bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
     message = "edgecodec.int8.v1 alone; the bundle's numerics are edgecodec.int16x8.v1"
-    with pytest.raises(PlanError, match=f"boards run {message}"):
-        make_project(bundle, load_board("mps2-an386"))
-    with pytest.raises(PlanError, match=f"libraries with the serial link hold {message}"):
-        write_package(bundle, tmp_path / "package")
-    assert not (tmp_path / "package").exists()
+    with pytest.raises(PlanError, match=f"the engine cmsis-nn runs {message}"):
+        make_project(bundle, load_board("mps2-an386"), engine=CmsisNnEngine(vectors=False))
     with pytest.raises(PlanError, match=f"the batch encoder runs {message}"):
         BatchEncoder(bundle.codec)
