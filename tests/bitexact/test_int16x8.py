@@ -20,6 +20,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.blob import blob_files, target_kernels
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.kernels import choose_kernel, plain_kernel
+from edgecodec.compile.library import write_package
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import DEFAULT_TARGET
 from edgecodec.engines.cmsis_nn.engine import CmsisNnEngine
@@ -361,6 +362,14 @@ def test_generated_blob(tmp_path: Path) -> None:
     assert {*blob.kernels} <= {*target_kernels(plan.target, INT16X8), "edc_next_chunk"}
     assert "edc_conv16.c" in files
     assert "edc_conv.c" not in files
+
+
+def test_library_with_the_link(tmp_path: Path) -> None:
+    """Its server knows how wide activations are."""
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
+    write_package(bundle, tmp_path / "package")
+    served = (tmp_path / "package" / "codec" / "edc_served_model.h").read_text()
+    assert "#define EDC_SERVED_ACTIVATION_BYTES 2 " in served
 
 
 def test_what_does_not_run_is_refused(tmp_path: Path) -> None:
