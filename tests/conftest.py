@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from tests import tools
 from tests.tflite_builder import ppg_frames, small_bundle
 
@@ -34,6 +36,13 @@ def _tools_of_markers(request: pytest.FixtureRequest) -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small bundle with 16 frames, made without TensorFlow. Tests that edit it copy it first."""
     return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(scope="session")
+def bundles(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Numerics, Bundle]:
+    """A small bundle of each numerics; of int8 it is ``bundle``."""
+    wide = small_bundle(tmp_path_factory.mktemp("bundle") / "wide", numerics=INT16X8)
+    return {INT8: bundle, INT16X8: wide}
 
 
 @pytest.fixture(scope="session")
