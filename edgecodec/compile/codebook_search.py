@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.numerics import INT8
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
@@ -56,33 +56,36 @@ class Search(StrEnum):
 
     PLAIN = "edc_rvq_quantize"
     MVE = "edc_rvq_quantize_mve"
-    INT16 = "edc_rvq16_quantize"
+    PLAIN16 = "edc_rvq_quantize16"
+    MVE16 = "edc_rvq_quantize16_mve"
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether it works with vectors, on tables of its own."""
+        return self in (Search.MVE, Search.MVE16)
 
     @property
     def header(self) -> str:
         """Header that declares it."""
-        return {Search.PLAIN: "edc_rvq.h", Search.MVE: "edc_rvq_mve.h", Search.INT16: "edc_rvq16.h"}[self]
+        return "edc_rvq_mve.h" if self.has_vectors else "edc_rvq.h"
 
     @property
     def struct(self) -> str:
         """C type of its constants."""
-        return {Search.PLAIN: "edc_rvq", Search.MVE: "edc_mve_rvq", Search.INT16: "edc_rvq16"}[self]
+        return "edc_mve_rvq" if self.has_vectors else "edc_rvq"
 
     @property
     def codebook_struct(self) -> str:
         """C type of a level's constants."""
-        return {Search.PLAIN: "edc_codebook", Search.MVE: "edc_mve_codebook", Search.INT16: "edc_codebook16"}[self]
+        return "edc_mve_codebook" if self.has_vectors else "edc_codebook"
 
-    @property
-    def can_prune(self) -> bool:
-        """Whether it looks at few of the codes where it is given sorted codebooks."""
-        return self is not Search.INT16
+    def row(self, dimension: int) -> int:
+        """Entries of a code or residual in memory."""
+        return mve_entries(dimension) if self.has_vectors else dimension
 
     def fields(self, rvq: IntegerRvq) -> dict[str, int]:
         """Members of its constants behind the codebooks, their number and the dimension."""
-        if self is Search.INT16:
-            return {"down": -rvq.fraction_bits}
-        row = {"row": mve_entries(rvq.dimension)} if self is Search.MVE else {}
+        row = {"row": self.row(rvq.dimension)} if self.has_vectors else {}
         return row | {"fraction_bits": rvq.fraction_bits, "zero_point": rvq.latent_zero_point}
 
 
@@ -114,7 +117,7 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     gram = directions @ directions.T
     # The largest eigenvalue bounds how much the projection lengthens; a hair more against rounding.
     stretch = float(np.linalg.eigvalsh(gram.astype(np.float64)).max()) / 4.0**SHIFT * (1 + 1e-9)
-    residual = math.sqrt(float((rvq.residual_bounds[level].astype(np.float64) ** 2).sum()))
+    residual = _longest_residual(rvq, level)
     code = math.sqrt(float(rvq.keys(level).max()))
     slack = _slack(stretch)
     projections = (book @ directions.T) >> SHIFT
@@ -142,21 +145,21 @@ def mve_entries(dimension: int) -> int:
     return dimension + -dimension % MVE_LANES
 
 
-def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
-    """The search for the quantiser's numerics and a core with or without vectors."""
-    if rvq.numerics != INT8:
-        return Search.INT16
-    return Search.MVE if vectors else Search.PLAIN
+def choose_search(numerics: Numerics, *, vectors: bool) -> Search:
+    """The search for latents of ``numerics`` and a core with or without vectors."""
+    if numerics == INT8:
+        return Search.MVE if vectors else Search.PLAIN
+    return Search.MVE16 if vectors else Search.PLAIN16
 
 
 def pack_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None, search: Search) -> Constants:
     """The constants of a level for ``search``: sorted as ``found`` is, or as they are where it is None."""
-    pack = _pack_for_mve if search is Search.MVE else _pack_plain
+    pack = _pack_for_mve if search.has_vectors else _pack_plain
     return pack(rvq, level, found)
 
 
 def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
-    """``edc_codebook``, or ``edc_codebook16``, which is never sorted."""
+    """``edc_codebook``."""
     codes = rvq.codebooks[level]
     tables = [
         Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),
@@ -206,6 +209,21 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
 
 def _constants(tables: Sequence[Table], figures: Mapping[str, int]) -> Constants:
     return Constants(tables=tuple(tables), fields={table.name: table for table in tables} | dict(figures))
+
+
+def _longest_residual(rvq: IntegerRvq, level: int) -> float:
+    """Length that no residual of ``level`` exceeds, rounded up.
+
+    The search takes the code of the smallest squared distance and bias, so what is left is no longer than the root of
+    that sum for any other code, such as a short one.
+    """
+    bounds = [math.sqrt(float((bound.astype(np.float64) ** 2).sum())) for bound in rvq.residual_bounds]
+    longest = bounds[0]
+    for before in range(level):
+        lengths = np.sqrt((rvq.codebooks[before].astype(np.float64) ** 2).sum(axis=1))
+        nearest = float(np.sqrt((longest + lengths) ** 2 + rvq.bias(before)).min())
+        longest = min(bounds[before + 1], nearest)
+    return longest * (1 + 1e-9)
 
 
 def _slack(stretch: float) -> int:

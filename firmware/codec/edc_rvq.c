@@ -287,13 +287,9 @@ static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual
   return best;
 }
 
-int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t looks,
-                         int16_t *residual, uint16_t *indices) {
-  const edc_rvq *const rvq = constants;
+/* From the first level's residual, which is overwritten, to the indices. */
+static int32_t search(const edc_rvq *rvq, int32_t looks, int16_t *residual, uint16_t *indices) {
   const int32_t dimension = rvq->dimension;
-  for (int32_t d = 0; d < dimension; d++) {
-    residual[d] = (int16_t)((latent[d] - rvq->zero_point) * (1 << rvq->fraction_bits));
-  }
   const edc_codebook *book = rvq->levels;
   for (int32_t left = rvq->level_count; left > 0; left--) {
     candidate found = {.looks = -1};
@@ -313,4 +309,25 @@ int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t lo
     book++;
   }
   return looks;
+}
+
+int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t looks,
+                         int16_t *residual, uint16_t *indices) {
+  const edc_rvq *const rvq = constants;
+  for (int32_t d = 0; d < rvq->dimension; d++) {
+    residual[d] = (int16_t)((latent[d] - rvq->zero_point) * (1 << rvq->fraction_bits));
+  }
+  return search(rvq, looks, residual, indices);
+}
+
+int32_t edc_rvq_quantize16(const void *constants, const int8_t *latent, int32_t looks,
+                           int16_t *residual, uint16_t *indices) {
+  const edc_rvq *const rvq = constants;
+  const int16_t *const values = (const int16_t *)(const void *)latent;
+  const int32_t down = -rvq->fraction_bits;
+  const int32_t half = (1 << down) >> 1;
+  for (int32_t d = 0; d < rvq->dimension; d++) {
+    residual[d] = (int16_t)((values[d] + half) >> down);
+  }
+  return search(rvq, looks, residual, indices);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Residual vector quantiser in integers (SPEC.md 1.3). */
+/* Residual vector quantiser in integers (SPEC.md 1.3, 1.4). */
 #ifndef EDC_RVQ_H
 #define EDC_RVQ_H
 
@@ -23,14 +23,17 @@ typedef struct {
   const edc_codebook *levels;
   uint16_t level_count;
   uint16_t dimension;
-  uint8_t fraction_bits;
-  int8_t zero_point;
+  int8_t fraction_bits; /* 0..8 of int8 latents; -8..0 of int16 ones, which are shifted down */
+  int8_t zero_point;    /* 0 of int16 latents */
 } edc_rvq;
 
-/* An edc_search_function: constants are an edc_rvq, latent [dimension] -> indices [level_count];
- * residual [dimension], aligned to 4 bytes, is scratch. The lowest index wins a tie. That no
- * residual or distance overflows was proven at generation. */
+/* Both are an edc_search_function: constants are an edc_rvq, latent [dimension] -> indices
+ * [level_count]; residual [dimension], aligned to 4 bytes, is scratch. The lowest index wins a tie.
+ * That no residual or distance overflows was proven at generation. */
 int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t looks,
                          int16_t *residual, uint16_t *indices);
+/* `latent` points to int16, aligned to 2 bytes. */
+int32_t edc_rvq_quantize16(const void *constants, const int8_t *latent, int32_t looks,
+                           int16_t *residual, uint16_t *indices);
 
 #endif

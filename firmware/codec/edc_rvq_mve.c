@@ -63,6 +63,26 @@ static inline void start(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *
 #endif
 }
 
+/* residual[row] = an int16 latent shifted down, halves up, zeros behind the dimension. */
+static inline void start16(const edc_mve_rvq *rvq, const int16_t *latent, int16_t *residual) {
+  const int32_t bits = rvq->fraction_bits;
+  int32_t left = rvq->dimension;
+#if VECTORS
+  const int16x8_t by = vdupq_n_s16((int16_t)bits);
+  do {
+    const mve_pred16_t inside = vctp16q((uint32_t)left);
+    vstrhq_s16(residual, vrshlq_s16(vldrhq_z_s16(latent, inside), by));
+    latent += EDC_MVE_LANES;
+    residual += EDC_MVE_LANES;
+    left -= EDC_MVE_LANES;
+  } while (left > 0);
+#else
+  for (int32_t d = 0; d < rvq->row; d++) {
+    residual[d] = (int16_t)(d < left ? (latent[d] + ((1 << -bits) >> 1)) >> -bits : 0);
+  }
+#endif
+}
+
 /* residual -= code */
 static inline void subtract(const int16_t *code, uint32_t vectors, int16_t *residual) {
 #if VECTORS
@@ -373,11 +393,10 @@ static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *resi
   return best;
 }
 
-int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
-                             int16_t *residual, uint16_t *indices) {
-  const edc_mve_rvq *const rvq = constants;
+/* From the first level's residual, which is overwritten, to the indices. */
+static int32_t search_levels(const edc_mve_rvq *rvq, int32_t looks, int16_t *residual,
+                             uint16_t *indices) {
   const uint32_t vectors = rvq->row / EDC_MVE_LANES;
-  start(rvq, latent, residual);
   const edc_mve_codebook *book = rvq->levels;
   for (int32_t left = rvq->level_count; left > 0; left--) {
     search s = {.book = book, .residual = residual, .vectors = vectors, .looks = -1};
@@ -396,4 +415,18 @@ int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_
     book++;
   }
   return looks;
+}
+
+int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
+                             int16_t *residual, uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
+  start(rvq, latent, residual);
+  return search_levels(rvq, looks, residual, indices);
+}
+
+int32_t edc_rvq_quantize16_mve(const void *constants, const int8_t *latent, int32_t looks,
+                               int16_t *residual, uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
+  start16(rvq, (const int16_t *)(const void *)latent, residual);
+  return search_levels(rvq, looks, residual, indices);
 }

@@ -19,6 +19,7 @@ from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.blob import blob_files, target_kernels
 from edgecodec.compile.cascade import make_cascade
+from edgecodec.compile.codebook_search import sort_codebook
 from edgecodec.compile.kernels import choose_kernel, plain_kernel
 from edgecodec.compile.library import write_package
 from edgecodec.compile.plan import make_plan
@@ -317,7 +318,37 @@ def test_c_search(bits: int) -> None:
     latent = rng.integers(-32768, 32768, (40, 3, 5)).astype(np.int16)
     latent[0], latent[1], latent[2] = 32767, -32768, 0
     latent[3] = (books[0][3].astype(np.int64) << -bits).clip(-32768, 32767)
-    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent), quantize_latent(rvq, latent))
+    expected = quantize_latent(rvq, latent)
+    for pruned in (False, True):
+        for simd in (False, True):
+            np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned, simd), expected)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned), expected)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_pruned_search(seed: int) -> None:
+    """Codes like the residuals, as of a trained codec, with biases and without, until the looks are used up."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng([seed, 61])
+    dimension, size, bits = [4, 8, 16][seed % 3], int(rng.integers(32, 300)), int(rng.integers(-4, -1))
+    mixing = rng.normal(0, 1, (dimension, dimension)) * 2.0 ** (-np.arange(dimension) / 2)
+    latent = np.round(rng.normal(0, 2500, (4, 30, dimension)) @ mixing).clip(-32768, 32767).astype(np.int16)
+    latent[0, :3] = [[32767], [-32768], [0]]
+    places = rng.integers(0, 120, size)
+    first = latent.reshape(-1, dimension)[places].astype(int) >> -bits
+    second = np.round(rng.normal(0, 300 * 2.0**bits, (size, dimension)) @ mixing)
+    books = tuple(book.clip(-3000, 3000).astype(np.int16) for book in (first, second))
+    biases = None
+    if seed % 2:
+        biases = tuple(rng.exponential(2e4 * 4.0**bits, size).astype(np.int32) for _ in books)
+        biases = tuple(bias - bias.min() for bias in biases)
+    rvq = IntegerRvq(books, bits, 0.01, 0, INT16X8, biases)
+    assert sort_codebook(rvq, 1) is not None
+    expected = quantize_latent(rvq, latent)
+    for looks in (c_kernels.MANY_LOOKS, 40):
+        for simd in (False, True):
+            np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, True, simd, looks), expected)
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -358,7 +389,7 @@ def test_generated_blob(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
     plan = make_plan(bundle.codec)
     files, blob = blob_files(bundle, plan, all_kernels=True, compiler=("gcc",))
-    assert {"edc_conv16_run", "edc_depthwise16_run", "edc_rvq16_quantize", "edc_zscore16_normalize"} <= {*blob.kernels}
+    assert {"edc_conv16_run", "edc_depthwise16_run", "edc_rvq_quantize16", "edc_zscore16_normalize"} <= {*blob.kernels}
     assert {*blob.kernels} <= {*target_kernels(plan.target, INT16X8), "edc_next_chunk"}
     assert "edc_conv16.c" in files
     assert "edc_conv.c" not in files
