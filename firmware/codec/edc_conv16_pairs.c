@@ -68,8 +68,6 @@ SUMS("edc_bytes16_sums", BYTES);
 #undef WORDS
 #undef PRODUCTS
 #else
-typedef int16_t EDC_MAY_ALIAS half;
-
 static const uint32_t *edc_words_sums(const word *x, const uint32_t *w, const word *end,
                                       const int32_t bias[EDC_PAIRS_BLOCK],
                                       int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER]) {
@@ -87,6 +85,98 @@ static const uint32_t *edc_words_sums(const word *x, const uint32_t *w, const wo
   }
   return w;
 }
+
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 1
+/* The compiler spills. Here the loop takes the eight low registers, the end and the sums of two
+ * channels high ones, which can be added to and no more; the other two channels have a pass of
+ * their own. r9, which some systems reserve, is left alone. */
+sum_function edc_bytes16_sums;
+__asm__(".syntax unified\n"
+        ".thumb\n"
+        ".section .text.edc_bytes16_sums, \"ax\", %progbits\n"
+        ".p2align 2\n"
+        ".global edc_bytes16_sums\n"
+        ".hidden edc_bytes16_sums\n"
+        ".type edc_bytes16_sums, %function\n"
+        ".thumb_func\n"
+        "edc_bytes16_sums:\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "push {r4-r6}\n"
+        "ldr r7, [sp, #32]\n"
+        "mov lr, r2\n"
+        "push {r0, r1, r3, r7}\n" /* x, w (0 in the second pass), bias, sums */
+        "1:\n"
+        "ldmia r3!, {r4, r5}\n"
+        "str r3, [sp, #8]\n"
+        "mov r8, r4\n"
+        "mov r10, r4\n"
+        "mov r11, r5\n"
+        "mov r12, r5\n"
+        "2:\n"
+        "ldmia r0!, {r2, r3}\n"
+        "ldr r4, [r1]\n"
+        "adds r1, r1, #8\n"
+        "sxtb r5, r4\n"
+        "asrs r4, r4, #8\n"
+        "sxtb r6, r4\n"
+        "asrs r4, r4, #8\n"
+        "sxth r7, r2\n" /* the first column */
+        "muls r7, r5, r7\n"
+        "add r8, r7\n"
+        "sxth r7, r2\n"
+        "muls r7, r6, r7\n"
+        "add r11, r7\n"
+        "sxth r7, r3\n"
+        "muls r5, r7, r5\n"
+        "add r10, r5\n"
+        "muls r6, r7, r6\n"
+        "add r12, r6\n"
+        "sxtb r5, r4\n" /* the second */
+        "asrs r4, r4, #8\n"
+        "asrs r2, r2, #16\n"
+        "asrs r3, r3, #16\n"
+        "movs r7, r2\n"
+        "muls r7, r5, r7\n"
+        "add r8, r7\n"
+        "muls r2, r4, r2\n"
+        "add r11, r2\n"
+        "muls r5, r3, r5\n"
+        "add r10, r5\n"
+        "muls r4, r3, r4\n"
+        "add r12, r4\n"
+        "cmp r0, lr\n"
+        "bne 2b\n"
+        "ldr r3, [sp, #12]\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "mov r7, r12\n"
+        "stmia r3!, {r4-r7}\n"
+        "str r3, [sp, #12]\n"
+        "ldr r4, [sp, #4]\n"
+        "cmp r4, #0\n"
+        "beq 3f\n"
+        "adds r1, r4, #4\n"
+        "movs r4, #0\n"
+        "str r4, [sp, #4]\n"
+        "ldr r0, [sp]\n"
+        "ldr r3, [sp, #8]\n"
+        "b 1b\n"
+        "3:\n"
+        "subs r0, r1, #4\n"
+        "add sp, #16\n"
+        "pop {r4-r6}\n"
+        "mov r8, r4\n"
+        "mov r10, r5\n"
+        "mov r11, r6\n"
+        "pop {r4-r7, pc}\n"
+        ".size edc_bytes16_sums, . - edc_bytes16_sums\n"
+        ".text\n");
+#else
+typedef int16_t EDC_MAY_ALIAS half;
 
 static const uint32_t *edc_bytes16_sums(const word *x, const uint32_t *w, const word *end,
                                         const int32_t bias[EDC_PAIRS_BLOCK],
@@ -118,6 +208,7 @@ static const uint32_t *edc_bytes16_sums(const word *x, const uint32_t *w, const 
   }
   return (const uint32_t *)(const void *)weight;
 }
+#endif
 #endif
 
 /* The samples under the taps of a position, from `first` on in the padded input, in every other
