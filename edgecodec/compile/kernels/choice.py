@@ -9,6 +9,7 @@ from edgecodec.codec.graph import Layer
 from edgecodec.compile.kernels.base import Kernel, PackedLayer
 from edgecodec.compile.kernels.bytes import CONV_BYTES
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
+from edgecodec.compile.kernels.mve16 import CONV16_MVE, DEPTHWISE16_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
 from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
 from edgecodec.compile.kernels.pairs16 import (
@@ -31,6 +32,8 @@ KERNELS: tuple[Kernel, ...] = (
     DEPTHWISE_PACKED_TAPS,
     CONV_BYTES,
     CONV_PACKED_CHANNELS,
+    CONV16_MVE,
+    DEPTHWISE16_MVE,
     CONV16_WORDS,
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,

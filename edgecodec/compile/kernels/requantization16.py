@@ -46,6 +46,16 @@ def packed_multipliers(layer: Layer) -> npt.NDArray[np.int32]:
     return (layer.reduced_multiplier.astype(np.int64) << 16 | _shifts(layer) - _LEAST_SHIFT).astype(np.int32)
 
 
+def upper_multipliers(layer: Layer) -> npt.NDArray[np.int32]:
+    """Multipliers in the upper halves ``[out]``: the high word of their product is its floor by ``2^16``."""
+    return (layer.reduced_multiplier.astype(np.int64) << 16).astype(np.int32)
+
+
+def high_shifts(layer: Layer) -> npt.NDArray[np.int32]:
+    """Shifts to the left behind that ``[out]``, less than 0."""
+    return (16 - _shifts(layer)).astype(np.int32)
+
+
 def _shifts(layer: Layer) -> npt.NDArray[np.int64]:
     """Shifts ``[out]``; where the multiplier is 0 any is right."""
     return np.where(layer.reduced_multiplier == 0, _LEAST_SHIFT, layer.total_shift).astype(np.int64)
