@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,8 +15,16 @@ from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from tests import tools
 from tests.tflite_builder import ppg_frames, small_bundle
 
+_CACHE = Path(__file__).resolve().parent.parent / ".cache"
 # One place for every run, so that host shims and firmware are built once and reused.
-os.environ.setdefault("EDGECODEC_CACHE", str(Path(__file__).resolve().parent.parent / ".cache" / "tests"))
+os.environ.setdefault("EDGECODEC_CACHE", str(_CACHE / "tests"))
+# Codecs differ in their tables alone: most of what is compiled has been compiled before, in another temporary folder.
+if tools.available("ccache"):
+    os.environ.setdefault("CMAKE_C_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CC", "ccache cc")
+    os.environ.setdefault("CCACHE_DIR", str(_CACHE / "ccache"))
+    os.environ.setdefault("CCACHE_BASEDIR", tempfile.gettempdir())
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
 
 _SAMPLES = 64
 
