@@ -82,7 +82,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     "--activations",
     type=click.Choice(["8", "16"]),
     help="Bits of the encoder's activations; 8 by default, or those of a .tflite. With 16, whose weights keep 8 bits, "
-    "less is lost; they run in plain C here and by `generate`, not on boards yet.",
+    "less is lost; they run in plain C, here and on boards.",
 )
 @click.option(
     "--fine-tune",

@@ -285,20 +285,24 @@ class BoardExecutor:
 
         Returns its values in a row, of the codec's activation type, or None when the firmware keeps that layer's output
         nowhere. The frame is encoded again for every piece that a reply holds. Raises InputError for a frame that does
-        not fit, LinkError when the board goes away or stays silent, DeviceError when it refuses the request.
+        not fit, LinkError when the board goes away or stays silent, DeviceError when it refuses the request or its
+        output has another size than the bundle's layer.
         """
         frame = as_frames(frame[None], self._shape.samples)[0]
+        layers = self._bundle.codec.graph.layers
+        layer_bytes = layers[layer].output.size_bytes if layer < len(layers) else 0
         data = bytearray()
         exchange = _Exchange(
             MessageType.LAYER_REPLY,
             lambda _, seq: layer_request(seq, layer, len(data), frame),
-            lambda payload: parse_layer(payload, layer, len(data)),
+            lambda payload: parse_layer(payload, layer, len(data), layer_bytes),
         )
         while True:
             ((_, reply),) = self._run(1, exchange)
             data += reply.data
             if len(data) == reply.total_bytes:
-                return np.frombuffer(data, self._numerics.activation) if data else None
+                activation = self._numerics.activation
+                return np.frombuffer(data, activation.newbyteorder("<")).astype(activation) if data else None
 
     def _count(self, reply: EncodeReply) -> None:
         self._tick_sums += np.array(reply.ticks, np.uint64)
@@ -426,6 +430,12 @@ class BoardExecutor:
         if hello.shape != self._shape:
             raise DeviceError(
                 f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}",
+                hint="build and flash it again",
+            )
+        if hello.numerics != self._numerics:
+            raise DeviceError(
+                f"port {self._port}: the firmware runs {hello.numerics.name}, the bundle's numerics are "
+                f"{self._numerics.name}",
                 hint="build and flash it again",
             )
         if hello.packet_bytes != self._packet_bytes:

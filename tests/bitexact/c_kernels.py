@@ -51,6 +51,24 @@ typedef struct {
 } edc_conv16_layer;
 edc_layer_function edc_conv16_run;
 edc_layer_function edc_depthwise16_run;
+typedef struct { int32_t bias[4]; int32_t multiplier[4]; ...; } edc_pairs_channels;
+typedef struct {
+  const uint32_t *weights; const edc_pairs_channels *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t columns; uint8_t high; uint8_t rectified;
+  ...;
+} edc_pairs_layer;
+edc_layer_function edc_conv16_words_run;
+edc_layer_function edc_conv16_bytes_run;
+typedef struct { int32_t bias[4]; int32_t multiplier[4]; int32_t shift[4]; ...; } edc_mve16_channels;
+typedef struct {
+  const int8_t *weights; const edc_mve16_channels *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t kernel; uint16_t row; uint8_t rectified;
+  ...;
+} edc_mve16_layer;
+edc_layer_function edc_conv16_mve_run;
+edc_layer_function edc_depthwise16_mve_run;
 typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_folded_channel;
 typedef struct {
   const int32_t *weights; const uint8_t *parts; const edc_folded_channel *channels;
@@ -152,7 +170,7 @@ _INCLUDES = "\n".join(
     for name in (
         *("edc", "edc_chain", "edc_conv", "edc_conv_bytes", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
         *("edc_divide", "edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
-        *("edc_conv16", "edc_fixed16", "edc_minmax16", "edc_zscore16"),
+        *("edc_conv16", "edc_conv16_mve", "edc_conv16_pairs", "edc_fixed16", "edc_minmax16", "edc_zscore16"),
     )
 )
 MANY_LOOKS = 2**31 - 1

@@ -1,0 +1,157 @@
+"""The kernels of 16-bit activations that take two taps at a time (``edc_conv16_pairs.h``).
+
+``edc_conv16_words`` has weights of 16 bits, ``edc_conv16_bytes`` bytes: on cores with the DSP extension the first is
+faster, the second takes half the flash; on all others the second alone is worth while.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.codec.graph import Layer, Op
+from edgecodec.codec.numerics import INT16X8
+from edgecodec.compile.kernels.base import (
+    BLOCK_CHANNELS,
+    Kernel,
+    PackedLayer,
+    memory_offset_of_groups,
+    plain_cadence,
+    sizes,
+)
+from edgecodec.compile.kernels.requantization16 import fits_high_word, high_multipliers, packed_multipliers, refusals
+from edgecodec.compile.tables import Table, rows_of, structure
+from edgecodec.compile.target import Optimize, Target
+
+_COLUMN_MULTIPLE = 4
+"""Columns that the kernels take at a time."""
+_MOST_COLUMNS = 65532
+"""Columns whose number fits 16 bits."""
+_BLOCK = (np.int32, BLOCK_CHANNELS)
+"""A constant of the channels that are computed together."""
+_CHANNELS = structure(bias=_BLOCK, multiplier=_BLOCK)
+
+
+class _Pairs(Kernel):
+    """What all have in common."""
+
+    struct = "edc_pairs_layer"
+    header = "edc_conv16_pairs.h"
+    numerics = INT16X8
+    ops = (Op.CONV,)
+    positions_together = 2
+    instructions_per_call = 500
+    multiplies_long: ClassVar[bool] = True
+    """Whether its cores multiply 32 x 32 to 64 bits, so that the high word of one product may be an output."""
+
+    def _refusals(self, layer: Layer) -> Iterator[str | None]:
+        yield from refusals(layer)
+        if layer.kernel * layer.input.channels > _MOST_COLUMNS:
+            yield f"{layer.kernel * layer.input.channels:,} samples under the taps are more than {_MOST_COLUMNS:,}"
+
+    @abstractmethod
+    def _weights(self, columns: npt.NDArray[np.int64]) -> Table:
+        """The table of weights ``[out / 4, 4, columns]``."""
+
+    def _pack(self, layer: Layer) -> PackedLayer:
+        channels = layer.output.channels
+        more = -channels % BLOCK_CHANNELS
+        flat = layer.weights.astype(np.int64).reshape(channels, -1)
+        columns = np.pad(flat, ((0, more), (0, -flat.shape[1] % _COLUMN_MULTIPLE)))
+        weights = self._weights(columns.reshape(-1, BLOCK_CHANNELS, columns.shape[1]))
+        high = self.multiplies_long and fits_high_word(layer)
+        members = {
+            "bias": layer.bias.astype(np.int32),
+            "multiplier": high_multipliers(layer) if high else packed_multipliers(layer),
+        }
+        blocks = {name: np.pad(values, (0, more)).reshape(-1, BLOCK_CHANNELS) for name, values in members.items()}
+        comment = "[out / 4]: bias and multiplier of four"
+        tables = (weights, Table("channels", rows_of(_CHANNELS, **blocks), comment, struct="edc_pairs_channels"))
+        return PackedLayer(
+            kernel=self,
+            layer=layer,
+            tables=tables,
+            fields={table.name: table for table in tables}
+            | sizes(layer)
+            | {"stride": layer.stride, "pad_left": layer.pad_left, "columns": columns.shape[1]}
+            | {"high": int(high), "rectified": int(layer.activation_min == 0)},
+            cost=self._cost(layer),
+            cadence=plain_cadence(layer, self.positions_together),
+            memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
+            scratch_bytes=4 * columns.shape[1] + 2 * channels,
+        )
+
+
+class Conv16Words(_Pairs):
+    """``edc_conv16_words``."""
+
+    function = "edc_conv16_words"
+    reason = "two products an instruction"
+    goals = (Optimize.SPEED,)
+    bytes_per_weight = 2
+    instructions_per_mac = 0.75
+    instructions_per_output = 10
+
+    def runs_on(self, target: Target) -> bool:
+        """Where two 16-bit halves of a word are multiplied at once."""
+        return target.simd
+
+    def _weights(self, columns: npt.NDArray[np.int64]) -> Table:
+        pairs = columns.reshape(*columns.shape[:2], -1, 2) & 0xFFFF
+        words = (pairs[..., 0] + (pairs[..., 1] << 16)).transpose(0, 2, 1).astype(np.uint32)
+        return Table("weights", words, f"[out / 4][columns / 2][4] {list(words.shape)}, two columns a word")
+
+
+class Conv16Bytes(_Pairs):
+    """``edc_conv16_bytes`` with the DSP extension."""
+
+    function = "edc_conv16_bytes"
+    reason = "two products an instruction, of weights that take a byte"
+    instructions_per_mac = 0.98
+    instructions_per_output = 10
+
+    def runs_on(self, target: Target) -> bool:
+        """Where two 16-bit halves of a word are multiplied at once."""
+        return target.simd
+
+    def _weights(self, columns: npt.NDArray[np.int64]) -> Table:
+        # [block, pair of outputs, output, pair of columns, column]: two outputs and two columns share a word.
+        fours = columns.reshape(len(columns), BLOCK_CHANNELS // 2, 2, -1, 2) & 0xFF
+        shifts = np.array([0, 8])[:, None, None] + np.array([0, 16])
+        words = (fours << shifts).sum(axis=(2, 4)).transpose(0, 2, 1).astype(np.uint32)
+        return Table("weights", words, f"[out / 4][columns / 2][2] {list(words.shape)}, two columns of two outputs")
+
+
+class Conv16BytesOneByOne(Conv16Bytes):
+    """``edc_conv16_bytes`` without the DSP extension."""
+
+    reason = "eight sums in registers"
+    instructions_per_mac = 2.0
+    instructions_per_output = 12
+
+    def runs_on(self, target: Target) -> bool:
+        """Where 32 x 32 are multiplied to 64 bits, and no halves of a word."""
+        return target.long_multiply and not target.simd
+
+
+class Conv16BytesShort(Conv16Bytes):
+    """``edc_conv16_bytes`` where a multiplication keeps 32 bits."""
+
+    reason = "sums in registers"
+    instructions_per_mac = 5.0
+    instructions_per_output = 25
+    multiplies_long = False
+
+    def runs_on(self, target: Target) -> bool:
+        """Where a multiplication keeps 32 bits."""
+        return not target.long_multiply
+
+
+CONV16_WORDS = Conv16Words()
+CONV16_BYTES = Conv16Bytes()
+CONV16_BYTES_ONE_BY_ONE = Conv16BytesOneByOne()
+CONV16_BYTES_SHORT = Conv16BytesShort()

@@ -1,0 +1,376 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "edc_conv16_pairs.h"
+
+#include "edc_requantize16.h"
+
+typedef uint32_t EDC_MAY_ALIAS word; /* two int16 */
+#if defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)
+typedef uint32_t __attribute__((may_alias, aligned(2))) two_samples;
+#define UNALIGNED 1
+#else
+#define UNALIGNED 0
+#endif
+
+/* Sums over pairs of columns (an even number) from x [pairs][2 positions] to end:
+ * sums[i][p] = bias[i] + sum of x[c][p] * w[c][i]. Returns the end of the weights. */
+typedef const uint32_t *sum_function(const word *x, const uint32_t *w, const word *end,
+                                     const int32_t bias[EDC_PAIRS_BLOCK],
+                                     int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER]);
+
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 2 && defined(__ARM_FEATURE_DSP) &&               \
+    __ARM_FEATURE_DSP && !defined(EDC_KEEP_R9)
+/* All 14 registers are used, as in edc_pointwise.c. EDC_KEEP_R9: see edc_conv_paired.c. */
+sum_function edc_words_sums;
+sum_function edc_bytes16_sums;
+#define PRODUCTS(low, high, a, b, c, d)                                                            \
+  "smlad " a ", r12, " low ", " a "\n"                                                             \
+  "smlad " b ", lr, " low ", " b "\n"                                                              \
+  "smlad " c ", r12, " high ", " c "\n"                                                            \
+  "smlad " d ", lr, " high ", " d "\n"
+#define WORDS(a, b, c, d) "ldmia r1!, {r2, r3}\n" PRODUCTS("r2", "r3", a, b, c, d)
+#define BYTES(a, b, c, d)                                                                          \
+  "ldr r2, [r1], #4\n"                                                                             \
+  "sxtb16 r3, r2\n"                                                                                \
+  "sxtb16 r2, r2, ror #8\n" PRODUCTS("r3", "r2", a, b, c, d)
+#define PAIR(two) "ldmia r0!, {r12, lr}\n" two("r4", "r5", "r6", "r7") two("r8", "r9", "r10", "r11")
+#define SUMS(name, two)                                                                            \
+  __asm__(".syntax unified\n"                                                                      \
+          ".thumb\n"                                                                               \
+          ".section .text." name ", \"ax\", %progbits\n"                                           \
+          ".p2align 2\n"                                                                           \
+          ".global " name "\n"                                                                     \
+          ".hidden " name "\n"                                                                     \
+          ".type " name ", %function\n"                                                            \
+          ".thumb_func\n" name ":\n"                                                               \
+          "push {r2, r4-r11, lr}\n"                                                                \
+          "subs r2, r2, r0\n"                                                                      \
+          "ldmia r3, {r4, r6, r8, r10}\n"                                                          \
+          "mov r5, r4\n"                                                                           \
+          "mov r7, r6\n"                                                                           \
+          "mov r9, r8\n"                                                                           \
+          "mov r11, r10\n"                                                                         \
+          "lsls r2, r2, #27\n" /* whether 2 pairs are over when they are taken by 4 */             \
+          "bmi 2f\n"                                                                               \
+          "1:\n" PAIR(two) PAIR(two) "2:\n" PAIR(two) PAIR(two) "ldr r2, [sp]\n"                   \
+                                                                "cmp r0, r2\n"                     \
+                                                                "bne 1b\n"                         \
+                                                                "ldr r3, [sp, #40]\n"              \
+                                                                "stmia r3, {r4-r11}\n"             \
+                                                                "mov r0, r1\n"                     \
+                                                                "pop {r2, r4-r11, pc}\n"           \
+                                                                ".size " name ", . - " name "\n"   \
+                                                                ".text\n")
+SUMS("edc_words_sums", WORDS);
+SUMS("edc_bytes16_sums", BYTES);
+#undef SUMS
+#undef PAIR
+#undef BYTES
+#undef WORDS
+#undef PRODUCTS
+#else
+static const uint32_t *edc_words_sums(const word *x, const uint32_t *w, const word *end,
+                                      const int32_t bias[EDC_PAIRS_BLOCK],
+                                      int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER]) {
+  for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+    sums[i][0] = bias[i];
+    sums[i][1] = bias[i];
+  }
+  for (; x != end; x += EDC_PAIRS_TOGETHER) {
+    for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+      const int16_t first = (int16_t)*w;
+      const int16_t second = (int16_t)(*w++ >> 16);
+      sums[i][0] += (int16_t)x[0] * first + (int16_t)(x[0] >> 16) * second;
+      sums[i][1] += (int16_t)x[1] * first + (int16_t)(x[1] >> 16) * second;
+    }
+  }
+  return w;
+}
+
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 1
+/* The compiler spills. Here the loop takes the eight low registers, the end and the sums of two
+ * channels high ones, which can be added to and no more; the other two channels have a pass of
+ * their own. r9, which some systems reserve, is left alone. */
+sum_function edc_bytes16_sums;
+__asm__(".syntax unified\n"
+        ".thumb\n"
+        ".section .text.edc_bytes16_sums, \"ax\", %progbits\n"
+        ".p2align 2\n"
+        ".global edc_bytes16_sums\n"
+        ".hidden edc_bytes16_sums\n"
+        ".type edc_bytes16_sums, %function\n"
+        ".thumb_func\n"
+        "edc_bytes16_sums:\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "push {r4-r6}\n"
+        "ldr r7, [sp, #32]\n"
+        "mov lr, r2\n"
+        "push {r0, r1, r3, r7}\n" /* x, w (0 in the second pass), bias, sums */
+        "1:\n"
+        "ldmia r3!, {r4, r5}\n"
+        "str r3, [sp, #8]\n"
+        "mov r8, r4\n"
+        "mov r10, r4\n"
+        "mov r11, r5\n"
+        "mov r12, r5\n"
+        "2:\n"
+        "ldmia r0!, {r2, r3}\n"
+        "ldr r4, [r1]\n"
+        "adds r1, r1, #8\n"
+        "sxtb r5, r4\n"
+        "asrs r4, r4, #8\n"
+        "sxtb r6, r4\n"
+        "asrs r4, r4, #8\n"
+        "sxth r7, r2\n" /* the first column */
+        "muls r7, r5, r7\n"
+        "add r8, r7\n"
+        "sxth r7, r2\n"
+        "muls r7, r6, r7\n"
+        "add r11, r7\n"
+        "sxth r7, r3\n"
+        "muls r5, r7, r5\n"
+        "add r10, r5\n"
+        "muls r6, r7, r6\n"
+        "add r12, r6\n"
+        "sxtb r5, r4\n" /* the second */
+        "asrs r4, r4, #8\n"
+        "asrs r2, r2, #16\n"
+        "asrs r3, r3, #16\n"
+        "movs r7, r2\n"
+        "muls r7, r5, r7\n"
+        "add r8, r7\n"
+        "muls r2, r4, r2\n"
+        "add r11, r2\n"
+        "muls r5, r3, r5\n"
+        "add r10, r5\n"
+        "muls r4, r3, r4\n"
+        "add r12, r4\n"
+        "cmp r0, lr\n"
+        "bne 2b\n"
+        "ldr r3, [sp, #12]\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "mov r7, r12\n"
+        "stmia r3!, {r4-r7}\n"
+        "str r3, [sp, #12]\n"
+        "ldr r4, [sp, #4]\n"
+        "cmp r4, #0\n"
+        "beq 3f\n"
+        "adds r1, r4, #4\n"
+        "movs r4, #0\n"
+        "str r4, [sp, #4]\n"
+        "ldr r0, [sp]\n"
+        "ldr r3, [sp, #8]\n"
+        "b 1b\n"
+        "3:\n"
+        "subs r0, r1, #4\n"
+        "add sp, #16\n"
+        "pop {r4-r6}\n"
+        "mov r8, r4\n"
+        "mov r10, r5\n"
+        "mov r11, r6\n"
+        "pop {r4-r7, pc}\n"
+        ".size edc_bytes16_sums, . - edc_bytes16_sums\n"
+        ".text\n");
+#else
+typedef int16_t EDC_MAY_ALIAS half;
+
+static const uint32_t *edc_bytes16_sums(const word *x, const uint32_t *w, const word *end,
+                                        const int32_t bias[EDC_PAIRS_BLOCK],
+                                        int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER]) {
+  int32_t a = bias[0], b = a, c = bias[1], d = c, e = bias[2], f = e, g = bias[3], h = g;
+  const half *sample = (const half *)x;
+  const half *const last = (const half *)end;
+  const int8_t *weight = (const int8_t *)w;
+  do {
+    for (int32_t column = 0; column < 2; column++) {
+      const int32_t first = sample[column];
+      const int32_t second = sample[column + 2];
+      a += first * weight[2 * column];
+      b += second * weight[2 * column];
+      c += first * weight[2 * column + 1];
+      d += second * weight[2 * column + 1];
+      e += first * weight[2 * column + 4];
+      f += second * weight[2 * column + 4];
+      g += first * weight[2 * column + 5];
+      h += second * weight[2 * column + 5];
+    }
+    sample += 2 * EDC_PAIRS_TOGETHER;
+    weight += 2 * EDC_PAIRS_BLOCK;
+  } while (sample != last);
+  const int32_t found[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER] = {{a, b}, {c, d}, {e, f}, {g, h}};
+  for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+    sums[i][0] = found[i][0];
+    sums[i][1] = found[i][1];
+  }
+  return (const uint32_t *)(const void *)weight;
+}
+#endif
+#endif
+
+/* The samples under the taps of a position, from `first` on in the padded input, in every other
+ * word of row. */
+static void gather(const edc_pairs_layer *layer, const int16_t *in, int32_t first, int16_t *row) {
+  const uint32_t size = (uint32_t)layer->in_width * layer->in_channels;
+  for (const int32_t end = first + layer->columns; first != end; first += 2) {
+    row[0] = (uint32_t)first < size ? in[first] : 0;
+    row[1] = (uint32_t)first + 1 < size ? in[first + 1] : 0;
+    row += 2 * EDC_PAIRS_TOGETHER;
+  }
+}
+
+/* The same for two positions inside the input. */
+static void gather_both(const int16_t *a, const int16_t *b, int32_t columns, int16_t *row) {
+  for (const int16_t *const end = a + columns; a != end; a += 4, b += 4) {
+#if UNALIGNED
+    const two_samples *const x = (const two_samples *)a;
+    const two_samples *const y = (const two_samples *)b;
+    word *const words = (word *)(void *)row;
+    words[0] = x[0];
+    words[1] = y[0];
+    words[2] = x[1];
+    words[3] = y[1];
+#else
+    row[0] = a[0];
+    row[1] = a[1];
+    row[2] = b[0];
+    row[3] = b[1];
+    row[4] = a[2];
+    row[5] = a[3];
+    row[6] = b[2];
+    row[7] = b[3];
+#endif
+    row += 8;
+  }
+}
+
+EDC_ALWAYS_INLINE int16_t finish(int32_t acc, int32_t multiplier, int high, int rectified) {
+  const int32_t value = high ? edc_rescale_high(acc, multiplier)
+                             : edc_rescale(acc, (int16_t)(multiplier >> 16), multiplier & 0xFF);
+  return edc_saturate16(value, rectified);
+}
+
+/* A block of two positions. */
+EDC_ALWAYS_INLINE void finish_block(const edc_pairs_channels *channels,
+                                    int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER],
+                                    int16_t *first, int16_t *second, int high, int rectified) {
+#pragma GCC unroll 4
+  for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+    const int32_t multiplier = channels->multiplier[i];
+    first[i] = finish(sums[i][0], multiplier, high, rectified);
+    second[i] = finish(sums[i][1], multiplier, high, rectified);
+  }
+}
+
+EDC_ALWAYS_INLINE void finish_as(const edc_pairs_layer *layer, const edc_pairs_channels *channels,
+                                 int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER], int16_t *first,
+                                 int16_t *second) {
+  if (layer->high) {
+    if (layer->rectified) {
+      finish_block(channels, sums, first, second, 1, 1);
+    } else {
+      finish_block(channels, sums, first, second, 1, 0);
+    }
+  } else {
+    finish_block(channels, sums, first, second, 0, layer->rectified);
+  }
+}
+
+EDC_ALWAYS_INLINE void convolve(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
+                                int32_t *scratch, sum_function *sum) {
+  const int32_t channels = layer->out_channels;
+  const int32_t columns = layer->columns;
+  const int32_t step = layer->stride * layer->in_channels;
+  const int32_t size = layer->in_width * layer->in_channels;
+  int16_t *const window = (int16_t *)scratch;
+  const word *const end = (const word *)scratch + columns;
+  int16_t *const nowhere = window + 2 * columns; /* outputs outside */
+  int32_t first = -layer->pad_left * layer->in_channels;
+  for (int32_t left = layer->out_width; left > 0; left -= EDC_PAIRS_TOGETHER) {
+    if (first >= 0 && left > 1 && first + step + columns <= size) {
+      gather_both(in + first, in + first + step, columns, window);
+    } else {
+      gather(layer, in, first, window);
+      gather(layer, in, left > 1 ? first + step : first, window + 2);
+    }
+    int16_t *second = left > 1 ? out + channels : nowhere;
+    const uint32_t *weights = layer->weights;
+    const edc_pairs_channels *block = layer->channels;
+    int32_t sums[EDC_PAIRS_BLOCK][EDC_PAIRS_TOGETHER];
+    int32_t rest = channels;
+    for (; rest >= EDC_PAIRS_BLOCK; rest -= EDC_PAIRS_BLOCK) {
+      weights = sum((const word *)scratch, weights, end, block->bias, sums);
+      finish_as(layer, block, sums, out, second);
+      block++;
+      out += EDC_PAIRS_BLOCK;
+      second += EDC_PAIRS_BLOCK;
+    }
+    if (rest > 0) {
+      int16_t found[EDC_PAIRS_TOGETHER][EDC_PAIRS_BLOCK];
+      (void)sum((const word *)scratch, weights, end, block->bias, sums);
+      finish_as(layer, block, sums, found[0], found[1]);
+      for (int32_t i = 0; i < rest; i++) {
+        *out++ = found[0][i];
+        *second++ = found[1][i];
+      }
+    }
+    first += EDC_PAIRS_TOGETHER * step;
+    out += channels;
+  }
+}
+
+void edc_conv16_words(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
+                      int32_t *scratch) {
+  convolve(layer, in, out, scratch, edc_words_sums);
+}
+
+void edc_conv16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
+                      int32_t *scratch) {
+  convolve(layer, in, out, scratch, edc_bytes16_sums);
+}
+
+static inline edc_pairs_layer stripe_of(const edc_pairs_layer *whole, const edc_chunk *chunk) {
+  edc_pairs_layer layer = *whole;
+  layer.in_width = chunk->in_width;
+  layer.pad_left = chunk->pad_left;
+  layer.out_width = chunk->out_width;
+  return layer;
+}
+
+/* Apart from the call of a whole layer, which so needs no stack. */
+EDC_NEVER_INLINE void edc_conv16_words_stripe(const void *constants, const edc_chunk *chunk,
+                                              const int16_t *in, int16_t *out, int32_t *scratch) {
+  const edc_pairs_layer layer = stripe_of(constants, chunk);
+  edc_conv16_words(&layer, in, out, scratch);
+}
+
+void edc_conv16_words_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                          int8_t *out, int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  if (chunk == NULL) {
+    edc_conv16_words(constants, source, target, scratch);
+  } else {
+    edc_conv16_words_stripe(constants, chunk, source, target, scratch);
+  }
+}
+
+EDC_NEVER_INLINE void edc_conv16_bytes_stripe(const void *constants, const edc_chunk *chunk,
+                                              const int16_t *in, int16_t *out, int32_t *scratch) {
+  const edc_pairs_layer layer = stripe_of(constants, chunk);
+  edc_conv16_bytes(&layer, in, out, scratch);
+}
+
+void edc_conv16_bytes_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                          int8_t *out, int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  if (chunk == NULL) {
+    edc_conv16_bytes(constants, source, target, scratch);
+  } else {
+    edc_conv16_bytes_stripe(constants, chunk, source, target, scratch);
+  }
+}
