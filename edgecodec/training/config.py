@@ -60,8 +60,12 @@ class ModelConfig(_Section):
     """Residual levels of the quantiser, and so indices of a position."""
     num_stages: int = Field(default=4, ge=1)
     """Stages of the encoder; each halves the frame, so that one position stands for ``2**num_stages`` samples."""
+    encoder: Literal["stages", "linear"] = "stages"
+    """``stages`` of convolutions and norms, or ``linear``, one strided convolution that takes a board the least."""
+    encoder_kernel: int = Field(default=31, ge=1, le=1024)
+    """Taps of the ``linear`` encoder, at least ``2**num_stages``."""
     base_filters: int = Field(default=32, ge=1)
-    """Channels of the first stage."""
+    """Channels of the first stage; a ``linear`` encoder has none."""
     multiplier: float = Field(default=1.25, gt=0)
     """How many times as many channels a stage has as the one before."""
     beta: float = Field(default=0.25, gt=0)
@@ -80,6 +84,11 @@ class ModelConfig(_Section):
     """Share of the moving averages that is kept at each step."""
     decoder_context_blocks: int = Field(default=0, ge=0, le=64)
     """Dilated blocks of the decoder that look further along the frame; they cost the device nothing."""
+    decoder_base_filters: int | None = Field(default=None, ge=1)
+    """Channels of the decoder's last stage; ``base_filters`` by default."""
+    rate_bias: Annotated[float, Field(ge=0)] | list[Annotated[float, Field(ge=0)]] = 0.0
+    """Weight of a code's bits beside its squared distance, in squared units of the latent a bit, for all levels or for
+    each; 0 takes the nearest code. For the EMA layer, whose counts say the bits."""
     codebook_sizes: list[Annotated[int, Field(ge=1, le=65536)]] | None = None
     """One size per level, in place of ``latent_width``."""
     revive_dead_codes: bool = False
@@ -412,6 +421,19 @@ class TrainConfig(_Section):
             )
         if self.model.revive_dead_codes and not self.model.use_ema:
             raise ValueError("model.revive_dead_codes is for the EMA layer; set model.use_ema too")
+        bias = self.model.rate_bias
+        if isinstance(bias, list) and len(bias) != self.model.num_levels:
+            raise ValueError(
+                f"model.rate_bias has {len(bias)} entries; expected one or model.num_levels = {self.model.num_levels}"
+            )
+        if bias and not self.model.use_ema:
+            raise ValueError("model.rate_bias is for the EMA layer; set model.use_ema too")
+        stride = 2**self.model.num_stages
+        if self.model.encoder == "linear" and self.model.encoder_kernel < stride:
+            raise ValueError(
+                f"model.encoder_kernel is {self.model.encoder_kernel}; expected at least the stride, "
+                f"2**model.num_stages = {stride}, or samples are skipped"
+            )
 
     def _check_data(self) -> None:
         data = self.data
