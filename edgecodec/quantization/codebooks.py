@@ -42,6 +42,9 @@ class Codebooks:
     """``[K, D]``, one a level; K may differ between levels."""
     notes: tuple[str, ...] = ()
     """What was left out or taken apart, a phrase each."""
+    biases: list[FloatArray] | None = None
+    """``[K]``, one a level, in squared units of the latent: what a code costs beside its squared distance; None where
+    the nearest code is meant."""
 
 
 def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
@@ -56,7 +59,8 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
         given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; a ``.npz``
             or ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
             the quantiser; ``.npy`` files, one a level, in a folder or matching a pattern, in the order of the numbers
-            in their names; or arrays, one a level. Whole numbers become floats.
+            in their names; or arrays, one a level. Whole numbers become floats. A ``.npz`` with ``level_0``, ... may
+            hold ``bias_0``, ... ``[K]``, too.
 
     Returns:
         The codebooks. Moving counts and sums of an EMA quantiser among the levels are taken out, and other arrays of a
@@ -67,9 +71,9 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     """
     if isinstance(given, str | os.PathLike):
         source = Path(given)
-        where, (arrays, notes) = f"{source}: ", _read_file(source)
+        where, (arrays, notes, biases) = f"{source}: ", _read_file(source)
     else:
-        where, notes = "", []
+        where, notes, biases = "", [], {}
         arrays = {f"codebook {level}": _as_array(book, level) for level, book in enumerate(given)}
     try:
         books = [_float(array, f"{where}{name}") for name, array in arrays.items()]
@@ -79,12 +83,7 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
         raise
     except EdgecodecError as error:
         raise InputError(f"{where}{error}") from error
-    return Codebooks(books, (*notes, *averages))
-
-
-def as_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -> list[FloatArray]:
-    """The levels of :func:`open_codebooks`. Raises InputError."""
-    return open_codebooks(given).levels
+    return Codebooks(books, (*notes, *averages), _checked_biases(biases, books, where))
 
 
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
@@ -126,36 +125,44 @@ def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int 
 
 
 def quantize_float(
-    latents: npt.NDArray[np.floating[Any]], codebooks: Sequence[FloatArray]
+    latents: npt.NDArray[np.floating[Any]],
+    codebooks: Sequence[FloatArray],
+    biases: Sequence[FloatArray] | None = None,
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64]]:
-    """Residual search in float64: indices ``[N, L]`` and the sum of their codes ``[N, D]``."""
+    """Residual search in float64: indices ``[N, L]`` and the sum of their codes ``[N, D]``.
+
+    ``biases [K]``, one a level, are added to the squared distances.
+    """
     residual = np.asarray(latents, np.float64)
     indices = []
-    for book in codebooks:
-        index, _ = nearest(residual, book)
+    for level, book in enumerate(codebooks):
+        index, _ = nearest(residual, book, None if biases is None else biases[level])
         residual = residual - book[index]
         indices.append(index)
     return np.stack(indices, axis=-1).astype(np.uint16), latents - residual
 
 
 def refit(
-    codebooks: Sequence[FloatArray], latents: npt.NDArray[np.floating[Any]], iterations: int = 3
+    codebooks: Sequence[FloatArray],
+    latents: npt.NDArray[np.floating[Any]],
+    biases: Sequence[FloatArray] | None = None,
+    iterations: int = 3,
 ) -> list[FloatArray]:
     """Move each code to the mean of those of ``latents [N, D]`` that choose it, level by level; k-means' step.
 
-    Codes that nothing chooses stay.
+    ``biases [K]``, one a level, count in the choice and stay. Codes that nothing chooses stay.
     """
     residual = np.asarray(latents, np.float64)
     fitted: list[FloatArray] = []
-    for given in codebooks:
-        book = np.array(given, np.float64)
+    for level, given in enumerate(codebooks):
+        book, bias = np.array(given, np.float64), None if biases is None else biases[level]
         for _ in range(iterations):
-            index, _ = nearest(residual, book)
+            index, _ = nearest(residual, book, bias)
             total = np.zeros_like(book)
             np.add.at(total, index, residual)
             count = np.bincount(index, minlength=len(book))[:, None]
             book = np.where(count > 0, total / np.maximum(count, 1), book)
-        residual = residual - book[nearest(residual, book)[0]]
+        residual = residual - book[nearest(residual, book, bias)[0]]
         fitted.append(book)
     return fitted
 
@@ -204,16 +211,36 @@ def _without_averages(books: list[FloatArray], names: list[str], where: str) -> 
     return kept, [f"{', '.join(out)}: left out, the moving averages of an EMA quantiser beside its codes"]
 
 
-def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
-    """Arrays by name, one a level, and what was left out."""
+def _checked_biases(
+    biases: Mapping[str, npt.NDArray[Any]], books: Sequence[FloatArray], where: str
+) -> list[FloatArray] | None:
+    """The biases as floats, level by level, if there are any. Raises InputError unless every code has a finite one."""
+    if not biases:
+        return None
+    checked = []
+    for level, book in enumerate(books):
+        name = f"bias_{level}"
+        if name not in biases:
+            raise InputError(f"{where}{name} is missing beside {', '.join(biases)}")
+        bias = _float(biases[name], f"{where}{name}")
+        if bias.shape != book.shape[:1]:
+            raise InputError(f"{where}{name} has shape {bias.shape}; expected {book.shape[:1]}, a number for each code")
+        if not np.isfinite(bias).all():
+            raise InputError(f"{where}{name} holds NaN or infinity")
+        checked.append(bias)
+    return checked
+
+
+def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str], dict[str, npt.NDArray[Any]]]:
+    """Arrays by name, one a level, what was left out, and biases by name."""
     if source.is_dir():
-        return _load_npy(sorted(source.glob("*.npy")), source), []
+        return _load_npy(sorted(source.glob("*.npy")), source), [], {}
     if not source.exists() and glob.has_magic(str(source)):
-        return _load_npy([Path(name) for name in glob.glob(str(source))], source), []
+        return _load_npy([Path(name) for name in glob.glob(str(source))], source), [], {}
     if not source.is_file():
         raise InputError(f"{source}: no such file; {_EXPECTED}")
     if source.suffix in (".keras", ".h5"):
-        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, []
+        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, [], {}
     try:
         with source.open("rb") as file:
             start = file.read(6)
@@ -224,7 +251,7 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return _unstacked(loaded), []
+            return _unstacked(loaded), [], {}
         with loaded:
             members = {key: loaded[key] for key in loaded.files}
     # A damaged file raises whatever it leads to, lack of memory for the size that it claims among it.
@@ -239,11 +266,13 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str]]:
         raise InputError(
             f"{source}: holds {found}; expected level_0, level_1, ... without a gap, or one array [M, K, D]"
         )
-    out = [text for key, text in told.items() if key not in names]
+    own = names[0] == "level_0"
+    biases = {key: array for key, array in arrays.items() if own and re.fullmatch(r"bias_\d+", key)}
+    out = [text for key, text in told.items() if key not in names and key not in biases]
     notes = [f"{source.name}: left out {', '.join(out)}"] if out else []
     if len(names) == 1 and arrays[names[0]].ndim == 3:
-        return _unstacked(arrays[names[0]]), notes
-    return {name: arrays[name] for name in names}, notes
+        return _unstacked(arrays[names[0]]), notes, biases
+    return {name: arrays[name] for name in names}, notes, biases
 
 
 def _unstacked(array: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

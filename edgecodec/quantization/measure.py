@@ -45,6 +45,9 @@ class Variant:
     """Float ``[K, D]``, one a level, to be rounded to the latent's scale."""
     decoder: bytes | None
     """Float32 TFLite file; None when there is no decoder."""
+    biases: Sequence[FloatArray] | None = None
+    """Float ``[K]``, one a level, in squared units of the latent: what codes cost beside their squared distance, in
+    floats and integers alike; None where the nearest code is meant."""
     model: Any | None = None
     """Float encoder of the same latent as a Keras model; None when it came as TFLite."""
     model_codebooks: Sequence[FloatArray] = ()
@@ -67,7 +70,7 @@ class Variant:
         graph, latent = self.graph, self.graph.latent
         source = graph.input
         normalizer = Normalizer.of(self.normalization, source.width, source.scale, source.zero_point, source.numerics)
-        rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics)
+        rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics, self.biases)
         return Codec(normalizer, graph, rvq)
 
     def run_decoder(self, latents: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32] | None:
@@ -96,8 +99,8 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     latents = run_int8(variant.encoder, variant.graph, inputs)
     latent = variant.graph.latent
     flat = dequantized(latents, latent.scale, latent.zero_point).reshape(-1, latent.channels)
-    indices, integer = quantize_float(flat, float_codebooks(variant.codec.rvq))
-    chosen = {"int8": quantize_float(flat, variant.codebooks)[1], "integer": integer}
+    indices, integer = search_in_floats(flat, variant.codec.rvq)
+    chosen = {"int8": quantize_float(flat, variant.codebooks, variant.biases)[1], "integer": integer}
     numerics = latent.numerics
     figures = {
         "saturation_input": saturation(inputs, numerics),
@@ -106,7 +109,7 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     }
     if float_latents is not None:
         wanted = np.asarray(float_latents, np.float64).reshape(-1, latent.channels)
-        float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks)
+        float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks, variant.biases)
         for level, same in enumerate((float_indices == indices).mean(axis=0), start=1):
             figures[f"agreement_l{level}"] = float(same)
         figures["kappa_l1"] = cohens_kappa(indices[:, 0], float_indices[:, 0])
@@ -145,10 +148,26 @@ def saturation(levels: Activations, numerics: Numerics = INT8) -> float:
     return float(np.mean((levels == numerics.lowest) | (levels == numerics.highest))) if levels.size else 0.0
 
 
+def search_in_floats(
+    latents: npt.NDArray[np.floating[Any]], rvq: IntegerRvq
+) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64]]:
+    """What ``rvq`` makes of dequantised ``latents [N, D]``: indices ``[N, L]`` and the sum of their codes ``[N, D]``.
+
+    Its codebooks and biases are searched in the latent's real units, which gives the integer answer.
+    """
+    return quantize_float(latents, float_codebooks(rvq), float_biases(rvq))
+
+
 def float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
-    """The integer codebooks in the latent's real units; searching them gives the integer answer."""
+    """The integer codebooks in the latent's real units."""
     step = rvq.latent_scale / 2.0**rvq.fraction_bits
     return [book.astype(np.float64) * step for book in rvq.codebooks]
+
+
+def float_biases(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]] | None:
+    """The integer biases in squared real units of the latent, if there are any."""
+    step = rvq.latent_scale / 2.0**rvq.fraction_bits
+    return None if rvq.biases is None else [bias.astype(np.float64) * step**2 for bias in rvq.biases]
 
 
 def dequantized(levels: Activations, scale: float, zero_point: int) -> npt.NDArray[np.float64]:
