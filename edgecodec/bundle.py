@@ -196,7 +196,8 @@ def write_bundle(
     PlanError and leaves nothing behind.
     """
     graph = read_graph(encoder)
-    codebooks = {f"level_{level}": book for level, book in enumerate(rvq.codebooks)}
+    codebooks: dict[str, npt.NDArray[Any]] = {f"level_{level}": book for level, book in enumerate(rvq.codebooks)}
+    codebooks |= {f"bias_{level}": bias for level, bias in enumerate(rvq.biases or ())}
     content = {ENCODER: encoder, CODEBOOKS: npz_bytes(codebooks)}
     for key, data in (optional or {}).items():
         if key not in OPTIONAL:
@@ -311,11 +312,19 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
     numerics = NUMERICS[manifest.numerics]
     arrays = _load_npz(content[CODEBOOKS], CODEBOOKS)
     names = [f"level_{level}" for level in range(len(manifest.rvq.codebook_sizes))]
-    if sorted(arrays) != sorted(names):
-        raise BundleError(f"{folder}/{CODEBOOKS}: holds {sorted(arrays)}; expected {names}")
+    bias_names = [f"bias_{level}" for level in range(len(names))]
+    if sorted(arrays) not in (sorted(names), sorted(names + bias_names)):
+        raise BundleError(
+            f"{folder}/{CODEBOOKS}: holds {sorted(arrays)}; expected {names}, with or without {bias_names}"
+        )
     try:
         rvq = IntegerRvq(
-            tuple(arrays[key] for key in names), manifest.rvq.fraction_bits, latent.scale, latent.zero_point, numerics
+            tuple(arrays[key] for key in names),
+            manifest.rvq.fraction_bits,
+            latent.scale,
+            latent.zero_point,
+            numerics,
+            tuple(arrays[key] for key in bias_names) if len(arrays) > len(names) else None,
         )
         normalizer = Normalizer.of(
             manifest.normalizer, manifest.frame.samples, manifest.input.scale, manifest.input.zero_point, numerics

@@ -89,12 +89,12 @@ def quantize_latent(rvq: IntegerRvq, latent: Activations) -> Indices:
     indices = np.empty((len(flat), rvq.levels), np.uint16)
     # Products and sums stay below 2^53 (IntegerRvq proves int32), so BLAS in float64 is exact in any order.
     books = [book.astype(np.float64) for book in rvq.codebooks]
-    norms = [(book * book).sum(axis=1) for book in books]
+    keys = [rvq.keys(level).astype(np.float64) for level in range(rvq.levels)]
     for chunk in _chunks(len(flat), max(rvq.codebook_sizes)):
         residual = rvq.residual(flat[chunk]).astype(np.float64)
-        for level, (book, norm) in enumerate(zip(books, norms, strict=True)):
+        for level, (book, key) in enumerate(zip(books, keys, strict=True)):
             # argmin returns the first, so the lowest index, of equal distances.
-            chosen = np.argmin(norm - 2.0 * (residual @ book.T), axis=1)
+            chosen = np.argmin(key - 2.0 * (residual @ book.T), axis=1)
             indices[chunk, level] = chosen
             residual -= book[chosen]
     return indices.reshape(*latent.shape[:-1], rvq.levels)

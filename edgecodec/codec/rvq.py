@@ -1,4 +1,4 @@
-"""Integer residual vector quantiser: codebooks and the proof that they cannot overflow (SPEC.md 1.3)."""
+"""Integer residual vector quantiser: codebooks, biases and the proof that they cannot overflow (SPEC.md 1.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.arrays import Activations, Int16Array, Int64Array
+from edgecodec.codec.arrays import Activations, Int16Array, Int32Array, Int64Array
 from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.errors import PlanError, QuantizationError
 
@@ -18,13 +18,14 @@ FRACTION_BITS = {INT8: range(9), INT16X8: range(-8, 1)}
 _TRIED = {INT8: range(4, -1, -1), INT16X8: range(0, -9, -1)}
 """Fraction bits that are tried for float codebooks, in order."""
 MAX_CODES = 65536
+_INT32_MAX = 2**31 - 1
 
 
 @dataclass(frozen=True)
 class IntegerRvq:
     """Codebooks int16 ``[K, D]``, one a level, at scale ``latent_scale / 2^fraction_bits``.
 
-    Raises PlanError when a residual may leave int16 or a distance int32.
+    Raises PlanError when a residual may leave int16 or a distance, its bias included, int32.
     """
 
     codebooks: tuple[Int16Array, ...]
@@ -32,6 +33,9 @@ class IntegerRvq:
     latent_scale: float
     latent_zero_point: int
     numerics: Numerics = INT8
+    biases: tuple[Int32Array, ...] | None = None
+    """What choosing each code costs beside its squared distance, int32 ``[K]`` a level, in squared units of the codes;
+    the least of a level is 0. None where that is nothing."""
 
     def __post_init__(self) -> None:
         check_codebook_shapes(self.codebooks)
@@ -41,6 +45,7 @@ class IntegerRvq:
         allowed = FRACTION_BITS[self.numerics]
         if self.fraction_bits not in allowed:
             raise PlanError(f"codebook fraction bits are {self.fraction_bits}; expected {allowed[0]}..{allowed[-1]}")
+        _check_biases(self.biases, self.codebook_sizes)
         self._prove()
 
     @property
@@ -58,11 +63,16 @@ class IntegerRvq:
         """Codes of each level, K."""
         return tuple(int(book.shape[0]) for book in self.codebooks)
 
-    def norms(self, level: int) -> npt.NDArray[np.int32]:
-        """Squared norm of each code of ``level``, int32 ``[K]``."""
+    def bias(self, level: int) -> Int64Array:
+        """What choosing each code of ``level`` costs beside its squared distance, int64 ``[K]``."""
+        size = len(self.codebooks[level])
+        return np.zeros(size, np.int64) if self.biases is None else self.biases[level].astype(np.int64)
+
+    def keys(self, level: int) -> Int32Array:
+        """Key of each code of ``level``, its squared length and its bias, int32 ``[K]`` (SPEC.md 1.3)."""
         book = self.codebooks[level].astype(np.int64)
-        norms: npt.NDArray[np.int32] = np.sum(book * book, axis=1).astype(np.int32)
-        return norms
+        keys: Int32Array = (np.sum(book * book, axis=1) + self.bias(level)).astype(np.int32)
+        return keys
 
     def dequantize(self, indices: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
         """Sum of the chosen codes: uint16 ``[..., L]`` to float32 ``[..., D]`` latents.
@@ -79,7 +89,12 @@ class IntegerRvq:
                     f"index {int(chosen.max())} at level {level}; the codebook has {len(book)} codes"
                 )
             total += book[chosen]
-        return (total * (self.latent_scale / 2.0**self.fraction_bits)).astype(np.float32)
+        return (total * self.step).astype(np.float32)
+
+    @property
+    def step(self) -> float:
+        """Real units of one step of the codes."""
+        return self.latent_scale / 2.0**self.fraction_bits
 
     @property
     def residual_bounds(self) -> list[npt.NDArray[np.int64]]:
@@ -107,10 +122,10 @@ class IntegerRvq:
                     hint="use fewer fraction bits",
                 )
             wide = np.abs(book.astype(np.int64))
-            distance = int((wide * wide + 2 * wide * bound).sum(axis=1).max())
-            if distance > 2**31 - 1:
+            distance = int(((wide * wide + 2 * wide * bound).sum(axis=1) + self.bias(level)).max())
+            if distance > _INT32_MAX:
                 raise PlanError(
-                    f"distance of level {level} may reach {distance}; int32 holds {2**31 - 1}",
+                    f"distance of level {level} may reach {distance}; int32 holds {_INT32_MAX}",
                     hint="use fewer fraction bits",
                 )
 
@@ -121,16 +136,20 @@ class IntegerRvq:
         latent_scale: float,
         latent_zero_point: int,
         numerics: Numerics = INT8,
+        biases: Sequence[npt.NDArray[np.floating]] | None = None,
     ) -> IntegerRvq:
         """Quantise float ``[K, D]`` codebooks at the most fraction bits (4 to 0; 0 to -8 with 16 bits) proven safe.
 
-        Raises QuantizationError for non-finite values, wrong shapes, codes far outside the latent's range, or codes
-        so small that all of a level round to one.
+        ``biases`` ``[K]`` a level are in squared units of the latent; what counts is how much larger they are than the
+        least of their level. Raises QuantizationError for non-finite values, wrong shapes, codes far outside the
+        latent's range, or codes so small that all of a level round to one.
         """
         check_codebook_shapes(codebooks)
-        for level, book in enumerate(codebooks):
-            if not np.isfinite(book).all():
-                raise QuantizationError(f"codebook level_{level} holds NaN or infinity")
+        check_bias_shapes(biases, [len(book) for book in codebooks])
+        for kind, arrays in (("codebook level", codebooks), ("bias", biases or ())):
+            for level, array in enumerate(arrays):
+                if not np.isfinite(array).all():
+                    raise QuantizationError(f"{kind}_{level} holds NaN or infinity")
         if not (math.isfinite(latent_scale) and latent_scale > 0):
             raise QuantizationError(f"latent scale is {latent_scale}; expected a finite value above 0")
         reason = ""
@@ -142,8 +161,17 @@ class IntegerRvq:
                 level = int(np.argmax(largest))
                 reason = f"level_{level} reaches {float(np.abs(codebooks[level]).max()):g}, so a code leaves int16"
                 continue
+            steps = [
+                np.floor(np.asarray(bias, np.float64) * (2.0**bits / latent_scale) ** 2 + 0.5) for bias in biases or ()
+            ]
+            costs = [step - step.min() for step in steps]
+            if costs and max(float(cost.max()) for cost in costs) > _INT32_MAX:
+                reason = "a bias leaves int32"
+                continue
+            integer_biases = tuple(cost.astype(np.int32) for cost in costs) if any(map(np.any, costs)) else None
+            integer_codes = tuple(r.astype(np.int16) for r in rounded)
             try:
-                found = cls(tuple(r.astype(np.int16) for r in rounded), bits, latent_scale, latent_zero_point, numerics)
+                found = cls(integer_codes, bits, latent_scale, latent_zero_point, numerics, integer_biases)
             except PlanError as error:
                 reason = error.message
                 continue
@@ -161,9 +189,30 @@ def _refuse_vanished(rvq: IntegerRvq, codebooks: Sequence[npt.NDArray[np.floatin
         if len(rounded) > 1 and np.all(rounded == rounded[0]):
             raise QuantizationError(
                 f"codebook level_{level}: all {len(book)} codes round to the same integers (its largest entry is "
-                f"{float(np.abs(book).max()):g}, a step of the codes {rvq.latent_scale / 2.0**rvq.fraction_bits:g})",
+                f"{float(np.abs(book).max()):g}, a step of the codes {rvq.step:g})",
                 hint="check that encoder and codebooks are of one model",
             )
+
+
+def _check_biases(biases: tuple[Int32Array, ...] | None, sizes: Sequence[int]) -> None:
+    """Raise PlanError unless biases are int32 with 0 as the least of each level; QuantizationError for their shapes."""
+    check_bias_shapes(biases, sizes)
+    for level, bias in enumerate(biases or ()):
+        if bias.dtype != np.int32:
+            raise PlanError(f"bias_{level} is {bias.dtype}; expected int32")
+        if bias.min() != 0:
+            raise PlanError(f"bias_{level}: the least is {int(bias.min())}; expected 0")
+
+
+def check_bias_shapes(biases: Sequence[npt.NDArray[np.generic]] | None, sizes: Sequence[int]) -> None:
+    """Raise QuantizationError unless there are no biases, or as many as codes, ``[K]`` a level of ``sizes``."""
+    if biases is None:
+        return
+    if len(biases) != len(sizes):
+        raise QuantizationError(f"biases of {len(biases)} levels; the quantiser has {len(sizes)}")
+    for level, (bias, size) in enumerate(zip(biases, sizes, strict=True)):
+        if bias.shape != (size,):
+            raise QuantizationError(f"bias_{level} has shape {tuple(bias.shape)}; expected [{size}]")
 
 
 def check_codebook_shapes(codebooks: Sequence[npt.NDArray[np.generic]]) -> None:

@@ -1,9 +1,13 @@
-"""Keys of codebooks for the pruned search, which looks at few codes and finds the same index.
+"""Projections of codebooks for the pruned search, which looks at few codes and finds the same index.
 
-A code's four keys are its projections on the codebook's principal directions. The distance between the keys
-of a residual and of a code bounds their true distance from below, so most codes are left out by their keys,
-and, sorted by the first key, most are never looked at (Friedman, Baskett and Shustek 1975, "An algorithm for
-finding nearest neighbors", with more than one projection).
+A code has four projections on its codebook's principal directions. The distance between the projections of a residual
+and of a code bounds their true distance from below, so most codes are left out by their projections, and, sorted by the
+first one, most are never looked at (Friedman, Baskett and Shustek 1975, "An algorithm for finding nearest neighbors",
+with more than one projection).
+
+The root of a bias is one more entry of its code, of which residuals have 0: their squared distance then is the sum of
+squared distance and bias, which is what the search makes smallest. So the bound knows of biases, and the device of
+nothing new.
 """
 
 from __future__ import annotations
@@ -20,16 +24,16 @@ from edgecodec.codec.numerics import INT8
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
-KEYS = 4
-"""Projections of a code."""
-KEY_SHIFT = 6
-"""Fraction bits of the projection; a key is rounded down to a whole number."""
+PROJECTIONS = 4
+"""Directions that a code is projected on."""
+SHIFT = 6
+"""Fraction bits of the directions; a projection is rounded down to a whole number."""
 MVE_CODES = 8
 """Codes of a block of ``edc_rvq_mve.h``."""
 MVE_LANES = 8
 """Entries of a code that ``edc_rvq_quantize_mve`` takes at a time."""
 MVE_STARTS = 64
-"""First keys for which ``edc_rvq_mve.h`` has the block to start from."""
+"""First projections for which ``edc_rvq_mve.h`` has the block to start from."""
 _LEAST_CODES = 32
 """Codes of a codebook from which on the pruned search is quicker than the full one."""
 _MOST_SLACK = 128
@@ -37,10 +41,14 @@ _MOST_SLACK = 128
 _LOOKS = 16
 """Distances that a search may compute in the mean of a frame; trained codecs need 4 to 9."""
 _ROUNDING = 132
-"""What keys' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
+"""What the projections' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
 _INT32_MAX = 2**31 - 1
-_BLOCK = structure(norms=(np.int32, MVE_CODES), keys=(np.int16, (KEYS, MVE_CODES)), indices=(np.uint16, MVE_CODES))
+_BLOCK = structure(
+    lengths=(np.int32, MVE_CODES),
+    projections=(np.int16, (PROJECTIONS, MVE_CODES)),
+    indices=(np.uint16, MVE_CODES),
+)
 
 
 class Search(StrEnum):
@@ -83,13 +91,14 @@ class SortedCodebook:
     """What the pruned search knows of one level's codebook."""
 
     order: npt.NDArray[np.uint16]
-    """``[K]``, index of each code in the order of their first keys."""
-    keys: npt.NDArray[np.int16]
-    """``[K, 4]`` in that order: ``floor(projection . code / 2^6)``."""
-    projection: npt.NDArray[np.int8]
+    """``[K]``, index of each code in the order of their first projections."""
+    projections: npt.NDArray[np.int16]
+    """``[K, 4]`` in that order: ``floor(directions . code / 2^6)``, a bias among the code's entries."""
+    directions: npt.NDArray[np.int8]
     """``[D, 4]``, 2^6 times nearly orthonormal columns."""
     slack: int
-    """Share by which the squared distance of keys may exceed the true one, in 1/256, beside 132: see :func:`_slack`."""
+    """Share by which the squared distance of projections may exceed the true one, in 1/256, beside 132: see
+    :func:`_slack`."""
 
 
 def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
@@ -97,24 +106,28 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     book = rvq.codebooks[level].astype(np.int64)
     if len(book) < _LEAST_CODES:
         return None
-    projection = _principal_directions(book)
-    gram = projection @ projection.T
+    bias = rvq.bias(level)
+    if bias.any():
+        # Rounded down, so that the square is at most the bias: the bound stays one.
+        book = np.column_stack([book, [math.isqrt(each) for each in bias.tolist()]])
+    directions = _principal_directions(book)
+    gram = directions @ directions.T
     # The largest eigenvalue bounds how much the projection lengthens; a hair more against rounding.
-    stretch = float(np.linalg.eigvalsh(gram.astype(np.float64)).max()) / 4.0**KEY_SHIFT * (1 + 1e-9)
+    stretch = float(np.linalg.eigvalsh(gram.astype(np.float64)).max()) / 4.0**SHIFT * (1 + 1e-9)
     residual = math.sqrt(float((rvq.residual_bounds[level].astype(np.float64) ** 2).sum()))
-    code = math.sqrt(float((book * book).sum(axis=1).max()))
+    code = math.sqrt(float(rvq.keys(level).max()))
     slack = _slack(stretch)
-    keys = (book @ projection.T) >> KEY_SHIFT
-    longest = math.sqrt(max(stretch, 1.0)) * (residual + code) + KEYS
+    projections = (book @ directions.T) >> SHIFT
+    longest = math.sqrt(max(stretch, 1.0)) * (residual + code) + PROJECTIONS
     if slack > _MOST_SLACK or longest**2 * (1 + slack / 256) + slack + _ROUNDING > _INT32_MAX:
         return None
-    if keys.min() < -_INT16_MAX - 1 or keys.max() > _INT16_MAX:
+    if projections.min() < -_INT16_MAX - 1 or projections.max() > _INT16_MAX:
         return None
-    order = np.argsort(keys[:, 0], kind="stable")
+    order = np.argsort(projections[:, 0], kind="stable")
     return SortedCodebook(
         order.astype(np.uint16),
-        keys[order].astype(np.int16),
-        np.ascontiguousarray(projection.T.astype(np.int8)),
+        projections[order].astype(np.int16),
+        np.ascontiguousarray(directions.T[: rvq.dimension].astype(np.int8)),
         slack,
     )
 
@@ -130,15 +143,9 @@ def mve_entries(dimension: int) -> int:
 
 
 def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
-    """The search for the quantiser's numerics and a core with or without vectors.
-
-    ``edc_rvq_quantize_mve`` squares the residual less a code, so that must fit 16 bits and its length 32.
-    """
+    """The search for the quantiser's numerics and a core with or without vectors."""
     if rvq.numerics != INT8:
         return Search.INT16
-    for book, residual in zip(rvq.codebooks, rvq.residual_bounds, strict=True):
-        reach = np.abs(book.astype(np.int64)).max(axis=0) + residual
-        vectors = vectors and int(reach.max()) <= _INT16_MAX and int((reach * reach).sum()) < _INT32_MAX
     return Search.MVE if vectors else Search.PLAIN
 
 
@@ -153,14 +160,14 @@ def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Co
     codes = rvq.codebooks[level]
     tables = [
         Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),
-        Table("norms", rvq.norms(level), "[code], squared length"),
+        Table("keys", rvq.keys(level), "[code], squared length and bias"),
     ]
     figures = {}
     if found is not None:
         tables += [
             Table("order", found.order, "[place], index of the code"),
-            Table("keys", found.keys, "[place][4], projections of the code"),
-            Table("projection", found.projection, "[dimension][4]"),
+            Table("projections", found.projections, "[place][4], of the code"),
+            Table("directions", found.directions, "[dimension][4]"),
         ]
         figures = {"slack": found.slack}
     return _constants(tables, figures | {"size": len(codes)})
@@ -170,27 +177,30 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
     """``edc_mve_codebook``: zeros behind the dimension, and the last place repeated to whole blocks."""
     behind = mve_entries(rvq.dimension) - rvq.dimension
     codes = np.pad(rvq.codebooks[level], ((0, 0), (0, behind)))
-    tables = [Table("codes", codes, f"[code][row] {list(codes.shape)}")]
+    tables = [
+        Table("codes", codes, f"[code][row] {list(codes.shape)}"),
+        Table("keys", rvq.keys(level), "[code], squared length and bias"),
+    ]
     if found is None:
         return _constants(tables, {"size": len(codes)})
     rest = -len(codes) % MVE_CODES
-    keys = np.pad(found.keys, ((0, rest), (0, 0)), mode="edge").reshape(-1, MVE_CODES, KEYS)
-    norms = (keys.astype(np.int64) ** 2).sum(axis=2)
+    projections = np.pad(found.projections, ((0, rest), (0, 0)), mode="edge").reshape(-1, MVE_CODES, PROJECTIONS)
+    lengths = (projections.astype(np.int64) ** 2).sum(axis=2)
     indices = np.pad(found.order, (0, rest), mode="edge").reshape(-1, MVE_CODES)
-    blocks = rows_of(_BLOCK, norms=norms, keys=keys.transpose(0, 2, 1), indices=indices)
-    padded = np.pad(found.projection, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, KEYS)
-    projection = padded.transpose(0, 2, 1)
-    # Of each start the last block whose first key is not above ``least_key + i 2^start_shift``, or 0.
-    first = keys[:, 0, 0].astype(np.int64)
+    blocks = rows_of(_BLOCK, lengths=lengths, projections=projections.transpose(0, 2, 1), indices=indices)
+    padded = np.pad(found.directions, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, PROJECTIONS)
+    directions = padded.transpose(0, 2, 1)
+    # Of each start the last block whose first projection is not above ``least_first + i 2^start_shift``, or 0.
+    first = projections[:, 0, 0].astype(np.int64)
     shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
     starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
-    of_blocks = "[place / 8]: squared lengths of keys, keys, the projections of eight codes, and their indices"
+    of_blocks = "[place / 8]: squared lengths of the projections of eight codes, these, and the codes' indices"
     tables += [
         Table("blocks", blocks, of_blocks, struct="edc_code_block"),
-        Table("projection", projection, f"[row / 8][4][8] {list(projection.shape)}"),
+        Table("directions", directions, f"[row / 8][4][8] {list(directions.shape)}"),
         Table("starts", starts.astype(np.uint16), "blocks to start from"),
     ]
-    figures = {"slack": found.slack, "least_key": int(first[0]), "start_shift": shift, "size": len(codes)}
+    figures = {"slack": found.slack, "least_first": int(first[0]), "start_shift": shift, "size": len(codes)}
     return _constants(tables, figures)
 
 
@@ -201,8 +211,8 @@ def _constants(tables: Sequence[Table], figures: Mapping[str, int]) -> Constants
 def _slack(stretch: float) -> int:
     """Smallest share, in 1/256, with which no nearer code is left out.
 
-    Keys are rounded down, so two keys' difference is off by less than 1 and four of them by less than 2 in
-    length: a code at squared distance D has keys within ``(sqrt(stretch D) + 2)^2``, which is at most
+    Projections are rounded down, so two of them differ by less than 1 too much or too little, and four of them by less
+    than 2 in length: a code at squared distance D has projections within ``(sqrt(stretch D) + 2)^2``, which is at most
     ``stretch D (1 + 1/32) + 132``.
     """
     return math.ceil((stretch * (1 + 1 / 32) - 1) * 256)
@@ -212,9 +222,9 @@ def _principal_directions(book: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """``[4, D]``: the codes' principal directions times 2^6, rounded; zeros when there are fewer."""
     centred = book - book.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
-    rows = directions[:KEYS]
+    rows = directions[:PROJECTIONS]
     # Either sign is as good, and LAPACK builds differ: take the one whose largest entry is positive.
     largest = np.take_along_axis(rows, np.abs(rows).argmax(axis=1)[:, None], axis=1)
-    projection = np.zeros((KEYS, book.shape[1]), np.int64)
-    projection[: len(rows)] = np.round(rows * np.sign(largest) * 2**KEY_SHIFT)
-    return projection
+    rounded = np.zeros((PROJECTIONS, book.shape[1]), np.int64)
+    rounded[: len(rows)] = np.round(rows * np.sign(largest) * 2**SHIFT)
+    return rounded

@@ -66,8 +66,8 @@ class _Costs:
     """Of a code in the full search at another dimension: once, for each eight entries, and for each one over."""
     few: tuple[float, float]
     """Of a pruned search, beside what it looks at."""
-    key: float
-    """Of a code's keys."""
+    projection: float
+    """Of a code's projections."""
     look: float
     """Of a distance in the pruned search at the usual dimension."""
 
@@ -77,8 +77,8 @@ class _Costs:
         return self.search[0] + self.search[1] * dimension + codes * each
 
     def pruned(self, codes: int, dimension: int) -> float:
-        """A search that looks at the keys of all codes, without the distances."""
-        return self.few[0] + self.few[1] * dimension + (codes + -codes % _BLOCK_CODES) * self.key
+        """A search that looks at the projections of all codes, without the distances."""
+        return self.few[0] + self.few[1] * dimension + (codes + -codes % _BLOCK_CODES) * self.projection
 
     def distance(self, dimension: int) -> float:
         """A distance in the pruned search."""
@@ -114,7 +114,7 @@ _COSTS = {
     },
 }
 _BLOCK_CODES = 8
-"""Codes whose keys are looked at together, on vectors."""
+"""Codes whose projections are looked at together, on vectors."""
 
 
 def bound_search(codec: Codec, plan: Plan, *, is_for_core: bool = True) -> SearchBound:

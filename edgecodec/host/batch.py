@@ -43,7 +43,7 @@ typedef struct {
   int32_t out_width; int32_t out_channels; int32_t zero_point; int32_t activation_min; int32_t activation_max;
   int32_t gives_quads; edc_lanes *slid; int32_t slid_count; edc_lanes *slid_from; ...;
 } edc_batch_layer;
-typedef struct { const int32_t *codes; const int32_t *plain; const int32_t *norms; int32_t size; ...; }
+typedef struct { const int32_t *codes; const int32_t *plain; const int32_t *keys; int32_t size; ...; }
   edc_batch_codebook;
 typedef struct {
   const edc_zscore *zscore; const edc_minmax *minmax; const edc_fixed *fixed;
@@ -227,7 +227,7 @@ class _Tables:
         return {
             "codes": np.ascontiguousarray((-2 * even).astype(np.int16)).view(np.int32),
             "plain": np.ascontiguousarray(even.astype(np.int16)).view(np.int32),
-            "norms": self.codec.rvq.norms(level),
+            "keys": self.codec.rvq.keys(level),
         }
 
 
@@ -273,7 +273,7 @@ class _Workspace:
         for book, arrays in zip(books, tables.books, strict=True):
             for name, value in self._pointers(arrays).items():
                 setattr(book, name, value)
-            book.size = len(arrays["norms"])
+            book.size = len(arrays["keys"])
         first = sources[0]
         padded = np.full((self._lane_bytes // 4, first.elements + 3), first.pad_value - _OFFSET, np.int8)
         self.model = self._ffi.new(

@@ -194,8 +194,9 @@ class KerasExecutor:
 
     def stages(self, frames: Frames) -> Stages:
         """Encode int16 ``[N, T]`` in float. Raises InputError for frames of another shape or type."""
+        from edgecodec.quantization.codebooks import quantize_float
         from edgecodec.quantization.convert import predict
-        from edgecodec.quantization.measure import search_in_floats
+        from edgecodec.quantization.measure import float_biases, float_codebooks
 
         bundle, rvq = self._bundle, self._bundle.codec.rvq
         frames = as_frames(frames, bundle.codec.samples)
@@ -204,7 +205,7 @@ class KerasExecutor:
         if len(frames):
             batch = normalized.astype(np.float32)[:, None, :, None]
             latent = predict(self._model, batch).reshape(-1, rvq.dimension).astype(np.float64)
-        indices, _ = search_in_floats(latent, rvq)
+        indices, _ = quantize_float(latent, float_codebooks(rvq), float_biases(rvq))
         shape = (len(frames), bundle.codec.positions)
         source, target = bundle.codec.graph.input, bundle.codec.graph.latent
         return Stages(

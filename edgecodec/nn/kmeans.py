@@ -53,15 +53,15 @@ def nearest(
 ) -> tuple[npt.NDArray[np.intp], Float64Array]:
     """Index of the closest code and the squared distance to it, both ``[N]``; ties to the lowest index.
 
-    With ``bias [K]`` the code of least squared distance plus bias is taken; what is returned is its distance alone.
+    ``bias [K]`` is what choosing each code costs on top, and is in the distance.
     """
     index, distance = np.empty(len(points), np.intp), np.empty(len(points))
-    squares = np.sum(codes * codes, axis=1)
+    squares = np.sum(codes * codes, axis=1) + (0.0 if bias is None else bias)
     # In parts: a distance of each point to each code would take gigabytes for the points of a training set.
     for start in range(0, len(points), _PART):
         part = points[start : start + _PART]
         scores = squares - 2.0 * part @ codes.T
-        nearest_codes = np.argmin(scores if bias is None else scores + bias, axis=1)
+        nearest_codes = np.argmin(scores, axis=1)
         index[start : start + _PART] = nearest_codes
         closest = scores[np.arange(len(part)), nearest_codes] + np.sum(part * part, axis=1)
         distance[start : start + _PART] = np.maximum(closest, 0.0)

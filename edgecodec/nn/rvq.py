@@ -100,7 +100,8 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
     @property
     def biases(self) -> list[npt.NDArray[np.float32]] | None:
         """What each code costs beside its distance, float32 ``[K]`` a level in squared units of the latent, the least
-        of a level 0; None where nothing but the distance counts. The layer must be built."""
+        of a level 0; None where nothing but the distance counts. The layer must be built.
+        """
         biases = [self._bias(level) for level in range(self.num_levels)]
         if any(bias is None for bias in biases):
             return None

@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.rvq import check_codebook_shapes
+from edgecodec.codec.rvq import check_bias_shapes, check_codebook_shapes
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.files.regular import check_regular
 from edgecodec.nn.kmeans import nearest
 from edgecodec.quantization.keras_codebooks import codes_beside_averages, is_average, natural, read_keras_codebooks
 
 FloatArray = npt.NDArray[np.floating[Any]]
+_Arrays = dict[str, npt.NDArray[Any]]
 _EXPECTED = (
     "expected codebooks as .npz with level_0, level_1, ..., one array [M, K, D] as .npz or .npy, a saved Keras model "
     "(.keras, .h5), or a folder or pattern of .npy files, one a level"
@@ -43,8 +44,7 @@ class Codebooks:
     notes: tuple[str, ...] = ()
     """What was left out or taken apart, a phrase each."""
     biases: list[FloatArray] | None = None
-    """``[K]``, one a level, in squared units of the latent: what a code costs beside its squared distance; None where
-    the nearest code is meant."""
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent."""
 
 
 def load_codebooks(path: str | os.PathLike[str]) -> list[FloatArray]:
@@ -56,11 +56,11 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     """Float codebooks ``[K, D]``, level by level, from files or arrays.
 
     Args:
-        given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; a ``.npz``
-            or ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
+        given: A ``.npz`` with ``level_0``, ``level_1``, ... or other names that end in numbers from 0 or 1; beside
+            the former ``bias_0``, ``bias_1``, ... ``[K]``, what choosing a code costs (SPEC.md 1.3); a ``.npz`` or
+            ``.npy`` of one array ``[M, K, D]`` or ``[K, D]``; a saved Keras model (``.keras``, ``.h5``) that holds
             the quantiser; ``.npy`` files, one a level, in a folder or matching a pattern, in the order of the numbers
-            in their names; or arrays, one a level. Whole numbers become floats. A ``.npz`` with ``level_0``, ... may
-            hold ``bias_0``, ... ``[K]``, too.
+            in their names; or arrays, one a level. Whole numbers become floats.
 
     Returns:
         The codebooks. Moving counts and sums of an EMA quantiser among the levels are taken out, and other arrays of a
@@ -71,19 +71,21 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     """
     if isinstance(given, str | os.PathLike):
         source = Path(given)
-        where, (arrays, notes, biases) = f"{source}: ", _read_file(source)
+        where, (arrays, costs, notes) = f"{source}: ", _read_file(source)
     else:
-        where, notes, biases = "", [], {}
+        where, costs, notes = "", {}, []
         arrays = {f"codebook {level}": _as_array(book, level) for level, book in enumerate(given)}
     try:
         books = [_float(array, f"{where}{name}") for name, array in arrays.items()]
         books, averages = _without_averages(books, list(arrays), f"{where}the quantiser")
         check_codebook_shapes(books)
+        biases = [_float(array, f"{where}{name}") for name, array in costs.items()] or None
+        check_bias_shapes(biases, [len(book) for book in books])
     except InputError:
         raise
     except EdgecodecError as error:
         raise InputError(f"{where}{error}") from error
-    return Codebooks(books, (*notes, *averages), _checked_biases(biases, books, where))
+    return Codebooks(books, (*notes, *averages), biases)
 
 
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
@@ -131,7 +133,7 @@ def quantize_float(
 ) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64]]:
     """Residual search in float64: indices ``[N, L]`` and the sum of their codes ``[N, D]``.
 
-    ``biases [K]``, one a level, are added to the squared distances.
+    ``biases`` ``[K]`` a level are what choosing each code costs beside its squared distance.
     """
     residual = np.asarray(latents, np.float64)
     indices = []
@@ -150,7 +152,7 @@ def refit(
 ) -> list[FloatArray]:
     """Move each code to the mean of those of ``latents [N, D]`` that choose it, level by level; k-means' step.
 
-    ``biases [K]``, one a level, count in the choice and stay. Codes that nothing chooses stay.
+    ``biases`` ``[K]`` a level count in the choice and stay as they are. Codes that nothing chooses stay.
     """
     residual = np.asarray(latents, np.float64)
     fitted: list[FloatArray] = []
@@ -211,36 +213,16 @@ def _without_averages(books: list[FloatArray], names: list[str], where: str) -> 
     return kept, [f"{', '.join(out)}: left out, the moving averages of an EMA quantiser beside its codes"]
 
 
-def _checked_biases(
-    biases: Mapping[str, npt.NDArray[Any]], books: Sequence[FloatArray], where: str
-) -> list[FloatArray] | None:
-    """The biases as floats, level by level, if there are any. Raises InputError unless every code has a finite one."""
-    if not biases:
-        return None
-    checked = []
-    for level, book in enumerate(books):
-        name = f"bias_{level}"
-        if name not in biases:
-            raise InputError(f"{where}{name} is missing beside {', '.join(biases)}")
-        bias = _float(biases[name], f"{where}{name}")
-        if bias.shape != book.shape[:1]:
-            raise InputError(f"{where}{name} has shape {bias.shape}; expected {book.shape[:1]}, a number for each code")
-        if not np.isfinite(bias).all():
-            raise InputError(f"{where}{name} holds NaN or infinity")
-        checked.append(bias)
-    return checked
-
-
-def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str], dict[str, npt.NDArray[Any]]]:
-    """Arrays by name, one a level, what was left out, and biases by name."""
+def _read_file(source: Path) -> tuple[_Arrays, _Arrays, list[str]]:
+    """Codes by name, one array a level, biases likewise, and what was left out."""
     if source.is_dir():
-        return _load_npy(sorted(source.glob("*.npy")), source), [], {}
+        return _load_npy(sorted(source.glob("*.npy")), source), {}, []
     if not source.exists() and glob.has_magic(str(source)):
-        return _load_npy([Path(name) for name in glob.glob(str(source))], source), [], {}
+        return _load_npy([Path(name) for name in glob.glob(str(source))], source), {}, []
     if not source.is_file():
         raise InputError(f"{source}: no such file; {_EXPECTED}")
     if source.suffix in (".keras", ".h5"):
-        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, [], {}
+        return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, {}, []
     try:
         with source.open("rb") as file:
             start = file.read(6)
@@ -251,7 +233,7 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str], di
     try:
         loaded = np.load(source, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
-            return _unstacked(loaded), [], {}
+            return _unstacked(loaded), {}, []
         with loaded:
             members = {key: loaded[key] for key in loaded.files}
     # A damaged file raises whatever it leads to, lack of memory for the size that it claims among it.
@@ -266,13 +248,14 @@ def _read_file(source: Path) -> tuple[dict[str, npt.NDArray[Any]], list[str], di
         raise InputError(
             f"{source}: holds {found}; expected level_0, level_1, ... without a gap, or one array [M, K, D]"
         )
-    own = names[0] == "level_0"
-    biases = {key: array for key, array in arrays.items() if own and re.fullmatch(r"bias_\d+", key)}
-    out = [text for key, text in told.items() if key not in names and key not in biases]
+    costs = {key: arrays[key] for level in range(len(names)) if (key := f"bias_{level}") in arrays}
+    if names[0] != "level_0":
+        costs = {}
+    out = [text for key, text in told.items() if key not in names and key not in costs]
     notes = [f"{source.name}: left out {', '.join(out)}"] if out else []
     if len(names) == 1 and arrays[names[0]].ndim == 3:
-        return _unstacked(arrays[names[0]]), notes, biases
-    return {name: arrays[name] for name in names}, notes, biases
+        return _unstacked(arrays[names[0]]), costs, notes
+    return {name: arrays[name] for name in names}, costs, notes
 
 
 def _unstacked(array: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:

@@ -12,7 +12,7 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.errors import QuantizationError
 from edgecodec.quantization.codebooks import quantize_float
 from edgecodec.quantization.convert import predict
-from edgecodec.quantization.measure import Variant, dequantized, run_int8, search_in_floats
+from edgecodec.quantization.measure import Variant, dequantized, float_biases, float_codebooks, run_int8
 from edgecodec.quantization.report import Figures, Shortfall
 from edgecodec.signal.normalize import NONE, ZSCORE, MinMax
 from edgecodec.signal.quality import prdn
@@ -114,7 +114,8 @@ def _codes(variant: Variant, scaled: FloatArray) -> FloatArray:
     shape = (len(scaled), graph.latent.width, graph.latent.channels)
     if variant.model is not None:
         latents = predict(variant.model, scaled.astype(np.float32)[:, None, :, None]).astype(np.float64)
-        return quantize_float(latents.reshape(-1, shape[2]), variant.model_codebooks, variant.biases)[1].reshape(shape)
+        return quantize_float(latents.reshape(-1, shape[2]), variant.model_codebooks)[1].reshape(shape)
     levels = graph.input.numerics.clip(np.rint(scaled / graph.input.scale) + graph.input.zero_point)
     latents = dequantized(run_int8(variant.encoder, graph, levels), graph.latent.scale, graph.latent.zero_point)
-    return search_in_floats(latents.reshape(-1, shape[2]), variant.codec.rvq)[1].reshape(shape)
+    rvq = variant.codec.rvq
+    return quantize_float(latents.reshape(-1, shape[2]), float_codebooks(rvq), float_biases(rvq))[1].reshape(shape)

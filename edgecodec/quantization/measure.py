@@ -46,8 +46,8 @@ class Variant:
     decoder: bytes | None
     """Float32 TFLite file; None when there is no decoder."""
     biases: Sequence[FloatArray] | None = None
-    """Float ``[K]``, one a level, in squared units of the latent: what codes cost beside their squared distance, in
-    floats and integers alike; None where the nearest code is meant."""
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent, in
+    floats and integers alike."""
     model: Any | None = None
     """Float encoder of the same latent as a Keras model; None when it came as TFLite."""
     model_codebooks: Sequence[FloatArray] = ()
@@ -97,9 +97,9 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     """
     inputs = encoder_inputs(variant.codec.normalizer, frames)
     latents = run_int8(variant.encoder, variant.graph, inputs)
-    latent = variant.graph.latent
+    latent, rvq = variant.graph.latent, variant.codec.rvq
     flat = dequantized(latents, latent.scale, latent.zero_point).reshape(-1, latent.channels)
-    indices, integer = search_in_floats(flat, variant.codec.rvq)
+    indices, integer = quantize_float(flat, float_codebooks(rvq), float_biases(rvq))
     chosen = {"int8": quantize_float(flat, variant.codebooks, variant.biases)[1], "integer": integer}
     numerics = latent.numerics
     figures = {
@@ -148,26 +148,14 @@ def saturation(levels: Activations, numerics: Numerics = INT8) -> float:
     return float(np.mean((levels == numerics.lowest) | (levels == numerics.highest))) if levels.size else 0.0
 
 
-def search_in_floats(
-    latents: npt.NDArray[np.floating[Any]], rvq: IntegerRvq
-) -> tuple[npt.NDArray[np.uint16], npt.NDArray[np.float64]]:
-    """What ``rvq`` makes of dequantised ``latents [N, D]``: indices ``[N, L]`` and the sum of their codes ``[N, D]``.
-
-    Its codebooks and biases are searched in the latent's real units, which gives the integer answer.
-    """
-    return quantize_float(latents, float_codebooks(rvq), float_biases(rvq))
-
-
 def float_codebooks(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
-    """The integer codebooks in the latent's real units."""
-    step = rvq.latent_scale / 2.0**rvq.fraction_bits
-    return [book.astype(np.float64) * step for book in rvq.codebooks]
+    """The integer codebooks in the latent's real units; searching them with their biases gives the integer answer."""
+    return [book.astype(np.float64) * rvq.step for book in rvq.codebooks]
 
 
-def float_biases(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]] | None:
-    """The integer biases in squared real units of the latent, if there are any."""
-    step = rvq.latent_scale / 2.0**rvq.fraction_bits
-    return None if rvq.biases is None else [bias.astype(np.float64) * step**2 for bias in rvq.biases]
+def float_biases(rvq: IntegerRvq) -> list[npt.NDArray[np.float64]]:
+    """What choosing each code costs, in squared real units of the latent, ``[K]`` a level."""
+    return [rvq.bias(level).astype(np.float64) * rvq.step**2 for level in range(rvq.levels)]
 
 
 def dequantized(levels: Activations, scale: float, zero_point: int) -> npt.NDArray[np.float64]:

@@ -22,10 +22,10 @@ from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import QuantizationError
 from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.candidates import FIRST, Progress, Search, SearchData, float_latents, measure_rounded_input
-from edgecodec.quantization.codebooks import check_codebooks
+from edgecodec.quantization.codebooks import check_codebooks, quantize_float
 from edgecodec.quantization.fine_tune import FineTuning
 from edgecodec.quantization.floor import other_convention, refuse, shortfalls_of_codec, shortfalls_of_parts
-from edgecodec.quantization.measure import Variant, int8_latents, measure, search_in_floats
+from edgecodec.quantization.measure import Variant, float_biases, float_codebooks, int8_latents, measure
 from edgecodec.quantization.quantized import Quantized
 from edgecodec.quantization.refit import side_information
 from edgecodec.quantization.report import (
@@ -201,9 +201,7 @@ def quantize_source(
         raise QuantizationError(f"activations of {activations} bits; expected {expected}")
     data = _search_data(source, tuning)
     index_frames = _index_frames(source, tuning)
-    searched = [
-        _search(source, data, tuning, bits, accept_quality, progress) for bits in _widths(source, activations)
-    ]
+    searched = [_search(source, data, tuning, bits, accept_quality, progress) for bits in _widths(source, activations)]
     kept, choice = searched[0], None
     if len(searched) > 1:
         kept, choice = _choose_width(*searched)
@@ -386,7 +384,7 @@ def _indices(best: Variant, frames: Frames) -> npt.NDArray[np.integer[Any]]:
     """Indices ``[N, P, L]`` of the integer codec."""
     latents = int8_latents(best, frames)
     flat = latents.reshape(-1, latents.shape[-1])
-    indices, _ = search_in_floats(flat, best.codec.rvq)
+    indices, _ = quantize_float(flat, float_codebooks(best.codec.rvq), float_biases(best.codec.rvq))
     return indices.reshape(*latents.shape[:2], -1)
 
 

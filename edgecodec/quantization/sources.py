@@ -296,8 +296,7 @@ class Source:
     normalization: Normalization
     """How the encoder's frames are normalised."""
     biases: Sequence[FloatArray] | None = None
-    """Float ``[K]``, one a level, in squared units of the latent: what codes cost beside their squared distance; None
-    where the nearest code is meant."""
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent."""
     rate_hz: float | None = None
     """Sampling rate in Hz; None when it is not known."""
     levels: int | None = None

@@ -218,7 +218,7 @@ def _divergence(
 
 
 def _margin(stages: Stages, place: tuple[int, ...], values: tuple[int, int], rvq: IntegerRvq) -> int | None:
-    """Distance of the second code to the residual of ``stages`` at ``place`` less that of the first (SPEC.md 1.3)."""
+    """What the second code costs at ``place`` more than the first, in distance and bias (SPEC.md 1.3)."""
     if stages.latent is None:
         return None
     frame, position, level = place
@@ -229,7 +229,8 @@ def _margin(stages: Stages, place: tuple[int, ...], values: tuple[int, int], rvq
     book = rvq.codebooks[level].astype(np.int64)
     if max(values) >= len(book):
         return None
-    near, far = (int(((residual - book[value]) ** 2).sum()) for value in values)
+    bias = rvq.bias(level)
+    near, far = (int(((residual - book[value]) ** 2).sum() + bias[value]) for value in values)
     return far - near
 
 

@@ -15,10 +15,10 @@ static int32_t saturate(int32_t value) {
 #define PAIRS 0
 #endif
 
-#define KEY_SHIFT 6 /* of the projection */
-/* Keys are rounded down: a difference of four is off by less than 2 in length, and
+#define SHIFT 6 /* of the directions */
+/* Projections are rounded down: a difference of four is off by less than 2 in length, and
  * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
-#define KEY_ROUNDING 132u
+#define ROUNDING 132u
 
 #define USUAL 16 /* dimension of a kernel of its own */
 
@@ -52,10 +52,10 @@ static inline int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
   return sum;
 }
 
-/* The search's best code so far. Distances are ||r - c||^2. */
+/* The search's best code so far. Distances are ||r - c||^2 and what choosing the code costs. */
 typedef struct {
   uint32_t distance;
-  uint32_t limit; /* no code whose keys are farther than this can be nearer */
+  uint32_t limit; /* no code whose projections are farther than this can be nearer */
   uint32_t index;
   int32_t looks; /* left; negative when there was none for a code that may be nearer */
 } candidate;
@@ -65,9 +65,9 @@ typedef struct {
   const int16_t *residual;
   int32_t dimension;
   int32_t length; /* ||r||^2 */
-  int32_t key[EDC_RVQ_KEYS];
+  int32_t projection[EDC_RVQ_PROJECTIONS];
 #if PAIRS
-  int16x2_t pairs[EDC_RVQ_KEYS / 2]; /* the keys, saturated */
+  int16x2_t pairs[EDC_RVQ_PROJECTIONS / 2]; /* the projections, saturated */
 #endif
 } query;
 
@@ -80,10 +80,10 @@ static int consider(const query *q, uint32_t place, candidate *best) {
   const uint32_t index = book->order[place];
   const int16_t *code = book->codes + index * (uint32_t)q->dimension;
   const int32_t product = dot(q->residual, code, q->dimension);
-  const uint32_t distance = (uint32_t)(q->length + (book->norms[index] - 2 * product));
+  const uint32_t distance = (uint32_t)(q->length + (book->keys[index] - 2 * product));
   if (distance < best->distance || (distance == best->distance && index < best->index)) {
     best->distance = distance;
-    best->limit = distance + (distance >> 8) * book->slack + book->slack + KEY_ROUNDING;
+    best->limit = distance + (distance >> 8) * book->slack + book->slack + ROUNDING;
     best->index = index;
   }
   return 1;
@@ -92,19 +92,19 @@ static int consider(const query *q, uint32_t place, candidate *best) {
 /* Look at `count` codes behind the one at `place`, in steps of 1 or -1, until neither the next one
  * nor any farther along can be nearer than the best, or no look is left. */
 static void walk(const query *q, uint32_t place, uint32_t count, int32_t step, candidate *best) {
-  const int16_t *const start = q->book->keys;
-  const int16_t *keys = start + place * EDC_RVQ_KEYS;
+  const int16_t *const start = q->book->projections;
+  const int16_t *projection = start + place * EDC_RVQ_PROJECTIONS;
 #if PAIRS
   const int16x2_t q0 = q->pairs[0];
   const int16x2_t q1 = q->pairs[1];
 #endif
   uint32_t limit = best->limit;
   for (; count > 0; count--) {
-    keys += step * EDC_RVQ_KEYS;
+    projection += step * EDC_RVQ_PROJECTIONS;
 #if PAIRS
     /* Saturated differences are no larger than the true ones, so no nearer code is left out. Four
      * of -2^15 wrap to 0: such a code is looked at. */
-    const pair_of_int16 *pairs = (const pair_of_int16 *)keys;
+    const pair_of_int16 *pairs = (const pair_of_int16 *)projection;
     const int16x2_t front = __qsub16(q0, pairs[0]);
     const int32_t first = (int16_t)front;
     if ((uint32_t)(first * first) > limit) {
@@ -113,18 +113,18 @@ static void walk(const query *q, uint32_t place, uint32_t count, int32_t step, c
     const int16x2_t back = __qsub16(q1, pairs[1]);
     const uint32_t away = (uint32_t)__smuad(front, front) + (uint32_t)__smuad(back, back);
 #else
-    const int32_t first = q->key[0] - keys[0];
+    const int32_t first = q->projection[0] - projection[0];
     uint32_t away = (uint32_t)(first * first);
     if (away > limit) {
       return;
     }
-    for (int i = 1; i < EDC_RVQ_KEYS; i++) {
-      const int32_t difference = q->key[i] - keys[i];
+    for (int i = 1; i < EDC_RVQ_PROJECTIONS; i++) {
+      const int32_t difference = q->projection[i] - projection[i];
       away += (uint32_t)(difference * difference);
     }
 #endif
     if (away <= limit) {
-      if (!consider(q, (uint32_t)(keys - start) / EDC_RVQ_KEYS, best)) {
+      if (!consider(q, (uint32_t)(projection - start) / EDC_RVQ_PROJECTIONS, best)) {
         return;
       }
       limit = best->limit;
@@ -132,13 +132,13 @@ static void walk(const query *q, uint32_t place, uint32_t count, int32_t step, c
   }
 }
 
-/* First place whose first key is not below `key`. */
-static uint32_t find(const edc_codebook *book, int32_t key) {
+/* First place whose first projection is not below `least`. */
+static uint32_t find(const edc_codebook *book, int32_t least) {
   uint32_t low = 0;
   uint32_t high = book->size;
   while (low < high) {
     const uint32_t middle = (low + high) / 2;
-    if (book->keys[middle * EDC_RVQ_KEYS] < key) {
+    if (book->projections[middle * EDC_RVQ_PROJECTIONS] < least) {
       low = middle + 1;
     } else {
       high = middle;
@@ -153,24 +153,24 @@ static void nearest_of_few(const edc_codebook *book, const int16_t *residual, in
                            candidate *best) {
   query q = {.book = book, .residual = residual, .dimension = dimension};
   q.length = dot(residual, residual, dimension);
-  const int8_t *row = book->projection;
+  const int8_t *row = book->directions;
   for (int32_t d = 0; d < dimension; d++) {
-    for (int i = 0; i < EDC_RVQ_KEYS; i++) {
-      q.key[i] += residual[d] * row[i];
+    for (int i = 0; i < EDC_RVQ_PROJECTIONS; i++) {
+      q.projection[i] += residual[d] * row[i];
     }
-    row += EDC_RVQ_KEYS;
+    row += EDC_RVQ_PROJECTIONS;
   }
-  for (int i = 0; i < EDC_RVQ_KEYS; i++) {
-    q.key[i] >>= KEY_SHIFT;
+  for (int i = 0; i < EDC_RVQ_PROJECTIONS; i++) {
+    q.projection[i] >>= SHIFT;
   }
 #if PAIRS
-  for (int i = 0; i < EDC_RVQ_KEYS / 2; i++) {
-    const uint32_t low = (uint32_t)saturate(q.key[2 * i]) & 0xFFFFu;
-    const uint32_t high = (uint32_t)saturate(q.key[2 * i + 1]) << 16;
+  for (int i = 0; i < EDC_RVQ_PROJECTIONS / 2; i++) {
+    const uint32_t low = (uint32_t)saturate(q.projection[2 * i]) & 0xFFFFu;
+    const uint32_t high = (uint32_t)saturate(q.projection[2 * i + 1]) << 16;
     q.pairs[i] = (int16x2_t)(low | high);
   }
 #endif
-  const uint32_t found = find(book, q.key[0]);
+  const uint32_t found = find(book, q.projection[0]);
   const uint32_t start = found < book->size ? found : found - 1;
   best->distance = UINT32_MAX;
   (void)consider(&q, start, best);
@@ -184,7 +184,7 @@ static void nearest_of_few(const edc_codebook *book, const int16_t *residual, in
     __ARM_FEATURE_DSP && !defined(EDC_KEEP_R9)
 /* nearest_of_all for that dimension, of codes aligned to 4. The residual leaves the compiler too
  * few registers. Here all 14 are used, so the best place and the end are in memory. */
-uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *norms,
+uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *keys,
                          uint32_t size);
 #define FOUR_ENTRIES(multiply, a, b) "ldmia r1!, {r12, lr}\n" multiply "smlad r0, " b ", lr, r0\n"
 #define CODE                                                                                       \
@@ -209,7 +209,7 @@ __asm__(".syntax unified\n"
         "edc_rvq_nearest:\n"
         "add r12, r2, #4\n"
         "push {r1-r11, lr}\n"
-        "str r12, [sp]\n" /* behind the norm of the best code */
+        "str r12, [sp]\n" /* behind the key of the best code */
         "add r12, r2, r3, lsl #2\n"
         "str r12, [sp, #8]\n"
         "ldmia r0, {r4-r11}\n"
@@ -229,15 +229,15 @@ __asm__(".syntax unified\n"
 #undef CODE
 #undef FOUR_ENTRIES
 #else
-static uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *norms,
+static uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, const int32_t *keys,
                                 uint32_t size) {
   int32_t r[USUAL]; /* words are loaded in fewer instructions */
   for (int32_t d = 0; d < USUAL; d++) {
     r[d] = residual[d];
   }
   int32_t least = INT32_MAX;
-  const int32_t *const start = norms;
-  const int32_t *best = norms;
+  const int32_t *const start = keys;
+  const int32_t *best = keys;
   for (; size > 0; size--) {
     int32_t sum = r[0] * codes[0];
     sum += r[1] * codes[1];
@@ -256,12 +256,12 @@ static uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, c
     sum += r[14] * codes[14];
     sum += r[15] * codes[15];
     codes += USUAL;
-    const int32_t distance = *norms - 2 * sum;
+    const int32_t distance = *keys - 2 * sum;
     if (distance < least) {
       least = distance;
-      best = norms;
+      best = keys;
     }
-    norms++;
+    keys++;
   }
   return (uint32_t)(best - start);
 }
@@ -270,14 +270,14 @@ static uint32_t edc_rvq_nearest(const int16_t *residual, const int16_t *codes, c
 static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual,
                                int32_t dimension) {
   if (dimension == USUAL) {
-    return edc_rvq_nearest(residual, book->codes, book->norms, book->size);
+    return edc_rvq_nearest(residual, book->codes, book->keys, book->size);
   }
   const int16_t *code = book->codes;
   int32_t best_distance = INT32_MAX;
   uint32_t best = 0;
   for (uint32_t index = 0; index < book->size; index++) {
-    /* ||r - c||^2 less ||r||^2, which is the same for every code */
-    const int32_t distance = book->norms[index] - 2 * dot(residual, code, dimension);
+    /* ||r - c||^2 and its cost less ||r||^2, which is the same for every code */
+    const int32_t distance = book->keys[index] - 2 * dot(residual, code, dimension);
     if (distance < best_distance) {
       best_distance = distance;
       best = index;
@@ -297,7 +297,7 @@ int32_t edc_rvq_quantize(const void *constants, const int8_t *latent, int32_t lo
   const edc_codebook *book = rvq->levels;
   for (int32_t left = rvq->level_count; left > 0; left--) {
     candidate found = {.looks = -1};
-    if (book->keys != NULL && looks > 0) {
+    if (book->projections != NULL && looks > 0) {
       found.looks = looks;
       nearest_of_few(book, residual, dimension, &found);
       looks = found.looks < 0 ? 0 : found.looks;

@@ -5,18 +5,18 @@
 
 #include <stdint.h>
 
-#define EDC_RVQ_KEYS 4
+#define EDC_RVQ_PROJECTIONS 4
 
-/* One level's codebook. With keys, the search looks at few of the codes, in the order of their
- * first key; without (NULL), at all. Either finds the same index. */
+/* One level's codebook. With projections, the search looks at few of the codes, in the order of
+ * their first projection; without (NULL), at all. Either finds the same index. */
 typedef struct {
-  const int16_t *codes;  /* [size][dimension], aligned to 4 bytes */
-  const int32_t *norms;  /* [size], squared length of each code */
-  const uint16_t *order; /* [size], index of each code in the order of first keys; NULL without */
-  const int16_t *keys;   /* [size][EDC_RVQ_KEYS] in that order, projections of each code */
-  const int8_t *projection; /* [dimension][EDC_RVQ_KEYS], 2^6 times nearly orthonormal rows */
-  uint32_t size;            /* codes, 1..65536 */
-  uint32_t slack;           /* of the projected distance over the true one, in 1/256 */
+  const int16_t *codes;       /* [size][dimension], aligned to 4 bytes */
+  const int32_t *keys;        /* [size], squared length of each code and what choosing it costs */
+  const uint16_t *order;      /* [size], index of each code in the order of first projections */
+  const int16_t *projections; /* [size][EDC_RVQ_PROJECTIONS] in that order, of each code */
+  const int8_t *directions;   /* [dimension][EDC_RVQ_PROJECTIONS], 2^6 times nearly orthonormal */
+  uint32_t size;              /* codes, 1..65536 */
+  uint32_t slack;             /* of the projected distance over the true one, in 1/256 */
 } edc_codebook;
 
 typedef struct {

@@ -21,8 +21,8 @@ static uint32_t nearest(const edc_codebook16 *book, const int16_t *residual, int
   int32_t best_distance = INT32_MAX;
   uint32_t best = 0;
   for (uint32_t index = 0; index < book->size; index++) {
-    /* ||r - c||^2 less ||r||^2, which is the same for every code */
-    const int32_t distance = book->norms[index] - 2 * dot(residual, code, dimension);
+    /* ||r - c||^2 and its cost less ||r||^2, which is the same for every code */
+    const int32_t distance = book->keys[index] - 2 * dot(residual, code, dimension);
     if (distance < best_distance) {
       best_distance = distance;
       best = index;

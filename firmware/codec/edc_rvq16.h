@@ -8,7 +8,7 @@
 /* One level's codebook. */
 typedef struct {
   const int16_t *codes; /* [size][dimension] */
-  const int32_t *norms; /* [size], squared length of each code */
+  const int32_t *keys;  /* [size], squared length of each code and what choosing it costs */
   uint32_t size;        /* codes, 1..65536 */
 } edc_codebook16;
 

@@ -12,17 +12,17 @@
 #define VECTORS 0
 #endif
 
-#define KEY_SHIFT 6 /* of the projection */
-/* Keys are rounded down: a difference of four is off by less than 2 in length, and
+#define SHIFT 6 /* of the directions */
+/* Projections are rounded down: a difference of four is off by less than 2 in length, and
  * (sqrt(D) + 2)^2 <= D + D/32 + 132. The share D/32 is in the codebook's slack. */
-#define KEY_ROUNDING 132u
+#define ROUNDING 132u
 #define MASK_BITS 4          /* of a code in a mask: vectors have a bit for each byte */
 #define MASK_ONE 0x11111111u /* one bit of each code */
 
 /* The search's best code so far. */
 typedef struct {
-  int32_t distance; /* ||r - c||^2 */
-  int32_t limit;    /* no code whose keys are farther than this can be nearer */
+  int32_t distance; /* ||r - c||^2 and what choosing the code costs */
+  int32_t limit;    /* no code whose projections are farther than this can be nearer */
   uint32_t index;
 } candidate;
 
@@ -30,15 +30,16 @@ typedef struct {
   const edc_mve_codebook *book;
   const int16_t *residual;
   uint32_t vectors; /* of a code */
+  int32_t length;   /* ||r||^2 */
   int32_t looks;    /* left; negative when there was none for a code that may be nearer */
   candidate best;
 } search;
 
-/* A residual's keys. */
+/* A residual's projections. */
 typedef struct {
   int32_t first;
-  int32_t length;              /* squared */
-  int32_t twice[EDC_MVE_KEYS]; /* -2 times each */
+  int32_t length;                     /* squared */
+  int32_t twice[EDC_MVE_PROJECTIONS]; /* -2 times each */
 } query;
 
 /* residual[row] = latent less its zero point, zeros behind the dimension. */
@@ -77,55 +78,52 @@ static inline void subtract(const int16_t *code, uint32_t vectors, int16_t *resi
 #endif
 }
 
-/* ||residual - code||^2 */
-static inline int32_t distance_of(const int16_t *residual, const int16_t *code, uint32_t vectors) {
+static inline int32_t dot(const int16_t *a, const int16_t *b, uint32_t vectors) {
   int32_t sum = 0;
 #if VECTORS
   do {
-    const int16x8_t difference = vsubq_s16(vldrhq_s16(residual), vldrhq_s16(code));
-    sum = vmladavaq_s16(sum, difference, difference);
-    residual += EDC_MVE_LANES;
-    code += EDC_MVE_LANES;
+    sum = vmladavaq_s16(sum, vldrhq_s16(a), vldrhq_s16(b));
+    a += EDC_MVE_LANES;
+    b += EDC_MVE_LANES;
   } while (--vectors > 0);
 #else
   for (uint32_t d = 0; d < vectors * EDC_MVE_LANES; d++) {
-    const int32_t difference = residual[d] - code[d];
-    sum += difference * difference;
+    sum += a[d] * b[d];
   }
 #endif
   return sum;
 }
 
-static inline query project(const int8_t *projection, const int16_t *residual, uint32_t vectors) {
-  int32_t key0 = 0;
-  int32_t key1 = 0;
-  int32_t key2 = 0;
-  int32_t key3 = 0;
+static inline query project(const int8_t *directions, const int16_t *residual, uint32_t vectors) {
+  int32_t p0 = 0;
+  int32_t p1 = 0;
+  int32_t p2 = 0;
+  int32_t p3 = 0;
   do {
 #if VECTORS
     const int16x8_t r = vldrhq_s16(residual);
-    key0 = vmladavaq_s16(key0, r, vldrbq_s16(projection));
-    key1 = vmladavaq_s16(key1, r, vldrbq_s16(projection + EDC_MVE_LANES));
-    key2 = vmladavaq_s16(key2, r, vldrbq_s16(projection + 2 * EDC_MVE_LANES));
-    key3 = vmladavaq_s16(key3, r, vldrbq_s16(projection + 3 * EDC_MVE_LANES));
+    p0 = vmladavaq_s16(p0, r, vldrbq_s16(directions));
+    p1 = vmladavaq_s16(p1, r, vldrbq_s16(directions + EDC_MVE_LANES));
+    p2 = vmladavaq_s16(p2, r, vldrbq_s16(directions + 2 * EDC_MVE_LANES));
+    p3 = vmladavaq_s16(p3, r, vldrbq_s16(directions + 3 * EDC_MVE_LANES));
 #else
     for (int32_t d = 0; d < EDC_MVE_LANES; d++) {
-      key0 += residual[d] * projection[d];
-      key1 += residual[d] * projection[d + EDC_MVE_LANES];
-      key2 += residual[d] * projection[d + 2 * EDC_MVE_LANES];
-      key3 += residual[d] * projection[d + 3 * EDC_MVE_LANES];
+      p0 += residual[d] * directions[d];
+      p1 += residual[d] * directions[d + EDC_MVE_LANES];
+      p2 += residual[d] * directions[d + 2 * EDC_MVE_LANES];
+      p3 += residual[d] * directions[d + 3 * EDC_MVE_LANES];
     }
 #endif
     residual += EDC_MVE_LANES;
-    projection += EDC_MVE_KEYS * EDC_MVE_LANES;
+    directions += EDC_MVE_PROJECTIONS * EDC_MVE_LANES;
   } while (--vectors > 0);
-  key0 >>= KEY_SHIFT;
-  key1 >>= KEY_SHIFT;
-  key2 >>= KEY_SHIFT;
-  key3 >>= KEY_SHIFT;
-  return (query){.first = key0,
-                 .length = key0 * key0 + key1 * key1 + key2 * key2 + key3 * key3,
-                 .twice = {-2 * key0, -2 * key1, -2 * key2, -2 * key3}};
+  p0 >>= SHIFT;
+  p1 >>= SHIFT;
+  p2 >>= SHIFT;
+  p3 >>= SHIFT;
+  return (query){.first = p0,
+                 .length = p0 * p0 + p1 * p1 + p2 * p2 + p3 * p3,
+                 .twice = {-2 * p0, -2 * p1, -2 * p2, -2 * p3}};
 }
 
 #if VECTORS
@@ -139,23 +137,23 @@ typedef struct {
 } distances;
 #endif
 
-/* Squared distances of the keys of a block's codes, less the length of the residual's. */
+/* Squared distances of the projections of a block's codes, less the length of the residual's. */
 static inline distances measure(query q, const edc_code_block *block) {
   distances found;
 #if VECTORS
-  found.low = vldrwq_s32(block->norms);
-  found.high = vldrwq_s32(block->norms + EDC_MVE_CODES / 2);
+  found.low = vldrwq_s32(block->lengths);
+  found.high = vldrwq_s32(block->lengths + EDC_MVE_CODES / 2);
 #pragma GCC unroll 4
-  for (int i = 0; i < EDC_MVE_KEYS; i++) {
-    const int16_t *keys = block->keys[i];
-    found.low = vmlaq_n_s32(found.low, vldrhq_s32(keys), q.twice[i]);
-    found.high = vmlaq_n_s32(found.high, vldrhq_s32(keys + EDC_MVE_CODES / 2), q.twice[i]);
+  for (int i = 0; i < EDC_MVE_PROJECTIONS; i++) {
+    const int16_t *row = block->projections[i];
+    found.low = vmlaq_n_s32(found.low, vldrhq_s32(row), q.twice[i]);
+    found.high = vmlaq_n_s32(found.high, vldrhq_s32(row + EDC_MVE_CODES / 2), q.twice[i]);
   }
 #else
   for (int code = 0; code < EDC_MVE_CODES; code++) {
-    found.of[code] = block->norms[code];
-    for (int i = 0; i < EDC_MVE_KEYS; i++) {
-      found.of[code] += block->keys[i][code] * q.twice[i];
+    found.of[code] = block->lengths[code];
+    for (int i = 0; i < EDC_MVE_PROJECTIONS; i++) {
+      found.of[code] += block->projections[i][code] * q.twice[i];
     }
   }
 #endif
@@ -234,15 +232,16 @@ static inline uint32_t near_of(query q, const edc_code_block *block, int32_t mos
 /* The first code of a mask that is not 0. */
 static inline uint32_t first_of(uint32_t mask) { return (uint32_t)__builtin_ctz(mask) / MASK_BITS; }
 
-/* ||r - c||^2 */
+/* ||r - c||^2 and what choosing the code costs. */
 static inline int32_t distance_to(const search *s, uint32_t index) {
-  return distance_of(s->residual, s->book->codes + index * s->vectors * EDC_MVE_LANES, s->vectors);
+  const int16_t *code = s->book->codes + index * s->vectors * EDC_MVE_LANES;
+  return s->length + (s->book->keys[index] - 2 * dot(s->residual, code, s->vectors));
 }
 
 static inline void take(search *s, uint32_t index, int32_t distance) {
   const uint32_t d = (uint32_t)distance;
   s->best.distance = distance;
-  s->best.limit = (int32_t)(d + (d >> 8) * s->book->slack + s->book->slack + KEY_ROUNDING);
+  s->best.limit = (int32_t)(d + (d >> 8) * s->book->slack + s->book->slack + ROUNDING);
   s->best.index = index;
 }
 
@@ -265,30 +264,31 @@ static int32_t look(search *s, const edc_code_block *block, uint32_t mask) {
   return s->best.limit;
 }
 
-/* The last block whose first code's first key is not above `key`, or the first block. */
+/* The last block whose first code's first projection is not above `most`, or the first block. */
 static inline const edc_code_block *find(const edc_mve_codebook *book, const edc_code_block *end,
-                                         int32_t key) {
-  const int32_t start = (key - book->least_key) >> book->start_shift;
-  const int32_t most = EDC_MVE_STARTS - 1;
+                                         int32_t most) {
+  const int32_t start = (most - book->least_first) >> book->start_shift;
+  const int32_t last = EDC_MVE_STARTS - 1;
   const edc_code_block *block = book->blocks;
-  block += book->starts[start < 0 ? 0 : start > most ? most : start];
-  while (block + 1 != end && block[1].keys[0][0] <= key) {
+  block += book->starts[start < 0 ? 0 : start > last ? last : start];
+  while (block + 1 != end && block[1].projections[0][0] <= most) {
     block++;
   }
   return block;
 }
 
-/* Whether no code behind one whose first key is so far away can be nearer. */
+/* Whether no code behind one whose first projection is so far away can be nearer. */
 static inline int is_far(int32_t away, int32_t limit) { return away * away > limit; }
 
 /* The nearest code, where the search's looks, at least one, do; negative looks where not. */
 static void find_among_few(search *s) {
   const edc_mve_codebook *book = s->book;
-  const query q = project(book->projection, s->residual, s->vectors);
+  const query q = project(book->directions, s->residual, s->vectors);
+  s->length = dot(s->residual, s->residual, s->vectors);
   const edc_code_block *const begin = book->blocks;
   const edc_code_block *const end = begin + (book->size + EDC_MVE_CODES - 1) / EDC_MVE_CODES;
   const edc_code_block *const middle = find(book, end, q.first);
-  /* The code of the nearest keys first, so that most others are left out at once. */
+  /* The code of the nearest projections first, so that most others are left out at once. */
   const distances found = measure(q, middle);
   const uint32_t nearest = mask_of(found, least_of(found));
   const uint32_t first = middle->indices[first_of(nearest)];
@@ -302,7 +302,7 @@ static void find_among_few(search *s) {
       return;
     }
   }
-  /* After a near block the next one is looked at before its first key is. */
+  /* After a near block the next one is looked at before its first projection is. */
   for (const edc_code_block *block = middle + 1; block != end; block++) {
     const uint32_t mask = near_of(q, block, limit - q.length);
     if (mask != 0) {
@@ -310,7 +310,7 @@ static void find_among_few(search *s) {
       if (s->looks < 0) {
         return;
       }
-    } else if (is_far(block->keys[0][EDC_MVE_CODES - 1] - q.first, limit)) {
+    } else if (is_far(block->projections[0][EDC_MVE_CODES - 1] - q.first, limit)) {
       break;
     }
   }
@@ -322,7 +322,7 @@ static void find_among_few(search *s) {
       if (s->looks < 0) {
         return;
       }
-    } else if (is_far(block->keys[0][0] - q.first, limit)) {
+    } else if (is_far(block->projections[0][0] - q.first, limit)) {
       break;
     }
   }
@@ -334,19 +334,20 @@ static uint32_t nearest_of_all_short(const edc_mve_codebook *book, const int16_t
   const int16x8_t front = vldrhq_s16(residual);
   const int16x8_t back = vldrhq_s16(residual + EDC_MVE_LANES);
   const int16_t *code = book->codes;
+  const int32_t *key = book->keys;
   int32_t least = INT32_MAX;
-  const int16_t *best = code;
+  const int32_t *best = key;
   for (uint32_t left = book->size; left > 0; left--) {
-    const int16x8_t first = vsubq_s16(front, vldrhq_s16(code));
-    const int16x8_t second = vsubq_s16(back, vldrhq_s16(code + EDC_MVE_LANES));
-    const int32_t distance = vmladavaq_s16(vmladavq_s16(first, first), second, second);
+    const int32_t half = vmladavq_s16(front, vldrhq_s16(code));
+    const int32_t distance = *key - 2 * vmladavaq_s16(half, back, vldrhq_s16(code + EDC_MVE_LANES));
     if (distance < least) {
       least = distance;
-      best = code;
+      best = key;
     }
+    key++;
     code += VECTORS_IN_REGISTERS * EDC_MVE_LANES;
   }
-  return (uint32_t)(best - book->codes) / (VECTORS_IN_REGISTERS * EDC_MVE_LANES);
+  return (uint32_t)(best - book->keys);
 }
 #endif
 
@@ -361,7 +362,8 @@ static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *resi
   int32_t least = INT32_MAX;
   uint32_t best = 0;
   for (uint32_t index = 0; index < book->size; index++) {
-    const int32_t distance = distance_of(residual, code, vectors);
+    /* ||r - c||^2 and its cost less ||r||^2, which is the same for every code */
+    const int32_t distance = book->keys[index] - 2 * dot(residual, code, vectors);
     if (distance < least) {
       least = distance;
       best = index;

@@ -7,29 +7,30 @@
 
 #include <stdint.h>
 
-#define EDC_MVE_KEYS 4
+#define EDC_MVE_PROJECTIONS 4
 #define EDC_MVE_CODES 8 /* of a block */
 #define EDC_MVE_LANES 8 /* of 16 bits */
 #define EDC_MVE_STARTS 64
 
-/* EDC_MVE_CODES codes and their keys: projections. */
+/* EDC_MVE_CODES codes' projections. */
 typedef struct {
-  int32_t norms[EDC_MVE_CODES]; /* squared length of a code's keys */
-  int16_t keys[EDC_MVE_KEYS][EDC_MVE_CODES];
+  int32_t lengths[EDC_MVE_CODES]; /* squared, of a code's projections */
+  int16_t projections[EDC_MVE_PROJECTIONS][EDC_MVE_CODES];
   uint16_t indices[EDC_MVE_CODES]; /* in the codebook */
 } edc_code_block;
 
 /* One level's codebook. With blocks, the search looks at few of the codes, in the order of their
- * first key; without (NULL), at all. Either finds the same index. */
+ * first projection; without (NULL), at all. Either finds the same index. */
 typedef struct {
   const int16_t *codes;         /* [size][row], zeros behind the dimension */
+  const int32_t *keys;          /* [size], squared length of each code and what choosing it costs */
   const edc_code_block *blocks; /* [(size + 7) / 8], the last code repeated */
-  const int8_t *projection;     /* [row / 8][EDC_MVE_KEYS][8], 2^6 times nearly orthonormal */
-  const uint16_t *starts;       /* [EDC_MVE_STARTS], last block whose first key is not above
-                                   least_key + i 2^start_shift, or 0 */
-  uint32_t size;                /* codes, 1..65536 */
-  uint32_t slack;               /* of the projected distance over the true one, in 1/256 */
-  int16_t least_key;            /* the first of all first keys */
+  const int8_t *directions; /* [row / 8][EDC_MVE_PROJECTIONS][8], 2^6 times nearly orthonormal */
+  const uint16_t *starts;   /* [EDC_MVE_STARTS], last block whose first projection is not above
+                               least_first + i 2^start_shift, or 0 */
+  uint32_t size;            /* codes, 1..65536 */
+  uint32_t slack;           /* of the projected distance over the true one, in 1/256 */
+  int16_t least_first;      /* the first of all first projections */
   uint8_t start_shift;
 } edc_mve_codebook;
 
@@ -43,8 +44,8 @@ typedef struct {
 } edc_mve_rvq;
 
 /* An edc_search_function: constants are an edc_mve_rvq, latent [dimension] -> indices
- * [level_count]; residual [row] is scratch. The lowest index wins a tie. That every residual less
- * any code fits int16, and its squared length int32, was proven at generation. */
+ * [level_count]; residual [row] is scratch. The lowest index wins a tie. That no residual or
+ * distance overflows was proven at generation. */
 int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
                              int16_t *residual, uint16_t *indices);
 

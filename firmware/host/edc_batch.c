@@ -188,7 +188,7 @@ static edc_lanes nearest(const edc_batch_codebook *book, const edc_lanes *residu
   for (; place + CODES_AT_ONCE <= book->size; place += CODES_AT_ONCE) {
     edc_lanes distance[CODES_AT_ONCE];
     for (int i = 0; i < CODES_AT_ONCE; i++) {
-      distance[i] = all(book->norms[place + i]);
+      distance[i] = all(book->keys[place + i]);
     }
     for (int32_t pair = 0; pair < pairs; pair++) {
       for (int i = 0; i < CODES_AT_ONCE; i++) {
@@ -203,7 +203,7 @@ static edc_lanes nearest(const edc_batch_codebook *book, const edc_lanes *residu
     code += CODES_AT_ONCE * pairs;
   }
   for (; place < book->size; place++) {
-    edc_lanes distance = all(book->norms[place]);
+    edc_lanes distance = all(book->keys[place]);
     for (int32_t pair = 0; pair < pairs; pair++) {
       distance = add_pairs(distance, residual[pair], all(*code++));
     }

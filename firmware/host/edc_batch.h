@@ -60,7 +60,7 @@ typedef struct {
 typedef struct {
   const int32_t *codes; /* [size][dimension / 2]: pairs of int16, times -2 */
   const int32_t *plain; /* the same, not multiplied */
-  const int32_t *norms; /* [size], squared lengths */
+  const int32_t *keys;  /* [size], squared lengths and biases */
   int32_t size;
 } edc_batch_codebook;
 

@@ -121,13 +121,13 @@ void edc_zscore16_normalize(const void *constants, const int16_t *frame, int8_t 
 void edc_minmax16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 void edc_fixed16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
-  const int16_t *codes; const int32_t *norms; const uint16_t *order; const int16_t *keys; const int8_t *projection;
-  uint32_t size; uint32_t slack; ...;
+  const int16_t *codes; const int32_t *keys; const uint16_t *order; const int16_t *projections;
+  const int8_t *directions; uint32_t size; uint32_t slack; ...;
 } edc_codebook;
 typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
-typedef struct { const int16_t *codes; const int32_t *norms; uint32_t size; ...; } edc_codebook16;
+typedef struct { const int16_t *codes; const int32_t *keys; uint32_t size; ...; } edc_codebook16;
 typedef struct {
   const edc_codebook16 *levels; uint16_t level_count; uint16_t dimension; uint8_t down; ...;
 } edc_rvq16;
@@ -136,10 +136,10 @@ int32_t edc_rvq16_quantize(
 uint32_t edc_divide(uint64_t number, uint32_t divisor);
 int32_t edc_rvq_quantize(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
-typedef struct { int32_t norms[8]; int16_t keys[4][8]; uint16_t indices[8]; ...; } edc_code_block;
+typedef struct { int32_t lengths[8]; int16_t projections[4][8]; uint16_t indices[8]; ...; } edc_code_block;
 typedef struct {
-  const int16_t *codes; const edc_code_block *blocks; const int8_t *projection;
-  const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_key; uint8_t start_shift; ...;
+  const int16_t *codes; const int32_t *keys; const edc_code_block *blocks; const int8_t *directions;
+  const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_first; uint8_t start_shift; ...;
 } edc_mve_codebook;
 typedef struct {
   const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row;

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edgecodec.bundle import Bundle
+from edgecodec.bundle import Bundle, write_bundle
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import BuildError, InputError, PlanError
 from edgecodec.host import extension
@@ -55,6 +55,18 @@ def test_random_encoders(tmp_path: Path, seed: int) -> None:
     bundle = bundle_of(tmp_path / "b", random_encoder(seed).data, sizes=sizes, seed=seed)
     # More than a vector and less than two, so that lanes are left over.
     assert_exact(bundle, BatchEncoder(bundle.codec), 19, seed)
+
+
+def test_biased_codes(tmp_path: Path) -> None:
+    bundle = bundle_of(tmp_path / "b", random_encoder(1).data, sizes=(40, 9), seed=1)
+    rng = np.random.default_rng(1)
+    books = bundle.codec.rvq.codebooks
+    biases = tuple(rng.integers(0, 1 + int((book.astype(int) ** 2).sum(1).max()), len(book)) for book in books)
+    rvq = replace(bundle.codec.rvq, biases=tuple((bias - bias.min()).astype(np.int32) for bias in biases))
+    biased = write_bundle(tmp_path / "biased", encoder=bundle.encoder_bytes, rvq=rvq, name="biased")
+    frames = frames_of(bundle, 19)
+    assert np.any(ReferenceExecutor(biased.codec).encode(frames) != ReferenceExecutor(bundle.codec).encode(frames))
+    assert_exact(biased, BatchEncoder(biased.codec), 19)
 
 
 def supports(flags: tuple[str, ...]) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -15,15 +17,19 @@ from tests.tools import require
 
 
 def _search(rvq: IntegerRvq, latent: npt.NDArray[np.int8]) -> list[list[list[int]]]:
-    """SPEC.md 1.3 with Python integers and the full squared distance."""
+    """SPEC.md 1.3 with Python integers, the full squared distance and the bias."""
     found = []
     for frame in latent.tolist():
         rows = []
         for vector in frame:
             residual = [(q - rvq.latent_zero_point) * 2**rvq.fraction_bits for q in vector]
             row = []
-            for book in rvq.codebooks:
-                distances = [sum((r - c) ** 2 for r, c in zip(residual, code, strict=True)) for code in book.tolist()]
+            for level, book in enumerate(rvq.codebooks):
+                biases = [0] * len(book) if rvq.biases is None else rvq.biases[level].tolist()
+                distances = [
+                    sum((r - c) ** 2 for r, c in zip(residual, code, strict=True)) + bias
+                    for code, bias in zip(book.tolist(), biases, strict=True)
+                ]
                 best = distances.index(min(distances))
                 row.append(best)
                 residual = [r - c for r, c in zip(residual, book[best].tolist(), strict=True)]
@@ -42,8 +48,21 @@ def _random(seed: int) -> tuple[IntegerRvq, npt.NDArray[np.int8]]:
         # Copies of codes, so that ties are certain.
         book[rng.integers(len(book))] = book[rng.integers(len(book))]
     bits = int(rng.integers(0, 5))
-    rvq = IntegerRvq(tuple(books), bits, 0.05, int(rng.integers(-128, 128)))
+    biases = None if seed % 2 else _biases(books, 10.0 ** (seed % 7), rng)
+    rvq = IntegerRvq(tuple(books), bits, 0.05, int(rng.integers(-128, 128)), biases=biases)
     return rvq, rng.integers(-128, 128, (3, 5, dimension)).astype(np.int8)
+
+
+def _biases(
+    books: Sequence[npt.NDArray[np.int16]], spread: float, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.int32], ...]:
+    """What codes cost, about ``spread`` more than the cheapest; half of them in steps, so that sums are equal."""
+    found = []
+    for book in books:
+        bias = rng.exponential(spread, len(book)).astype(np.int32)
+        bias[::2] &= ~np.int32(15)
+        found.append(bias - bias.min())
+    return tuple(found)
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -65,7 +84,7 @@ def test_c_equals_the_reference(seed: int) -> None:
 
 @pytest.mark.parametrize("seed", range(30))
 def test_pruned_search_finds_the_same(seed: int) -> None:
-    """Codebooks large enough to be sorted, made of vectors like the residuals, with ties, at every scale."""
+    """Codebooks large enough to be sorted, made of vectors like the residuals, ties, at every scale, biased."""
     require("cc", "Python.h")
     rng = np.random.default_rng([seed, 60])
     dimension, size = int(rng.integers(1, 20)), int(rng.integers(32, 300))
@@ -76,7 +95,10 @@ def test_pruned_search_finds_the_same(seed: int) -> None:
     second = np.round(rng.normal(0, 6 * 2**bits, (size, dimension)) @ mixing).astype(np.int16)
     for book in (first, second):
         book[rng.integers(0, size, size // 4)] = book[rng.integers(0, size, size // 4)]
-    rvq = IntegerRvq((first, second), bits, 0.05, 0)
+    # Biases of a hundredth of a code's squared length to ten times it.
+    spread = float(np.mean(second.astype(float) ** 2)) * dimension * 10.0 ** (seed % 4 - 2)
+    biases = _biases((first, second), spread, rng) if seed % 5 else None
+    rvq = IntegerRvq((first, second), bits, 0.05, 0, biases=biases)
     assert all(sort_codebook(rvq, level) is not None for level in range(2))
     expected = quantize_latent(rvq, latent)
     np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
@@ -97,7 +119,8 @@ def _usual(size: int, seed: int, copies: int = 0) -> tuple[IntegerRvq, npt.NDArr
     second = np.round(rng.normal(0, 20, (size, 16)) @ mixing).astype(np.int16)
     for book in (first, second):
         book[rng.integers(0, size, copies)] = book[rng.integers(0, size, copies)]
-    return IntegerRvq((first, second), 2, 0.05, -3), latent
+    biases = _biases((first, second), 2000, rng) if copies else None
+    return IntegerRvq((first, second), 2, 0.05, -3, biases=biases), latent
 
 
 @pytest.mark.parametrize("size", [1, 2, 31, 32, 33, 255, 256, 1024])
@@ -114,10 +137,10 @@ def test_search_that_runs_out_of_looks_finds_the_same(size: int) -> None:
         np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
 
 
-def test_keys_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The nearest code's keys are farther from the residual's than the code is, by what 1/32 of the distance covers.
+def test_projections_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The nearest code's projections are farther from the residual's than it is, by what 1/32 of the distance covers.
 
-    Directions of halves of +-1 are exact in the projection and lengthen nothing. The keys of the residual 0 are exact,
+    Directions of halves of +-1 are exact and lengthen nothing. The projections of the residual 0 are exact,
     and each of the nearest code's, -127.5, is rounded away from them.
     """
     require("cc", "Python.h")
@@ -126,9 +149,11 @@ def test_keys_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None
     nearest, second = np.array([-255, 0, 0, 0]), np.array([255, 3, 0, 0])
     far = np.arange(1000, 5000, 100)[:, None] * np.array([1, 1, -1, 1])
     book = np.concatenate([far, [second, nearest]]).astype(np.int16)
-    keys, distance = (nearest @ directions.T) >> 6, second @ second
-    assert keys.tolist() == [-128] * 4
-    assert keys @ keys > distance + (distance >> 8) + 1 + 132, "a slack for the projection alone would leave it out"
+    projections, distance = (nearest @ directions.T) >> 6, second @ second
+    assert projections.tolist() == [-128] * 4
+    assert projections @ projections > distance + (distance >> 8) + 1 + 132, (
+        "a slack for the projection alone would leave it out"
+    )
     rvq = IntegerRvq((book,), 0, 1.0, 0)
     latent = np.zeros((1, 1, 4), np.int8)
     expected = [[[len(far) + 1]]]
@@ -140,7 +165,7 @@ def test_keys_that_rounding_takes_apart(monkeypatch: pytest.MonkeyPatch) -> None
 
 @pytest.mark.parametrize("looks", [0, 1, 3, 40, 200])
 def test_search_that_runs_out_of_looks_keeps_ties(looks: int) -> None:
-    """All codes on a sphere around the latent, in an order that the keys' is not."""
+    """All codes on a sphere around the latent, in an order that the projections' is not."""
     require("cc", "Python.h")
     rng = np.random.default_rng(9)
     base = np.array([8, 6, 5, 3, 2, 1, 1, 0] * 2)
@@ -199,8 +224,8 @@ def test_frame_has_looks_for_pruned_levels_alone() -> None:
     assert frame_looks(40, (None,)) == 0
 
 
-def test_keys_farther_apart_than_16_bits() -> None:
-    """Differences of keys leave int16, where 16-bit SIMD saturates them."""
+def test_projections_farther_apart_than_16_bits() -> None:
+    """Differences of projections leave int16, where 16-bit SIMD saturates them."""
     require("cc", "Python.h")
     rng = np.random.default_rng(3)
     book = np.zeros((300, 2), np.int16)
@@ -214,15 +239,15 @@ def test_keys_farther_apart_than_16_bits() -> None:
         rvq = IntegerRvq((book[end],), 4, 1.0, 0)
         found = sort_codebook(rvq, 0)
         assert found is not None
-        assert np.abs(found.keys[:, 0].astype(int)).max() + 128 * 16 > 32767
+        assert np.abs(found.projections[:, 0].astype(int)).max() + 128 * 16 > 32767
         expected = quantize_latent(rvq, latent)
         for simd in (False, True):
             np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, True, simd), expected)
-        assert choose_search(rvq, vectors=True) is Search.PLAIN  # a residual less a code leaves int16
+        np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True), expected)
 
 
 def test_far_codes_on_vectors() -> None:
-    """Codes all to one side, at both ends of what the vector search takes."""
+    """Codes all to one side, and three entries."""
     require("cc", "Python.h")
     rng = np.random.default_rng(4)
     book = np.zeros((300, 3), np.int16)
@@ -232,7 +257,6 @@ def test_far_codes_on_vectors() -> None:
     latent[0], latent[1] = -128, 127
     for end in (slice(0, 150), slice(150, 300), slice(0, 300)):
         rvq = IntegerRvq((book[end],), 4, 1.0, -1)
-        assert choose_search(rvq, vectors=True) is Search.MVE
         assert sort_codebook(rvq, 0) is not None
         expected = quantize_latent(rvq, latent)
         np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, pruned=True), expected)
@@ -256,19 +280,12 @@ def test_many_codes_on_vectors() -> None:
 
 
 def test_choice_of_the_search() -> None:
-    def choice(code: int, dimension: int) -> Search:
-        rvq = IntegerRvq((np.full((40, dimension), code, np.int16),), 4, 1.0, 0)  # residuals to 2,048
-        assert choose_search(rvq, vectors=False) is Search.PLAIN
-        return choose_search(rvq, vectors=True)
-
-    assert choice(30719, 1) is Search.MVE
-    assert choice(30720, 1) is Search.PLAIN  # a difference of 32,768
-    assert choice(-30719, 2) is Search.MVE  # 2 * 32,767^2 < 2^31 - 1
-    assert choice(24706, 3) is Search.MVE  # 3 * 26,754^2 = 2,147,329,548
-    assert choice(24707, 3) is Search.PLAIN  # 3 * 26,755^2 = 2,147,490,075
+    rvq = IntegerRvq((np.ones((40, 3), np.int16),), 4, 1.0, 0)
+    assert choose_search(rvq, vectors=False) is Search.PLAIN
+    assert choose_search(rvq, vectors=True) is Search.MVE
 
 
-def test_keys_that_leave_int16_are_not_pruned() -> None:
+def test_projections_that_leave_int16_are_not_pruned() -> None:
     """Codes (30,000, 30,000) and alike project to 42,000 on their direction."""
     line = np.linspace(-30000, 30000, 64).astype(np.int16)
     rvq = IntegerRvq((np.stack([line, line], axis=1),), 0, 1.0, 0)
@@ -287,31 +304,32 @@ def test_blocks_by_hand() -> None:
     assert packed.array("codes")[:, 0].tolist() == [10 * code for code in range(34, -1, -1)]
     assert packed.array("codes")[34].tolist() == [0] * 8
     assert packed.array("blocks")["indices"].reshape(-1).tolist() == [*range(34, -1, -1), *[0] * 5]
-    assert packed.array("projection").shape == (1, 4, 8)
-    assert packed.array("projection")[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
+    assert packed.array("directions").shape == (1, 4, 8)
+    assert packed.array("directions")[0, 0].tolist() == [64, 0, 0, 0, 0, 0, 0, 0]
     assert len(packed.array("blocks")) == 5
     second = packed.array("blocks")[1]
-    assert second["keys"][0].tolist() == [80, 90, 100, 110, 120, 130, 140, 150]
-    assert second["norms"].tolist() == [100 * code**2 + code % 2 for code in range(8, 16)]
-    # First keys 0, 80, 160, 240, 320: starts are 2^3 apart, so that 64 of them reach 320.
+    assert second["projections"][0].tolist() == [80, 90, 100, 110, 120, 130, 140, 150]
+    assert second["lengths"].tolist() == [100 * code**2 + code % 2 for code in range(8, 16)]
+    # First projections 0, 80, 160, 240, 320: starts are 2^3 apart, so that 64 of them reach 320.
     assert packed.number("start_shift") == 3
     assert packed.array("starts").tolist() == [min(8 * start // 80, 4) for start in range(64)]
-    assert packed.table_bytes == 35 * 16 + 5 * 112 + 32 + 64 * 2
+    assert packed.table_bytes == 35 * (16 + 4) + 5 * 112 + 32 + 64 * 2
 
 
 def test_blocks_of_no_codes() -> None:
     rvq = IntegerRvq((np.ones((3, 9), np.int16),), 0, 1.0, 0)
     packed = pack_codebook(rvq, 0, None, Search.MVE)
     assert packed.array("codes").tolist() == [[1] * 9 + [0] * 7] * 3
-    assert list(packed.fields) == ["codes", "size"]
-    assert packed.table_bytes == 3 * 32
+    assert packed.array("keys").tolist() == [9] * 3
+    assert list(packed.fields) == ["codes", "keys", "size"]
+    assert packed.table_bytes == 3 * (32 + 4)
 
 
 def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
     book = np.arange(64, dtype=np.int16)[:, None] * np.ones((1, 16), np.int16)
     assert sort_codebook(IntegerRvq((book[:31],), 0, 1.0, 0), 0) is None  # too few to pay
     assert sort_codebook(IntegerRvq((book,), 4, 1.0, 0), 0) is not None
-    # Residuals of 8 levels may be so long that squared keys leave 32 bits: those levels search all codes.
+    # Residuals of 8 levels may be so long that squared projections leave 32 bits: those levels search all codes.
     tall = IntegerRvq(tuple(book * 40 for _ in range(8)), 4, 1.0, 0)
     assert sort_codebook(tall, 0) is not None
     assert sort_codebook(tall, 7) is None
@@ -323,9 +341,34 @@ def test_sorted_codebook_keeps_every_code() -> None:
     found = sort_codebook(rvq, 0)
     assert found is not None
     assert sorted(found.order.tolist()) == list(range(100))
-    assert np.all(np.diff(found.keys[:, 0].astype(int)) >= 0)
+    assert np.all(np.diff(found.projections[:, 0].astype(int)) >= 0)
     codes = rvq.codebooks[0][found.order].astype(np.int64)
-    np.testing.assert_array_equal(found.keys, (codes @ found.projection.astype(np.int64)) >> 6)
+    np.testing.assert_array_equal(found.projections, (codes @ found.directions.astype(np.int64)) >> 6)
+
+
+def test_pruning_knows_of_the_bias() -> None:
+    """The projection of a code's bias is its root: a dear code where the residual is looks as far away as that."""
+    rng = np.random.default_rng(3)
+    book = rng.integers(-20, 21, (64, 4)).astype(np.int16)
+    bias = (np.arange(64, dtype=np.int32) % 2) * 1_000_000
+    rvq = IntegerRvq((book,), 0, 1.0, 0, biases=(bias,))
+    found = sort_codebook(rvq, 0)
+    assert found is not None
+    assert found.directions.shape == (4, 4)
+    away = np.abs(found.projections[:, 0].astype(int))
+    assert away[bias[found.order] > 0].min() > 900 > 100 > away[bias[found.order] == 0].max()
+
+
+def test_a_bias_by_hand() -> None:
+    """From the residual 5 the codes 3 and 7 are at 4 and 4, 8 at 9; equal sums take the lowest index."""
+    require("cc", "Python.h")
+    book = np.array([[7], [8], [3]], np.int16)
+    latent = np.array([[[5]]], np.int8)
+    for bias, expected in (([6, 0, 5], 1), ([5, 0, 5], 0), ([6, 1, 5], 2), ([1, 9, 0], 2)):
+        rvq = IntegerRvq((book,), 0, 1.0, 0, biases=(np.array(bias, np.int32) - min(bias),))
+        assert quantize_latent(rvq, latent).tolist() == [[[expected]]]
+        assert c_kernels.quantize_latent(rvq, latent).tolist() == [[[expected]]]
+        assert c_kernels.quantize_latent_mve(rvq, latent).tolist() == [[[expected]]]
 
 
 def test_ties_take_the_lowest_index() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -193,3 +195,46 @@ def test_unknown_optional_file(tmp_path: Path, bundle: Bundle) -> None:
         write_bundle(
             tmp_path / "x", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="x", optional={"notes.txt": b""}
         )
+
+
+def test_biases_are_kept_and_change_the_digest(tmp_path: Path, bundle: Bundle) -> None:
+    rvq = bundle.codec.rvq
+    biases = tuple(np.arange(size, dtype=np.int32)[::-1].copy() for size in rvq.codebook_sizes)
+    found = write_bundle(
+        tmp_path / "biased", encoder=bundle.encoder_bytes, rvq=replace(rvq, biases=biases), name=bundle.name
+    )
+    assert found.codec.rvq.biases is not None
+    for kept, given in zip(found.codec.rvq.biases, biases, strict=True):
+        np.testing.assert_array_equal(kept, given)
+    plain = write_bundle(tmp_path / "plain", encoder=bundle.encoder_bytes, rvq=rvq, name=bundle.name)
+    assert plain.codec.rvq.biases is None
+    assert found.digest != plain.digest
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda arrays: arrays.pop("bias_1"), "holds .* expected .* with or without"),
+        (lambda arrays: arrays.update(bias_0=arrays["bias_0"].astype(np.float32)), "bias_0 is float32; expected int32"),
+        (lambda arrays: arrays.update(bias_0=arrays["bias_0"][1:]), "bias_0 has shape"),
+        (lambda arrays: arrays.update(bias_0=arrays["bias_0"] - 1), "the least is -1; expected 0"),
+        (lambda arrays: arrays["bias_1"].__setitem__(-1, 2**31 - 1), "distance of level 1 may reach"),
+        (lambda arrays: arrays.update(bias_0=np.array(0, np.int32)), r"bias_0 has shape \(\)"),
+    ],
+)
+def test_bad_biases(
+    tmp_path: Path, bundle: Bundle, edit: Callable[[dict[str, np.ndarray]], object], message: str
+) -> None:
+    biases = tuple(np.arange(size, dtype=np.int32) for size in bundle.codec.rvq.codebook_sizes)
+    rvq = replace(bundle.codec.rvq, biases=biases)
+    path = tmp_path / "biased"
+    write_bundle(path, encoder=bundle.encoder_bytes, rvq=rvq, name=bundle.name)
+    with np.load(path / CODEBOOKS) as archive:
+        arrays = {key: archive[key] for key in archive.files}
+    edit(arrays)
+    data = npz_bytes(arrays)
+    (path / CODEBOOKS).write_bytes(data)
+    info = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    resign(path, lambda manifest: manifest["files"].update({CODEBOOKS: info}))
+    with pytest.raises(BundleError, match=message):
+        Bundle.load(path)

@@ -194,6 +194,15 @@ def test_margin_by_hand() -> None:
     assert result.first_divergence.margin is None
 
 
+def test_margin_counts_the_bias() -> None:
+    biases = (np.array([10, 0], np.int32),)
+    rvq = IntegerRvq((np.array([[0, 0], [4, 4]], np.int16),), 1, 0.1, 1, biases=biases)
+    a = Stages(latent=np.array([[[3, 4]]], np.int8), indices=np.array([[[1]]], np.uint16))
+    result = _compare(a, a.changed(indices=np.array([[[0]]], np.uint16)), rvq=rvq)
+    assert result.first_divergence is not None
+    assert result.first_divergence.margin == 52 + 10 - 4
+
+
 def test_json() -> None:
     found = _compare(_stages(), _changed(_stages(), "latent", (0, 1, 2), 7))
     pairs, first = to_json(found.pairs), to_json(found.first_divergence)

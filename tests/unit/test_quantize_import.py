@@ -348,3 +348,27 @@ def test_fine_tuning_needs_keras_models(tmp_path, frames):
     np.save(tmp_path / "train.npy", ppg_frames(20, 64, 7))
     with pytest.raises(QuantizationError, match="fine-tuning needs"):
         quantize(tmp_path / "enc.tflite", tmp_path / "cb.npz", frames, tuning=Tuning(train=tmp_path / "train.npy"))
+
+
+def test_biases_beside_levels(tmp_path):
+    costs = [np.linspace(0, 1, 6), np.arange(6)]
+    np.savez(tmp_path / "cb.npz", level_0=ONE, level_1=TWO, bias_0=costs[0], bias_1=costs[1])
+    found = open_codebooks(tmp_path / "cb.npz")
+    _is_one_two(found.levels)
+    assert (np.array(found.biases).tolist(), found.notes) == (np.array(costs).tolist(), ())
+    np.savez(tmp_path / "cb.npz", level_0=ONE, level_1=TWO)
+    assert open_codebooks(tmp_path / "cb.npz").biases is None
+
+
+@pytest.mark.parametrize(
+    ("biases", "message"),
+    [
+        ({"bias_0": np.zeros(6)}, "biases of 1 levels; the quantiser has 2"),
+        ({"bias_0": np.zeros(6), "bias_1": np.zeros(5)}, r"bias_1 has shape \(5,\); expected \[6\]"),
+        ({"bias_0": np.zeros(6), "bias_1": np.array(["x"] * 6)}, "bias_1 is <U1; expected numbers"),
+    ],
+)
+def test_biases_that_do_not_fit(tmp_path, biases, message):
+    np.savez(tmp_path / "cb.npz", level_0=ONE, level_1=TWO, **biases)
+    with pytest.raises(InputError, match=message):
+        open_codebooks(tmp_path / "cb.npz")

@@ -14,7 +14,7 @@ def test_rounding_by_hand() -> None:
     rvq = IntegerRvq.from_float([np.array([[1.0, -1.0], [1 / 64, -1 / 64], [0.0, 3 / 32]])], 0.5, 0)
     assert rvq.fraction_bits == 4
     assert rvq.codebooks[0].tolist() == [[32, -32], [1, -1], [0, 3]]
-    assert rvq.norms(0).tolist() == [2048, 2, 9]
+    assert rvq.keys(0).tolist() == [2048, 2, 9]
 
 
 def test_dequantize_sums_the_levels() -> None:
@@ -80,3 +80,52 @@ def test_refused_scale(scale: float) -> None:
 def test_codebooks_must_be_int16() -> None:
     with pytest.raises(PlanError, match="int64"):
         IntegerRvq((np.zeros((2, 2), np.int64),), 4, 1.0, 0)  # type: ignore[arg-type]
+
+
+def test_biases_by_hand() -> None:
+    # A step is 1/32, so a bias of 1 is 1024 squared steps; halves are rounded up, then the least is taken off.
+    biases = [np.array([-0.5, 1.0, 1.0 + 0.5 / 1024])]
+    rvq = IntegerRvq.from_float([np.array([[1.0, -1.0], [0.5, 0.0], [0.0, 0.0]])], 0.5, 0, biases=biases)
+    assert rvq.biases is not None
+    assert [bias.tolist() for bias in rvq.biases] == [[0, 1536, 1537]]
+    assert rvq.keys(0).tolist() == [2048, 256 + 1536, 1537]
+
+
+def test_equal_biases_are_none() -> None:
+    assert IntegerRvq.from_float([np.eye(2)], 0.5, 0, biases=[np.full(2, 0.25)]).biases is None
+
+
+def test_proof_counts_the_bias() -> None:
+    book = np.full((2, 2), 20000, np.int16)
+    most = 2**31 - 1 - (2 * 20000**2 + 2 * 2 * (255 << 4) * 20000)
+    IntegerRvq((book,), 4, 1.0, -128, biases=(np.array([0, most], np.int32),))
+    with pytest.raises(PlanError, match="distance of level 0"):
+        IntegerRvq((book,), 4, 1.0, -128, biases=(np.array([0, most + 1], np.int32),))
+    # Fewer fraction bits make it fit.
+    for bias, bits in ((2.0**22, 4), (2.0**24, 3), (2.0**30, 0)):
+        assert IntegerRvq.from_float([np.eye(2)], 1.0, 0, biases=[np.array([0.0, bias])]).fraction_bits == bits
+
+
+@pytest.mark.parametrize(
+    ("biases", "error", "message"),
+    [
+        ([np.zeros(2, np.int32)] * 2, QuantizationError, "biases of 2 levels; the quantiser has 1"),
+        ([np.zeros(3, np.int32)], QuantizationError, r"bias_0 has shape \(3,\); expected \[2\]"),
+        ([np.zeros((2, 1), np.int32)], QuantizationError, r"bias_0 has shape \(2, 1\)"),
+        ([np.zeros(2, np.int64)], PlanError, "bias_0 is int64; expected int32"),
+        ([np.array([1, 2], np.int32)], PlanError, "bias_0: the least is 1; expected 0"),
+        ([np.array([-1, 0], np.int32)], PlanError, "bias_0: the least is -1; expected 0"),
+    ],
+)
+def test_refused_biases(biases: list[np.ndarray], error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        IntegerRvq((np.eye(2, dtype=np.int16),), 4, 1.0, 0, biases=tuple(biases))
+
+
+@pytest.mark.parametrize(
+    ("bias", "message"),
+    [([0.0, float("nan")], "bias_0 holds NaN"), ([0.0, 1e30], "a bias leaves int32"), ([0.0], "bias_0 has shape")],
+)
+def test_refused_float_biases(bias: list[float], message: str) -> None:
+    with pytest.raises(QuantizationError, match=message):
+        IntegerRvq.from_float([np.eye(2)], 1.0, 0, biases=[np.array(bias)])

@@ -368,8 +368,8 @@ EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_codebook0_codes[174] = {
     157, -80, 385, -1316, 65, -154, 1017, 743,
 };
 
-/* [code], squared length */
-EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook0_norms[29] = {
+/* [code], squared length and bias */
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook0_keys[29] = {
     796919, 1164484, 1669323, 1056172, 1025075, 1666671, 813945, 2450060, 625840, 1694316,
     5747955, 1809091, 1825509, 529766, 450007, 4389452, 3896969, 468974, 1208239, 1063123,
     1161036, 1363085, 922465, 1976919, 3307143, 4803895, 544090, 990279, 3494360,
@@ -384,8 +384,8 @@ EDC_ALIGNED(4) static EDC_TABLE const int16_t edc_codebook1_codes[78] = {
     -139, 19,
 };
 
-/* [code], squared length */
-EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook1_norms[13] = {
+/* [code], squared length and bias */
+EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook1_keys[13] = {
     59819, 74091, 76547, 54374, 104654, 35349, 82491, 33261, 79615, 53174, 106596, 32864,
     64267,
 };
@@ -393,12 +393,12 @@ EDC_ALIGNED(4) static EDC_TABLE const int32_t edc_codebook1_norms[13] = {
 static const edc_codebook codebooks[PPG_MODEL_LEVELS] = {
     {
         .codes = edc_codebook0_codes,
-        .norms = edc_codebook0_norms,
+        .keys = edc_codebook0_keys,
         .size = 29,
     },
     {
         .codes = edc_codebook1_codes,
-        .norms = edc_codebook1_norms,
+        .keys = edc_codebook1_keys,
         .size = 13,
     },
 };
