@@ -28,6 +28,7 @@ from edgecodec.quantization.fold import (
 from edgecodec.quantization.measure import DIGITS, Variant, dequantized, encoder_inputs, int8_latents, measure
 from edgecodec.quantization.ranges import Quantization, fit_quantization, tensors, with_quantization
 from edgecodec.quantization.report import Candidate, Figures
+from edgecodec.quantization.weight_rounding import rounded_to_inputs
 from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.quality import prdn
 
@@ -107,6 +108,7 @@ class Search:
             return best
         if first.model is not None:
             best = self._rewritten(best)
+            best = self._try("weights rounded to inputs", best, self._rounded)
         # Clipping and refitting serve the people they are measured on: judged on the same people's frames they
         # made the demo's PRDN on another person worse by a tenth.
         if data.other_people:
@@ -173,6 +175,11 @@ class Search:
         )
         variant = replace(variant, model=self._float_model(turned.convolutions or ()))
         return variant, None if self._latents is None else self._latents @ rotation
+
+    def _rounded(self, best: Variant) -> tuple[Variant, Any]:
+        convolutions = best.convolutions or fold(best.model)
+        pairs = zip(convolutions, self._activations(best), strict=False)
+        return self._converted(best, [rounded_to_inputs(conv, values) for conv, values in pairs]), self._latents
 
     def _clipped(self, best: Variant, percent: float, latent: bool) -> tuple[Variant, Any]:
         changes: dict[int, Quantization] = {}
