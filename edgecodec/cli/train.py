@@ -47,7 +47,7 @@ class TrainDocument(Document):
 
 @subcommand(
     "train",
-    example="edgecodec train --preset 08x_ds8_l2 --data recordings -o run\n"
+    example="edgecodec train --preset 08x_light --data recordings -o run\n"
     "edgecodec train codec.yaml --set data.epochs=3 -o run\n"
     "edgecodec train codec.yaml -o run --resume",
 )
@@ -56,7 +56,8 @@ class TrainDocument(Document):
     "--preset",
     shell_complete=complete_preset,
     metavar="NAME",
-    help="In place of CONFIG: 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1, by nominal ratio; demo.",
+    help="In place of CONFIG, by nominal ratio: 08x_light (recommended), 16x_light or 32x_light, whose encoder is one "
+    "linear convolution; 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1; demo.",
 )
 @click.option(
     "--data",

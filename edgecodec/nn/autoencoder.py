@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
 from edgecodec.nn.rvq import ResidualQuantizerBase, ResidualVectorQuantizer, keras, ops
@@ -59,6 +59,22 @@ def build_encoder_2d(
     x = layers.Conv2D(embedding_dim, (1, 1), name="to_vq")(x)
     x = _apply_norm_2d(x, head_norm, "enc_head_norm")
     return keras.Model(inputs, x, name=f"Encoder2D_ds{factor}")
+
+
+def build_linear_encoder_2d(
+    input_len: int = 2048, in_ch: int = 1, embedding_dim: int = 16, num_stages: int = 4, kernel: int = 31
+) -> Any:
+    """Encoder of one linear convolution, from ``(1, T, in_ch)`` frames to ``(1, T / 2^num_stages, embedding_dim)``.
+
+    ``kernel`` taps, a stride of ``2^num_stages``, no activation and no norm. Raises ValueError when ``input_len`` is
+    not divisible by the stride, ``num_stages < 1`` or ``kernel`` is shorter than the stride, which would skip samples.
+    """
+    factor = _downsample_factor("input_len", input_len, num_stages)
+    if kernel < factor:
+        raise ValueError(f"kernel is {kernel}; expected at least the stride, {factor}, or samples are skipped")
+    inputs = layers.Input((1, input_len, in_ch), name="enc_in")
+    latent = layers.Conv2D(embedding_dim, (1, kernel), strides=(1, factor), padding="same", name="to_vq")(inputs)
+    return keras.Model(inputs, latent, name=f"LinearEncoder2D_ds{factor}")
 
 
 def build_decoder_2d(
@@ -239,22 +255,32 @@ def build_rvq_autoencoder(
     ema_decay: float = 0.99,
     decoder_context_blocks: int = 0,
     revive_threshold: float = 0.0,
+    encoder: Literal["stages", "linear"] = "stages",
+    encoder_kernel: int = 31,
+    decoder_base_filters: int | None = None,
+    rate_bias: float | Sequence[float] = 0.0,
 ) -> tuple[Any, ResidualQuantizerBase, Any, VQAutoencoder]:
     """Return ``(encoder, rvq, decoder, model)`` for frames of ``frame_size`` samples.
 
     ``latent_width`` is the codebook size K, or one a level. ``use_ema`` chooses
-    :class:`EmaResidualVectorQuantizer`, which ``ema_decay`` and ``revive_threshold`` are for.
-    ``decoder_context_blocks`` is :func:`build_decoder_2d`'s.
+    :class:`EmaResidualVectorQuantizer`, which ``ema_decay``, ``revive_threshold`` and ``rate_bias`` are for.
+    ``encoder`` chooses :func:`build_encoder_2d` or :func:`build_linear_encoder_2d`, which ``encoder_kernel`` is for
+    and which no ``base_filters``, ``multiplier`` or norm touches. The decoder's first width is
+    ``decoder_base_filters``, by default ``base_filters``; ``decoder_context_blocks`` is :func:`build_decoder_2d`'s.
     Raises ValueError when ``frame_size`` is not divisible by ``2^num_stages`` or an argument is out of range.
     """
     factor = _downsample_factor("frame_size", frame_size, num_stages)
-    encoder = build_encoder_2d(
-        frame_size, in_ch, base_filters, embedding_dim, multiplier, num_stages, encoder_block_norm, encoder_head_norm
-    )
+    if encoder == "linear":
+        analysis = build_linear_encoder_2d(frame_size, in_ch, embedding_dim, num_stages, encoder_kernel)
+    elif encoder == "stages":
+        norms = encoder_block_norm, encoder_head_norm
+        analysis = build_encoder_2d(frame_size, in_ch, base_filters, embedding_dim, multiplier, num_stages, *norms)
+    else:
+        raise ValueError(f"encoder is {encoder!r}; expected 'stages' or 'linear'")
     decoder = build_decoder_2d(
         frame_size,
         out_ch,
-        base_filters,
+        base_filters if decoder_base_filters is None else decoder_base_filters,
         embedding_dim,
         multiplier,
         num_stages,
@@ -265,13 +291,20 @@ def build_rvq_autoencoder(
     rvq: ResidualQuantizerBase
     if use_ema:
         rvq = EmaResidualVectorQuantizer(
-            num_levels, latent_width, embedding_dim, beta, ema_decay, revive_threshold=revive_threshold, name="rvq"
+            num_levels,
+            latent_width,
+            embedding_dim,
+            beta,
+            ema_decay,
+            revive_threshold=revive_threshold,
+            rate_bias=rate_bias,
+            name="rvq",
         )
     else:
         rvq = ResidualVectorQuantizer(num_levels, latent_width, embedding_dim, beta, name="rvq")
-    model = VQAutoencoder(encoder, rvq, decoder, name=f"RVQAE_2D_ds{factor}")
+    model = VQAutoencoder(analysis, rvq, decoder, name=f"RVQAE_2D_ds{factor}")
     model.build((None, 1, frame_size, in_ch))
-    return encoder, rvq, decoder, model
+    return analysis, rvq, decoder, model
 
 
 def compute_compression_stats(

@@ -27,8 +27,13 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     With ``revive_threshold`` above 0, a code whose N falls below that share of the level's mean count is dead: it
     moves to a residual of the batch, the one farthest from its code first, and starts anew with N the mean count.
 
-    Raises ValueError unless ``0 <= ema_decay < 1``, ``epsilon > 0`` and ``0 <= revive_threshold < 1``, and as the
-    base does.
+    With ``rate_bias`` lambda above 0, a level chooses the code of least ``||c||^2 - 2 r.c + lambda (-log2 p)``, p the
+    code's share of N, so that a likely code wins over a slightly closer one that costs more bits. lambda is in squared
+    units of the latent a bit, one for all levels or one for each. Source: entropy-constrained vector quantisation,
+    Chou, Lookabaugh and Gray 1989.
+
+    Raises ValueError unless ``0 <= ema_decay < 1``, ``epsilon > 0``, ``0 <= revive_threshold < 1`` and
+    ``rate_bias >= 0``, and as the base does.
     """
 
     trainable_codebooks = False
@@ -42,6 +47,7 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         ema_decay: float = 0.99,
         epsilon: float = 1e-5,
         revive_threshold: float = 0.0,
+        rate_bias: float | Sequence[float] = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(num_levels, num_embeddings, embedding_dim, beta, **kwargs)
@@ -49,7 +55,11 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
             raise ValueError(f"expected 0 <= ema_decay < 1 and epsilon > 0; received {ema_decay} and {epsilon}")
         if not 0 <= revive_threshold < 1:
             raise ValueError(f"expected 0 <= revive_threshold < 1; received {revive_threshold}")
+        weights = [rate_bias] * self.num_levels if isinstance(rate_bias, int | float) else list(rate_bias)
+        if len(weights) != self.num_levels or not all(0 <= weight < np.inf for weight in weights):
+            raise ValueError(f"expected rate_bias >= 0, one or num_levels = {num_levels} of them; received {rate_bias}")
         self.revive_threshold = float(revive_threshold)
+        self.rate_bias = [float(weight) for weight in weights]
         self.ema_decay = float(ema_decay)
         self.epsilon = float(epsilon)
 
@@ -79,11 +89,24 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
             total.assign(book)
 
     def get_config(self) -> dict[str, Any]:
-        """Arguments of ``__init__``; ``revive_threshold``, which heliaEDGE's layer lacks, only where it is set."""
-        own = {"ema_decay": self.ema_decay, "epsilon": self.epsilon}
+        """Arguments of ``__init__``; those that heliaEDGE's layer lacks only where they are set."""
+        own: dict[str, Any] = {"ema_decay": self.ema_decay, "epsilon": self.epsilon}
         if self.revive_threshold > 0:
             own["revive_threshold"] = self.revive_threshold
+        if any(self.rate_bias):
+            own["rate_bias"] = self.rate_bias
         return {**super().get_config(), **own}
+
+    def _bias(self, level: int) -> Any | None:
+        if not any(self.rate_bias):
+            return None
+        shares = self._smoothed(self._ema_counts[level]) / ops.sum(self._ema_counts[level])
+        return -self.rate_bias[level] * ops.log2(shares)
+
+    def _smoothed(self, count: Any) -> Any:
+        """N', which no code that nothing chooses makes zero."""
+        everything = ops.sum(count)
+        return (count + self.epsilon) / (everything + count.shape[0] * self.epsilon) * everything
 
     def _level_loss(self, residual: Any, code: Any) -> Any:
         return self._commitment_loss(residual, code)
@@ -95,11 +118,9 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         total = decay * self._ema_weights[level] + (1.0 - decay) * ops.matmul(ops.transpose(chosen), residual)
         if self.revive_threshold > 0:
             count, total = self._revive(level, index, residual, count, total)
-        everything = ops.sum(count)
-        smoothed = (count + self.epsilon) / (everything + size * self.epsilon) * everything
         self._ema_counts[level].assign(count)
         self._ema_weights[level].assign(total)
-        self._codebooks[level].assign(total / ops.expand_dims(smoothed, axis=1))
+        self._codebooks[level].assign(total / ops.expand_dims(self._smoothed(count), axis=1))
 
     def _revive(self, level: int, index: Any, residual: Any, count: Any, total: Any) -> tuple[Any, Any]:
         """Counts and sums with dead codes moved to the residuals that are farthest from theirs."""

@@ -97,6 +97,17 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
         """The codebooks themselves, ``[K, D]`` a level; the layer must be built."""
         return list(self._codebooks)
 
+    @property
+    def biases(self) -> list[npt.NDArray[np.float32]] | None:
+        """What each code costs beside its distance, float32 ``[K]`` a level in squared units of the latent, the least
+        of a level 0; None where nothing but the distance counts. The layer must be built.
+        """
+        biases = [self._bias(level) for level in range(self.num_levels)]
+        if any(bias is None for bias in biases):
+            return None
+        arrays = [ops.convert_to_numpy(bias).astype(np.float32) for bias in biases]
+        return [bias - bias.min() for bias in arrays]
+
     def set_codebooks(self, codebooks: Sequence[npt.NDArray[np.floating]]) -> None:
         """Replace the codebooks, for a start by k-means. Raises ValueError when a shape differs."""
         if len(codebooks) != self.num_levels:
@@ -112,7 +123,7 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
         flat = ops.reshape(x, (-1, self.embedding_dim))
         residual, total, indices = flat, ops.zeros_like(flat), []
         for level, codebook in enumerate(self._codebooks):
-            index = _nearest(residual, codebook)
+            index = _nearest(residual, codebook, self._bias(level))
             code = ops.take(codebook, index, axis=0)
             fixed = ops.stop_gradient(code)
             self.add_loss(self._level_loss(residual, code))
@@ -129,8 +140,8 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
         """Indices of each level, flat ``[N]``, of latents ``[..., D]``."""
         residual = ops.reshape(ops.convert_to_tensor(x, dtype=self.compute_dtype), (-1, self.embedding_dim))
         indices = []
-        for codebook in self._codebooks:
-            index = _nearest(residual, codebook)
+        for level, codebook in enumerate(self._codebooks):
+            index = _nearest(residual, codebook, self._bias(level))
             residual = residual - ops.take(codebook, index, axis=0)
             indices.append(index)
         return indices
@@ -155,6 +166,10 @@ class ResidualQuantizerBase(keras.layers.Layer):  # type: ignore[misc, name-defi
             "embedding_dim": self.embedding_dim,
             "beta": self.beta,
         }
+
+    def _bias(self, level: int) -> Any | None:
+        """What the codes of ``level``, from 0, cost beside their distance: ``[K]``, in its units, or None."""
+        return None
 
     def _level_loss(self, residual: Any, code: Any) -> Any:
         raise NotImplementedError
@@ -199,8 +214,10 @@ class ResidualVectorQuantizer(ResidualQuantizerBase):
         return self._commitment_loss(residual, code) + codebook_loss
 
 
-def _nearest(residual: Any, codebook: Any) -> Any:
-    """Index ``[N]`` of the closest code; ``||r||^2`` is the same for all codes and left out."""
+def _nearest(residual: Any, codebook: Any, bias: Any | None) -> Any:
+    """Index ``[N]`` of the code of least distance and bias; ``||r||^2`` is the same for all codes and left out."""
     codebook = ops.convert_to_tensor(codebook)
-    distance = ops.sum(ops.square(codebook), axis=1) - 2.0 * ops.matmul(residual, ops.transpose(codebook))
-    return ops.argmin(distance, axis=1)
+    constant = ops.sum(ops.square(codebook), axis=1)
+    if bias is not None:
+        constant = constant + bias
+    return ops.argmin(constant - 2.0 * ops.matmul(residual, ops.transpose(codebook)), axis=1)

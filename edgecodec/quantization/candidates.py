@@ -28,6 +28,7 @@ from edgecodec.quantization.fold import (
 from edgecodec.quantization.measure import DIGITS, Variant, dequantized, encoder_inputs, int8_latents, measure
 from edgecodec.quantization.ranges import Quantization, fit_quantization, tensors, with_quantization
 from edgecodec.quantization.report import Candidate, Figures
+from edgecodec.quantization.weight_rounding import rounded_to_inputs
 from edgecodec.signal.normalize import Normalization
 from edgecodec.signal.quality import prdn
 
@@ -85,6 +86,11 @@ class Search:
         figures = self.candidates[0].figures
         return next((name for name in CRITERIA if name in figures), None)
 
+    @property
+    def best_value(self) -> float | None:
+        """The criterion's value of the best candidate so far; None when nothing could be compared."""
+        return None if self.criterion is None else float(self._best_value)
+
     def start(self, first: Variant) -> Figures:
         """Measure ``first``, which the rest is built on. Raises QuantizationError when it cannot be measured."""
         if not len(self._data.validation):
@@ -102,6 +108,7 @@ class Search:
             return best
         if first.model is not None:
             best = self._rewritten(best)
+            best = self._try("weights rounded to inputs", best, self._rounded)
         # Clipping and refitting serve the people they are measured on: judged on the same people's frames they
         # made the demo's PRDN on another person worse by a tenth.
         if data.other_people:
@@ -169,6 +176,11 @@ class Search:
         variant = replace(variant, model=self._float_model(turned.convolutions or ()))
         return variant, None if self._latents is None else self._latents @ rotation
 
+    def _rounded(self, best: Variant) -> tuple[Variant, Any]:
+        convolutions = best.convolutions or fold(best.model)
+        pairs = zip(convolutions, self._activations(best), strict=False)
+        return self._converted(best, [rounded_to_inputs(conv, values) for conv, values in pairs]), self._latents
+
     def _clipped(self, best: Variant, percent: float, latent: bool) -> tuple[Variant, Any]:
         changes: dict[int, Quantization] = {}
         values = self._activations(best)
@@ -186,7 +198,7 @@ class Search:
 
     def _refitted(self, best: Variant) -> tuple[Variant, Any]:
         latents = int8_latents(best, self._data.calibration)
-        books = refit(best.codebooks, latents.reshape(-1, best.graph.latent.channels))
+        books = refit(best.codebooks, latents.reshape(-1, best.graph.latent.channels), best.biases)
         return replace(best, codebooks=books), self._latents
 
     def _fine_tuned(self, best: Variant) -> tuple[Variant, Any]:
@@ -203,7 +215,9 @@ class Search:
             decoder,
             _as_input(data.fine_tuning, best.normalization),
             self._settings,
-            lambda done, total, figures: self._progress(done, total, "fine-tuning"),
+            biases=best.biases,
+            numerics=best.graph.input.numerics,
+            progress=lambda done, total, figures: self._progress(done, total, "fine-tuning"),
         )
         variant = self._converted(best, tuned.convolutions)
         encoder = with_quantization(variant.encoder, dict(enumerate(tuned.quantization)))
@@ -264,7 +278,7 @@ def measure_rounded_input(variant: Variant, frames: Frames, latents: npt.NDArray
     rounded = dequantized(encoder_inputs(variant.codec.normalizer, frames), source.scale, source.zero_point)
     moved = predict(variant.model, rounded.astype(np.float32)[:, None, :, None])[:, 0]
     flat = (np.asarray(part, np.float64).reshape(-1, part.shape[-1]) for part in (latents, moved))
-    (indices, _), (other, total) = (quantize_float(part, variant.model_codebooks) for part in flat)
+    (indices, _), (other, total) = (quantize_float(part, variant.model_codebooks, variant.biases) for part in flat)
     same = (indices == other).mean(axis=0)
     figures = {f"agreement_rounded_input_l{level}": float(share) for level, share in enumerate(same, start=1)}
     decoded = variant.run_decoder(total.reshape(moved.shape))

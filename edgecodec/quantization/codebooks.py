@@ -88,11 +88,6 @@ def open_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -
     return Codebooks(books, (*notes, *averages), biases)
 
 
-def as_codebooks(given: str | os.PathLike[str] | Sequence[npt.NDArray[Any]]) -> list[FloatArray]:
-    """The levels of :func:`open_codebooks`. Raises InputError."""
-    return open_codebooks(given).levels
-
-
 def check_codebooks(codebooks: Sequence[FloatArray], channels: int, levels: int | None = None) -> None:
     """Raise QuantizationError unless these are trained codebooks for a latent of ``channels`` channels.
 
@@ -150,23 +145,26 @@ def quantize_float(
 
 
 def refit(
-    codebooks: Sequence[FloatArray], latents: npt.NDArray[np.floating[Any]], iterations: int = 3
+    codebooks: Sequence[FloatArray],
+    latents: npt.NDArray[np.floating[Any]],
+    biases: Sequence[FloatArray] | None = None,
+    iterations: int = 3,
 ) -> list[FloatArray]:
     """Move each code to the mean of those of ``latents [N, D]`` that choose it, level by level; k-means' step.
 
-    Codes that nothing chooses stay.
+    ``biases`` ``[K]`` a level count in the choice and stay as they are. Codes that nothing chooses stay.
     """
     residual = np.asarray(latents, np.float64)
     fitted: list[FloatArray] = []
-    for given in codebooks:
-        book = np.array(given, np.float64)
+    for level, given in enumerate(codebooks):
+        book, bias = np.array(given, np.float64), None if biases is None else biases[level]
         for _ in range(iterations):
-            index, _ = nearest(residual, book)
+            index, _ = nearest(residual, book, bias)
             total = np.zeros_like(book)
             np.add.at(total, index, residual)
             count = np.bincount(index, minlength=len(book))[:, None]
             book = np.where(count > 0, total / np.maximum(count, 1), book)
-        residual = residual - book[nearest(residual, book)[0]]
+        residual = residual - book[nearest(residual, book, bias)[0]]
         fitted.append(book)
     return fitted
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.numerics import INT8
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.errors import InputError
 from edgecodec.nn.backend import import_keras, import_tensorflow
 from edgecodec.quantization.convolutions import Convolution
@@ -76,15 +76,19 @@ def fine_tune(
     decoder: Any,
     inputs: npt.NDArray[np.float32],
     settings: FineTuning,
+    *,
+    biases: Sequence[FloatArray] | None = None,
+    numerics: Numerics = INT8,
     progress: Progress | None = None,
 ) -> FineTuned:
     """Train encoder, ranges, codebooks and the Keras ``decoder`` on the reconstruction error of the rounded codec.
 
-    Weights are rounded per output channel, activations to int8 at ranges that start at ``quantization``; both
-    let gradients through. Norms are folded into ``convolutions`` and stay so. ``codebooks`` are float ``[K, D]``, one a
-    level; ``inputs`` are normalised frames float32 ``[N, 1, T, 1]``.
+    Weights are rounded per output channel to int8, activations to those of ``numerics`` at ranges that start at
+    ``quantization``; both let gradients through. Norms are folded into ``convolutions`` and stay so. ``codebooks`` are
+    float ``[K, D]``, one a level; their ``biases [K]``, in squared units of the latent, count in the choice of codes
+    and stay as they are. ``inputs`` are normalised frames float32 ``[N, 1, T, 1]``.
     """
-    trainer = _FineTuner(convolutions, quantization, codebooks, decoder, settings)
+    trainer = _FineTuner(convolutions, quantization, codebooks, biases, decoder, settings, numerics)
     steps = trainer.run(inputs, progress or (lambda done, total, figures: None))
     return FineTuned(trainer.convolutions(), trainer.quantization(), trainer.codebooks(), steps)
 
@@ -95,23 +99,29 @@ class _FineTuner:
         convolutions: Sequence[Convolution],
         quantization: Sequence[Quantization],
         codebooks: Sequence[FloatArray],
+        biases: Sequence[FloatArray] | None,
         decoder: Any,
         settings: FineTuning,
+        numerics: Numerics,
     ) -> None:
         self._tf = tf = import_tensorflow()
         keras = import_keras()
         self._given, self._settings, self._decoder = list(convolutions), settings, decoder
+        self._numerics = numerics
         self._books = [tf.Variable(book, dtype=tf.float32) for book in codebooks]
+        self._code_costs = [tf.constant(bias, tf.float32) for bias in biases or map(_no_bias, codebooks)]
         self._kernels = [tf.Variable(conv.kernel[None], dtype=tf.float32) for conv in convolutions]
         self._biases = [tf.Variable(conv.bias, dtype=tf.float32) for conv in convolutions]
-        self._lows = [tf.Variable(scale * (INT8.lowest - zero), dtype=tf.float32) for scale, zero in quantization]
-        self._highs = [tf.Variable(scale * (INT8.highest - zero), dtype=tf.float32) for scale, zero in quantization]
+        highest, lowest = numerics.highest, numerics.lowest
+        self._highs = [tf.Variable(scale * (highest - zero), dtype=tf.float32) for scale, zero in quantization]
+        self._lows = [tf.Variable(scale * (lowest - zero), dtype=tf.float32) for scale, zero in quantization]
         self._counts = [tf.Variable(tf.ones(len(book))) for book in codebooks]
         self._sums = [tf.Variable(book) for book in self._books]
         self._weights = [*self._kernels, *self._biases, *decoder.trainable_variables]
-        # A ReLU's range begins at 0 and stays there.
+        # A ReLU's range begins at 0 and stays there; without zero points the upper end is the lower one, too.
         linear = [True, *(conv.activation == "linear" for conv in convolutions)]
-        self._ranges = [*self._highs, *(low for low, moves in zip(self._lows, linear, strict=True) if moves)]
+        moving = [low for low, moves in zip(self._lows, linear, strict=True) if moves]
+        self._ranges = [*self._highs, *(() if self._symmetric else moving)]
         self._optimizer = keras.optimizers.Adam(settings.learning_rate, global_clipnorm=1.0)
         self._range_optimizer = keras.optimizers.Adam(settings.learning_rate)
 
@@ -144,8 +154,8 @@ class _FineTuner:
 
     def quantization(self) -> list[Quantization]:
         """The trained ranges as scales and zero points."""
-        ranges = zip(self._lows, self._highs, strict=True)
-        return [fit_quantization(float(low), float(high)) for low, high in ranges]
+        ends = [self._ends(number) for number in range(len(self._highs))]
+        return [fit_quantization(float(low), float(high), self._numerics) for low, high in ends]
 
     def codebooks(self) -> list[FloatArray]:
         """The trained codes."""
@@ -166,12 +176,21 @@ class _FineTuner:
 
     def _latent(self, x: Any) -> Any:
         tf = self._tf
-        x = tf.quantization.fake_quant_with_min_max_vars(x, self._lows[0], self._highs[0])
+        bits = 8 * self._numerics.activation.itemsize
+        x = tf.quantization.fake_quant_with_min_max_vars(x, *self._ends(0), bits)
         for number, conv in enumerate(self._given):
             x = self._convolve(conv, x, self._rounded(self._kernels[number], conv.depthwise), self._biases[number])
-            low, high = self._lows[number + 1], self._highs[number + 1]
-            x = tf.quantization.fake_quant_with_min_max_vars(x, low, high)
+            x = tf.quantization.fake_quant_with_min_max_vars(x, *self._ends(number + 1), bits)
         return x
+
+    @property
+    def _symmetric(self) -> bool:
+        return self._numerics.zero_points == (0, 0)
+
+    def _ends(self, number: int) -> tuple[Any, Any]:
+        """Least and largest activation of the input, 0, or of the layer of that number, from 1."""
+        high = self._highs[number]
+        return (-high if self._symmetric else self._lows[number]), high
 
     def _rounded(self, kernel: Any, depthwise: bool) -> Any:
         """Weights as int8 holds them, one symmetric scale an output channel."""
@@ -200,8 +219,8 @@ class _FineTuner:
         total, loss = tf.zeros_like(residual), 0.0
         for level, book in enumerate(self._books):
             codes = tf.convert_to_tensor(book)
-            distance = tf.reduce_sum(tf.square(codes), axis=1) - 2.0 * tf.matmul(residual, codes, transpose_b=True)
-            index = tf.argmin(distance, axis=1)
+            constant = tf.reduce_sum(tf.square(codes), axis=1) + self._code_costs[level]
+            index = tf.argmin(constant - 2.0 * tf.matmul(residual, codes, transpose_b=True), axis=1)
             chosen = tf.stop_gradient(tf.gather(codes, index))
             self._follow(level, index, tf.stop_gradient(residual))
             loss += tf.reduce_mean(tf.square(residual - chosen))
@@ -219,3 +238,7 @@ class _FineTuner:
         self._counts[level].assign(count)
         self._sums[level].assign(total)
         self._books[level].assign(total / smoothed[:, None])
+
+
+def _no_bias(codebook: FloatArray) -> FloatArray:
+    return np.zeros(len(codebook))

@@ -45,6 +45,9 @@ class Variant:
     """Float ``[K, D]``, one a level, to be rounded to the latent's scale."""
     decoder: bytes | None
     """Float32 TFLite file; None when there is no decoder."""
+    biases: Sequence[FloatArray] | None = None
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent, in
+    floats and integers alike."""
     model: Any | None = None
     """Float encoder of the same latent as a Keras model; None when it came as TFLite."""
     model_codebooks: Sequence[FloatArray] = ()
@@ -67,7 +70,7 @@ class Variant:
         graph, latent = self.graph, self.graph.latent
         source = graph.input
         normalizer = Normalizer.of(self.normalization, source.width, source.scale, source.zero_point, source.numerics)
-        rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics)
+        rvq = IntegerRvq.from_float(self.codebooks, latent.scale, latent.zero_point, latent.numerics, self.biases)
         return Codec(normalizer, graph, rvq)
 
     def run_decoder(self, latents: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float32] | None:
@@ -97,7 +100,7 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     latent, rvq = variant.graph.latent, variant.codec.rvq
     flat = dequantized(latents, latent.scale, latent.zero_point).reshape(-1, latent.channels)
     indices, integer = quantize_float(flat, float_codebooks(rvq), float_biases(rvq))
-    chosen = {"int8": quantize_float(flat, variant.codebooks)[1], "integer": integer}
+    chosen = {"int8": quantize_float(flat, variant.codebooks, variant.biases)[1], "integer": integer}
     numerics = latent.numerics
     figures = {
         "saturation_input": saturation(inputs, numerics),
@@ -106,7 +109,7 @@ def measure(variant: Variant, frames: Frames, float_latents: npt.NDArray[np.floa
     }
     if float_latents is not None:
         wanted = np.asarray(float_latents, np.float64).reshape(-1, latent.channels)
-        float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks)
+        float_indices, chosen["float"] = quantize_float(wanted, variant.model_codebooks, variant.biases)
         for level, same in enumerate((float_indices == indices).mean(axis=0), start=1):
             figures[f"agreement_l{level}"] = float(same)
         figures["kappa_l1"] = cohens_kappa(indices[:, 0], float_indices[:, 0])

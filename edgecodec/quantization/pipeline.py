@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,7 @@ from edgecodec.quantization.measure import Variant, float_biases, float_codebook
 from edgecodec.quantization.quantized import Quantized
 from edgecodec.quantization.refit import side_information
 from edgecodec.quantization.report import (
+    ActivationsReport,
     Figures,
     FineTuningReport,
     IndexModelReport,
@@ -42,6 +43,10 @@ from edgecodec.signal.reading import AS_SAID, Reading
 from edgecodec.training.index_models import ModelBudget, fit_index_model
 from edgecodec.training.run import TrainingRun, versions
 
+Activations = int | Literal["auto"]
+"""Bits of an encoder's activations, or that the frames shall say."""
+_WIDER_GAIN = 0.02
+"""Share of the criterion that 16-bit activations must save to be worth what they cost a device."""
 _FIGURE_FRAMES = 256
 _MODEL_FRAMES = 32768
 _MODEL_VALIDATION_FRAMES = 1024
@@ -75,7 +80,7 @@ def quantize(
     rate_hz: float | None = None,
     normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
-    activations: int | None = None,
+    activations: Activations | None = None,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -97,7 +102,9 @@ def quantize(
         normalization: How the encoder's frames are normalised: :class:`~edgecodec.ZScore` by default, or
             :class:`~edgecodec.MinMax` or :class:`~edgecodec.Fixed`.
         reading: What files of recordings do not say: rate, column, channel, scale.
-        activations: Bits of the encoder's activations, 8 or 16 (SPEC.md 1.4); 8 by default, or those of a ``.tflite``.
+        activations: Bits of the encoder's activations, 8 or 16 (SPEC.md 1.4), or ``"auto"``, which searches both and
+            takes 16 where they lower the criterion on the validation frames by more than 2 %; 8 by default. A
+            ``.tflite`` keeps its own.
         tuning: What may be trained, too: the codec itself, and a model of its indices.
         accept_quality: Whether to return a codec that is no better than chance, with its report's ``shortfalls``, as
             one is whose parts are not of one model; refused otherwise, as soon as it is known.
@@ -129,7 +136,7 @@ def quantize_run(
     *,
     validation: GivenFrames | None = None,
     reading: Reading = AS_SAID,
-    activations: int | None = None,
+    activations: Activations | None = None,
     tuning: Tuning | None = None,
     progress: Progress | None = None,
 ) -> Quantized:
@@ -154,7 +161,7 @@ def quantize_folder(
     rate_hz: float | None = None,
     normalization: Normalization | None = None,
     reading: Reading = AS_SAID,
-    activations: int | None = None,
+    activations: Activations | None = None,
     tuning: Tuning | None = None,
     accept_quality: bool = True,
     progress: Progress | None = None,
@@ -184,24 +191,21 @@ def quantize_source(
     tuning: Tuning | None = None,
     progress: Progress | None = None,
     *,
-    activations: int | None = None,
+    activations: Activations | None = None,
     accept_quality: bool = True,
 ) -> Quantized:
     """Quantise ``source``; arguments and errors are those of :func:`quantize`."""
     tuning, progress = tuning or Tuning(), progress or _silent
-    if activations not in (None, *BY_BITS):
-        raise QuantizationError(f"activations of {activations} bits; expected {' or '.join(map(str, BY_BITS))}")
-    if tuning.train is not None and activations == 16:
-        raise QuantizationError("fine-tuning rounds to 8-bit activations alone; leave it out with 16-bit ones")
+    if activations not in (None, "auto", *BY_BITS):
+        expected = f"{', '.join(map(str, BY_BITS))} or 'auto'"
+        raise QuantizationError(f"activations of {activations} bits; expected {expected}")
     data = _search_data(source, tuning)
     index_frames = _index_frames(source, tuning)
-    first = _first_variant(source, activations, progress)
-    keras_decoder = _keras_decoder(source, first)
-    search = Search(data, keras_decoder, tuning.settings, progress)
-    found = _shortfalls(first, search.start(first), _moving(source.calibration))
-    if not accept_quality:
-        refuse(source.name, found)
-    best = search.run(first)
+    searched = [_search(source, data, tuning, bits, accept_quality, progress) for bits in _widths(source, activations)]
+    kept, choice = searched[0], None
+    if len(searched) > 1:
+        kept, choice = _choose_width(*searched)
+    first, best, search, found = kept.first, kept.best, kept.search, kept.shortfalls
     progress(0, 0, "figures")
     figures = _figures(first, best, _spread(_moving(source.figures)))
     found = (*found, *shortfalls_of_codec(figures))
@@ -213,6 +217,7 @@ def quantize_source(
         chosen=best.name,
         candidates=search.candidates,
         fine_tuning=_fine_tuning_report(data, tuning),
+        activations=choice,
         notes=(*source.encoder.notes, *source.notes),
         shortfalls=found,
         recordings=dict(source.recordings),
@@ -235,6 +240,55 @@ def quantize_source(
         report=report,
         provenance={**_origin(source), **source.provenance},
     )
+
+
+@dataclass(frozen=True)
+class _Searched:
+    """What the search made of one numerics."""
+
+    first: Variant
+    """The codec as TensorFlow's converter makes it."""
+    best: Variant
+    """The candidate that was kept."""
+    search: Search
+    """The search, done."""
+    shortfalls: tuple[Shortfall, ...]
+    """What is wrong with the parts."""
+
+
+def _search(
+    source: Source, data: SearchData, tuning: Tuning, bits: int | None, accept_quality: bool, progress: Progress
+) -> _Searched:
+    """Search the roundings of ``source`` with activations of ``bits``. Raises as :func:`quantize` does."""
+    first = _first_variant(source, bits, progress)
+    search = Search(data, _keras_decoder(source, first), tuning.settings, progress)
+    found = _shortfalls(first, search.start(first), _moving(source.calibration))
+    if not accept_quality:
+        refuse(source.name, found)
+    return _Searched(first, search.run(first), search, found)
+
+
+def _widths(source: Source, activations: Activations | None) -> tuple[int | None, ...]:
+    """Bits to search; None for the source's own."""
+    if activations != "auto":
+        return (activations,)
+    return (None,) if source.encoder.float_model is None else tuple(BY_BITS)
+
+
+def _choose_width(narrow: _Searched, wide: _Searched) -> tuple[_Searched, ActivationsReport]:
+    """The one of two that the frames say, and why: ``wide`` where it saves more than :data:`_WIDER_GAIN`."""
+    bits = [8 * each.first.graph.input.numerics.activation.itemsize for each in (narrow, wide)]
+    values = [value for each in (narrow, wide) if (value := each.search.best_value) is not None]
+    if len(values) < 2:
+        return narrow, ActivationsReport(bits[0], f"{bits[0]} bits: there are no frames to compare on", {})
+    gain = 1 - values[1] / max(values[0], 1e-30)
+    pays = gain > _WIDER_GAIN
+    reason = (
+        f"{bits[pays]} bits: {bits[1]} {'lower' if gain > 0 else 'raise'} {narrow.search.criterion} by "
+        f"{100 * abs(gain):.1f} %, {'more' if pays else 'not more'} than {100 * _WIDER_GAIN:g} %"
+    )
+    measured = {str(width): value for width, value in zip(bits, values, strict=True)}
+    return (narrow, wide)[pays], ActivationsReport(bits[pays], reason, measured)
 
 
 def _silent(done: int, total: int, stage: str) -> None:
@@ -277,7 +331,7 @@ def _first_variant(source: Source, activations: int | None, progress: Progress) 
     progress(0, 0, "encoder")
     books, model = source.codebooks, source.encoder.float_model
     data = source.encoder.to_integers(source.calibration, source.normalization, activations)
-    variant = Variant(FIRST, data, source.normalization, books, None, model, books)
+    variant = Variant(FIRST, data, source.normalization, books, None, source.biases, model, books)
     check_codebooks(books, variant.graph.latent.channels, source.levels)
     _ = variant.codec
     if source.decoder is None:

@@ -46,6 +46,18 @@ class FineTuningReport(FineTuning):
 
 
 @dataclass(frozen=True)
+class ActivationsReport:
+    """How wide the encoder's activations became where the frames were to say."""
+
+    bits: int
+    """8 or 16."""
+    reason: str
+    """Why, in a line."""
+    measured: Figures
+    """The criterion on the validation frames by bits, ``"8"`` and ``"16"``; empty when it could not be measured."""
+
+
+@dataclass(frozen=True)
 class IndexModelReport:
     """What packets code indices with, and what else was fitted."""
 
@@ -95,6 +107,8 @@ class QuantizationReport:
     """All candidates, in the order in which they were tried."""
     fine_tuning: FineTuningReport | None = None
     """Settings of fine-tuning; None when it was not asked for."""
+    activations: ActivationsReport | None = None
+    """How their bits were chosen; None when they were said, or are a ``.tflite`` file's own."""
     index_model: IndexModelReport | None = None
     """What packets code indices with; None when no model was fitted and all payloads are plain."""
     notes: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
-from edgecodec.quantization.codebooks import FloatArray, as_codebooks, check_codebooks, open_codebooks
+from edgecodec.quantization.codebooks import FloatArray, check_codebooks, open_codebooks
 from edgecodec.quantization.convert import check_calibration, convert_decoder, convert_encoder
 from edgecodec.quantization.deploy_manifest import read_deploy_manifest
 from edgecodec.quantization.keras_files import copy_of
@@ -295,6 +295,8 @@ class Source:
     """Frames that the quality of the candidate kept is measured on."""
     normalization: Normalization
     """How the encoder's frames are normalised."""
+    biases: Sequence[FloatArray] | None = None
+    """What choosing each code costs beside its squared distance, ``[K]`` a level in squared units of the latent."""
     rate_hz: float | None = None
     """Sampling rate in Hz; None when it is not known."""
     levels: int | None = None
@@ -367,6 +369,7 @@ class Source:
             verify=judged[:_VERIFY_FRAMES],
             figures=judged,
             normalization=normalization or ZSCORE,
+            biases=books.biases,
             rate_hz=rate_hz,
             notes=books.notes,
             reading=reading,
@@ -390,10 +393,11 @@ class Source:
         used, judged, origin, held_out = _split(loaded.calibration(), validation if own is None else own, given)
         if own is not None and loaded.validation_file is not None:
             origin = loaded.validation_file.name
+        books = open_codebooks(loaded.codebooks)
         return cls(
             name=loaded.config.run_name,
             encoder=KerasEncoder.load(loaded.encoder),
-            codebooks=as_codebooks(loaded.codebooks),
+            codebooks=books.levels,
             decoder=KerasDecoder(loaded.decoder),
             calibration=used,
             validation=judged,
@@ -402,6 +406,7 @@ class Source:
             verify=loaded.verify(),
             figures=loaded.test(),
             normalization=ZScore(data.epsilon),
+            biases=books.biases,
             rate_hz=data.sampling_rate,
             levels=loaded.config.model.num_levels,
             train=None if held_out else loaded.train(),

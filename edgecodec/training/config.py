@@ -8,7 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
 
 from edgecodec.errors import InputError, short_repr
 from edgecodec.files.regular import read_regular
@@ -42,6 +51,16 @@ def _check_name(name: str) -> str:
     return name
 
 
+def _listed(value: Any) -> Any:
+    """A number as the list of it alone."""
+    return [value] if isinstance(value, int | float) else value
+
+
+RateBias = Annotated[
+    list[Annotated[float, Field(ge=0)]],
+    BeforeValidator(_listed),
+    WithJsonSchema({"type": ["number", "array"], "minimum": 0, "items": {"type": "number", "minimum": 0}}),
+]
 RunName = Annotated[str, Field(min_length=1), AfterValidator(_check_name)]
 
 
@@ -60,8 +79,12 @@ class ModelConfig(_Section):
     """Residual levels of the quantiser, and so indices of a position."""
     num_stages: int = Field(default=4, ge=1)
     """Stages of the encoder; each halves the frame, so that one position stands for ``2**num_stages`` samples."""
+    encoder: Literal["stages", "linear"] = "stages"
+    """``stages`` of convolutions and norms, or ``linear``, one strided convolution that takes a board the least."""
+    encoder_kernel: int = Field(default=31, ge=1, le=1024)
+    """Taps of the ``linear`` encoder, at least ``2**num_stages``."""
     base_filters: int = Field(default=32, ge=1)
-    """Channels of the first stage."""
+    """Channels of the first stage; a ``linear`` encoder has none."""
     multiplier: float = Field(default=1.25, gt=0)
     """How many times as many channels a stage has as the one before."""
     beta: float = Field(default=0.25, gt=0)
@@ -80,6 +103,11 @@ class ModelConfig(_Section):
     """Share of the moving averages that is kept at each step."""
     decoder_context_blocks: int = Field(default=0, ge=0, le=64)
     """Dilated blocks of the decoder that look further along the frame; they cost the device nothing."""
+    decoder_base_filters: int | None = Field(default=None, ge=1)
+    """Channels of the decoder's last stage; ``base_filters`` by default."""
+    rate_bias: RateBias = []
+    """Weight of a code's bits beside its squared distance, in squared units of the latent a bit: one number for all
+    levels, or a list with one for each; none takes the nearest code. For the EMA layer, whose counts say the bits."""
     codebook_sizes: list[Annotated[int, Field(ge=1, le=65536)]] | None = None
     """One size per level, in place of ``latent_width``."""
     revive_dead_codes: bool = False
@@ -94,6 +122,7 @@ class ModelConfig(_Section):
         values = self.model_dump(exclude={"kmeans_init", "revive_dead_codes", "revive_threshold", "codebook_sizes"})
         if self.codebook_sizes is not None:
             values["latent_width"] = list(self.codebook_sizes)
+        values["rate_bias"] = self.rate_bias if len(self.rate_bias) > 1 else sum(self.rate_bias)
         return values | {"revive_threshold": self.revive_threshold if self.revive_dead_codes else 0.0}
 
 
@@ -412,6 +441,19 @@ class TrainConfig(_Section):
             )
         if self.model.revive_dead_codes and not self.model.use_ema:
             raise ValueError("model.revive_dead_codes is for the EMA layer; set model.use_ema too")
+        bias = self.model.rate_bias
+        if len(bias) not in (0, 1, self.model.num_levels):
+            raise ValueError(
+                f"model.rate_bias has {len(bias)} entries; expected one or model.num_levels = {self.model.num_levels}"
+            )
+        if bias and not self.model.use_ema:
+            raise ValueError("model.rate_bias is for the EMA layer; set model.use_ema too")
+        stride = 2**self.model.num_stages
+        if self.model.encoder == "linear" and self.model.encoder_kernel < stride:
+            raise ValueError(
+                f"model.encoder_kernel is {self.model.encoder_kernel}; expected at least the stride, "
+                f"2**model.num_stages = {stride}, or samples are skipped"
+            )
 
     def _check_data(self) -> None:
         data = self.data
@@ -595,11 +637,11 @@ def _nearest_key(location: list[str]) -> str | None:
     """Say which known key, in this section or another, is closest to the unknown one."""
     known = {key: key.split(".")[-1] for key in _keys(TrainConfig)}
     siblings = [key for key in known if key.split(".")[:-1] == location[:-1]]
-    for keys in (siblings, list(known)):
-        names = {known[key]: key for key in reversed(keys)}
-        close = difflib.get_close_matches(location[-1], names, n=1)
-        if close:
-            return f"did you mean {names[close[0]]}?"
+    # Of keys of one name, a sibling counts.
+    names = {known[key]: key for key in (*reversed(known), *siblings)}
+    close = difflib.get_close_matches(location[-1], names, n=1)
+    if close:
+        return f"did you mean {names[close[0]]}?"
     return f"expected one of {', '.join(siblings)}" if siblings else None
 
 

@@ -1,7 +1,8 @@
 """The run folder: what training leaves, and all that deploying the codec needs.
 
 ``run.json`` holds configuration, seed, versions, split and metrics; ``encoder.keras``, ``decoder.keras`` and
-``codebooks.npz`` (``level_0``, ... float32 ``[K, D]``) the best weights; ``calibration.npz`` frames of the training
+``codebooks.npz`` (``level_0``, ... float32 ``[K, D]``, and ``bias_0``, ... float32 ``[K]`` where the rate counts in the
+choice of codes) the best weights; ``calibration.npz`` frames of the training
 split, ``test.npz`` frames of the test split that do not overlap, ``verify.npz`` at most 1,000 of the test split that
 may overlap; ``history.csv`` a row an epoch. A split by person adds ``validation.npz`` and ``train.npz``, frames of
 the people that chose the weights and of those trained on.
@@ -113,6 +114,7 @@ class TrainingRun:
         save_keras(trainer.encoder, folder / ENCODER)
         save_keras(trainer.decoder, folder / DECODER)
         books = {f"level_{level}": book for level, book in enumerate(trainer.rvq.codebooks)}
+        books |= {f"bias_{level}": bias for level, bias in enumerate(trainer.rvq.biases or [])}
         (folder / CODEBOOKS).write_bytes(npz_bytes(books))
         frames = {CALIBRATION: data.calibration, TEST: data.test, VERIFY: data.verify}
         if data.by_person:

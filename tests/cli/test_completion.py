@@ -27,7 +27,7 @@ def completions(*words: str) -> list[str]:
         (("build-firmware", "bundle", "--board", "mps2-an3"), ["plain,mps2-an385", "plain,mps2-an386"]),
         (("boards", "show", "micro"), ["plain,microbit", "plain,microbit-v1"]),
         (("boards", "show", "./my-b"), ["file,./my-b"]),
-        (("train", "--preset", "08"), ["plain,08x_ds8_l2"]),
+        (("train", "--preset", "08"), ["plain,08x_ds8_l2", "plain,08x_light"]),
         (("inspect", "bun"), ["file,bun"]),
         (("decode", "bundle", "ind"), ["file,ind"]),
         (("generate", "bundle", "--core", "cortex-m55"), ["plain,cortex-m55"]),

@@ -31,6 +31,43 @@ def test_decoder_mirrors_the_encoder(nn):
     assert filters == sorted(filters, reverse=True)
 
 
+@pytest.mark.parametrize(("kernel", "stages"), [(31, 3), (63, 4), (16, 4)])
+def test_linear_encoder_is_one_convolution(nn, kernel, stages):
+    stride = 2**stages
+    encoder = nn.build_linear_encoder_2d(64, embedding_dim=3, num_stages=stages, kernel=kernel)
+    assert encoder.count_params() == 3 * (kernel + 1)
+    assert encoder.name == f"LinearEncoder2D_ds{stride}"
+    assert encoder.inputs[0].name == "enc_in"
+    rng = np.random.default_rng(0)
+    x, bias = rng.normal(size=64).astype(np.float32), np.array([0.5, -1.0, 2.0], np.float32)
+    weights = rng.normal(size=(1, kernel, 1, 3)).astype(np.float32)
+    encoder.get_layer("to_vq").set_weights([weights, bias])
+    # TensorFlow's "same": the padding's odd zero lies behind.
+    total = (64 // stride - 1) * stride + kernel - 64
+    padded = np.pad(x, (total // 2, total - total // 2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, kernel)[::stride]
+    latent = np.asarray(encoder(x[None, None, :, None]))[0, 0]
+    assert latent == pytest.approx(windows @ weights[0, :, 0] + bias, abs=1e-4)
+
+
+def test_linear_encoder_with_a_decoder_of_its_own_width(nn):
+    encoder, _, decoder, model = nn.build_rvq_autoencoder(
+        64, embedding_dim=3, latent_width=4, num_stages=3, encoder="linear", encoder_kernel=31, decoder_base_filters=16
+    )
+    assert [type(layer).__name__ for layer in encoder.layers[1:]] == ["Conv2D"]
+    assert decoder.get_layer("dec_s3_conv").filters == 16
+    assert model(np.zeros((2, 1, 64, 1), np.float32)).shape == (2, 1, 64, 1)
+
+
+def test_bad_linear_encoders(nn):
+    with pytest.raises(ValueError, match="kernel is 7; expected at least the stride, 8"):
+        nn.build_linear_encoder_2d(64, num_stages=3, kernel=7)
+    with pytest.raises(ValueError, match=r"100.*8"):
+        nn.build_linear_encoder_2d(100, num_stages=3)
+    with pytest.raises(ValueError, match="encoder is 'light'; expected 'stages' or 'linear'"):
+        nn.build_rvq_autoencoder(64, encoder="light")
+
+
 @pytest.mark.parametrize(
     ("value", "divisor", "expected"), [(40.0, 8, 40), (50.0, 8, 48), (3.0, 8, 8), (61.0, 8, 64), (11.9, 8, 16)]
 )

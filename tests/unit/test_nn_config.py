@@ -50,6 +50,13 @@ model: {embedding_dim: 8, latent_width: 128, num_levels: 3, num_stages: 2, base_
         ("data: {source: files, train: [a.npz]}", r"data\.files is missing"),
         ("model: {codebook_sizes: [4]}", r"codebook_sizes has 1 entries; expected model\.num_levels = 2"),
         ("model: {revive_dead_codes: true}", "is for the EMA layer"),
+        ("model: {encoder: light}", r"model\.encoder is 'light'"),
+        ("model: {encoder: linear, encoder_kernel: 15}", r"encoder_kernel is 15; expected at least the stride, .* 16,"),
+        ("model: {decoder_base_filters: 0}", r"model\.decoder_base_filters is 0"),
+        ("model: {rate_bias: 0.1}", r"model\.rate_bias is for the EMA layer; set model\.use_ema too"),
+        ("model: {use_ema: true, rate_bias: -0.1}", r"model\.rate_bias\.0 is -0\.1"),
+        ("model: {use_ema: true, rate_bias: [1, 2, 3]}", r"rate_bias has 3 entries; expected one or .* = 2"),
+        ("model: {use_ema: true, rate_bias: much}", r"model\.rate_bias is 'much'"),
         ("training: {selection_metric: loss}", r"training\.selection_metric is 'loss'"),
         ("output: {wandb: {enabled: true}}", r"output\.wandb\.enabled is True"),
         ("model: 3", r"model is 3"),
@@ -84,6 +91,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
 
 def test_every_preset_is_valid():
     ratios = {"04x_ds4_l2": 4, "08x_ds8_l2": 8, "16x_ds16_l2": 16, "32x_ds16_l1": 32}
+    ratios |= {"08x_light": 8, "16x_light": 16, "32x_light": 32}
     assert set(preset_names()) == {*ratios, "demo"}
     assert load_config(preset_path("demo")).model.num_stages == 3
     for name, ratio in ratios.items():
@@ -98,6 +106,7 @@ def test_every_preset_is_valid():
         assert stats["compression_ratio"] == ratio
         with pytest.raises(InputError, match=r"data\.files is missing: .*--data"):
             load_config(preset_path(name))
+        assert (config.model.encoder == "linear") == name.endswith("light")
     with pytest.raises(InputError, match=r"'08x_ds8'; did you mean 08x_ds8_l2\?"):
         preset_path("08x_ds8")
 

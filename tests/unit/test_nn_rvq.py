@@ -232,3 +232,44 @@ def test_revival_is_kept_by_the_configuration(nn):
     for threshold in (-0.1, 1.0, float("nan")):
         with pytest.raises(ValueError, match="revive_threshold"):
             nn.EmaResidualVectorQuantizer(1, 4, 2, revive_threshold=threshold)
+
+
+def test_rate_bias_follows_the_formula(nn):
+    """Indices of each level are those of least ||c||^2 - 2 r.c - lambda log2(share), worked out in float64."""
+    rng = np.random.default_rng(5)
+    books = [rng.normal(0, scale, (8, 2)).astype(np.float32) for scale in (1.0, 0.3)]
+    weights = [0.3, 0.05]
+    layer = nn.EmaResidualVectorQuantizer(2, 8, 2, ema_decay=0.5, rate_bias=weights)
+    layer.build((None, 2))
+    layer.set_codebooks(books)
+    assert [bias.tolist() for bias in layer.biases] == [[0.0] * 8] * 2  # all codes are as likely at the start
+    latents = rng.normal(0, 1, (500, 2)).astype(np.float32)
+    for _ in range(3):
+        layer(latents, training=True)
+    counts = [np.asarray(layer.get_weights()[number], np.float64) for number in (1, 4)]
+    residual = latents.astype(np.float64)
+    nearest_differs = False
+    for level, index in enumerate(layer.encode(latents)):
+        book, cost = (
+            layer.codebooks[level].astype(np.float64),
+            -weights[level] * np.log2(counts[level] / counts[level].sum()),
+        )
+        assert layer.biases[level] == pytest.approx(cost - cost.min(), abs=1e-4)
+        distance = ((residual[:, None] - book) ** 2).sum(axis=2)
+        expected = np.argmin(distance + cost, axis=1)
+        assert (np.asarray(index) == expected).mean() > 0.995  # float32 against float64
+        nearest_differs |= bool((np.argmin(distance, axis=1) != expected).any())
+        residual = residual - book[np.asarray(index)]
+    assert nearest_differs
+
+
+def test_rate_bias_in_the_configuration(nn):
+    layer = nn.EmaResidualVectorQuantizer(2, 4, 2, rate_bias=0.1)
+    assert nn.EmaResidualVectorQuantizer.from_config(layer.get_config()).rate_bias == [0.1, 0.1]
+    plain = nn.EmaResidualVectorQuantizer(2, 4, 2)
+    plain.build((None, 2))
+    assert "rate_bias" not in plain.get_config()
+    assert plain.biases is None
+    for wrong in (-0.1, float("nan"), [0.1], [0.1, -1.0]):
+        with pytest.raises(ValueError, match="rate_bias"):
+            nn.EmaResidualVectorQuantizer(2, 4, 2, rate_bias=wrong)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.codec.numerics import INT16X8
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
 from edgecodec.evaluation.rate_distortion import evaluate
@@ -276,7 +276,7 @@ def test_candidate_that_cannot_be_executed_is_refused_while_searching(tmp_path, 
     assert [candidate.refused for candidate in quantized.report.candidates] == [None, None]
     assert quantized.report.criterion == "prdn_integer"
     monkeypatch.setattr(
-        "edgecodec.quantization.candidates.refit", lambda given, latents: [1e9 * book for book in given]
+        "edgecodec.quantization.candidates.refit", lambda given, latents, biases: [1e9 * book for book in given]
     )
     quantized = quantize(bundle.encoder_bytes, books, pulse_frames(40, seed=4), **given)
     first, refitted = quantized.report.candidates
@@ -461,10 +461,99 @@ def test_16_bit_activations(keras, files):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"activations": 12}, "activations of 12 bits; expected 8 or 16"),
-        ({"activations": 16, "tuning": Tuning(ppg_frames(40, 64, 5))}, "fine-tuning rounds to 8-bit activations alone"),
+        ({"activations": 12}, "activations of 12 bits; expected 8, 16 or 'auto'"),
+        ({"activations": "wide"}, "activations of wide bits; expected 8, 16 or 'auto'"),
     ],
 )
 def test_activations_that_are_refused(keras, files, given, message):
     with pytest.raises(QuantizationError, match=message):
         _quantize(files, _encoder(keras, files / "enc.keras"), progress=_not_reached, **given)
+
+
+def _linear_parts(keras):
+    """A linear encoder, a linear decoder, codebooks ``[7, 4]`` and ``[5, 4]`` and their biases."""
+    keras.utils.set_random_seed(7)
+    frames, latents = keras.layers.Input((1, 64, 1)), keras.layers.Input((1, 8, 4))
+    encoder = keras.Model(frames, keras.layers.Conv2D(4, (1, 31), (1, 8), padding="same")(frames))
+    decoder = keras.Model(latents, keras.layers.Conv2DTranspose(1, (1, 8), (1, 8), padding="same")(latents))
+    rng = np.random.default_rng(7)
+    books = [rng.normal(0, 0.8, (7, 4)), rng.normal(0, 0.4, (5, 4))]
+    biases = [rng.uniform(0, 0.3, 7), rng.uniform(0, 0.1, 5)]
+    return encoder, decoder, books, biases
+
+
+@pytest.mark.parametrize("activations", [8, 16])
+def test_biases_are_carried_through_every_candidate(keras, files, activations):
+    """The bundle's integers choose as the biased float search does, after fine-tuning too."""
+    encoder, decoder, books, biases = _linear_parts(keras)
+    levels = {f"level_{level}": book for level, book in enumerate(books)}
+    costs = {f"bias_{level}": bias for level, bias in enumerate(biases)}
+    np.savez(files / "biased.npz", **levels, **costs)
+    frames, validation = np.load(files / "frames.npz")["frames"], ppg_frames(12, 64, 6)
+    tuning = Tuning(ppg_frames(40, 64, 5), FineTuning(steps=3, batch_size=8))
+    made = quantize(
+        encoder,
+        files / "biased.npz",
+        frames,
+        decoder=decoder,
+        validation=validation,
+        activations=activations,
+        tuning=tuning,
+    )
+    assert [candidate.refused for candidate in made.report.candidates] == [None] * len(made.report.candidates)
+    assert made.report.candidates[-1].name.endswith("fine-tuned")
+    # Without the biases in both searches the float codec's choice would be another one in a third of the cases.
+    assert all(candidate.figures["kappa_l1"] > 0.9 for candidate in made.report.candidates[:3])
+    rvq = made.codec.rvq
+    step = rvq.latent_scale / 2.0**rvq.fraction_bits
+    for level, bias in enumerate(biases):
+        assert rvq.biases[level] * step**2 == pytest.approx(bias - bias.min(), abs=step**2)
+    bundle = made.write(files / f"biased{activations}")
+    assert bundle.codec.numerics == (INT8 if activations == 8 else INT16X8)
+    stages = ReferenceExecutor(bundle.codec).stages(validation)
+    latents = rvq.residual(stages.latent) * step
+    expected, _ = quantize_float(latents.reshape(-1, 4), [book * step for book in rvq.codebooks], biases)
+    assert (stages.indices.reshape(-1, 2) == expected).mean() > 0.99
+    plain, _ = quantize_float(latents.reshape(-1, 4), [book * step for book in rvq.codebooks])
+    assert (stages.indices.reshape(-1, 2) != plain).mean() > 0.05
+
+
+def test_fine_tuning_with_16_bit_roundings(keras):
+    from edgecodec.quantization.fine_tune import fine_tune
+    from edgecodec.quantization.fold import fold
+
+    encoder, decoder, books, _ = _linear_parts(keras)
+    inputs = np.random.default_rng(1).normal(0, 1, (64, 1, 64, 1)).astype(np.float32)
+    errors = []
+    tuned = fine_tune(
+        fold(encoder),
+        [(4.0 / 32767, 0), (3.0 / 32767, 0)],
+        books,
+        decoder,
+        inputs,
+        FineTuning(steps=60, batch_size=32, learning_rate=1e-2),
+        numerics=INT16X8,
+        progress=lambda done, total, figures: errors.append(figures["mse"]),
+    )
+    assert errors[-1] < errors[0]
+    assert [zero for _, zero in tuned.quantization] == [0, 0]
+    assert tuned.quantization[0][0] == pytest.approx(4.0 / 32767, rel=0.3)
+
+
+def test_frames_choose_the_bits_of_activations(keras, files, monkeypatch):
+    encoder, decoder, books, _ = _linear_parts(keras)
+    frames, validation = np.load(files / "frames.npz")["frames"], ppg_frames(12, 64, 6)
+    given = {"decoder": decoder, "validation": validation, "activations": "auto"}
+    for least, bits in ((-1.0, 16), (1.0, 8)):
+        monkeypatch.setattr("edgecodec.quantization.pipeline._WIDER_GAIN", least)
+        made = quantize(encoder, books, frames, **given)
+        choice = made.report.activations
+        assert (choice.bits, set(choice.measured)) == (bits, {"8", "16"})
+        assert made.codec.numerics == (INT8 if bits == 8 else INT16X8)
+        assert choice.reason.startswith(f"{bits} bits: 16 ")
+        kept = [candidate.figures["prdn_integer"] for candidate in made.report.candidates if candidate.kept]
+        assert kept == [choice.measured[str(bits)]]
+    document = made.write(files / "auto").manifest.provenance["quantization"]
+    assert document["activations"]["reason"] == choice.reason
+    finished = quantize(made.encoder, books, frames, **given)
+    assert finished.report.activations is None  # a finished file keeps its own
