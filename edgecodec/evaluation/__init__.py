@@ -1,4 +1,4 @@
-"""What a codec is worth: rate, distortion and heart rate beside classical codecs."""
+"""What a codec is worth: rate, distortion and beats beside classical codecs."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from typing import TYPE_CHECKING
 from edgecodec._lazy import lazy
 
 if TYPE_CHECKING:
-    from edgecodec.evaluation.baselines import DctBaseline, DctPoint
     from edgecodec.evaluation.heart_rate import beat_times, heart_rate_bpm, heart_rate_error
+    from edgecodec.evaluation.opponents import OPPONENTS, opponents_of
+    from edgecodec.evaluation.opponents.base import Opponent, OpponentPoint
     from edgecodec.evaluation.plotting import plot_rate_distortion
     from edgecodec.evaluation.rate_distortion import Evaluation, evaluate
 
 __all__ = [
-    "DctBaseline",
-    "DctPoint",
+    "OPPONENTS",
     "Evaluation",
+    "Opponent",
+    "OpponentPoint",
     "beat_times",
     "evaluate",
     "heart_rate_bpm",
     "heart_rate_error",
+    "opponents_of",
     "plot_rate_distortion",
 ]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "DctBaseline": "edgecodec.evaluation.baselines",
-        "DctPoint": "edgecodec.evaluation.baselines",
+        "OPPONENTS": "edgecodec.evaluation.opponents",
         "Evaluation": "edgecodec.evaluation.rate_distortion",
+        "Opponent": "edgecodec.evaluation.opponents.base",
+        "OpponentPoint": "edgecodec.evaluation.opponents.base",
         "beat_times": "edgecodec.evaluation.heart_rate",
         "evaluate": "edgecodec.evaluation.rate_distortion",
         "heart_rate_bpm": "edgecodec.evaluation.heart_rate",
         "heart_rate_error": "edgecodec.evaluation.heart_rate",
+        "opponents_of": "edgecodec.evaluation.opponents",
         "plot_rate_distortion": "edgecodec.evaluation.plotting",
     },
 )

@@ -7,6 +7,8 @@ import io
 from edgecodec.evaluation.packages import need_package
 from edgecodec.evaluation.rate_distortion import MODELS, Evaluation
 
+_OPPONENT_COLORS = ("#94a3b8", "#0369a1", "#15803d", "#7e22ce", "#111827")
+
 
 def need_matplotlib() -> None:
     """Raise InputError unless plots can be drawn, which is better known before an evaluation than after."""
@@ -14,7 +16,7 @@ def need_matplotlib() -> None:
 
 
 def plot_rate_distortion(evaluation: Evaluation) -> bytes:
-    """PNG of PRDN over bits a frame: the classical codec's curve and the bundle at its rates.
+    """PNG of PRDN over bits a frame: the classical codecs' curves and points, and the bundle at its rates.
 
     Raises InputError when matplotlib is not installed.
     """
@@ -23,14 +25,16 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.add_subplot()
-    curve = evaluation.dct.curve
-    axis.plot(
-        [point.bits_per_frame for point in curve],
-        [point.prdn for point in curve],
-        color="#64748b",
-        marker=".",
-        label="DCT, uniform step, static entropy code",
-    )
+    for opponent, color in zip(evaluation.opponents, _OPPONENT_COLORS, strict=False):
+        points = opponent.curve or tuple(point for point in (opponent.equal_prdn,) if point is not None)
+        axis.plot(
+            [point.bits_per_frame for point in points],
+            [point.prdn for point in points],
+            color=color,
+            marker="." if opponent.curve else "x",
+            linestyle="-" if opponent.curve else "none",
+            label=opponent.title,
+        )
     marks = {
         "nominal": ("D", "#f4c4a8"),
         "order_0": ("s", "#ea8a5b"),
@@ -42,7 +46,7 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
             continue
         bits, label = evaluation.bits_per_frame[model], f"this codec, {MODELS[model]}"
         axis.plot([bits], [evaluation.prdn.mean], marker=marker, color=color, linestyle="none", label=label)
-    axis.set_xlabel("bits per frame (offset and spread not counted)")
+    axis.set_xlabel("bits per frame, side information not counted")
     axis.set_ylabel("PRDN in %, mean over frames")
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)

@@ -8,8 +8,8 @@ from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import BundleError, InputError
-from edgecodec.evaluation.baselines import DctBaseline
 from edgecodec.evaluation.heart_rate import heart_rate_error
+from edgecodec.evaluation.opponents import OPPONENTS
 from edgecodec.evaluation.plotting import plot_rate_distortion
 from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.host.encoders import fastest_encoder
@@ -52,7 +52,7 @@ def expected(codec):
 
 @pytest.fixture(scope="module")
 def evaluation(codec):
-    return evaluate(codec[0], TEST, TRAIN)
+    return evaluate(codec[0], TEST, TRAIN, curves=True)
 
 
 def test_quality(evaluation, expected):
@@ -77,16 +77,22 @@ def test_rate(evaluation, codec, expected):
     assert bits["conditional"] < bits["order_0"] < 88
 
 
-def test_classical_codec(evaluation):
-    baseline = DctBaseline(TRAIN, TEST)
-    assert evaluation.dct.equal_prdn == baseline.at_prdn(evaluation.prdn.mean)
-    assert evaluation.dct.equal_prdn.prdn == pytest.approx(evaluation.prdn.mean, rel=0.01)
-    assert evaluation.dct.equal_bits.bits_per_frame == pytest.approx(evaluation.bits_per_frame["conditional"], rel=0.02)
-    ratio = evaluation.bits_per_frame["conditional"] / evaluation.dct.equal_prdn.bits_per_frame
-    assert evaluation.bits_over_dct_at_equal_prdn["conditional"] == pytest.approx(ratio)
-    steps = [point.step for point in evaluation.dct.curve]
-    assert steps[6] == pytest.approx(evaluation.dct.equal_prdn.step)
-    assert steps[12] == pytest.approx(16 * steps[0])
+@pytest.mark.parametrize(("number", "name"), list(enumerate(["dct", "dct-rdoq", "klt-rdoq"])))
+def test_opponents(evaluation, number, name):
+    opponent, found = OPPONENTS[name](), evaluation.opponents[number]
+    opponent.fit(TRAIN)
+    assert (found.name, found.title) == (name, opponent.title)
+    assert found.equal_prdn == opponent.at_prdn(TEST, evaluation.prdn.mean)
+    assert found.equal_prdn.prdn == pytest.approx(evaluation.prdn.mean, rel=0.01)
+    assert found.equal_bits.bits_per_frame == pytest.approx(evaluation.bits_per_frame["conditional"], rel=0.02)
+    bits, theirs = evaluation.bits_per_frame["conditional"], found.equal_prdn.bits_per_frame
+    assert found.bits_over_opponent["conditional"] == pytest.approx(bits / theirs)
+    side = evaluation.side_information_bits
+    assert 16 <= side <= 32
+    assert found.bits_over_opponent_with_side_information == pytest.approx((bits + side) / (theirs + side))
+    steps = [point.step for point in found.curve]
+    assert steps[2] == pytest.approx(found.equal_prdn.step)
+    assert steps[4] == pytest.approx(16 * steps[0])
 
 
 def test_document(evaluation, codec):
@@ -97,9 +103,9 @@ def test_document(evaluation, codec):
     assert document["raw_bits_per_frame"] == 1024
     assert document["packets"] is None
     assert set(document["bits_per_frame"]) == {"nominal", "order_0", "order_1", "conditional"}
-    assert set(document["bits_over_dct_at_equal_prdn"]) == set(document["bits_per_frame"])
+    assert set(document["opponents"][0]["bits_over_opponent"]) == set(document["bits_per_frame"])
     assert [level["codes"] for level in document["levels"]] == [64, 32]
-    assert len(document["dct"]["curve"]) == 13
+    assert [len(opponent["curve"]) for opponent in document["opponents"]] == [5, 5, 5]
     assert document["plot"] is None
     assert repr(evaluation).startswith("Evaluation('linear', PRDN ")
 
@@ -108,7 +114,7 @@ def test_document(evaluation, codec):
 def test_packets_are_made_and_read(codec, evaluation, tmp_path, kind):
     bundle = bundle_with_packets(codec[0], tmp_path / "packets", kind, TRAIN)
     packets = bundle.packets()
-    found = evaluate(bundle, TEST, TRAIN)
+    found = evaluate(bundle, TEST, TRAIN, opponents=["dct"])
     stages = ReferenceExecutor(bundle.codec).stages(TEST)
     made = [packets.encode(*frame, 0) for frame in zip(stages.indices, *statistics_of(stages), strict=True)]
     bits = 8 * np.array([len(packet) for packet in made])
@@ -117,6 +123,7 @@ def test_packets_are_made_and_read(codec, evaluation, tmp_path, kind):
     counts = FrameDecoder(bundle).decode(np.array([p.indices for p in read]), offset, spread)
     assert (found.packets.mean_bits, found.packets.most_bits) == (pytest.approx(bits.mean()), bits.max())
     assert found.packets.overhead_bits == 48
+    assert found.side_information_bits == 24
     assert found.packets.plain_share == pytest.approx(bits.mean() / (48 + 88))
     assert found.packets.plain_share == 1 if kind == "plain" else found.packets.plain_share < 1
     assert found.packets.prdn.mean == pytest.approx(prdn(TEST, counts).mean(), rel=1e-5)
@@ -127,16 +134,16 @@ def test_packets_are_made_and_read(codec, evaluation, tmp_path, kind):
 
 def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluation):
     both = np.concatenate([TRAIN[:60], TEST])
-    split = evaluate(codec[0], both)
+    split = evaluate(codec[0], both, opponents=["dct"])
     assert split.train_frames_source == "first half of the frames given; every figure is of the other half"
     assert (split.train_frames, split.frames) == (60, 60)
     assert split.prdn == evaluation.prdn
-    assert split.levels == evaluate(codec[0], TEST, TRAIN[:60]).levels
+    assert split.levels == evaluate(codec[0], TEST, TRAIN[:60], opponents=["dct"]).levels
 
 
 def test_constant_frames_are_left_out_and_counted(codec, evaluation):
     flat = np.full((3, 64), 1234, np.int16)
-    with_flat = evaluate(codec[0], np.concatenate([flat, TEST]), np.concatenate([TRAIN, flat[:1]]))
+    with_flat = evaluate(codec[0], np.concatenate([flat, TEST]), np.concatenate([TRAIN, flat[:1]]), opponents=["dct"])
     assert with_flat.constant_frames == 4
     assert (with_flat.frames, with_flat.prdn, with_flat.levels) == (60, evaluation.prdn, evaluation.levels)
 
@@ -145,22 +152,23 @@ def test_without_a_compiler(codec, evaluation, monkeypatch):
     assert evaluation.executor == "reference"
     monkeypatch.setattr("edgecodec.evaluation.rate_distortion.fastest_encoder", fastest_encoder)
     monkeypatch.setenv("CC", "no-such-compiler")
-    assert evaluate(codec[0], TEST, TRAIN) == evaluation
+    found = evaluate(codec[0], TEST, TRAIN, opponents=["dct"])
+    assert (found.executor, found.prdn, found.levels) == ("reference", evaluation.prdn, evaluation.levels)
 
 
 def test_the_c_gives_the_same(codec, evaluation, monkeypatch):
     require("cc", "Python.h")
     monkeypatch.setattr("edgecodec.evaluation.rate_distortion.fastest_encoder", fastest_encoder)
-    found = evaluate(codec[0], TEST, TRAIN)
+    found = evaluate(codec[0], TEST, TRAIN, opponents=["dct"])
     assert found.executor == "batch"
     assert (found.prdn, found.levels) == (evaluation.prdn, evaluation.levels)
 
 
 def test_progress(codec):
     calls = []
-    evaluate(codec[0], TEST, TRAIN, progress=lambda *call: calls.append(call))
+    evaluate(codec[0], TEST, TRAIN, opponents=["dct"], progress=lambda *call: calls.append(call))
     assert calls[0] == (100, 270, "encoding")
-    assert calls[-1] == (270, 270, "classical codec")
+    assert calls[-1] == (270, 270, "DCT, static tables")
 
 
 def test_bundle_without_rate(codec, tmp_path):
@@ -169,7 +177,7 @@ def test_bundle_without_rate(codec, tmp_path):
     bare = write_bundle(
         tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="bare", optional={DECODER: decoder}
     )
-    found = evaluate(bare, TEST, TRAIN)
+    found = evaluate(bare, TEST, TRAIN, opponents=["dct"])
     assert found.heart_rate is None
     assert found.to_json()["heart_rate"] is None
 
