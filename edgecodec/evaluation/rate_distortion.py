@@ -23,7 +23,8 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.side_information import SideInformation, fit_side_information
 from edgecodec.entropy.unpacking import Status
 from edgecodec.errors import BundleError, InputError
-from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
+from edgecodec.evaluation.beats import BeatComparison, BeatFigures, groups_of
+from edgecodec.evaluation.heart_rate import MIN_RATE_HZ
 from edgecodec.evaluation.opponents import QUICK, opponents_of
 from edgecodec.evaluation.opponents.base import Opponent, OpponentPoint
 from edgecodec.evaluation.packages import need_package
@@ -63,6 +64,40 @@ class PrdnSummary:
     """Median of the frames, in percent."""
     p90: float
     """90th percentile of the frames, in percent."""
+    p95: float
+    """95th percentile of the frames, in percent."""
+    worst: float
+    """Largest of the frames, in percent."""
+
+
+@dataclass(frozen=True)
+class FrameFigure:
+    """One of the test frames."""
+
+    number: int
+    """Its number among the frames given, from 0."""
+    prdn: float
+    """Its PRDN, in percent."""
+    person: str
+    """Whose it is; empty where nothing says it."""
+    rhythm: str
+    """Rhythm of the heart in it; empty where nothing says it."""
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """The test frames of one person or of one rhythm."""
+
+    by: str
+    """`person` or `rhythm`."""
+    name: str
+    """Which one, as the recordings call it."""
+    frames: int
+    """Number of test frames."""
+    prdn: PrdnSummary
+    """Distortion of the decoded frames, in percent."""
+    beats: BeatFigures | None
+    """Heart rate, onsets and RMSSD; null when the bundle does not say a sampling rate of at least 8 Hz."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +169,14 @@ class Evaluation(Document):
     """Where the training frames are from, and what that means for the figures."""
     prdn: PrdnSummary
     """Distortion of the decoded test frames, in percent."""
-    heart_rate: HeartRateError | None
-    """Error of the heart rate; None when the bundle does not say a sampling rate of at least 8 Hz."""
+    worst_frame: FrameFigure
+    """The frame of the largest PRDN."""
+    median_frame: FrameFigure
+    """A frame of the median PRDN, or just above."""
+    beats: BeatFigures | None
+    """Heart rate, onsets and RMSSD; null when the bundle does not say a sampling rate of at least 8 Hz."""
+    groups: tuple[GroupFigures, ...]
+    """The same of each person, then of each rhythm, where the recordings say them."""
     raw_bits_per_frame: int
     """Bits of a frame before compression, 16 a sample."""
     bits_per_frame: dict[str, float]
@@ -169,6 +210,8 @@ def evaluate(
     frames: npt.ArrayLike,
     train_frames: npt.ArrayLike | None = None,
     *,
+    people: Sequence[str] = (),
+    rhythms: Sequence[str] = (),
     opponents: Sequence[str] = QUICK,
     curves: bool = False,
     progress: Progress | None = None,
@@ -177,6 +220,7 @@ def evaluate(
 
     Without ``train_frames`` the first half of ``frames`` takes their place and the other half is measured; the
     models then know the people they are measured on, so rates come out lower than on strangers, for all codecs.
+    ``people`` and ``rhythms`` ``[N]`` say whose each frame is and which rhythm it has, empty where it is not known.
     ``opponents`` are names of :data:`edgecodec.evaluation.opponents.OPPONENTS`; ``curves`` also measures them around
     the bundle's rate, for a plot.
 
@@ -186,7 +230,8 @@ def evaluate(
     need_package("scipy")
     against = opponents_of(opponents)
     decoder = fastest_decoder(bundle)
-    train, test, constant = _sets(bundle, frames, train_frames)
+    train, test, numbers, constant = _sets(bundle, frames, train_frames)
+    persons, kinds = (_labels(labels, frames, numbers) for labels in (people, rhythms))
     count = _Count(progress, len(train) + 2 * len(test))
     executor = fastest_encoder(bundle)
     train_indices = _encode(executor, train, count)
@@ -208,7 +253,20 @@ def evaluate(
     for opponent in against:
         count.say(opponent.title)
         measured.append(_against(opponent, train, test, mean, bits, best, side_bits, curves))
-    rate_hz = bundle.rate_hz
+    rate_hz, comparison = bundle.rate_hz, None
+    if rate_hz and rate_hz >= MIN_RATE_HZ:
+        count.say("beats")
+        comparison = BeatComparison(original, decoded, rate_hz)
+    order = np.argsort(distortion, kind="stable")
+    worst_frame, median_frame = (
+        FrameFigure(int(numbers[at]), float(distortion[at]), persons[at], kinds[at])
+        for at in (int(order[-1]), int(order[len(order) // 2]))
+    )
+    groups = [
+        GroupFigures(by, name, len(at), _summary(distortion[at]), comparison.figures(at) if comparison else None)
+        for by, labels in (("person", persons), ("rhythm", kinds))
+        for name, at in groups_of(labels).items()
+    ]
     return Evaluation(
         bundle_digest=bundle.digest,
         name=bundle.name,
@@ -219,7 +277,10 @@ def evaluate(
         train_frames=len(train),
         train_frames_source=FIRST_HALF if train_frames is None else SEPARATE,
         prdn=_summary(distortion),
-        heart_rate=heart_rate_error(original, decoded, rate_hz) if rate_hz and rate_hz >= MIN_RATE_HZ else None,
+        worst_frame=worst_frame,
+        median_frame=median_frame,
+        beats=comparison.figures(np.arange(len(test))) if comparison else None,
+        groups=tuple(groups),
         raw_bits_per_frame=RAW_BITS_PER_SAMPLE * bundle.codec.samples,
         bits_per_frame=bits,
         packets=figures,
@@ -270,7 +331,8 @@ def _sums(frames: Frames) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint64]
 
 
 def _summary(distortion: npt.NDArray[np.float64]) -> PrdnSummary:
-    return PrdnSummary(float(distortion.mean()), float(np.median(distortion)), float(np.percentile(distortion, 90)))
+    median, p90, p95, worst = np.percentile(distortion, (50, 90, 95, 100)).tolist()
+    return PrdnSummary(float(distortion.mean()), median, p90, p95, worst)
 
 
 def _measure_packets(
@@ -322,14 +384,25 @@ class _Count:
             self._progress(self._done, self._total, what)
 
 
-def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None) -> tuple[Frames, Frames, int]:
-    """Training and test frames without constant ones, and how many those were."""
+def _labels(labels: Sequence[str], frames: npt.ArrayLike, numbers: npt.NDArray[np.intp]) -> list[str]:
+    """Those of the frames of these numbers; empty texts without labels. Raises InputError for another count of them."""
+    if not labels:
+        return [""] * len(numbers)
+    if len(labels) != len(np.asarray(frames)):
+        raise InputError(f"{len(labels)} names of people or rhythms for {len(np.asarray(frames))} frames")
+    return [labels[number] for number in numbers.tolist()]
+
+
+def _sets(
+    bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None
+) -> tuple[Frames, Frames, npt.NDArray[np.intp], int]:
+    """Training and test frames without constant ones, the test frames' numbers, and how many were constant."""
     given = as_frames(frames, bundle.codec.samples)
-    test = _moving(given)
+    test, numbers = _moving(given), np.flatnonzero(np.any(given != given[:, :1], axis=1))
     constant = len(given) - len(test)
     if train_frames is None:
         half = len(test) // 2
-        train, test = test[:half], test[half:]
+        train, test, numbers = test[:half], test[half:], numbers[half:]
     else:
         given = as_frames(train_frames, bundle.codec.samples)
         train = _moving(given)
@@ -338,7 +411,7 @@ def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | N
     for name, part in (("train on", train), ("measure", test)):
         if len(part) < _MIN_FRAMES:
             raise InputError(f"{len(part)} frames to {name} that are not constant; expected at least {_MIN_FRAMES}")
-    return train, test, constant
+    return train, test, numbers, constant
 
 
 def _moving(frames: Frames) -> Frames:

@@ -10,7 +10,7 @@ from edgecodec.entropy.context_models import measure_rate
 from edgecodec.errors import BundleError, InputError
 from edgecodec.evaluation.heart_rate import heart_rate_error
 from edgecodec.evaluation.opponents import OPPONENTS
-from edgecodec.evaluation.plotting import plot_rate_distortion
+from edgecodec.evaluation.plotting import plot_evaluation
 from edgecodec.evaluation.rate_distortion import evaluate
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.signal.normalize import normalize
@@ -62,10 +62,15 @@ def test_quality(evaluation, expected):
     assert evaluation.prdn.p90 == pytest.approx(np.percentile(distortion, 90), rel=1e-4)
     assert evaluation.prdn.mean < 25, "the codec of this test decodes"
     beats = heart_rate_error(normalize(TEST), decoded, RATE_HZ)
-    assert evaluation.heart_rate is not None
-    assert evaluation.heart_rate.mean_absolute_bpm == pytest.approx(beats.mean_absolute_bpm, abs=0.1)
-    assert evaluation.heart_rate.measured == beats.measured > 30
-    assert evaluation.heart_rate.measured + evaluation.heart_rate.not_measured == 60
+    assert evaluation.beats is not None
+    assert evaluation.beats.heart_rate.mean_absolute_bpm == pytest.approx(beats.mean_absolute_bpm, abs=0.1)
+    assert evaluation.beats.heart_rate.measured == beats.measured > 30
+    assert evaluation.beats.heart_rate.measured + evaluation.beats.heart_rate.not_measured == 60
+    assert evaluation.prdn.p95 == pytest.approx(np.percentile(distortion, 95), rel=1e-4)
+    assert evaluation.prdn.worst == evaluation.worst_frame.prdn == pytest.approx(distortion.max(), rel=1e-4)
+    assert evaluation.worst_frame.number == distortion.argmax()
+    assert evaluation.median_frame.prdn == pytest.approx(np.sort(distortion)[30], rel=1e-4)
+    assert evaluation.groups == ()
 
 
 def test_rate(evaluation, codec, expected):
@@ -141,6 +146,30 @@ def test_without_training_frames_the_first_half_is_taken_and_said(codec, evaluat
     assert split.levels == evaluate(codec[0], TEST, TRAIN[:60], opponents=["dct"]).levels
 
 
+def test_people_and_rhythms(codec, evaluation):
+    flat = np.full((2, 64), 1234, np.int16)
+    people = ["", "", *["b"] * 20, *["a"] * 39, ""]
+    found = evaluate(
+        codec[0], np.concatenate([flat, TEST]), TRAIN, people=people, rhythms=["3", "4"] * 31, opponents=["dct"]
+    )
+    assert [(g.by, g.name, g.frames) for g in found.groups] == [
+        ("person", "a", 39),
+        ("person", "b", 20),
+        ("rhythm", "3", 30),
+        ("rhythm", "4", 30),
+    ]
+    first, second = found.groups[2:]
+    assert (first.prdn.mean + second.prdn.mean) / 2 == pytest.approx(evaluation.prdn.mean)
+    assert max(first.prdn.worst, second.prdn.worst) == evaluation.prdn.worst
+    measured = [group.beats.heart_rate.measured for group in (first, second)]
+    assert sum(measured) == evaluation.beats.heart_rate.measured
+    worst = found.worst_frame
+    assert worst.number == evaluation.worst_frame.number + 2
+    assert (worst.person, worst.rhythm) == (people[worst.number], "34"[worst.number % 2])
+    with pytest.raises(InputError, match="3 names of people or rhythms for 60 frames"):
+        evaluate(codec[0], TEST, TRAIN, people=["a", "b", "c"])
+
+
 def test_constant_frames_are_left_out_and_counted(codec, evaluation):
     flat = np.full((3, 64), 1234, np.int16)
     with_flat = evaluate(codec[0], np.concatenate([flat, TEST]), np.concatenate([TRAIN, flat[:1]]), opponents=["dct"])
@@ -168,7 +197,7 @@ def test_progress(codec):
     calls = []
     evaluate(codec[0], TEST, TRAIN, opponents=["dct"], progress=lambda *call: calls.append(call))
     assert calls[0] == (100, 270, "encoding")
-    assert calls[-1] == (270, 270, "DCT, static tables")
+    assert calls[-2:] == [(270, 270, "DCT, static tables"), (270, 270, "beats")]
 
 
 def test_bundle_without_rate(codec, tmp_path):
@@ -178,15 +207,15 @@ def test_bundle_without_rate(codec, tmp_path):
         tmp_path / "bare", encoder=bundle.encoder_bytes, rvq=bundle.codec.rvq, name="bare", optional={DECODER: decoder}
     )
     found = evaluate(bare, TEST, TRAIN, opponents=["dct"])
-    assert found.heart_rate is None
-    assert found.to_json()["heart_rate"] is None
+    assert found.beats is None
+    assert found.to_json()["beats"] is None
 
 
-def test_plot_is_a_png_and_repeats(evaluation):
+def test_plot_is_a_png_and_repeats(evaluation, codec):
     require("module:matplotlib")
-    picture = plot_rate_distortion(evaluation)
+    picture = plot_evaluation(evaluation, codec[0], TEST)
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
-    assert plot_rate_distortion(evaluation) == picture
+    assert plot_evaluation(evaluation, codec[0], TEST) == picture
 
 
 @pytest.mark.parametrize(
