@@ -76,7 +76,7 @@ class _Exchange(Generic[R]):
     """A kind of request that is made for frames."""
 
     reply_type: MessageType
-    """Type of the reply; messages of other types are no answer."""
+    """Type of the reply; one of another type is refused."""
     request: Callable[[int, int], bytes]
     """``request(frame, seq)``: the bytes on the wire."""
     parse: Callable[[bytes], R]
@@ -519,10 +519,18 @@ class _Run:
         return self.repeat_oldest("no answer")
 
     def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
-        """The request that ``message`` answers, and older ones to send again because their answer is lost."""
+        """The request that ``message`` answers, and older ones to send again because their answer is lost.
+
+        Raises DeviceError when it answers one by another type.
+        """
         position = next((i for i, request in enumerate(self._in_flight) if request.seq == message.seq), None)
-        if position is None or message.type != self._reply_type:
+        if position is None:
             return None, []  # a second answer to a request that was repeated in vain
+        if message.type != self._reply_type:
+            raise DeviceError(
+                f"port {self._port}: a reply of type {message.type:#04x} came; expected {self._reply_type:#04x}",
+                hint="build and flash the firmware again",
+            )
         request = self._in_flight[position]
         del self._in_flight[position]
         # A repeated request has two places in the device's order, so its answer proves nothing of the others.

@@ -25,6 +25,7 @@ from edgecodec.compile.library import write_package
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import DEFAULT_TARGET
 from edgecodec.engines.cmsis_nn.engine import CmsisNnEngine
+from edgecodec.engines.tflm.codec_files import tflm_codec_files
 from edgecodec.errors import PlanError, QuantizationError, UnsupportedOpError
 from edgecodec.firmware.project import make_project
 from edgecodec.host.batch import BatchEncoder
@@ -401,6 +402,16 @@ def test_library_with_the_link(tmp_path: Path) -> None:
     write_package(bundle, tmp_path / "package")
     served = (tmp_path / "package" / "codec" / "edc_served_model.h").read_text()
     assert "#define EDC_SERVED_ACTIVATION_BYTES 2 " in served
+
+
+def test_tflm_runs_its_int16_kernels(tmp_path: Path) -> None:
+    """Those for int16 alone, where a library has them; values are counted as bytes."""
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
+    source = tflm_codec_files(bundle, make_plan(bundle.codec), 1024)["tflm/edc_tflm.cc"]
+    assert "tflite::Register_CONV_2D_INT16()" in source
+    assert "tflite::Register_DEPTHWISE_CONV_2D_INT16()" in source
+    assert "_INT8" not in source
+    assert "uint32_t bytes = 2;" in source
 
 
 def test_what_does_not_run_is_refused(tmp_path: Path) -> None:

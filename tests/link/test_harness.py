@@ -415,7 +415,7 @@ def test_layer_that_goes_on_for_ever_ends(server: HostServer) -> None:
 
 
 @pytest.mark.parametrize("type_", [MessageType.HELLO_REPLY, MessageType.LAYER_REPLY, MessageType.ENCODE, 0x84])
-def test_reply_of_another_type_is_no_answer(server: HostServer, type_: int) -> None:
+def test_reply_of_another_type_is_refused(server: HostServer, type_: int) -> None:
     def answer(data: bytes) -> bytes:
         out = b""
         for message in MessageReader(4096).feed(server.exchange(data)):
@@ -427,7 +427,7 @@ def test_reply_of_another_type_is_no_answer(server: HostServer, type_: int) -> N
     with (
         socket_device(answer) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+        pytest.raises(DeviceError, match=rf"^after 0 of 2 frames: port .*{type_:#04x} came; expected 0x82"),
     ):
         board.stages(frames(2))
 
