@@ -77,17 +77,18 @@ void edc_depthwise16(const edc_conv16_layer *layer, const int16_t *in, int16_t *
     int32_t channel = 0;
     /* Sums are of at most 255 taps, below 2^30. */
     for (; multiplier == 1 && channel + TOGETHER <= channels; channel += TOGETHER) {
-      int32_t sums[TOGETHER] = {0};
+      int32_t a = 0, b = 0, c = 0, d = 0;
       const int16_t *x = patch;
       const int8_t *w = weights;
       for (int32_t tap = taps.first; tap < taps.last; tap++) {
-        sums[0] += x[0] * w[0];
-        sums[1] += x[1] * w[1];
-        sums[2] += x[2] * w[2];
-        sums[3] += x[3] * w[3];
+        a += x[0] * w[0];
+        b += x[1] * w[1];
+        c += x[2] * w[2];
+        d += x[3] * w[3];
         x += channels;
         w += channels;
       }
+      const int32_t sums[TOGETHER] = {a, b, c, d};
       for (int32_t i = 0; i < TOGETHER; i++) {
         *out++ = finish(layer, channel + i, sums[i]);
       }

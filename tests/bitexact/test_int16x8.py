@@ -390,7 +390,7 @@ def test_generated_blob(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=INT16X8))
     plan = make_plan(bundle.codec)
     files, blob = blob_files(bundle, plan, all_kernels=True, compiler=("gcc",))
-    assert {"edc_conv16_run", "edc_depthwise16_run", "edc_rvq_quantize16", "edc_zscore16_normalize"} <= {*blob.kernels}
+    assert {"edc_conv16_bytes_run", "edc_rvq_quantize16", "edc_zscore16_normalize"} <= {*blob.kernels}
     assert {*blob.kernels} <= {*target_kernels(plan.target, INT16X8), "edc_next_chunk"}
     assert "edc_conv16.c" in files
     assert "edc_conv.c" not in files

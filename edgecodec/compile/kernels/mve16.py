@@ -97,8 +97,8 @@ class Conv16Mve(_Mve16):
     reason = "eight products an instruction"
     ops = (Op.CONV,)
     positions_together = 3
-    instructions_per_mac = 0.3
-    instructions_per_output = 7
+    instructions_per_mac = 0.26
+    instructions_per_output = 8
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
         yield from super()._refusals(layer)
@@ -124,7 +124,7 @@ class Depthwise16Mve(_Mve16):
     function = "edc_depthwise16_mve"
     reason = "four channels an instruction"
     ops = (Op.DEPTHWISE,)
-    instructions_per_mac = 1.75
+    instructions_per_mac = 2.0
     instructions_per_output = 5
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:

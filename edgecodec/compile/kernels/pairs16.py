@@ -17,6 +17,7 @@ from edgecodec.codec.graph import Layer, Op
 from edgecodec.codec.numerics import INT16X8
 from edgecodec.compile.kernels.base import (
     BLOCK_CHANNELS,
+    Cost,
     Kernel,
     PackedLayer,
     memory_offset_of_groups,
@@ -44,7 +45,10 @@ class _Pairs(Kernel):
     numerics = INT16X8
     ops = (Op.CONV,)
     positions_together = 2
-    instructions_per_call = 500
+    instructions_per_column: ClassVar[float]
+    """Instructions a position for each sample under the taps, to have it in the window."""
+    instructions_per_position: ClassVar[float]
+    """Instructions a position beside those."""
     multiplies_long: ClassVar[bool] = True
     """Whether its cores multiply 32 x 32 to 64 bits, so that the high word of one product may be an output."""
 
@@ -79,11 +83,22 @@ class _Pairs(Kernel):
             | sizes(layer)
             | {"stride": layer.stride, "pad_left": layer.pad_left, "columns": columns.shape[1]}
             | {"high": int(high), "rectified": int(layer.activation_min == 0)},
-            cost=self._cost(layer),
+            cost=self._packed_cost(columns.size, len(columns)),
             cadence=plain_cadence(layer, self.positions_together),
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
             scratch_bytes=4 * columns.shape[1] + 2 * channels,
         )
+
+
+    def _packed_cost(self, weights: int, channels: int) -> Cost:
+        """What a layer costs by the figures above, with what fills its tables up."""
+        position = (
+            weights * self.instructions_per_mac
+            + channels * self.instructions_per_output
+            + weights // channels * self.instructions_per_column
+            + self.instructions_per_position
+        )
+        return Cost(position, self.instructions_per_call)
 
 
 class Conv16Words(_Pairs):
@@ -93,8 +108,11 @@ class Conv16Words(_Pairs):
     reason = "two products an instruction"
     goals = (Optimize.SPEED,)
     bytes_per_weight = 2
-    instructions_per_mac = 0.75
-    instructions_per_output = 10
+    instructions_per_mac = 0.73
+    instructions_per_output = 8.3
+    instructions_per_column = 2.4
+    instructions_per_position = 30
+    instructions_per_call = 560
 
     def runs_on(self, target: Target) -> bool:
         """Where two 16-bit halves of a word are multiplied at once."""
@@ -112,7 +130,10 @@ class Conv16Bytes(_Pairs):
     function = "edc_conv16_bytes"
     reason = "two products an instruction, of weights that take a byte"
     instructions_per_mac = 0.98
-    instructions_per_output = 10
+    instructions_per_output = 8.9
+    instructions_per_column = 2.4
+    instructions_per_position = 36
+    instructions_per_call = 390
 
     def runs_on(self, target: Target) -> bool:
         """Where two 16-bit halves of a word are multiplied at once."""
@@ -130,8 +151,11 @@ class Conv16BytesOneByOne(Conv16Bytes):
     """``edc_conv16_bytes`` without the DSP extension."""
 
     reason = "eight sums in registers"
-    instructions_per_mac = 2.0
-    instructions_per_output = 12
+    instructions_per_mac = 2.19
+    instructions_per_output = 14.7
+    instructions_per_column = 2.4
+    instructions_per_position = 33
+    instructions_per_call = 405
 
     def runs_on(self, target: Target) -> bool:
         """Where 32 x 32 are multiplied to 64 bits, and no halves of a word."""
@@ -142,8 +166,11 @@ class Conv16BytesShort(Conv16Bytes):
     """``edc_conv16_bytes`` where a multiplication keeps 32 bits."""
 
     reason = "sums in registers"
-    instructions_per_mac = 5.0
-    instructions_per_output = 25
+    instructions_per_mac = 4.1
+    instructions_per_output = 34.7
+    instructions_per_column = 5.5
+    instructions_per_position = 13
+    instructions_per_call = 576
     multiplies_long = False
 
     def runs_on(self, target: Target) -> bool:

@@ -38,7 +38,7 @@ class Conv16(_Plain16):
     function = "edc_conv16"
     ops = (Op.CONV,)
     instructions_per_mac = 5.0
-    instructions_per_output = 30
+    instructions_per_output = 65
     order = "[out][kernel][in]"
     channel_by_channel = False
 
@@ -48,8 +48,8 @@ class Depthwise16(_Plain16):
 
     function = "edc_depthwise16"
     ops = (Op.DEPTHWISE,)
-    instructions_per_mac = 4.5
-    instructions_per_output = 30
+    instructions_per_mac = 8.0
+    instructions_per_output = 60
     order = "[kernel][out]"
     channel_by_channel = True
 
