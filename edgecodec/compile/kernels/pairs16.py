@@ -89,7 +89,6 @@ class _Pairs(Kernel):
             scratch_bytes=4 * columns.shape[1] + 2 * channels,
         )
 
-
     def _packed_cost(self, weights: int, channels: int) -> Cost:
         """What a layer costs by the figures above, with what fills its tables up."""
         position = (
