@@ -33,9 +33,14 @@ def preset_files() -> list[Path]:
     return sorted((_PACKAGE / "presets").glob("*.yaml"))
 
 
+def shipped_dir() -> Path:
+    """The folder of the bundles that come with edgecodec."""
+    return _PACKAGE / "bundles"
+
+
 def shipped_bundles() -> dict[str, Path]:
     """The bundles that come with edgecodec: name to folder, sorted."""
-    return {folder.name: folder for folder in sorted((_PACKAGE / "bundles").glob("*")) if folder.is_dir()}
+    return {folder.name: folder for folder in sorted(shipped_dir().glob("*")) if folder.is_dir()}
 
 
 def bundle_folder(path: str | os.PathLike[str]) -> Path:
