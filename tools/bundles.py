@@ -79,7 +79,7 @@ def make_bundle(name: str, data: Path, out: Path) -> Path:
     """Train and quantise a preset, unless it is there, and return its bundle's folder."""
     folder, bundle = out / name / "run", out / name / "bundle"
     if not folder.exists():
-        split = (f"data.split.validation=last {VALIDATION_PEOPLE}", "data.split.test=null")
+        split = (f"data.split.validation=last {VALIDATION_PEOPLE}", "data.split.test=last 5")
         train(load_config(preset_path(name), data=data, settings=split), folder, progress=_progress, resume=True)
     if not bundle.exists():
         tuning = Tuning(index_frames=True)
