@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
+from edgecodec.quantization import quantize_run
 from edgecodec.signal.sources import Recording
 from edgecodec.training.config import DataConfig, parse_config
 from edgecodec.training.data import CropSampler, load_data
@@ -74,6 +75,21 @@ def test_run_is_loaded(trained_run, smoke_config):
     assert (run.validation(), run.train()) == (None, None)
     assert all(path.is_file() for path in (run.encoder, run.decoder, run.codebooks))
     assert repr(run).startswith(f"TrainingRun('smoke' in {trained_run}, 6 steps, test PRDN ")
+
+
+def test_light_run_with_biased_codes(smoke_config, tmp_path):
+    model = {"encoder": "linear", "encoder_kernel": 15, "decoder_base_filters": 8, "rate_bias": 0.5}
+    run = train(_config(smoke_config, model=model), tmp_path / "run")
+    with np.load(run.codebooks) as archive:
+        assert set(archive.files) == {"level_0", "level_1", "bias_0", "bias_1"}
+        biases = [archive["bias_0"], archive["bias_1"]]
+    for bias in biases:
+        assert (bias.shape, bias.dtype, bias.min()) == ((16,), np.float32, 0.0)
+        assert bias.max() > 0
+    codec = quantize_run(run).codec
+    assert len(codec.graph.layers) == 1
+    for level, bias in enumerate(biases):
+        assert codec.rvq.biases[level] * codec.rvq.step**2 == pytest.approx(bias, abs=codec.rvq.step**2)
 
 
 def test_same_seed_gives_the_same_codec(trained_run, smoke_config, tmp_path):
