@@ -2,6 +2,7 @@
 #include "edc_conv16_pairs.h"
 
 #include "edc_requantize16.h"
+#include "edc_taps.h"
 
 typedef uint32_t EDC_MAY_ALIAS word; /* two int16 */
 #if defined(__GNUC__) && defined(__ARM_FEATURE_UNALIGNED)
@@ -9,6 +10,12 @@ typedef uint32_t __attribute__((may_alias, aligned(2))) two_samples;
 #define UNALIGNED 1
 #else
 #define UNALIGNED 0
+#endif
+#if UNALIGNED && defined(__ARM_FEATURE_SIMD32) && __ARM_FEATURE_SIMD32
+#include <arm_acle.h>
+#define SIMD 1 /* two 16-bit values in one register */
+#else
+#define SIMD 0
 #endif
 
 /* Sums over pairs of columns (an even number) from x [pairs][2 positions] to end:
@@ -332,6 +339,76 @@ void edc_conv16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *
   convolve(layer, in, out, scratch, edc_bytes16_sums);
 }
 
+/* Four channels over `taps` taps, each `channels` behind the one before. */
+EDC_ALWAYS_INLINE void sum_channels(const int16_t *x, const uint32_t *w, int32_t taps,
+                                    int32_t channels, int32_t sums[EDC_PAIRS_BLOCK]) {
+  int32_t a = sums[0];
+  int32_t b = sums[1];
+  int32_t c = sums[2];
+  int32_t d = sums[3];
+  for (; taps > 0; taps--) {
+#if SIMD
+    const two_samples *const samples = (const two_samples *)x;
+    const uint32_t first = samples[0];
+    const uint32_t second = samples[1];
+    const uint32_t even = (uint32_t)__sxtb16((int8x4_t)*w); /* channels 0 and 2 */
+    const uint32_t odd = (uint32_t)__sxtb16((int8x4_t)(*w >> 8 | *w << 24));
+    a += (int16_t)first * (int16_t)even;
+    b += (int16_t)(first >> 16) * (int16_t)odd;
+    c += (int16_t)second * (int16_t)(even >> 16);
+    d += (int16_t)(second >> 16) * (int16_t)(odd >> 16);
+#else
+    const int8_t *const weights = (const int8_t *)w;
+    a += x[0] * weights[0];
+    b += x[1] * weights[1];
+    c += x[2] * weights[2];
+    d += x[3] * weights[3];
+#endif
+    x += channels;
+    w += channels / EDC_PAIRS_BLOCK;
+  }
+  sums[0] = a;
+  sums[1] = b;
+  sums[2] = c;
+  sums[3] = d;
+}
+
+EDC_ALWAYS_INLINE void convolve_depthwise(const edc_pairs_layer *layer, const int16_t *in,
+                                          int16_t *out, int high, int rectified) {
+  const int32_t channels = layer->out_channels;
+  int32_t first = -layer->pad_left;
+  for (int32_t left = layer->out_width; left > 0; left--) {
+    const edc_tap_range taps = edc_taps_from(first, layer->columns, layer->in_width);
+    const int16_t *patch = in + (first + taps.first) * channels;
+    const uint32_t *weights = layer->weights + taps.first * (channels / EDC_PAIRS_BLOCK);
+    const edc_pairs_channels *block = layer->channels;
+    for (int32_t rest = channels; rest > 0; rest -= EDC_PAIRS_BLOCK) {
+      int32_t sums[EDC_PAIRS_BLOCK] = {block->bias[0], block->bias[1], block->bias[2],
+                                       block->bias[3]};
+      sum_channels(patch, weights, taps.last - taps.first, channels, sums);
+#pragma GCC unroll 4
+      for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+        out[i] = finish(sums[i], block->multiplier[i], high, rectified);
+      }
+      out += EDC_PAIRS_BLOCK;
+      patch += EDC_PAIRS_BLOCK;
+      weights++;
+      block++;
+    }
+    first += layer->stride;
+  }
+}
+
+void edc_depthwise16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out) {
+  if (layer->high && layer->rectified) {
+    convolve_depthwise(layer, in, out, 1, 1);
+  } else if (layer->high) {
+    convolve_depthwise(layer, in, out, 1, 0);
+  } else {
+    convolve_depthwise(layer, in, out, 0, layer->rectified);
+  }
+}
+
 static inline edc_pairs_layer stripe_of(const edc_pairs_layer *whole, const edc_chunk *chunk) {
   edc_pairs_layer layer = *whole;
   layer.in_width = chunk->in_width;
@@ -372,5 +449,23 @@ void edc_conv16_bytes_run(const void *constants, const edc_chunk *chunk, const i
     edc_conv16_bytes(constants, source, target, scratch);
   } else {
     edc_conv16_bytes_stripe(constants, chunk, source, target, scratch);
+  }
+}
+
+EDC_NEVER_INLINE void edc_depthwise16_bytes_stripe(const void *constants, const edc_chunk *chunk,
+                                                   const int16_t *in, int16_t *out) {
+  const edc_pairs_layer layer = stripe_of(constants, chunk);
+  edc_depthwise16_bytes(&layer, in, out);
+}
+
+void edc_depthwise16_bytes_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                               int8_t *out, int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  (void)scratch;
+  if (chunk == NULL) {
+    edc_depthwise16_bytes(constants, source, target);
+  } else {
+    edc_depthwise16_bytes_stripe(constants, chunk, source, target);
   }
 }

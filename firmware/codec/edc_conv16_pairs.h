@@ -38,7 +38,8 @@ typedef struct {
   uint16_t out_channels;
   uint16_t stride;
   uint16_t pad_left;
-  uint16_t columns;  /* samples under the taps, rounded up to 4; weights of those beyond are 0 */
+  uint16_t columns;  /* samples under the taps, rounded up to 4; weights of those beyond are 0.
+                        Depthwise the taps */
   uint8_t high;      /* as of the channels */
   uint8_t rectified; /* whether outputs saturate to 0..32767 */
 } edc_pairs_layer;
@@ -54,8 +55,14 @@ void edc_conv16_words(const edc_pairs_layer *layer, const int16_t *in, int16_t *
 void edc_conv16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
                       int32_t *scratch);
 
+/* The same for a depthwise layer with as many output channels as input channels, a multiple of 4:
+ * weights are [kernel][out_channels / 4], bytes of four channels from the low one up. Position by
+ * position and four channels at a time, without scratch. */
+void edc_depthwise16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out);
+
 /* As edc_layer_functions. */
 edc_layer_function edc_conv16_words_run;
 edc_layer_function edc_conv16_bytes_run;
+edc_layer_function edc_depthwise16_bytes_run;
 
 #endif

@@ -19,12 +19,14 @@ from edgecodec.compile.arena import align
 from edgecodec.compile.cascade import make_cascade
 from edgecodec.compile.kernels import KERNELS, Kernel, choose_kernel
 from edgecodec.compile.kernels.bytes import CONV_BYTES
-from edgecodec.compile.kernels.mve16 import CONV16_MVE
+from edgecodec.compile.kernels.mve16 import CONV16_MVE, DEPTHWISE16_MVE
 from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
     CONV16_BYTES_SHORT,
     CONV16_WORDS,
+    DEPTHWISE16_BYTES,
+    DEPTHWISE16_BYTES_SHORT,
 )
 from edgecodec.compile.kernels.plain16 import CONV16, DEPTHWISE16
 from edgecodec.compile.target import Optimize, Target
@@ -208,6 +210,16 @@ def test_choice() -> None:
         *((Target(goal, simd=True, vectors=True), CONV16_MVE) for goal in Optimize),
     ):
         assert choose_kernel(conv, target).kernel is kernel
+    depthwise = layer_of(LayerSpec(DEPTHWISE, 0, 7, 2), 20, 8)
+    for target, kernel in (
+        (Target(simd=True), DEPTHWISE16_BYTES),
+        (Target(Optimize.BALANCED, long_multiply=False), DEPTHWISE16_BYTES_SHORT),
+        (Target(simd=True, vectors=True), DEPTHWISE16_MVE),
+        (Target(Optimize.FLASH), DEPTHWISE16),
+    ):
+        assert choose_kernel(depthwise, target).kernel is kernel
+    double = layer_of(LayerSpec(DEPTHWISE, 0, 7, 2, depth_multiplier=2), 20, 4)
+    assert choose_kernel(double, Target(simd=True)).kernel is DEPTHWISE16
 
 
 @pytest.mark.parametrize("kernel", FAST, ids=repr)

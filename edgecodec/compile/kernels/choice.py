@@ -17,6 +17,8 @@ from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES_ONE_BY_ONE,
     CONV16_BYTES_SHORT,
     CONV16_WORDS,
+    DEPTHWISE16_BYTES,
+    DEPTHWISE16_BYTES_SHORT,
 )
 from edgecodec.compile.kernels.plain import CONV, DEPTHWISE
 from edgecodec.compile.kernels.plain16 import CONV16, DEPTHWISE16
@@ -38,6 +40,8 @@ KERNELS: tuple[Kernel, ...] = (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
     CONV16_BYTES_SHORT,
+    DEPTHWISE16_BYTES,
+    DEPTHWISE16_BYTES_SHORT,
     CONV16,
     DEPTHWISE16,
     CONV,

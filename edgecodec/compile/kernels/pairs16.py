@@ -20,6 +20,9 @@ from edgecodec.compile.kernels.base import (
     Cost,
     Kernel,
     PackedLayer,
+    channels_refusal,
+    depth_multiplier_refusal,
+    memory_offset,
     memory_offset_of_groups,
     plain_cadence,
     sizes,
@@ -37,20 +40,43 @@ _BLOCK = (np.int32, BLOCK_CHANNELS)
 _CHANNELS = structure(bias=_BLOCK, multiplier=_BLOCK)
 
 
-class _Pairs(Kernel):
-    """What all have in common."""
+class _Blocks(Kernel):
+    """What all have in common: constants of four channels side by side."""
 
     struct = "edc_pairs_layer"
     header = "edc_conv16_pairs.h"
     numerics = INT16X8
+    multiplies_long: ClassVar[bool] = True
+    """Whether its cores multiply 32 x 32 to 64 bits, so that the high word of one product may be an output."""
+
+    def _fields(self, layer: Layer, weights: Table, columns: int) -> dict[str, int | Table]:
+        """Members of the structure."""
+        more = -layer.output.channels % BLOCK_CHANNELS
+        high = self.multiplies_long and fits_high_word(layer)
+        members = {
+            "bias": layer.bias.astype(np.int32),
+            "multiplier": high_multipliers(layer) if high else packed_multipliers(layer),
+        }
+        blocks = {name: np.pad(values, (0, more)).reshape(-1, BLOCK_CHANNELS) for name, values in members.items()}
+        comment = "[out / 4]: bias and multiplier of four"
+        return (
+            {"weights": weights}
+            | {"channels": Table("channels", rows_of(_CHANNELS, **blocks), comment, struct="edc_pairs_channels")}
+            | sizes(layer)
+            | {"stride": layer.stride, "pad_left": layer.pad_left, "columns": columns}
+            | {"high": int(high), "rectified": int(layer.activation_min == 0)}
+        )
+
+
+class _Pairs(_Blocks):
+    """Convolutions."""
+
     ops = (Op.CONV,)
     positions_together = 2
     instructions_per_column: ClassVar[float]
     """Instructions a position for each sample under the taps, to have it in the window."""
     instructions_per_position: ClassVar[float]
     """Instructions a position beside those."""
-    multiplies_long: ClassVar[bool] = True
-    """Whether its cores multiply 32 x 32 to 64 bits, so that the high word of one product may be an output."""
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
         yield from refusals(layer)
@@ -62,31 +88,19 @@ class _Pairs(Kernel):
         """The table of weights ``[out / 4, 4, columns]``."""
 
     def _pack(self, layer: Layer) -> PackedLayer:
-        channels = layer.output.channels
-        more = -channels % BLOCK_CHANNELS
-        flat = layer.weights.astype(np.int64).reshape(channels, -1)
-        columns = np.pad(flat, ((0, more), (0, -flat.shape[1] % _COLUMN_MULTIPLE)))
+        flat = layer.weights.astype(np.int64).reshape(layer.output.channels, -1)
+        columns = np.pad(flat, ((0, -len(flat) % BLOCK_CHANNELS), (0, -flat.shape[1] % _COLUMN_MULTIPLE)))
         weights = self._weights(columns.reshape(-1, BLOCK_CHANNELS, columns.shape[1]))
-        high = self.multiplies_long and fits_high_word(layer)
-        members = {
-            "bias": layer.bias.astype(np.int32),
-            "multiplier": high_multipliers(layer) if high else packed_multipliers(layer),
-        }
-        blocks = {name: np.pad(values, (0, more)).reshape(-1, BLOCK_CHANNELS) for name, values in members.items()}
-        comment = "[out / 4]: bias and multiplier of four"
-        tables = (weights, Table("channels", rows_of(_CHANNELS, **blocks), comment, struct="edc_pairs_channels"))
+        fields = self._fields(layer, weights, columns.shape[1])
         return PackedLayer(
             kernel=self,
             layer=layer,
-            tables=tables,
-            fields={table.name: table for table in tables}
-            | sizes(layer)
-            | {"stride": layer.stride, "pad_left": layer.pad_left, "columns": columns.shape[1]}
-            | {"high": int(high), "rectified": int(layer.activation_min == 0)},
+            tables=tuple(value for value in fields.values() if isinstance(value, Table)),
+            fields=fields,
             cost=self._packed_cost(columns.size, len(columns)),
             cadence=plain_cadence(layer, self.positions_together),
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
-            scratch_bytes=4 * columns.shape[1] + 2 * channels,
+            scratch_bytes=4 * columns.shape[1] + 2 * layer.output.channels,
         )
 
     def _packed_cost(self, weights: int, channels: int) -> Cost:
@@ -177,7 +191,57 @@ class Conv16BytesShort(Conv16Bytes):
         return not target.long_multiply
 
 
+class Depthwise16Bytes(_Blocks):
+    """``edc_depthwise16_bytes`` where 32 x 32 are multiplied to 64 bits."""
+
+    function = "edc_depthwise16_bytes"
+    reason = "four sums in registers"
+    ops = (Op.DEPTHWISE,)
+    instructions_per_mac = 3.8
+    instructions_per_output = 14
+    instructions_per_call = 300
+
+    def runs_on(self, target: Target) -> bool:
+        """Where 32 x 32 are multiplied to 64 bits."""
+        return target.long_multiply
+
+    def _refusals(self, layer: Layer) -> Iterator[str | None]:
+        yield depth_multiplier_refusal(layer)
+        yield channels_refusal(layer)
+        yield from refusals(layer)
+
+    def _pack(self, layer: Layer) -> PackedLayer:
+        fours = np.ascontiguousarray(layer.weights).view(np.dtype("<u4"))
+        weights = Table("weights", fours, f"[kernel][out / 4] {list(fours.shape)}, four channels a word")
+        fields = self._fields(layer, weights, layer.kernel)
+        position = np.arange(layer.output.width)
+        first_read = position * layer.stride - layer.pad_left
+        return PackedLayer(
+            kernel=self,
+            layer=layer,
+            tables=tuple(value for value in fields.values() if isinstance(value, Table)),
+            fields=fields,
+            cost=self._cost(layer),
+            cadence=plain_cadence(layer),
+            memory_offset_bytes=memory_offset(layer, position + 1, first_read, channel_by_channel=True),
+        )
+
+
+class Depthwise16BytesShort(Depthwise16Bytes):
+    """``edc_depthwise16_bytes`` where a multiplication keeps 32 bits."""
+
+    instructions_per_mac = 8.5
+    instructions_per_output = 50
+    multiplies_long = False
+
+    def runs_on(self, target: Target) -> bool:
+        """Where a multiplication keeps 32 bits."""
+        return not target.long_multiply
+
+
 CONV16_WORDS = Conv16Words()
 CONV16_BYTES = Conv16Bytes()
 CONV16_BYTES_ONE_BY_ONE = Conv16BytesOneByOne()
 CONV16_BYTES_SHORT = Conv16BytesShort()
+DEPTHWISE16_BYTES = Depthwise16Bytes()
+DEPTHWISE16_BYTES_SHORT = Depthwise16BytesShort()
