@@ -1,4 +1,4 @@
-"""The bundles that come with edgecodec, by their names: on this machine and on cores of every kind, every stage equal."""
+"""The bundles that come with edgecodec, by name: here and on cores of every kind, every stage equal."""
 
 from __future__ import annotations
 
