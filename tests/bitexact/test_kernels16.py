@@ -23,7 +23,7 @@ from edgecodec.compile.kernels.mve16 import CONV16_MVE, DEPTHWISE16_MVE
 from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
-    CONV16_BYTES_SHORT,
+    CONV16_SINGLE,
     CONV16_WORDS,
     DEPTHWISE16_BYTES,
     DEPTHWISE16_BYTES_SHORT,
@@ -192,7 +192,7 @@ def test_multipliers_by_hand() -> None:
     assert found.tolist() == [1 << 29, 24576 << 12, 0, 32767]
     # One shift of 33 is too much for a high word; a core without a long product never has one.
     more = replace(layer, shift=np.array([-2, -5, 3, -18], np.int32))
-    for packed, last in ((CONV16_BYTES.pack(more), 16), (CONV16_BYTES_SHORT.pack(layer), 15)):
+    for packed, last in ((CONV16_BYTES.pack(more), 16), (CONV16_SINGLE.pack(layer), 15)):
         assert packed.number("high") == 0
         found = packed.array("channels")["multiplier"][0]
         assert found.tolist() == [16384 << 16, 24576 << 16 | 3, 0, 32767 << 16 | last]
@@ -205,7 +205,7 @@ def test_choice() -> None:
         (Target(Optimize.BALANCED, simd=True), CONV16_BYTES),
         (Target(), CONV16_BYTES_ONE_BY_ONE),
         (Target(Optimize.BALANCED), CONV16_BYTES_ONE_BY_ONE),
-        (Target(Optimize.BALANCED, long_multiply=False), CONV16_BYTES_SHORT),
+        (Target(Optimize.BALANCED, long_multiply=False), CONV16_SINGLE),
         (Target(Optimize.FLASH, simd=True), CONV16),
         *((Target(goal, simd=True, vectors=True), CONV16_MVE) for goal in Optimize),
     ):
