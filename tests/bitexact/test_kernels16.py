@@ -6,11 +6,13 @@ tests/emulated runs them as cores do.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgecodec.codec.arrays import Activations
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.reference import run_every_layer, run_layers
@@ -52,6 +54,14 @@ def layer_of(spec: LayerSpec, width: int, channels: int, seed: int = 0, **change
     return replace(read_graph(data).layers[1], **changes)
 
 
+@cache
+def random_layers(seed: int) -> tuple[tuple[Layer, ...], list[Activations]]:
+    """A random encoder's layers, and its input and their outputs by the reference."""
+    graph = random_encoder(seed, INT16X8).graph
+    quantized = inputs_of(graph, seed)
+    return graph.layers, [quantized[:, :, None], *run_every_layer(graph, quantized)]
+
+
 def assert_exact(layer: Layer, kernel: Kernel, seed: int = 0) -> None:
     assert kernel.refusal(layer) is None
     shape = (5, layer.input.width, layer.input.channels)
@@ -67,10 +77,8 @@ def test_random_encoders(kernel: Kernel) -> None:
     require("cc", "Python.h")
     taken = 0
     for seed in range(ENCODERS):
-        graph = random_encoder(seed, INT16X8).graph
-        quantized = inputs_of(graph, seed)
-        outputs = [quantized[:, :, None], *run_every_layer(graph, quantized)]
-        for layer, source, expected in zip(graph.layers, outputs, outputs[1:], strict=False):
+        layers, outputs = random_layers(seed)
+        for layer, source, expected in zip(layers, outputs, outputs[1:], strict=False):
             if kernel.refusal(layer) is None:
                 np.testing.assert_array_equal(c_kernels.run(layer, kernel, source), expected)
                 taken += 1
