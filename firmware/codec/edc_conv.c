@@ -4,7 +4,7 @@
 #include "edc_requantize.h"
 #include "edc_taps.h"
 
-EDC_DOT(dot, int8_t)
+EDC_DOT(dot8, int8_t)
 
 static edc_tap_range taps_at(const edc_conv_layer *layer, int32_t position) {
   return edc_taps_from(position * layer->stride - layer->pad_left, layer->kernel, layer->in_width);
@@ -40,7 +40,7 @@ void edc_conv(const edc_conv_layer *layer, const int8_t *in, int8_t *out) {
     const int8_t *patch = in + (taps.start + taps.first) * channels;
     const int8_t *weights = layer->weights;
     for (int32_t channel = 0; channel < layer->out_channels; channel++) {
-      int32_t acc = layer->bias[channel] + dot(patch, weights + skipped, end - skipped);
+      int32_t acc = layer->bias[channel] + dot8(patch, weights + skipped, end - skipped);
       if (end - skipped != row) {
         /* A tap in the padding counts as the zero point, which the folded bias takes away. */
         acc += layer->in_zero_point *

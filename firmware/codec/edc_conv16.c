@@ -4,7 +4,7 @@
 #include "edc_requantize16.h"
 #include "edc_taps.h"
 
-EDC_DOT(dot, int16_t)
+EDC_DOT(dot16, int16_t)
 
 static edc_tap_range taps_at(const edc_conv16_layer *layer, int32_t position) {
   return edc_taps_from(position * layer->stride - layer->pad_left, layer->kernel, layer->in_width);
@@ -55,7 +55,7 @@ void edc_conv16(const edc_conv16_layer *layer, const int16_t *in, int16_t *out) 
     const int8_t *weights = layer->weights + taps.first * channels;
     for (int32_t channel = 0; channel < layer->out_channels; channel++) {
       *out++ = layer->wide_bias == NULL
-                   ? finish(layer, channel, dot(patch, weights, count))
+                   ? finish(layer, channel, dot16(patch, weights, count))
                    : finish_wide(layer, channel,
                                  layer->wide_bias[channel] + wide_dot(patch, weights, count));
       weights += row;

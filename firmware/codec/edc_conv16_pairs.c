@@ -93,96 +93,6 @@ static const uint32_t *edc_words_sums(const word *x, const uint32_t *w, const wo
   return w;
 }
 
-#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 1
-/* The compiler spills. Here the loop takes the eight low registers, the end and the sums of two
- * channels high ones, which can be added to and no more; the other two channels have a pass of
- * their own. r9, which some systems reserve, is left alone. */
-sum_function edc_bytes16_sums;
-__asm__(".syntax unified\n"
-        ".thumb\n"
-        ".section .text.edc_bytes16_sums, \"ax\", %progbits\n"
-        ".p2align 2\n"
-        ".global edc_bytes16_sums\n"
-        ".hidden edc_bytes16_sums\n"
-        ".type edc_bytes16_sums, %function\n"
-        ".thumb_func\n"
-        "edc_bytes16_sums:\n"
-        "push {r4-r7, lr}\n"
-        "mov r4, r8\n"
-        "mov r5, r10\n"
-        "mov r6, r11\n"
-        "push {r4-r6}\n"
-        "ldr r7, [sp, #32]\n"
-        "mov lr, r2\n"
-        "push {r0, r1, r3, r7}\n" /* x, w (0 in the second pass), bias, sums */
-        "1:\n"
-        "ldmia r3!, {r4, r5}\n"
-        "str r3, [sp, #8]\n"
-        "mov r8, r4\n"
-        "mov r10, r4\n"
-        "mov r11, r5\n"
-        "mov r12, r5\n"
-        "2:\n"
-        "ldmia r0!, {r2, r3}\n"
-        "ldr r4, [r1]\n"
-        "adds r1, r1, #8\n"
-        "sxtb r5, r4\n"
-        "asrs r4, r4, #8\n"
-        "sxtb r6, r4\n"
-        "asrs r4, r4, #8\n"
-        "sxth r7, r2\n" /* the first column */
-        "muls r7, r5, r7\n"
-        "add r8, r7\n"
-        "sxth r7, r2\n"
-        "muls r7, r6, r7\n"
-        "add r11, r7\n"
-        "sxth r7, r3\n"
-        "muls r5, r7, r5\n"
-        "add r10, r5\n"
-        "muls r6, r7, r6\n"
-        "add r12, r6\n"
-        "sxtb r5, r4\n" /* the second */
-        "asrs r4, r4, #8\n"
-        "asrs r2, r2, #16\n"
-        "asrs r3, r3, #16\n"
-        "movs r7, r2\n"
-        "muls r7, r5, r7\n"
-        "add r8, r7\n"
-        "muls r2, r4, r2\n"
-        "add r11, r2\n"
-        "muls r5, r3, r5\n"
-        "add r10, r5\n"
-        "muls r4, r3, r4\n"
-        "add r12, r4\n"
-        "cmp r0, lr\n"
-        "bne 2b\n"
-        "ldr r3, [sp, #12]\n"
-        "mov r4, r8\n"
-        "mov r5, r10\n"
-        "mov r6, r11\n"
-        "mov r7, r12\n"
-        "stmia r3!, {r4-r7}\n"
-        "str r3, [sp, #12]\n"
-        "ldr r4, [sp, #4]\n"
-        "cmp r4, #0\n"
-        "beq 3f\n"
-        "adds r1, r4, #4\n"
-        "movs r4, #0\n"
-        "str r4, [sp, #4]\n"
-        "ldr r0, [sp]\n"
-        "ldr r3, [sp, #8]\n"
-        "b 1b\n"
-        "3:\n"
-        "subs r0, r1, #4\n"
-        "add sp, #16\n"
-        "pop {r4-r6}\n"
-        "mov r8, r4\n"
-        "mov r10, r5\n"
-        "mov r11, r6\n"
-        "pop {r4-r7, pc}\n"
-        ".size edc_bytes16_sums, . - edc_bytes16_sums\n"
-        ".text\n");
-#else
 typedef int16_t EDC_MAY_ALIAS half;
 
 static const uint32_t *edc_bytes16_sums(const word *x, const uint32_t *w, const word *end,
@@ -216,16 +126,102 @@ static const uint32_t *edc_bytes16_sums(const word *x, const uint32_t *w, const 
   return (const uint32_t *)(const void *)weight;
 }
 #endif
+
+/* Sums over pairs of columns (an even number) from x [pairs] to end for one position:
+ * sums[i] = bias[i] + sum of x[c] * w[c][i]. Returns the end of the weights. */
+#if defined(__thumb__) && __ARM_ARCH_ISA_THUMB == 1
+/* The compiler spills. Here the loop takes the eight low registers, and sums are in high ones,
+ * which can be added to and no more; each weight is used once, so its product takes its place. r9,
+ * which some systems reserve, is left alone. */
+const uint32_t *edc_single_sums(const word *x, const uint32_t *w, const word *end,
+                                const int32_t bias[EDC_PAIRS_BLOCK], int32_t sums[EDC_PAIRS_BLOCK]);
+#define PRODUCTS(w, a, b)                                                                          \
+  "sxtb r6, " w "\n"                                                                               \
+  "muls r6, r7, r6\n"                                                                              \
+  "add " a ", r6\n"                                                                                \
+  "asrs " w ", " w ", #8\n"                                                                        \
+  "sxtb r6, " w "\n"                                                                               \
+  "muls r6, r7, r6\n"                                                                              \
+  "add " b ", r6\n"                                                                                \
+  "asrs " w ", " w ", #8\n"                                                                        \
+  "sxtb r6, " w "\n"                                                                               \
+  "muls r6, r2, r6\n"                                                                              \
+  "add " a ", r6\n"                                                                                \
+  "asrs " w ", " w ", #8\n"                                                                        \
+  "muls " w ", r2, " w "\n"                                                                        \
+  "add " b ", " w "\n"
+#define PAIR                                                                                       \
+  "ldmia r0!, {r2}\n"                                                                              \
+  "ldmia r1!, {r4, r5}\n"                                                                          \
+  "sxth r7, r2\n"                                                                                  \
+  "asrs r2, r2, #16\n" PRODUCTS("r4", "r8", "r10") PRODUCTS("r5", "r11", "r12")
+__asm__(".syntax unified\n"
+        ".thumb\n"
+        ".section .text.edc_single_sums, \"ax\", %progbits\n"
+        ".p2align 2\n"
+        ".global edc_single_sums\n"
+        ".hidden edc_single_sums\n"
+        ".type edc_single_sums, %function\n"
+        ".thumb_func\n"
+        "edc_single_sums:\n"
+        "push {r4-r7, lr}\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "push {r4-r6}\n"
+        "ldmia r3!, {r4-r7}\n"
+        "mov r8, r4\n"
+        "mov r10, r5\n"
+        "mov r11, r6\n"
+        "mov r12, r7\n"
+        "mov r3, r2\n"
+        "1:\n" PAIR PAIR "cmp r0, r3\n"
+        "bne 1b\n"
+        "ldr r3, [sp, #32]\n"
+        "mov r4, r8\n"
+        "mov r5, r10\n"
+        "mov r6, r11\n"
+        "mov r7, r12\n"
+        "stmia r3!, {r4-r7}\n"
+        "mov r0, r1\n"
+        "pop {r4-r6}\n"
+        "mov r8, r4\n"
+        "mov r10, r5\n"
+        "mov r11, r6\n"
+        "pop {r4-r7, pc}\n"
+        ".size edc_single_sums, . - edc_single_sums\n"
+        ".text\n");
+#undef PAIR
+#undef PRODUCTS
+#else
+static const uint32_t *edc_single_sums(const word *x, const uint32_t *w, const word *end,
+                                       const int32_t bias[EDC_PAIRS_BLOCK],
+                                       int32_t sums[EDC_PAIRS_BLOCK]) {
+  for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+    sums[i] = bias[i];
+  }
+  for (; x != end; x++) {
+    const int32_t first = (int16_t)*x;
+    const int32_t second = (int16_t)(*x >> 16);
+    for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i += 2) {
+      sums[i] += first * (int8_t)*w + second * (int8_t)(*w >> 16);
+      sums[i + 1] += first * (int8_t)(*w >> 8) + second * (int8_t)(*w >> 24);
+      w++;
+    }
+  }
+  return w;
+}
 #endif
 
-/* The samples under the taps of a position, from `first` on in the padded input, in every other
- * word of row. */
-static void gather(const edc_pairs_layer *layer, const int16_t *in, int32_t first, int16_t *row) {
+/* The samples under the taps of a position, from `first` on in the padded input, two of them
+ * `apart` behind the two before. */
+static inline void gather(const edc_pairs_layer *layer, const int16_t *in, int32_t first,
+                          int16_t *row, int32_t apart) {
   const uint32_t size = (uint32_t)layer->in_width * layer->in_channels;
   for (const int32_t end = first + layer->columns; first != end; first += 2) {
     row[0] = (uint32_t)first < size ? in[first] : 0;
     row[1] = (uint32_t)first + 1 < size ? in[first + 1] : 0;
-    row += 2 * EDC_PAIRS_TOGETHER;
+    row += apart;
   }
 }
 
@@ -300,8 +296,8 @@ EDC_ALWAYS_INLINE void convolve(const edc_pairs_layer *layer, const int16_t *in,
     if (first >= 0 && left > 1 && first + step + columns <= size) {
       gather_both(in + first, in + first + step, columns, window);
     } else {
-      gather(layer, in, first, window);
-      gather(layer, in, left > 1 ? first + step : first, window + 2);
+      gather(layer, in, first, window, 2 * EDC_PAIRS_TOGETHER);
+      gather(layer, in, left > 1 ? first + step : first, window + 2, 2 * EDC_PAIRS_TOGETHER);
     }
     int16_t *second = left > 1 ? out + channels : nowhere;
     const uint32_t *weights = layer->weights;
@@ -337,6 +333,50 @@ void edc_conv16_words(const edc_pairs_layer *layer, const int16_t *in, int16_t *
 void edc_conv16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
                       int32_t *scratch) {
   convolve(layer, in, out, scratch, edc_bytes16_sums);
+}
+
+void edc_conv16_single(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
+                       int32_t *scratch) {
+  const int32_t columns = layer->columns;
+  const int32_t size = layer->in_width * layer->in_channels;
+  int16_t *const window = (int16_t *)scratch;
+  const word *const end = (const word *)scratch + columns / 2;
+  const int rectified = layer->rectified;
+  int32_t first = -layer->pad_left * layer->in_channels;
+  for (int32_t left = layer->out_width; left > 0; left--) {
+    if (first >= 0 && first + columns <= size) {
+      int16_t *row = window;
+      const int16_t *x = in + first;
+      for (const int16_t *const last = x + columns; x != last; x += 4, row += 4) {
+        row[0] = x[0];
+        row[1] = x[1];
+        row[2] = x[2];
+        row[3] = x[3];
+      }
+    } else {
+      gather(layer, in, first, window, 2);
+    }
+    const uint32_t *weights = layer->weights;
+    const edc_pairs_channels *block = layer->channels;
+    int32_t sums[EDC_PAIRS_BLOCK];
+    int32_t rest = layer->out_channels;
+    for (; rest >= EDC_PAIRS_BLOCK; rest -= EDC_PAIRS_BLOCK) {
+      weights = edc_single_sums((const word *)scratch, weights, end, block->bias, sums);
+#pragma GCC unroll 4
+      for (int32_t i = 0; i < EDC_PAIRS_BLOCK; i++) {
+        out[i] = finish(sums[i], block->multiplier[i], 0, rectified);
+      }
+      out += EDC_PAIRS_BLOCK;
+      block++;
+    }
+    if (rest > 0) {
+      (void)edc_single_sums((const word *)scratch, weights, end, block->bias, sums);
+      for (int32_t i = 0; i < rest; i++) {
+        *out++ = finish(sums[i], block->multiplier[i], 0, rectified);
+      }
+    }
+    first += layer->stride * layer->in_channels;
+  }
 }
 
 /* Four channels over `taps` taps, each `channels` behind the one before. */
@@ -449,6 +489,23 @@ void edc_conv16_bytes_run(const void *constants, const edc_chunk *chunk, const i
     edc_conv16_bytes(constants, source, target, scratch);
   } else {
     edc_conv16_bytes_stripe(constants, chunk, source, target, scratch);
+  }
+}
+
+EDC_NEVER_INLINE void edc_conv16_single_stripe(const void *constants, const edc_chunk *chunk,
+                                               const int16_t *in, int16_t *out, int32_t *scratch) {
+  const edc_pairs_layer layer = stripe_of(constants, chunk);
+  edc_conv16_single(&layer, in, out, scratch);
+}
+
+void edc_conv16_single_run(const void *constants, const edc_chunk *chunk, const int8_t *in,
+                           int8_t *out, int32_t *scratch) {
+  const int16_t *const source = (const int16_t *)(const void *)in;
+  int16_t *const target = (int16_t *)(void *)out;
+  if (chunk == NULL) {
+    edc_conv16_single(constants, source, target, scratch);
+  } else {
+    edc_conv16_single_stripe(constants, chunk, source, target, scratch);
   }
 }
 

@@ -55,6 +55,11 @@ void edc_conv16_words(const edc_pairs_layer *layer, const int16_t *in, int16_t *
 void edc_conv16_bytes(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
                       int32_t *scratch);
 
+/* The same one position at a time, for cores of eight registers, which have no use for `high`: it
+ * is 0. scratch: `columns` int16. */
+void edc_conv16_single(const edc_pairs_layer *layer, const int16_t *in, int16_t *out,
+                       int32_t *scratch);
+
 /* The same for a depthwise layer with as many output channels as input channels, a multiple of 4:
  * weights are [kernel][out_channels / 4], bytes of four channels from the low one up. Position by
  * position and four channels at a time, without scratch. */
@@ -63,6 +68,7 @@ void edc_depthwise16_bytes(const edc_pairs_layer *layer, const int16_t *in, int1
 /* As edc_layer_functions. */
 edc_layer_function edc_conv16_words_run;
 edc_layer_function edc_conv16_bytes_run;
+edc_layer_function edc_conv16_single_run;
 edc_layer_function edc_depthwise16_bytes_run;
 
 #endif

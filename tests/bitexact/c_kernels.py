@@ -60,6 +60,7 @@ typedef struct {
 } edc_pairs_layer;
 edc_layer_function edc_conv16_words_run;
 edc_layer_function edc_conv16_bytes_run;
+edc_layer_function edc_conv16_single_run;
 edc_layer_function edc_depthwise16_bytes_run;
 typedef struct { int32_t bias[4]; int32_t multiplier[4]; int32_t shift[4]; ...; } edc_mve16_channels;
 typedef struct {

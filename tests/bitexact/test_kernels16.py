@@ -6,11 +6,13 @@ tests/emulated runs them as cores do.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pytest
 
+from edgecodec.codec.arrays import Activations
 from edgecodec.codec.graph import Graph, Layer, Op
 from edgecodec.codec.numerics import INT16X8
 from edgecodec.codec.reference import run_every_layer, run_layers
@@ -23,7 +25,7 @@ from edgecodec.compile.kernels.mve16 import CONV16_MVE, DEPTHWISE16_MVE
 from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
-    CONV16_BYTES_SHORT,
+    CONV16_SINGLE,
     CONV16_WORDS,
     DEPTHWISE16_BYTES,
     DEPTHWISE16_BYTES_SHORT,
@@ -52,6 +54,14 @@ def layer_of(spec: LayerSpec, width: int, channels: int, seed: int = 0, **change
     return replace(read_graph(data).layers[1], **changes)
 
 
+@cache
+def random_layers(seed: int) -> tuple[tuple[Layer, ...], list[Activations]]:
+    """A random encoder's layers, and its input and their outputs by the reference."""
+    graph = random_encoder(seed, INT16X8).graph
+    quantized = inputs_of(graph, seed)
+    return graph.layers, [quantized[:, :, None], *run_every_layer(graph, quantized)]
+
+
 def assert_exact(layer: Layer, kernel: Kernel, seed: int = 0) -> None:
     assert kernel.refusal(layer) is None
     shape = (5, layer.input.width, layer.input.channels)
@@ -67,10 +77,8 @@ def test_random_encoders(kernel: Kernel) -> None:
     require("cc", "Python.h")
     taken = 0
     for seed in range(ENCODERS):
-        graph = random_encoder(seed, INT16X8).graph
-        quantized = inputs_of(graph, seed)
-        outputs = [quantized[:, :, None], *run_every_layer(graph, quantized)]
-        for layer, source, expected in zip(graph.layers, outputs, outputs[1:], strict=False):
+        layers, outputs = random_layers(seed)
+        for layer, source, expected in zip(layers, outputs, outputs[1:], strict=False):
             if kernel.refusal(layer) is None:
                 np.testing.assert_array_equal(c_kernels.run(layer, kernel, source), expected)
                 taken += 1
@@ -192,7 +200,7 @@ def test_multipliers_by_hand() -> None:
     assert found.tolist() == [1 << 29, 24576 << 12, 0, 32767]
     # One shift of 33 is too much for a high word; a core without a long product never has one.
     more = replace(layer, shift=np.array([-2, -5, 3, -18], np.int32))
-    for packed, last in ((CONV16_BYTES.pack(more), 16), (CONV16_BYTES_SHORT.pack(layer), 15)):
+    for packed, last in ((CONV16_BYTES.pack(more), 16), (CONV16_SINGLE.pack(layer), 15)):
         assert packed.number("high") == 0
         found = packed.array("channels")["multiplier"][0]
         assert found.tolist() == [16384 << 16, 24576 << 16 | 3, 0, 32767 << 16 | last]
@@ -205,7 +213,7 @@ def test_choice() -> None:
         (Target(Optimize.BALANCED, simd=True), CONV16_BYTES),
         (Target(), CONV16_BYTES_ONE_BY_ONE),
         (Target(Optimize.BALANCED), CONV16_BYTES_ONE_BY_ONE),
-        (Target(Optimize.BALANCED, long_multiply=False), CONV16_BYTES_SHORT),
+        (Target(Optimize.BALANCED, long_multiply=False), CONV16_SINGLE),
         (Target(Optimize.FLASH, simd=True), CONV16),
         *((Target(goal, simd=True, vectors=True), CONV16_MVE) for goal in Optimize),
     ):

@@ -15,7 +15,7 @@ from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRA
 from edgecodec.compile.kernels.pairs16 import (
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
-    CONV16_BYTES_SHORT,
+    CONV16_SINGLE,
     CONV16_WORDS,
     DEPTHWISE16_BYTES,
     DEPTHWISE16_BYTES_SHORT,
@@ -39,7 +39,7 @@ KERNELS: tuple[Kernel, ...] = (
     CONV16_WORDS,
     CONV16_BYTES,
     CONV16_BYTES_ONE_BY_ONE,
-    CONV16_BYTES_SHORT,
+    CONV16_SINGLE,
     DEPTHWISE16_BYTES,
     DEPTHWISE16_BYTES_SHORT,
     CONV16,

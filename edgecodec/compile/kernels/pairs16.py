@@ -1,7 +1,8 @@
 """The kernels of 16-bit activations that take two taps at a time (``edc_conv16_pairs.h``).
 
 ``edc_conv16_words`` has weights of 16 bits, ``edc_conv16_bytes`` bytes: on cores with the DSP extension the first is
-faster, the second takes half the flash; on all others the second alone is worth while.
+faster, the second takes half the flash; Cortex-M3 has the second alone, and Cortex-M0 ``edc_conv16_single``, which
+takes one position at a time.
 """
 
 from __future__ import annotations
@@ -100,8 +101,12 @@ class _Pairs(_Blocks):
             cost=self._packed_cost(columns.size, len(columns)),
             cadence=plain_cadence(layer, self.positions_together),
             memory_offset_bytes=memory_offset_of_groups(layer, self.positions_together),
-            scratch_bytes=4 * columns.shape[1] + 2 * layer.output.channels,
+            scratch_bytes=self._scratch_bytes(columns.shape[1], layer.output.channels),
         )
+
+    def _scratch_bytes(self, columns: int, channels: int) -> int:
+        """Working memory: windows of two positions, and outputs of a position that there is not."""
+        return 4 * columns + 2 * channels
 
     def _packed_cost(self, weights: int, channels: int) -> Cost:
         """What a layer costs by the figures above, with what fills its tables up."""
@@ -175,20 +180,25 @@ class Conv16BytesOneByOne(Conv16Bytes):
         return target.long_multiply and not target.simd
 
 
-class Conv16BytesShort(Conv16Bytes):
-    """``edc_conv16_bytes`` where a multiplication keeps 32 bits."""
+class Conv16Single(Conv16Bytes):
+    """``edc_conv16_single``, where a multiplication keeps 32 bits and registers are few."""
 
-    reason = "sums in registers"
-    instructions_per_mac = 4.1
-    instructions_per_output = 34.7
-    instructions_per_column = 5.5
-    instructions_per_position = 13
-    instructions_per_call = 576
+    function = "edc_conv16_single"
+    reason = "four sums in registers"
+    positions_together = 1
+    instructions_per_mac = 4.15
+    instructions_per_output = 33
+    instructions_per_column = 4.5
+    instructions_per_position = 20
+    instructions_per_call = 500
     multiplies_long = False
 
     def runs_on(self, target: Target) -> bool:
         """Where a multiplication keeps 32 bits."""
         return not target.long_multiply
+
+    def _scratch_bytes(self, columns: int, channels: int) -> int:
+        return 2 * columns
 
 
 class Depthwise16Bytes(_Blocks):
@@ -242,6 +252,6 @@ class Depthwise16BytesShort(Depthwise16Bytes):
 CONV16_WORDS = Conv16Words()
 CONV16_BYTES = Conv16Bytes()
 CONV16_BYTES_ONE_BY_ONE = Conv16BytesOneByOne()
-CONV16_BYTES_SHORT = Conv16BytesShort()
+CONV16_SINGLE = Conv16Single()
 DEPTHWISE16_BYTES = Depthwise16Bytes()
 DEPTHWISE16_BYTES_SHORT = Depthwise16BytesShort()
