@@ -28,8 +28,6 @@ from edgecodec.engines.cmsis_nn.engine import CmsisNnEngine
 from edgecodec.engines.tflm.codec_files import tflm_codec_files
 from edgecodec.errors import PlanError, QuantizationError, UnsupportedOpError
 from edgecodec.firmware.project import make_project
-from edgecodec.host.batch import BatchEncoder
-from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.oracles import TfliteReferenceExecutor, TflmExecutor, tflite_reference_encoder, tflm_encoder
 from edgecodec.host.shim import HostShim
 from edgecodec.quantization.sources import TfliteEncoder
@@ -369,7 +367,6 @@ def test_generated_codec(seed: int, tmp_path: Path) -> None:
     for name in expected.names:
         np.testing.assert_array_equal(found[name], expected[name], name)
     np.testing.assert_array_equal(shim.encode(frames), expected.indices)
-    assert fastest_encoder(bundle).name == "host"
 
 
 def test_verify_host_with_packets(tmp_path: Path) -> None:
@@ -420,5 +417,3 @@ def test_what_does_not_run_is_refused(tmp_path: Path) -> None:
     message = "edgecodec.int8.v1 alone; the bundle's numerics are edgecodec.int16x8.v1"
     with pytest.raises(PlanError, match=f"the engine cmsis-nn runs {message}"):
         make_project(bundle, load_board("mps2-an386"), engine=CmsisNnEngine(vectors=False))
-    with pytest.raises(PlanError, match=f"the batch encoder runs {message}"):
-        BatchEncoder(bundle.codec)
