@@ -54,12 +54,12 @@ def _rounded(weights: FloatArray, rows: FloatArray) -> FloatArray:
     mean = float(np.trace(power)) / len(power)
     if not mean > 0:
         return weights
-    power += _DAMPING * mean * np.eye(len(power))
-    return np.stack([_column(column, power) for column in weights.T], axis=1)
+    inverse = np.linalg.inv(power + _DAMPING * mean * np.eye(len(power)))
+    return np.stack([_column(column, inverse) for column in weights.T], axis=1)
 
 
-def _column(weights: FloatArray, power: FloatArray) -> FloatArray:
-    """One output channel's ``weights [I]`` for inputs of second moments ``power [I, I]``."""
+def _column(weights: FloatArray, inverse: FloatArray) -> FloatArray:
+    """One output channel's ``weights [I]`` for inputs whose second moments have the ``inverse [I, I]``."""
     peak = float(np.abs(weights).max())
     if peak == 0:
         return weights
@@ -67,7 +67,7 @@ def _column(weights: FloatArray, power: FloatArray) -> FloatArray:
     # The largest weight first: it is a whole number of steps and has no error, so the scale stays.
     order = np.argsort(-np.abs(weights), kind="stable")
     # Row i says how an error of weight i is made good by those behind it.
-    spread = np.linalg.cholesky(np.linalg.inv(power[np.ix_(order, order)])).T
+    spread = np.linalg.cholesky(inverse[np.ix_(order, order)]).T
     left = weights[order]
     for number in range(len(left)):
         whole = np.clip(np.rint(left[number] / scale), -_LIMIT, _LIMIT) * scale
