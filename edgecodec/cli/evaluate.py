@@ -228,7 +228,7 @@ def _rmssd(result: Evaluation) -> str | None:
         return None
     unusable = [f"{g.by} {g.name}" for g in result.groups if g.beats is not None and g.beats.rmssd_usable is False]
     verdict = "usable" if beats.rmssd_usable else "unusable (more than a fifth)"
-    of = f", unusable of {', '.join(unusable)}" if unusable and beats.rmssd_usable else ""
+    of = f", but not of {', '.join(unusable)}" if unusable and beats.rmssd_usable else ""
     return (
         f"median error {beats.rmssd_error_ms:.1f} ms of {beats.rmssd_ms:.1f} ms in {beats.rmssd_frames:,} frames: "
         f"{verdict}{of}; onsets of pulses {beats.onset_error_ms:.2f} ms off"

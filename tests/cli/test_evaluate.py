@@ -56,6 +56,16 @@ def test_json_says_where_the_training_frames_are_from(folder: Path) -> None:
     assert [opponent["name"] for opponent in document["opponents"]] == ["dct"]
 
 
+def test_people_and_rhythms_of_the_recordings(folder: Path, tmp_path: Path) -> None:
+    labels = {"subject": np.array(["a", "b"] * 20), "rhythm": np.arange(40) // 30}
+    np.savez(tmp_path / "people.npz", frames=pulse_frames(40, seed=2), rate_hz=16.0, **labels)
+    arguments = ("--frames", tmp_path / "people.npz", "--train-frames", "train.npz", "--opponents", "dct")
+    result = edgecodec("evaluate", "linear", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for text in ("person a", "person b", ", worst", "rhythm 0", "rhythm 1", "onset, ms", "RMSSD"):
+        assert text in result.stdout
+
+
 def test_without_tensorflow_and_optional_packages(folder: Path) -> None:
     from tests.cli.test_start import run_refusing
 
