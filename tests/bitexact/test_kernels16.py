@@ -48,10 +48,14 @@ FAST = [
 CONVOLUTIONS = [kernel for kernel in FAST if Op.CONV in kernel.ops]
 
 
+@cache
+def _layer(spec: LayerSpec, width: int, channels: int, seed: int) -> Layer:
+    return read_graph(build_encoder([LayerSpec(CONV, channels, 1), spec], width, seed=seed, numerics=INT16X8)).layers[1]
+
+
 def layer_of(spec: LayerSpec, width: int, channels: int, seed: int = 0, **changes: Any) -> Layer:
     """A layer behind a convolution that makes its channels, with members changed."""
-    data = build_encoder([LayerSpec(CONV, channels, 1), spec], width, seed=seed, numerics=INT16X8)
-    return replace(read_graph(data).layers[1], **changes)
+    return replace(_layer(spec, width, channels, seed), **changes)
 
 
 @cache
