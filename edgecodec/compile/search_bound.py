@@ -18,8 +18,8 @@ from edgecodec.codec.codec import Codec
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.target import Optimize
 
-USUAL_DIMENSION = 16
-"""Dimension for which the full search has a kernel of its own."""
+LONG_DIMENSION, SHORT_DIMENSION = 16, 8
+"""Dimensions for which the full search has kernels of their own."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class _Costs:
     search: tuple[float, float]
     """Of a full search, beside its codes."""
     code: float
-    """Of a code in the full search at the usual dimension."""
+    """Of a code of 16 entries in the full search."""
+    short_code: float
+    """Of a code of 8 entries in the full search."""
     other_code: tuple[float, float, float]
     """Of a code in the full search at another dimension: once, for each eight entries, and for each one over."""
     few: tuple[float, float]
@@ -68,11 +70,12 @@ class _Costs:
     projection: float
     """Of a code's projections."""
     look: float
-    """Of a distance in the pruned search at the usual dimension."""
+    """Of a distance to a code of 16 entries in the pruned search."""
 
     def full(self, codes: int, dimension: int) -> float:
         """A search that looks at all codes."""
-        each = self.code if dimension == USUAL_DIMENSION else self._other(dimension)
+        kernels = {LONG_DIMENSION: self.code, SHORT_DIMENSION: self.short_code}
+        each = kernels.get(dimension, self._other(dimension))
         return self.search[0] + self.search[1] * dimension + codes * each
 
     def pruned(self, codes: int, dimension: int) -> float:
@@ -81,7 +84,7 @@ class _Costs:
 
     def distance(self, dimension: int) -> float:
         """A distance in the pruned search."""
-        return self.look + self._other(dimension) - self._other(USUAL_DIMENSION)
+        return self.look + self._other(dimension) - self._other(LONG_DIMENSION)
 
     def _other(self, dimension: int) -> float:
         once, eight, one = self.other_code
@@ -92,24 +95,24 @@ _SPEED, _BALANCED, _FLASH = Optimize.SPEED, Optimize.BALANCED, Optimize.FLASH
 _COSTS = {
     # Where a code that is nearer than all before costs more, each is taken to be.
     _Core.VECTORS: {
-        _SPEED: _Costs((33, 1), (58, 0.5), 14.02, (13, 5, 0), (150, 4), 6.6, 39),
-        _BALANCED: _Costs((33, 1), (58, 0.5), 14.02, (13, 5, 0), (150, 4), 6.6, 39),
-        _FLASH: _Costs((33, 1), (56, 0.5), 15.02, (15, 5, 0), (150, 4), 6.6, 39),
+        _SPEED: _Costs((52, 1), (60, 0.75), 15.1, 11.1, (15, 4.1, 0), (102, 7), 7, 40),
+        _BALANCED: _Costs((52, 1), (60, 0.75), 15.1, 11.1, (15, 4.1, 0), (102, 7), 7, 40),
+        _FLASH: _Costs((52, 1), (60, 0.75), 15.1, 11.1, (15, 4.1, 0), (102, 7), 7, 40),
     },
     _Core.SIMD: {
-        _SPEED: _Costs((73, 6), (64, 6), 19.5, (22, 16, 8), (350, 22), 13, 91),
-        _BALANCED: _Costs((51, 6), (44, 6), 19.5, (23, 16, 8), (450, 30), 14, 91),
-        _FLASH: _Costs((37, 13), (53, 8), 19.5, (28, 18, 7), (450, 30), 14, 91),
+        _SPEED: _Costs((74, 7), (58, 3), 19.5, 12, (22, 16, 8), (95, 11), 10.5, 90),
+        _BALANCED: _Costs((66, 7), (62, 3), 19.5, 12, (24, 16, 8), (102, 11), 10.5, 90),
+        _FLASH: _Costs((47, 8), (64, 4), 19.5, 12, (32, 20, 8), (102, 11), 10.5, 90),
     },
     _Core.LONG_MULTIPLY: {
-        _SPEED: _Costs((79, 6), (90, 6), 54.1, (23, 28, 8), (350, 22), 17, 117),
-        _BALANCED: _Costs((56, 6), (140, 6), 54.1, (23, 28, 8), (450, 30), 29, 118),
-        _FLASH: _Costs((36, 13), (130, 9), 62.1, (31, 32, 8), (450, 30), 29, 118),
+        _SPEED: _Costs((69, 4), (62, 9), 55.1, 31.1, (24, 28, 8), (95, 19), 17, 132),
+        _BALANCED: _Costs((58, 4), (60, 11.5), 55.1, 31.1, (26, 29, 8), (104, 19), 29, 152),
+        _FLASH: _Costs((41, 5), (60, 12.8), 60.1, 35.1, (33, 32, 8.5), (104, 19), 29, 152),
     },
     _Core.PLAIN: {
-        _SPEED: _Costs((103, 9), (160, 9), 105.5, (41, 53, 17), (450, 34), 30, 204),
-        _BALANCED: _Costs((67, 9), (200, 12), 105.5, (44, 53, 23), (700, 54), 49, 207),
-        _FLASH: _Costs((67, 18), (200, 16), 96.5, (44, 53, 23), (700, 54), 49, 207),
+        _SPEED: _Costs((103, 9), (170, 9), 105.5, 60, (41, 53, 17), (160, 33), 30, 214),
+        _BALANCED: _Costs((67, 9), (200, 12), 105.5, 60, (44, 53, 23), (700, 54), 49, 216),
+        _FLASH: _Costs((67, 18), (200, 16), 105.5, 60, (44, 53, 23), (700, 54), 49, 216),
     },
 }
 _BLOCK_CODES = 8

@@ -368,28 +368,30 @@ EDC_ALWAYS_INLINE uint32_t nearest_in_registers(const edc_mve_codebook *book,
   const int16_t *code = book->codes;
   const int32_t *key = book->keys;
   int32_t least = INT32_MAX;
-  const int32_t *best = key;
+  uint32_t best = book->size;
   for (uint32_t left = book->size; left > 0; left--) {
     int32_t sum = vmladavq_s16(front, vldrhq_s16(code));
+    code += EDC_MVE_LANES;
     if (vectors > 1) {
-      sum = vmladavaq_s16(sum, back, vldrhq_s16(code + EDC_MVE_LANES));
+      sum = vmladavaq_s16(sum, back, vldrhq_s16(code));
+      code += EDC_MVE_LANES;
     }
-    const int32_t distance = *key - 2 * sum;
+    const int32_t distance = *key++ - 2 * sum;
     if (distance < least) {
       least = distance;
-      best = key;
+      best = left;
     }
-    key++;
-    code += vectors * EDC_MVE_LANES;
   }
-  return (uint32_t)(best - book->keys);
+  return book->size - best;
 }
 
-static uint32_t nearest_of_one_vector(const edc_mve_codebook *book, const int16_t *residual) {
+EDC_NEVER_INLINE uint32_t nearest_of_one_vector(const edc_mve_codebook *book,
+                                                const int16_t *residual) {
   return nearest_in_registers(book, residual, 1);
 }
 
-static uint32_t nearest_of_two_vectors(const edc_mve_codebook *book, const int16_t *residual) {
+EDC_NEVER_INLINE uint32_t nearest_of_two_vectors(const edc_mve_codebook *book,
+                                                 const int16_t *residual) {
   return nearest_in_registers(book, residual, 2);
 }
 #endif

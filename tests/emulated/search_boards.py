@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
+from edgecodec.codec.arrays import Activations
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.render import byte_rows
 from edgecodec.device.emulator import Emulator
@@ -28,7 +29,7 @@ class LatentEngine(NativeEngine):
     """In place of the encoder: the n-th frame's latent is the n-th of a table, which starts anew at its end."""
 
     latents: bytes
-    """int8 ``[N, P, D]``."""
+    """Bytes of activations ``[N, P, D]``."""
 
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:
         files = super().files(bundle, plan)
@@ -70,12 +71,12 @@ class Searched:
 def search_on_board(
     bundle: Bundle,
     board: str,
-    latents: npt.NDArray[np.int8],
+    latents: Activations,
     *,
     optimize: str = "speed",
     change: Callable[[Plan], Plan] = lambda plan: plan,
 ) -> Searched:
-    """Search for latents int8 ``[N, P, D]`` on an emulated board, with the bundle's plan or a changed one."""
+    """Search for latents ``[N, P, D]`` on an emulated board, with the bundle's plan or a changed one."""
     engine = LatentEngine(latents.tobytes())
     target = load_board(board)
     project = make_project(bundle, target, engine=engine, optimize=optimize)

@@ -330,13 +330,14 @@ def test_stripes_on_the_core(tmp_path: Path, name: str, numerics: Numerics) -> N
 
 @pytest.mark.parametrize("name", ["mps2-an386", "mps3-an547"])
 def test_search_of_the_core(tmp_path: Path, name: str) -> None:
-    """Pruned and full searches with every third code twice, in dimensions that leave part of a vector or none."""
+    """Searches with biases and without, every third code twice, in dimensions that leave part of a vector or none."""
     board = load_board(name)
     for seed, dimension in enumerate((3, 8, 20)):
         encoder = build_encoder([LayerSpec(CONV, dimension, 7, 2, "SAME")], 64, seed=seed)
         made = bundle_of(tmp_path / str(seed), encoder, sizes=(203, 45, 7), seed=seed)
-        books = [np.concatenate([book, book[::3]]) for book in made.codec.rvq.codebooks]
-        made = replace(made, codec=replace(made.codec, rvq=replace(made.codec.rvq, codebooks=tuple(books))))
+        books = tuple(np.concatenate([book, book[::3]]) for book in made.codec.rvq.codebooks)
+        biases = tuple(np.arange(len(book), dtype=np.int32) * 200 for book in books) if seed else None
+        made = replace(made, codec=replace(made.codec, rvq=replace(made.codec.rvq, codebooks=books, biases=biases)))
         plan = plan_for(made, board)
         assert plan.search is (Search.MVE if name == "mps3-an547" else Search.PLAIN)
         assert [found is not None for found in plan.codebooks] == [True, True, False]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import FRAMES, Bundle, write_bundle
+from edgecodec.codec.arrays import Activations
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.reference import ReferenceExecutor, quantize_latent
-from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.search_bound import bound_search
@@ -25,17 +25,18 @@ BOARDS = ("microbit", "mps2-an385", "mps2-an386", "mps3-an547")
 """One for each way to search."""
 
 
-def latents_of(bundle: Bundle) -> npt.NDArray[np.int8]:
-    """Latents of frames, corners of int8 far from all codes, and what lies between: ``[N, P, D]``."""
+def latents_of(bundle: Bundle) -> Activations:
+    """Latents of frames, corners of their type far from all codes, and what lies between: ``[N, P, D]``."""
     frames = bundle.frames()
     assert frames is not None
     real = ReferenceExecutor(bundle.codec).stages(frames[:4]).latent
     assert real is not None
     rng = np.random.default_rng(0)
-    corners = rng.choice([-128, 127], real.shape)
-    corners[0] = 127
-    corners[1] = -128
-    return np.concatenate([real, (real.astype(int) + corners) // 2, corners]).astype(np.int8)
+    ends = np.iinfo(real.dtype)
+    corners = rng.choice([ends.min, ends.max], real.shape)
+    corners[0] = ends.max
+    corners[1] = ends.min
+    return np.concatenate([real, (real.astype(int) + corners) // 2, corners]).astype(real.dtype)
 
 
 @pytest.mark.parametrize("optimize", ["speed", "balanced", "flash"])
@@ -57,18 +58,30 @@ def test_bound_holds_on_cores_of_the_same_kind(codec: Bundle, board: str) -> Non
     assert 0.9 * bound <= found.instructions.max() <= bound
 
 
-@pytest.fixture(scope="module", params=[(16, (255, 64)), (9, (33, 40))], ids=["16 entries", "9 entries"])
+@pytest.fixture(
+    scope="module",
+    params=[(16, (255, 64), INT8), (9, (33, 40), INT8), (8, (255, 64), INT16X8)],
+    ids=["16 entries", "9 entries", "8 entries of 16 bits"],
+)
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
-    """Eight positions, and codebooks in which every code has copies, not side by side."""
-    dimension, sizes = request.param
-    encoder = build_encoder((LayerSpec(CONV, dimension, 5, 8, zero_point=3),), 64, seed=1, input_zero_point=-3)
+    """Eight positions, and codebooks in which every code has copies, not side by side; of 16 bits with biases."""
+    dimension, sizes, numerics = request.param
+    zero_points = (3, -3) if numerics == INT8 else (0, 0)
+    layer = LayerSpec(CONV, dimension, 5, 8, zero_point=zero_points[0])
+    encoder = build_encoder((layer,), 64, seed=1, input_zero_point=zero_points[1], numerics=numerics)
     rvq = fitted_rvq(read_graph(encoder), sizes, 0)
     rng = np.random.default_rng(dimension)
     books = tuple(book[rng.permutation(np.arange(len(book)) // 2)] for book in rvq.codebooks)
+    biases = None
+    if numerics == INT16X8:
+        # About as large as the squared lengths of the second level's codes.
+        spread = int((books[1].astype(int) ** 2).sum(axis=1).mean())
+        biases = tuple(rng.integers(0, spread, len(book)).astype(np.int32) for book in books)
+        biases = tuple(bias - bias.min() for bias in biases)
     return write_bundle(
         tmp_path_factory.mktemp("small") / "bundle",
         encoder=encoder,
-        rvq=IntegerRvq(books, rvq.fraction_bits, rvq.latent_scale, rvq.latent_zero_point),
+        rvq=replace(rvq, codebooks=books, biases=biases),
         name="codes that come twice",
         optional={FRAMES: npz_bytes({"frames": ppg_frames(4, 64, 1)})},
     )
