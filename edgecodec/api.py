@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -208,28 +208,32 @@ def evaluate(
     frames: npt.ArrayLike,
     train_frames: npt.ArrayLike | None = None,
     *,
+    opponents: Sequence[str] = ("dct", "dct-rdoq", "klt-rdoq"),
     progress: Progress | None = None,
 ) -> Evaluation:
-    """Measure quality and rate of a codec on frames it was not trained on, beside a classical DCT codec.
+    """Measure quality and rate of a codec on frames it was not trained on, beside classical codecs.
 
     Args:
         bundle: A bundle or the path of one; it needs a decoder.
         frames: ADC counts int16 ``[N, T]`` of people not trained on.
-        train_frames: Other people's frames for the entropy models of both codecs; the first half of ``frames`` by
-            default, and the other half is measured.
+        train_frames: Other people's frames that entropy models and opponents are fitted to; the first half of
+            ``frames`` by default, and the other half is measured.
+        opponents: Names of classical codecs: ``dct`` (static tables), ``dct-rdoq`` and ``klt-rdoq`` (contexts and
+            rate-distortion optimised quantisation), ``dct-network`` and ``dct-network48`` (a causal network, which
+            needs TensorFlow and minutes).
         progress: Called as ``progress(done, total, what)``.
 
     Returns:
-        PRDN in percent, heart-rate error in beats a minute, bits a frame under each entropy model, and the classical
-        codec's bits at the same PRDN and its PRDN at the same bits.
+        PRDN in percent, heart-rate error in beats a minute, bits a frame under each entropy model, and each opponent's
+        bits at the same PRDN and its PRDN at the same bits.
 
     Raises:
         BundleError: The bundle is missing or damaged, or has no decoder.
-        InputError: The frames do not fit, are in both sets, or a package is missing.
+        InputError: The frames do not fit, are in both sets, an opponent is unknown, or a package is missing.
     """
     from edgecodec.evaluation import rate_distortion
 
-    return rate_distortion.evaluate(_bundle(bundle), frames, train_frames, progress=progress)
+    return rate_distortion.evaluate(_bundle(bundle), frames, train_frames, opponents=opponents, progress=progress)
 
 
 def decode(

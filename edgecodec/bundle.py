@@ -25,6 +25,7 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
+from edgecodec.files.resources import bundle_folder, shipped_bundles
 from edgecodec.signal.normalize import ZSCORE, Normalization, normalization_json, normalization_of
 
 FORMAT = "edgecodec.bundle"
@@ -168,8 +169,11 @@ class Bundle:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Bundle:
-        """Load and check a bundle folder. Raises BundleError or UnsupportedOpError."""
-        folder = Path(path)
+        """Load and check a bundle folder, or one of :func:`edgecodec.files.resources.shipped_bundles` by its name.
+
+        Raises BundleError or UnsupportedOpError.
+        """
+        folder = bundle_folder(path)
         manifest = _read_manifest(folder)
         content = {name: _read_file(folder, name, info) for name, info in manifest.files.items()}
         for name in (ENCODER, CODEBOOKS):
@@ -244,7 +248,9 @@ def manifest_digest(manifest: Mapping[str, Any]) -> str:
 def _read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST
     if not folder.exists():
-        raise BundleError(f"{folder}: no such bundle", hint=f"make one with: edgecodec quantize RUN -o {folder}")
+        hint = f"make one with: edgecodec quantize RUN -o {folder}"
+        shipped = ", ".join(shipped_bundles())
+        raise BundleError(f"{folder}: no such bundle", hint=f"{hint}{f', or take {shipped}' if shipped else ''}")
     if not path.is_file():
         raise BundleError(f"{folder}: no {MANIFEST} in it, so it is no bundle")
     try:

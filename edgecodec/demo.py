@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.boards.load import load_board
+from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
@@ -71,18 +71,17 @@ class DemoResult:
         return DemoDocument(**vars(self.verification.document), summary=summary, report=self.report)
 
 
-def run_demo(out: Path, board: str, step: Step) -> DemoResult:
+def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
     """Train, quantise, build, run on ``board``, verify, decode its packets and report into the folder ``out``.
 
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
-    target = load_board(board)
     _need_packages()
     _claim(out)
     bundle = _bundle(out, step)
     frames = _frames(bundle)
-    with step(f"verify on {board}") as progress:
-        result = verify_board(bundle, target, frames, progress=progress)
+    with step(f"verify on {board.name}") as progress:
+        result = verify_board(bundle, board, frames, progress=progress)
     decoded, prdn = _decode(bundle, frames, result)
     rows = _rows(bundle, result, prdn)
     chosen = _typical(prdn)
@@ -93,7 +92,7 @@ def run_demo(out: Path, board: str, step: Step) -> DemoResult:
         decoded[chosen],
         prdn[chosen].tolist(),
         rate_hz,
-        f"{codec.samples} samples in packets of {air.mean / 8:.0f} bytes, encoded on {board}: "
+        f"{codec.samples} samples in packets of {air.mean / 8:.0f} bytes, encoded on {board.name}: "
         "median, P75 and P90 frames",
     )
     write_file(out / "ppg.png", picture)

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from tests import tools
 from tests.tflite_builder import ppg_frames, small_bundle
 
+_CACHE = Path(__file__).resolve().parent.parent / ".cache"
 # One place for every run, so that host shims and firmware are built once and reused.
-os.environ.setdefault("EDGECODEC_CACHE", str(Path(__file__).resolve().parent.parent / ".cache" / "tests"))
+os.environ.setdefault("EDGECODEC_CACHE", str(_CACHE / "tests"))
+# Codecs differ in their tables alone: most of what is compiled has been compiled before, in another temporary folder.
+if tools.available("ccache"):
+    os.environ.setdefault("CMAKE_C_COMPILER_LAUNCHER", "ccache")
+    os.environ.setdefault("CC", "ccache cc")
+    os.environ.setdefault("CCACHE_DIR", str(_CACHE / "ccache"))
+    os.environ.setdefault("CCACHE_BASEDIR", tempfile.gettempdir())
+    os.environ.setdefault("CCACHE_NOHASHDIR", "1")
 
 _SAMPLES = 64
 
@@ -34,6 +45,13 @@ def _tools_of_markers(request: pytest.FixtureRequest) -> None:
 def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """A small bundle with 16 frames, made without TensorFlow. Tests that edit it copy it first."""
     return small_bundle(tmp_path_factory.mktemp("bundle") / "small")
+
+
+@pytest.fixture(scope="session")
+def bundles(bundle: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Mapping[Numerics, Bundle]:
+    """A small bundle of each numerics; of int8 it is ``bundle``."""
+    wide = small_bundle(tmp_path_factory.mktemp("bundle") / "wide", numerics=INT16X8)
+    return {INT8: bundle, INT16X8: wide}
 
 
 @pytest.fixture(scope="session")

@@ -301,9 +301,9 @@ def ppg_frames(count: int, samples: int, seed: int = 0) -> npt.NDArray[np.int16]
     return np.clip(counts, 0, 4095).astype(np.int16)
 
 
-def small_bundle(path: str | os.PathLike[str], seed: int = 0) -> Bundle:
+def small_bundle(path: str | os.PathLike[str], seed: int = 0, numerics: Numerics = INT8) -> Bundle:
     """Write and load a bundle of :func:`small_encoder` with codebooks of 29 and 13 codes and 16 frames."""
-    return bundle_of(path, small_encoder(seed), seed=seed)
+    return bundle_of(path, small_encoder(seed, numerics=numerics), seed=seed)
 
 
 def bundle_of(

@@ -32,6 +32,9 @@ MACHINES = {
     "cortex-m0": "mps2-an385",
     "cortex-m3": "mps2-an385",
     CORE: "mps2-an386",
+    "cortex-m7": "mps2-an500",
+    # Its instructions are a part of those of Armv8.1-M.
+    "cortex-m33": "mps3-an547",
     "cortex-m55": "mps3-an547",
 }
 """QEMU's machine for each core. All have RAM at 0 and at :data:`_RAM`."""

@@ -1,190 +1,302 @@
-"""Train, quantise and measure the presets, and write the table and the plot of docs/presets.md.
+"""Train, quantise and measure presets with several seeds, and write the results and the tables of docs/presets.md.
 
-    python -m tools.presets DATA OUT [NAME ...]
+    python -m tools.presets DATA OUT [NAME ...] [--seeds 1,2,3] [--activations 16] [--opponents NAMES] [--write]
 
-DATA holds recordings with a person each (``adc`` and ``subject`` of a .npz); the last eight people are tested on,
-the three before them choose weights and roundings, and nobody is on two sides. OUT keeps a run and a bundle a
-preset; what is there already is not made again. A preset takes about twenty minutes on one core.
+DATA is a .npz of recordings with ``adc``, ``subject`` and, where it is known, ``rhythm``. The last eight people are
+tested on, the three before them choose weights and roundings, and nobody is on two sides. All is done by commands of
+``edgecodec``, which the results hold. OUT/NAME/seedN keeps run, bundle and evaluation; what is there is not made again,
+so a run that was killed goes on. OUT/presets.json has the results of all that is in OUT; with ``--write`` they become
+docs/presets.json, and the tables and the picture of docs/presets.md are made from them.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
+import shlex
+import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from edgecodec.bundle import Bundle
-from edgecodec.evaluation.baselines import DctBaseline
-from edgecodec.evaluation.rate_distortion import Evaluation, evaluate
-from edgecodec.quantization import FineTuning, Tuning, quantize_run
-from edgecodec.training.config import load_config, preset_path
-from edgecodec.training.run import TrainingRun, train
+from edgecodec.evaluation.opponents import OPPONENTS
 
-PRESETS = ("04x_ds4_l2", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
-SPLIT = ("data.split.test=last 8", "data.split.validation=last 3")
+PRESETS = ("08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
+TEST_PEOPLE, VALIDATION_PEOPLE = 8, 3
+NETWORK_BUDGET = {"flash_bytes": 27000, "instructions": 600000}
+"""Of the packets' model: networks up to 26 KiB."""
 FINE_TUNE_STEPS = 4000
+OPPONENT_NAMES = "dct,dct-rdoq,klt-rdoq,dct-network"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-_DCT_BITS = (700, 500, 400, 350, 300, 250, 200, 175, 150, 125, 100)
+_BEGIN, _END = "<!-- measured -->\n", "<!-- end of measured -->\n"
+
+Result = dict[str, Any]
+"""A bundle's figures: ``preset``, ``seed``, ``commands``, ``float_prdn``, ``quantization``, ``evaluation``."""
 
 
-@dataclass(frozen=True)
-class Measured:
-    """One preset's figures, percent and bits a frame."""
-
-    name: str
-    """Name of the preset."""
-    float_prdn: float
-    """PRDN of the float codec, mean over all test frames, in percent."""
-    figures: dict[str, float]
-    """Figures of quantising, as the bundle's manifest keeps them."""
-    evaluation: Evaluation
-    """Figures of the integer codec and the DCT on all test frames."""
-
-    @property
-    def prdn(self) -> float:
-        """PRDN of the integer codec, mean over all test frames, in percent."""
-        return self.evaluation.prdn.mean
-
-    def bits(self, model: str) -> float:
-        """Bits a frame under an entropy model."""
-        return self.evaluation.bits_per_frame[model]
-
-    def over_dct(self, model: str) -> float:
-        """Bits over the DCT's at the same PRDN, which the DCT reaches for every preset."""
-        ratios = self.evaluation.bits_over_dct_at_equal_prdn
-        assert ratios is not None
-        return ratios[model]
+def train_command(name: str, seed: int, data: Path, folder: Path) -> list[str]:
+    """Arguments of ``edgecodec`` for ``folder/run``."""
+    split = [f"data.split.test=last {TEST_PEOPLE}", f"data.split.validation=last {VALIDATION_PEOPLE}", f"seed={seed}"]
+    settings = [part for setting in split for part in ("--set", setting)]
+    return ["train", "--preset", name, "--data", str(data), *settings, "-o", str(folder / "run")]
 
 
-def measure(name: str, data: Path, out: Path) -> Measured:
-    """Make what is missing of a preset and measure its bundle."""
-    folder, bundle = out / name / "run", out / name / "bundle"
-    if not folder.exists():
-        config = load_config(preset_path(name), data=data, settings=SPLIT)
-        train(config, folder, progress=_Lines(f"{name}: train"), resume=True)
-    run = TrainingRun.load(folder)
-    if not bundle.exists():
-        tuning = Tuning(train=run.train(), settings=FineTuning(steps=FINE_TUNE_STEPS), index_frames=True)
-        quantize_run(run, tuning=tuning, progress=_Stages(name)).write(bundle)
-    loaded = Bundle.load(bundle)
-    result = evaluate(loaded, run.test(), run.train())
-    return Measured(name, run.metrics["test_prdn_mean"], loaded.manifest.provenance["figures"], result)
+def quantize_command(folder: Path, steps: int | None, activations: str, budget: dict[str, int] | None) -> list[str]:
+    """Arguments of ``edgecodec`` for ``folder/bundle``; None leaves fine-tuning or the packets' model out."""
+    run = folder / "run"
+    arguments = ["quantize", str(run), "--activations", activations]
+    if steps is not None:
+        arguments += ["--fine-tune", str(run / "train.npz"), "--fine-tune-steps", str(steps)]
+    if budget is not None:
+        sizes = ("--index-flash", str(budget["flash_bytes"]), "--index-instructions", str(budget["instructions"]))
+        arguments += ["--index-model", *sizes]
+    return [*arguments, "-o", str(folder / "bundle")]
 
 
-def dct_rows(out: Path, name: str) -> list[tuple[float, float]]:
-    """Bits and PRDN of the DCT on the same frames."""
-    run = TrainingRun.load(out / name / "run")
-    train_frames = run.train()
-    assert train_frames is not None
-    train_moving, test_moving = (part[np.any(part != part[:, :1], axis=1)] for part in (train_frames, run.test()))
-    baseline = DctBaseline(train_moving, test_moving)
-    points = [baseline.at_bits(bits) for bits in _DCT_BITS]
-    return [(point.bits_per_frame, point.prdn) for point in points if point is not None]
+def evaluate_command(folder: Path, test: Path, opponents: str) -> list[str]:
+    """Arguments of ``edgecodec`` for ``folder/evaluation.json``."""
+    train = str(folder / "run" / "train.npz")
+    frames = ["--frames", str(test), "--train-frames", train]
+    return ["evaluate", str(folder / "bundle"), *frames, "--opponents", opponents, "--json"]
 
 
-def table(rows: list[Measured], dct: list[tuple[float, float]]) -> str:
-    """The tables of docs/presets.md."""
-    lines = [
-        "| preset | PRDN float | PRDN integer | integer / float | nominal bits | conditional | coded "
-        "| DCT at this PRDN | conditional / DCT | coded / DCT | heart rate error, bpm |",
-        "| --- |" + " ---: |" * 10,
-    ]
-    for row in rows:
-        point, beats = row.evaluation.dct.equal_prdn, row.evaluation.heart_rate
-        assert point is not None
-        assert beats is not None
-        lines.append(
-            f"| `{row.name}` | {row.float_prdn:.2f} % | {row.prdn:.2f} % | {row.prdn / row.float_prdn:.3f} "
-            f"| {row.bits('nominal'):.0f} | {row.bits('conditional'):.0f} | {row.bits('coded'):.0f} "
-            f"| {point.bits_per_frame:.0f} | {row.over_dct('conditional'):.3f} | {row.over_dct('coded'):.3f} "
-            f"| {beats.mean_absolute_bpm:.2f} |"
-        )
-    lines += ["", "| DCT: bits | PRDN |", "| ---: | ---: |"]
-    lines += [f"| {bits:.0f} | {prdn:.2f} % |" for bits, prdn in dct]
-    lines += [
-        "",
-        "| preset | agreement, level 1 | level 2 | input alone rounded: level 1 | level 2 | PRDN, its float codec "
-        "| input alone rounded | integer |",
-        "| --- |" + " ---: |" * 7,
-    ]
-    for row in rows:
-        figures = row.figures
-        agreement = [
-            f"{100 * figures[key]:.1f} %" if key in figures else "-"
-            for key in ("agreement_l1", "agreement_l2", "agreement_rounded_input_l1", "agreement_rounded_input_l2")
+def measure(name: str, seed: int, options: argparse.Namespace) -> None:
+    """Make what is missing of a preset and a seed."""
+    folder = options.out / name / f"seed{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    made_by = {
+        "run": train_command(name, seed, options.data, folder),
+        "bundle": quantize_command(folder, FINE_TUNE_STEPS, options.activations, NETWORK_BUDGET),
+        "evaluation.json": evaluate_command(folder, options.out / "test.npz", options.opponents),
+    }
+    for made, arguments in made_by.items():
+        if (folder / made).exists():
+            continue
+        extra = ["--resume"] if made == "run" else []
+        print(shlex.join(["edgecodec", *arguments]), file=sys.stderr, flush=True)
+        command = [sys.executable, "-m", "edgecodec", *arguments, *extra]
+        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        if made.endswith(".json"):
+            (folder / made).write_text(printed, encoding="utf-8")
+
+
+def write_test_people(data: Path, path: Path) -> None:
+    """The recordings of the people who are tested on, with their names and rhythms."""
+    with np.load(data, allow_pickle=False) as archive:
+        held = dict(archive)
+    subjects = held["subject"]
+    chosen = np.isin(subjects, np.unique(subjects)[-TEST_PEOPLE:])
+    rows = {name: held[name][chosen] for name in ("adc", "subject", "rhythm") if name in held}
+    np.savez(path, allow_pickle=False, **rows, rate_hz=64.0)
+
+
+def results(out: Path) -> list[Result]:
+    """What is in OUT, by preset and seed, with the commands that made it as runs and bundles record them."""
+    found = []
+    for path in sorted(out.glob("*/seed*/evaluation.json")):
+        folder, name, seed = path.parent, path.parts[-3], int(path.parts[-2].removeprefix("seed"))
+        run = json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))
+        manifest = json.loads((folder / "bundle" / "manifest.json").read_text(encoding="utf-8"))
+        quantization = manifest["provenance"]["quantization"]
+        tuned, fitted = quantization["fine_tuning"], quantization["index_model"]
+        activations = str(quantization.get("activations") or 8)
+        evaluation = json.loads(path.read_text(encoding="utf-8"))
+        # Curves are for plots of one bundle.
+        for opponent in evaluation["opponents"]:
+            del opponent["curve"]
+        made_by = [
+            train_command(name, seed, Path("ppg.npz"), Path()),
+            quantize_command(Path(), tuned and tuned["steps"], activations, fitted and fitted["budget"]),
+            evaluate_command(Path(), Path("test.npz"), ",".join(o["name"] for o in evaluation["opponents"])),
         ]
-        prdns = [f"{figures[key]:.3f} %" for key in ("prdn_float", "prdn_rounded_input", "prdn_integer")]
-        lines.append("| " + " | ".join([f"`{row.name}`", *agreement, *prdns]) + " |")
-    return "\n".join(lines) + "\n"
+        found.append(
+            {
+                "preset": name,
+                "seed": seed,
+                "commands": [shlex.join(["edgecodec", *arguments]) for arguments in made_by],
+                "float_prdn": run["metrics"]["test_prdn_mean"],
+                "quantization": manifest["provenance"]["figures"],
+                "evaluation": evaluation,
+            }
+        )
+    return found
 
 
-def plot(rows: list[Measured], dct: list[tuple[float, float]], path: Path) -> None:
-    """PRDN over bits, the presets at two rates and the DCT."""
+def tables(rows: list[Result]) -> str:
+    """The tables of docs/presets.md, a row a preset, mean and spread of its seeds."""
+    presets = {row["preset"]: [other for other in rows if other["preset"] == row["preset"]] for row in rows}
+    return "\n".join([*_rate_table(presets), "", *_opponent_table(presets), "", *_beat_table(presets), ""])
+
+
+def _rate_table(presets: dict[str, list[Result]]) -> list[str]:
+    head = ("seeds", "PRDN float", "integer", "integer / float", "P95", "worst", "tables, ideal", "packets' model")
+    lines = _head("preset", (*head, "packets, all included"))
+    for name, rows in presets.items():
+        prdn = [row["evaluation"]["prdn"] for row in rows]
+        bits = [row["evaluation"]["bits_per_frame"] for row in rows]
+        packets = [row["evaluation"]["packets"]["mean_bits"] for row in rows if row["evaluation"]["packets"]]
+        lines.append(
+            _row(
+                f"`{name}`",
+                ", ".join(str(row["seed"]) for row in rows),
+                _spread([row["float_prdn"] for row in rows], "%.3f %%"),
+                _spread([found["mean"] for found in prdn], "%.3f %%"),
+                _spread([p["mean"] / row["float_prdn"] for p, row in zip(prdn, rows, strict=True)], "%.3f"),
+                _spread([found["p95"] for found in prdn], "%.2f %%"),
+                _spread([found["worst"] for found in prdn], "%.2f %%"),
+                _spread([found["conditional"] for found in bits], "%.1f"),
+                _spread([found["coded"] for found in bits if "coded" in found], "%.1f"),
+                _spread(packets, "%.1f"),
+            )
+        )
+    return lines
+
+
+def _opponent_table(presets: dict[str, list[Result]]) -> list[str]:
+    head = ("bits at its PRDN", "codec / it", "with side information", "instructions, M4, estimated", "flash")
+    lines = _head("preset", ("opponent", *head))
+    for name, rows in presets.items():
+        for opponent in OPPONENTS:
+            every = [(row["evaluation"], found) for row in rows for found in row["evaluation"]["opponents"]]
+            found = [(e, o) for e, o in every if o["name"] == opponent and o["equal_prdn"]]
+            if not found:
+                continue
+            points = [o["equal_prdn"] for _, o in found]
+            lines.append(
+                _row(
+                    f"`{name}`",
+                    OPPONENTS[opponent].title,
+                    _spread([point["bits_per_frame"] for point in points], "%.1f"),
+                    _spread([o["bits_over_opponent"][e["best_model"]] for e, o in found], "%.3f"),
+                    _spread([o["bits_over_opponent_with_side_information"] for _, o in found], "%.3f"),
+                    f"{np.mean([point['instructions'] for point in points]) / 1e6:.3f} M",
+                    f"{np.mean([point['flash_bytes'] for point in points]) / 1024:.1f} KiB",
+                )
+            )
+    return lines
+
+
+def _beat_table(presets: dict[str, list[Result]]) -> list[str]:
+    """Beats of all frames, of each rhythm and of the person with the worst PRDN, of the first seed."""
+    head = ("frames", "PRDN, median", "heart rate, bpm", "onset, ms", "RMSSD, ms", "its error, ms", "RMSSD usable")
+    lines = _head("preset", ("of", *head))
+    for name, rows in presets.items():
+        evaluation = rows[0]["evaluation"]
+        people = [group for group in evaluation["groups"] if group["by"] == "person"]
+        worst = max(people, key=lambda group: group["prdn"]["mean"], default=None)
+        everybody = {"by": "all", "name": "", "frames": evaluation["frames"], "prdn": evaluation["prdn"]}
+        shown = [everybody | {"beats": evaluation["beats"]}, *([] if worst is None else [worst])]
+        shown += [group for group in evaluation["groups"] if group["by"] == "rhythm"]
+        for group in shown:
+            beats = group["beats"]
+            label = "worst person" if group is worst else f"{group['by']} {group['name']}".strip()
+            lines.append(
+                _row(
+                    f"`{name}`",
+                    label,
+                    str(group["frames"]),
+                    f"{group['prdn']['median']:.2f} %",
+                    _figure(beats["heart_rate"]["mean_absolute_bpm"], "%.2f"),
+                    _figure(beats["onset_error_ms"], "%.2f"),
+                    _figure(beats["rmssd_ms"], "%.1f"),
+                    _figure(beats["rmssd_error_ms"], "%.1f"),
+                    {True: "yes", False: "no", None: "-"}[beats["rmssd_usable"]],
+                )
+            )
+    return lines
+
+
+def _head(first: str, others: tuple[str, ...]) -> list[str]:
+    return [_row(first, *others), "| --- |" + " ---: |" * len(others)]
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _figure(value: float | None, form: str) -> str:
+    return "-" if value is None else form % value
+
+
+def _spread(values: list[float], form: str) -> str:
+    """Mean, and least to most of several."""
+    if not values:
+        return "-"
+    mean = form % float(np.mean(values))
+    return mean if len(values) == 1 else f"{mean} ({form % min(values)} to {form % max(values)})"
+
+
+def plot(rows: list[Result], path: Path) -> None:
+    """PRDN over bits: presets and opponents at the presets' PRDN."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axis = figure.add_subplot()
-    axis.plot(*zip(*dct, strict=True), color="#64748b", marker=".", label="DCT, uniform step, static entropy code")
-    for model, color, label in (("conditional", "#ea8a5b", "tables"), ("coded", "#7c2d12", "coded")):
-        points = [(row.bits(model), row.prdn) for row in rows]
-        axis.plot(*zip(*points, strict=True), color=color, marker="o", label=f"presets, integer codec, {label}")
+    colors = ("#94a3b8", "#0369a1", "#15803d", "#7e22ce", "#111827")
+    for (opponent, kind), color in zip(OPPONENTS.items(), colors, strict=True):
+        points = sorted(
+            (found["equal_prdn"]["bits_per_frame"], found["equal_prdn"]["prdn"])
+            for row in rows
+            for found in row["evaluation"]["opponents"]
+            if found["name"] == opponent and found["equal_prdn"]
+        )
+        if points:
+            axis.plot(*zip(*points, strict=True), color=color, marker=".", linewidth=1, label=kind.title)
     for row in rows:
-        offset = {"textcoords": "offset points", "xytext": (0, -15), "fontsize": 8, "ha": "center"}
-        axis.annotate(row.name, (row.bits("coded"), row.prdn), **offset)
-    axis.set_xscale("log")
-    axis.set_xlim(80, 1000)
-    axis.set_xticks([100, 150, 200, 300, 400, 600], labels=["100", "150", "200", "300", "400", "600"])
-    axis.minorticks_off()
-    axis.set_xlabel("bits per frame of 5 s (mean and variance not counted)")
-    axis.set_ylabel("PRDN in %, mean over frames of people not trained on")
-    axis.set_ylim(bottom=0)
+        bits, prdn = row["evaluation"]["bits_per_frame"], row["evaluation"]["prdn"]["mean"]
+        first = row is rows[0]
+        axis.plot(
+            [bits["conditional"]], [prdn], "o", color="#ea8a5b", label="presets, tables, ideal" if first else None
+        )
+        if "coded" in bits:
+            axis.plot([bits["coded"]], [prdn], "*", color="#7c2d12", label="presets, packets' model" if first else None)
+        axis.annotate(row["preset"], (bits["conditional"], prdn), (6, 4), textcoords="offset points", fontsize=8)
+    axis.set_xlabel("bits per frame, side information not counted")
+    axis.set_ylabel("PRDN in %, mean over frames")
+    axis.set_ylim(0, 1.15 * max(row["evaluation"]["prdn"]["mean"] for row in rows))
+    axis.margins(x=0.1)
     axis.grid(alpha=0.3)
     axis.spines[["top", "right"]].set_visible(False)
     axis.legend(frameon=False, fontsize=9)
     figure.savefig(path, dpi=130, metadata={"Software": None})
 
 
-class _Lines:
-    """A line of progress now and then."""
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __call__(self, done: int, total: int, figures: dict[str, float]) -> None:
-        if done % 1000 == 0 or done == total:
-            shown = " ".join(f"{name} {value:.4g}" for name, value in figures.items())
-            _say(f"{self._what}: {done:,} of {total:,} {shown}")
-
-
-class _Stages:
-    """A line as each stage of quantising starts."""
-
-    def __init__(self, what: str) -> None:
-        self._what, self._stage = what, ""
-
-    def __call__(self, done: int, total: int, stage: str) -> None:
-        if stage != self._stage:
-            self._stage = stage
-            _say(f"{self._what}: {stage}")
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+def write_page(rows: list[Result], page: Path) -> None:
+    """Put the tables in their place in ``page``."""
+    head, begin, rest = page.read_text(encoding="utf-8").partition(_BEGIN)
+    _, end, tail = rest.partition(_END)
+    if not begin or not end:
+        raise ValueError(f"{page}: expected {_BEGIN.strip()} and {_END.strip()}")
+    page.write_text(f"{head}{begin}\n{tables(rows)}\n{end}{tail}", encoding="utf-8")
 
 
 def main(arguments: list[str]) -> None:
-    """Measure the presets named, or all, and write the documents' tables when all are there."""
-    data, out, *names = arguments
-    rows = [measure(name, Path(data), Path(out)) for name in names or PRESETS]
-    dct = dct_rows(Path(out), rows[-1].name)
-    print(table(rows, dct))
-    if not names:
-        page = DOCS / "presets.md"
-        head, marker, _ = page.read_text(encoding="utf-8").partition("<!-- measured -->\n")
-        page.write_text(head + marker + "\n" + table(rows, dct), encoding="utf-8")
-        plot(rows, dct, DOCS / "presets.png")
+    """Measure what is asked for, and write the results."""
+    parser = argparse.ArgumentParser(prog="python -m tools.presets")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("names", nargs="*", default=[])
+    parser.add_argument("--seeds", default="1,2,3")
+    parser.add_argument("--activations", default="8")
+    parser.add_argument("--opponents", default=OPPONENT_NAMES)
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    if not (options.out / "test.npz").exists():
+        write_test_people(options.data, options.out / "test.npz")
+    for name in options.names or PRESETS:
+        for seed in map(int, options.seeds.split(",")):
+            measure(name, seed, options)
+    found = results(options.out)
+    text = json.dumps(found, indent=1) + "\n"
+    (options.out / "presets.json").write_text(text, encoding="utf-8")
+    if options.write:
+        (DOCS / "presets.json").write_text(text, encoding="utf-8")
+        write_page(found, DOCS / "presets.md")
+        plot(found, DOCS / "presets.png")
+    print(tables(found))
 
 
 if __name__ == "__main__":

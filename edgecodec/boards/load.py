@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import ValidationError
 
 from edgecodec.boards.schema import Board
 from edgecodec.errors import InputError, short_repr
 from edgecodec.files.resources import firmware_dir
+from edgecodec.files.strict_yaml import parse_yaml
 
 _MAX_FILE_BYTES = 64 * 1024
+_HARMLESS_ARGUMENTS = {"-cpu": r"[a-z0-9-]+", "-m": r"[0-9]+[KMG]?", "-smp": r"[1-8]", "-nographic": None}
+"""Options of QEMU that read, write and run nothing, and what their values look like; None for none."""
+_OWN_SCRIPT = re.compile(r"(board|interface|target)/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.cfg")
+"""Scripts as OpenOCD's own are called."""
 
 
 def list_boards() -> list[Board]:
@@ -22,21 +27,45 @@ def list_boards() -> list[Board]:
     return sorted((_read(path) for path in _board_files()), key=lambda board: board.name)
 
 
-def load_board(name_or_path: str | os.PathLike[str]) -> Board:
+def load_board(name_or_path: str | os.PathLike[str], *, trust: bool = False) -> Board:
     """The board of that name, or of that YAML file (``.yaml``, ``.yml`` or any path with a folder).
 
-    Raises InputError for an unknown name, with the nearest ones, and for a file that is missing or wrong,
-    with the path of the key.
+    Raises InputError for an unknown name, with the nearest ones, for a file that is missing or wrong,
+    with the path of the key, and, unless there is ``trust`` in it, for a file that may run more than the board: with
+    options of QEMU beyond a short list, or scripts that are not OpenOCD's own.
     """
     text = os.fspath(name_or_path)
     if Path(text).suffix in {".yaml", ".yml"} or len(Path(text).parts) > 1:
-        return _read(Path(text))
+        board = _read(Path(text))
+        if not trust:
+            _refuse_commands(board, text)
+        return board
     files = {path.stem: path for path in _board_files()}
     if text in files:
         return _read(files[text])
     near = difflib.get_close_matches(text, files, n=3, cutoff=0.5)
     known = f"did you mean {' or '.join(near)}?" if near else f"known boards: {', '.join(files)}"
     raise InputError(f"board {text!r} is unknown", hint=f"{known} (a board file of your own is given by its path)")
+
+
+def _refuse_commands(board: Board, path: str) -> None:
+    """Raise InputError when QEMU or OpenOCD would do what the file's writer likes."""
+    left = list(() if board.emulator is None else board.emulator.args)
+    while left:
+        option = left.pop(0)
+        value = _HARMLESS_ARGUMENTS.get(option, "")
+        if value == "" or (value is not None and not (left and re.fullmatch(value, left.pop(0)))):
+            raise InputError(
+                f"board file {path}: emulator.args: {short_repr(option)} may run or write anything",
+                hint="read the file, then pass --trust-board",
+            )
+    for script in () if board.flash is None or board.flash.openocd is None else board.flash.openocd.scripts:
+        # OpenOCD looks in the current folder before its own.
+        if not _OWN_SCRIPT.fullmatch(script) or Path(script).exists():
+            raise InputError(
+                f"board file {path}: flash.openocd.scripts: {script} is no script of OpenOCD's and may run anything",
+                hint="read it, then pass --trust-board",
+            )
 
 
 def _board_files() -> list[Path]:
@@ -54,9 +83,9 @@ def _read(path: Path) -> Board:
     if len(data) > _MAX_FILE_BYTES:
         raise InputError(f"board file {path}: larger than {_MAX_FILE_BYTES} bytes, so it is no board file")
     try:
-        raw: Any = yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"board file {path}: not valid YAML ({' '.join(str(error).split())})") from error
+        raw: Any = parse_yaml(data)
+    except ValueError as error:
+        raise InputError(f"board file {path}: not valid YAML ({error})") from error
     if not isinstance(raw, dict):
         raise InputError(f"board file {path}: expected keys such as name, cpu and memory; found {type(raw).__name__}")
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from edgecodec.boards import cores
 from edgecodec.errors import InputError
@@ -17,6 +17,17 @@ _SCRIPT = r"^[A-Za-z0-9_.][A-Za-z0-9_./-]*\.cfg$"
 _DEVICE = r"^[A-Za-z0-9_-]+$"
 _PIN = r"^(P[A-K][0-9]{1,2}|P[0-3]\.[0-9]{2}|GP[0-9]{1,2})$"
 _PORT_PINS = 32
+
+
+def _check_line(text: str) -> str:
+    """``text`` itself. Raises ValueError unless it is one line that prints as it is."""
+    if not text.isprintable():
+        raise ValueError("expected one line without control characters")
+    return text
+
+
+Line = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_check_line)]
+"""Words for people."""
 
 
 class _Strict(BaseModel):
@@ -191,7 +202,7 @@ class UsbId(_Strict):
     """USB vendor ID."""
     pid: int = Field(ge=0, le=0xFFFF)
     """USB product ID."""
-    name: str = Field(min_length=1, max_length=60)
+    name: Line
     """What the device is called."""
 
 
@@ -201,14 +212,14 @@ class EmulatorInfo(_Strict):
     machine: str = Field(pattern=_FLAG)
     """Value of ``-M``."""
     args: tuple[str, ...] = Field(default=(), strict=False)
-    """Further options of ``qemu-system-arm``."""
+    """Further options of ``qemu-system-arm``; from a file of the user's only those that run nothing, without trust."""
     serial: int = Field(default=0, ge=0, le=7)
     """Which of the machine's serial ports is the board's UART."""
     timer: Timer | None = None
     """The counter to use instead of the board's, where QEMU has no such one; null where it has."""
     ram_bytes: int | None = Field(default=None, ge=1, le=_MAX_ADDRESS)
     """RAM of the machine in bytes, when it has less than the board; null otherwise."""
-    stands_in: str | None = Field(default=None, min_length=1, max_length=200)
+    stands_in: Line | None = None
     """What the machine shares with the board and what not; null when it is the board."""
 
 
@@ -217,7 +228,7 @@ class Board(_Strict):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,31}$")
     """What ``--board`` takes."""
-    description: str = Field(min_length=1, max_length=200)
+    description: Line
     """The board's full name and what is special about it."""
     core: str
     """Name of the core, such as ``cortex-m4``: one of ``edgecodec.boards.cores.CORES``."""
@@ -241,7 +252,7 @@ class Board(_Strict):
     """The USB devices whose serial ports are the board's."""
     emulator: EmulatorInfo | None = None
     """How QEMU emulates the board; null when only the real board exists."""
-    sources: tuple[str, ...] = Field(min_length=1, strict=False)
+    sources: tuple[Line, ...] = Field(min_length=1, strict=False)
     """Where the figures come from."""
 
     @property

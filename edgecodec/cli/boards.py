@@ -49,7 +49,7 @@ def show(streams: Streams, board: str) -> int:
     from edgecodec.boards.documents import BoardDocument
     from edgecodec.boards.load import load_board
 
-    document = BoardDocument(load_board(board))
+    document = BoardDocument(load_board(board, trust=True))
     return streams.finish(document, lambda console: _show_one(console, document.board))
 
 

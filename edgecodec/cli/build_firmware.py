@@ -51,6 +51,7 @@ def command(
     streams: Streams,
     bundle: Path,
     board: str,
+    trust_board: bool,
     output: Path,
     optimize: str,
     engine: EngineChoice,
@@ -75,7 +76,7 @@ def command(
 
     if codec_only and not engine.runs_alone:
         raise click.UsageError("--codec-only is for the native engine")
-    loaded, target = Bundle.load(bundle), load_board(board)
+    loaded, target = Bundle.load(bundle), load_board(board, trust=trust_board)
     limits = Limits(flash_limit, ram_limit)
     with streams.progress(f"firmware for {target.name}") as progress:
         opened = engine.open(streams, loaded, target, optimize)

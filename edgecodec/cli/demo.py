@@ -23,16 +23,17 @@ from edgecodec.cli.output import Streams
 )
 @json_option
 @click.pass_obj
-def command(streams: Streams, board: str, output: Path) -> int:
+def command(streams: Streams, board: str, trust_board: bool, output: Path) -> int:
     """Run the whole road once on real PPG and an emulated board.
 
     Trains a small codec on HeartPy's recordings, quantises it, builds host shim and firmware, compares all
     executors on the emulated board, decodes the board's packets and writes a report.
     """
+    from edgecodec.boards.load import load_board
     from edgecodec.cli.tables import facts
     from edgecodec.demo import run_demo
 
-    result = run_demo(output, board, streams.progress)
+    result = run_demo(output, load_board(board, trust=trust_board), streams.progress)
     document = result.document
     return streams.finish(
         document,

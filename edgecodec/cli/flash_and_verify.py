@@ -46,6 +46,7 @@ def command(
     streams: Streams,
     bundle: Path,
     board: str,
+    trust_board: bool,
     attachment: Attachment,
     dry_run: bool,
     engine: EngineChoice,
@@ -69,11 +70,11 @@ def command(
     """
     from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
-    from edgecodec.cli.verify import finish, verification_frames, write_indices
+    from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
-    loaded, target = Bundle.load(bundle), load_board(board)
+    loaded, target = Bundle.load(bundle), load_board(board, trust=trust_board)
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)
@@ -91,8 +92,7 @@ def command(
             keras=keras,
             progress=progress,
         )
-    write_indices(indices_out, result)
-    return finish(streams, result)
+    return finish(streams, result, indices_out)
 
 
 def show_commands(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from edgecodec.boards.cores import CORES
-from edgecodec.files.resources import firmware_dir, preset_files
+from edgecodec.files.resources import firmware_dir, preset_files, shipped_bundles
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -27,7 +27,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class PathType(click.Path):
     """A path that is not empty; whether it is there is for the reader to say, who knows what it is.
 
-    One that is written may have to end in ``suffix``, because the file is of that kind whatever it is called.
+    One that is written ends in ``suffix``, because the file is of that kind whatever it is called, and is refused at
+    once where it could not be written in the end.
     """
 
     def __init__(self, suffix: str | None = None) -> None:
@@ -40,6 +41,10 @@ class PathType(click.Path):
             self.fail("the path is empty", param, ctx)
         if self._suffix is not None and Path(value).suffix.lower() != self._suffix:
             self.fail(f"{str(value)!r} does not end in {self._suffix}, which is what is written", param, ctx)
+        if self._suffix is not None:
+            from edgecodec.files.atomic import check_output
+
+            check_output(Path(value))
         return Path(value)
 
 
@@ -66,6 +71,14 @@ def complete_preset(ctx: click.Context, param: click.Parameter, incomplete: str)
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(file.stem) for file in preset_files() if file.stem.startswith(incomplete)]
+
+
+def complete_bundle(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Shipped bundles that start with ``incomplete``, and the shell's folders."""
+    from click.shell_completion import CompletionItem
+
+    shipped = [CompletionItem(name) for name in shipped_bundles() if name.startswith(incomplete)]
+    return [*shipped, CompletionItem(incomplete, type="dir")]
 
 
 class DebugOption(click.Option):
@@ -121,8 +134,8 @@ def subcommand(name: str, example: str) -> Callable[[Callable[..., Any]], click.
 
 
 def bundle_argument(function: F) -> F:
-    """BUNDLE, the folder."""
-    return click.argument("bundle", type=path)(function)
+    """BUNDLE, the folder or the name of a shipped one."""
+    return click.argument("bundle", type=path, shell_complete=complete_bundle)(function)
 
 
 def json_option(function: F) -> F:
@@ -144,15 +157,22 @@ def output_option(help_text: str, required: bool = True) -> Callable[[F], F]:
 
 
 def board_option(function: F) -> F:
-    """``--board``, by name or the path of a board file."""
-    return click.option(
-        "--board",
-        default=DEFAULT_BOARD,
-        show_default=True,
-        metavar="NAME",
-        shell_complete=complete_board,
-        help="A board of `edgecodec boards`.",
-    )(function)
+    """``--board``, by name or the path of a board file, and ``--trust-board``."""
+    for option in (
+        click.option(
+            "--trust-board", is_flag=True, help="Let a board file of your own give QEMU and OpenOCD any commands."
+        ),
+        click.option(
+            "--board",
+            default=DEFAULT_BOARD,
+            show_default=True,
+            metavar="NAME",
+            shell_complete=complete_board,
+            help="A board of `edgecodec boards`, or the path of a board file.",
+        ),
+    ):
+        function = option(function)
+    return function
 
 
 def optimize_option(function: F) -> F:

@@ -57,6 +57,7 @@ def command(
     streams: Streams,
     bundle: Path,
     board: str,
+    trust_board: bool,
     attachment: Attachment,
     dry_run: bool,
     engine: EngineChoice,
@@ -79,7 +80,7 @@ def command(
     from edgecodec.verify.profile import profile_board
 
     loaded = Bundle.load(bundle)
-    target = load_board(board)
+    target = load_board(board, trust=trust_board)
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
         return show_commands(streams, loaded, target, attachment, optimize, opened)

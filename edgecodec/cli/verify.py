@@ -38,20 +38,19 @@ def verification_frames(
     return frames[:limit]
 
 
-def write_indices(path: Path | None, result: VerifyResult) -> None:
-    """Write the indices of the executor under test, as SPEC.md 4 has them."""
-    if path is None:
-        return
-    from edgecodec.decoding.index_file import IndexFile, save_indices
+def finish(streams: Streams, result: VerifyResult, indices_out: Path | None) -> int:
+    """Print a verification, write the indices of the executor under test (SPEC.md 4), and return the exit code.
 
-    stages = result.executor
-    save_indices(path, IndexFile(stages.indices, stages.offset, stages.spread, result.bundle_digest))
-
-
-def finish(streams: Streams, result: VerifyResult) -> int:
-    """Print a verification and return its exit code."""
+    Raises InputError when they cannot be written; the verdict has been printed then.
+    """
     document = result.document
-    return streams.finish(document, lambda console: _show(console, document), exit_code=result.exit_code)
+    exit_code = streams.finish(document, lambda console: _show(console, document), exit_code=result.exit_code)
+    if indices_out is not None:
+        from edgecodec.decoding.index_file import IndexFile, save_indices
+
+        stages = result.executor
+        save_indices(indices_out, IndexFile(stages.indices, stages.offset, stages.spread, result.bundle_digest))
+    return exit_code
 
 
 def _show(console: Console, document: VerificationDocument) -> None:

@@ -35,12 +35,11 @@ def command(
     gets the frames as one stream, in odd pieces and with lost samples.
     """
     from edgecodec.bundle import Bundle
-    from edgecodec.cli.verify import finish, verification_frames, write_indices
+    from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.verify.run import verify_host
 
     loaded = Bundle.load(bundle)
     chosen = verification_frames(streams, loaded, frames, limit, reading)
     with streams.progress("verifying") as progress:
         result = verify_host(loaded, chosen, keras=keras, progress=progress)
-    write_indices(indices_out, result)
-    return finish(streams, result)
+    return finish(streams, result, indices_out)

@@ -54,7 +54,7 @@ class Codec:
         if self.numerics != INT8:
             raise PlanError(
                 f"{who} {INT8.name} alone; the bundle's numerics are {self.numerics.name}",
-                hint="`edgecodec verify-host` runs it here, `edgecodec generate` writes its C",
+                hint="the generated C runs them, here (`edgecodec verify-host`) and on boards",
             )
 
     @property

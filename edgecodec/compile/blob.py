@@ -22,7 +22,7 @@ from edgecodec._version import __version__
 from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.compile.blob_header import with_header
-from edgecodec.compile.codebook_search import Search
+from edgecodec.compile.codebook_search import choose_search
 from edgecodec.compile.kernels import KERNELS
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.render import (
@@ -115,12 +115,11 @@ def target_kernels(target: Target, numerics: Numerics = INT8) -> list[str]:
         if kernel.numerics == numerics and target.optimize in kernel.goals and kernel.runs_on(target)
     ]
     wide = "" if numerics == INT8 else "16"
-    search = Search.INT16 if wide else Search.MVE if target.vectors else Search.PLAIN
     return [
         *(f"{kernel}_run" for kernel in kernels),
         *(f"edc_{kind}{wide}_normalize" for kind in NORMALIZATIONS),
         *("edc_next_layer", "edc_next_chunk"),
-        search,
+        choose_search(numerics, vectors=target.vectors),
         *("edc_context_model", "edc_causal_model"),
     ]
 

@@ -20,7 +20,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.codec.numerics import INT8
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.tables import Constants, Table, rows_of, structure
 
@@ -32,8 +32,8 @@ MVE_CODES = 8
 """Codes of a block of ``edc_rvq_mve.h``."""
 MVE_LANES = 8
 """Entries of a code that ``edc_rvq_quantize_mve`` takes at a time."""
-MVE_STARTS = 64
-"""First projections for which ``edc_rvq_mve.h`` has the block to start from."""
+STARTS = 64
+"""First projections for which there is a place to start from."""
 _LEAST_CODES = 32
 """Codes of a codebook from which on the pruned search is quicker than the full one."""
 _MOST_SLACK = 128
@@ -44,6 +44,7 @@ _ROUNDING = 132
 """What the projections' rounding adds to a squared distance, beside 1/32 of it: see :func:`_slack`."""
 _INT16_MAX = 32767
 _INT32_MAX = 2**31 - 1
+_UINT32_MAX = 2**32 - 1
 _BLOCK = structure(
     lengths=(np.int32, MVE_CODES),
     projections=(np.int16, (PROJECTIONS, MVE_CODES)),
@@ -56,33 +57,36 @@ class Search(StrEnum):
 
     PLAIN = "edc_rvq_quantize"
     MVE = "edc_rvq_quantize_mve"
-    INT16 = "edc_rvq16_quantize"
+    PLAIN16 = "edc_rvq_quantize16"
+    MVE16 = "edc_rvq_quantize16_mve"
+
+    @property
+    def has_vectors(self) -> bool:
+        """Whether it works with vectors, on tables of its own."""
+        return self in (Search.MVE, Search.MVE16)
 
     @property
     def header(self) -> str:
         """Header that declares it."""
-        return {Search.PLAIN: "edc_rvq.h", Search.MVE: "edc_rvq_mve.h", Search.INT16: "edc_rvq16.h"}[self]
+        return "edc_rvq_mve.h" if self.has_vectors else "edc_rvq.h"
 
     @property
     def struct(self) -> str:
         """C type of its constants."""
-        return {Search.PLAIN: "edc_rvq", Search.MVE: "edc_mve_rvq", Search.INT16: "edc_rvq16"}[self]
+        return "edc_mve_rvq" if self.has_vectors else "edc_rvq"
 
     @property
     def codebook_struct(self) -> str:
         """C type of a level's constants."""
-        return {Search.PLAIN: "edc_codebook", Search.MVE: "edc_mve_codebook", Search.INT16: "edc_codebook16"}[self]
+        return "edc_mve_codebook" if self.has_vectors else "edc_codebook"
 
-    @property
-    def can_prune(self) -> bool:
-        """Whether it looks at few of the codes where it is given sorted codebooks."""
-        return self is not Search.INT16
+    def row(self, dimension: int) -> int:
+        """Entries of a code or residual in memory."""
+        return mve_entries(dimension) if self.has_vectors else dimension
 
     def fields(self, rvq: IntegerRvq) -> dict[str, int]:
         """Members of its constants behind the codebooks, their number and the dimension."""
-        if self is Search.INT16:
-            return {"down": -rvq.fraction_bits}
-        row = {"row": mve_entries(rvq.dimension)} if self is Search.MVE else {}
+        row = {"row": self.row(rvq.dimension)} if self.has_vectors else {}
         return row | {"fraction_bits": rvq.fraction_bits, "zero_point": rvq.latent_zero_point}
 
 
@@ -95,7 +99,7 @@ class SortedCodebook:
     projections: npt.NDArray[np.int16]
     """``[K, 4]`` in that order: ``floor(directions . code / 2^6)``, a bias among the code's entries."""
     directions: npt.NDArray[np.int8]
-    """``[D, 4]``, 2^6 times nearly orthonormal columns."""
+    """``[4, D]``, 2^6 times nearly orthonormal rows."""
     slack: int
     """Share by which the squared distance of projections may exceed the true one, in 1/256, beside 132: see
     :func:`_slack`."""
@@ -114,12 +118,15 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     gram = directions @ directions.T
     # The largest eigenvalue bounds how much the projection lengthens; a hair more against rounding.
     stretch = float(np.linalg.eigvalsh(gram.astype(np.float64)).max()) / 4.0**SHIFT * (1 + 1e-9)
-    residual = math.sqrt(float((rvq.residual_bounds[level].astype(np.float64) ** 2).sum()))
+    residual = _longest_residual(rvq, level)
     code = math.sqrt(float(rvq.keys(level).max()))
     slack = _slack(stretch)
     projections = (book @ directions.T) >> SHIFT
-    longest = math.sqrt(max(stretch, 1.0)) * (residual + code) + PROJECTIONS
-    if slack > _MOST_SLACK or longest**2 * (1 + slack / 256) + slack + _ROUNDING > _INT32_MAX:
+    # A residual and a code, or their projections.
+    residual, code = (math.sqrt(max(stretch, 1.0)) * length + PROJECTIONS for length in (residual, code))
+    if slack > _MOST_SLACK or (residual + code) ** 2 * (1 + slack / 256) + slack + _ROUNDING > _UINT32_MAX:
+        return None
+    if max(residual**2, code**2 + 2 * code * residual) > _INT32_MAX:
         return None
     if projections.min() < -_INT16_MAX - 1 or projections.max() > _INT16_MAX:
         return None
@@ -127,7 +134,7 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     return SortedCodebook(
         order.astype(np.uint16),
         projections[order].astype(np.int16),
-        np.ascontiguousarray(directions.T[: rvq.dimension].astype(np.int8)),
+        directions[:, : rvq.dimension].astype(np.int8),
         slack,
     )
 
@@ -142,21 +149,21 @@ def mve_entries(dimension: int) -> int:
     return dimension + -dimension % MVE_LANES
 
 
-def choose_search(rvq: IntegerRvq, *, vectors: bool) -> Search:
-    """The search for the quantiser's numerics and a core with or without vectors."""
-    if rvq.numerics != INT8:
-        return Search.INT16
-    return Search.MVE if vectors else Search.PLAIN
+def choose_search(numerics: Numerics, *, vectors: bool) -> Search:
+    """The search for latents of ``numerics`` and a core with or without vectors."""
+    if numerics == INT8:
+        return Search.MVE if vectors else Search.PLAIN
+    return Search.MVE16 if vectors else Search.PLAIN16
 
 
 def pack_codebook(rvq: IntegerRvq, level: int, found: SortedCodebook | None, search: Search) -> Constants:
     """The constants of a level for ``search``: sorted as ``found`` is, or as they are where it is None."""
-    pack = _pack_for_mve if search is Search.MVE else _pack_plain
+    pack = _pack_for_mve if search.has_vectors else _pack_plain
     return pack(rvq, level, found)
 
 
 def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Constants:
-    """``edc_codebook``, or ``edc_codebook16``, which is never sorted."""
+    """``edc_codebook``."""
     codes = rvq.codebooks[level]
     tables = [
         Table("codes", codes, f"[code][dimension] {list(codes.shape)}"),
@@ -164,12 +171,19 @@ def _pack_plain(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> Co
     ]
     figures = {}
     if found is not None:
+        padded = np.pad(found.directions.astype(np.int16), ((0, 0), (0, rvq.dimension % 2)))
+        directions = padded.reshape(PROJECTIONS, -1, 2).transpose(1, 0, 2)
+        first = found.projections[:, 0].astype(np.int64)
+        shift = _start_shift(first)
+        middles = first[0] + (np.arange(STARTS) << shift) + (1 << shift >> 1)
+        starts = np.minimum(np.searchsorted(first, middles), len(codes) - 1)
         tables += [
             Table("order", found.order, "[place], index of the code"),
             Table("projections", found.projections, "[place][4], of the code"),
-            Table("directions", found.directions, "[dimension][4]"),
+            Table("directions", directions, f"[dimension / 2][4][2] {list(directions.shape)}"),
+            Table("starts", starts.astype(np.uint16), "places to start from"),
         ]
-        figures = {"slack": found.slack}
+        figures = {"slack": found.slack, "least_first": int(first[0]), "start_shift": shift}
     return _constants(tables, figures | {"size": len(codes)})
 
 
@@ -188,12 +202,12 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
     lengths = (projections.astype(np.int64) ** 2).sum(axis=2)
     indices = np.pad(found.order, (0, rest), mode="edge").reshape(-1, MVE_CODES)
     blocks = rows_of(_BLOCK, lengths=lengths, projections=projections.transpose(0, 2, 1), indices=indices)
-    padded = np.pad(found.directions, ((0, behind), (0, 0))).reshape(-1, MVE_LANES, PROJECTIONS)
-    directions = padded.transpose(0, 2, 1)
+    padded = np.pad(found.directions, ((0, 0), (0, behind))).reshape(PROJECTIONS, -1, MVE_LANES)
+    directions = padded.transpose(1, 0, 2)
     # Of each start the last block whose first projection is not above ``least_first + i 2^start_shift``, or 0.
     first = projections[:, 0, 0].astype(np.int64)
-    shift = max(int(first[-1] - first[0]) // MVE_STARTS, 0).bit_length()
-    starts = np.searchsorted(first, first[0] + (np.arange(MVE_STARTS) << shift), side="right") - 1
+    shift = _start_shift(first)
+    starts = np.searchsorted(first, first[0] + (np.arange(STARTS) << shift), side="right") - 1
     of_blocks = "[place / 8]: squared lengths of the projections of eight codes, these, and the codes' indices"
     tables += [
         Table("blocks", blocks, of_blocks, struct="edc_code_block"),
@@ -204,8 +218,28 @@ def _pack_for_mve(rvq: IntegerRvq, level: int, found: SortedCodebook | None) -> 
     return _constants(tables, figures)
 
 
+def _start_shift(first: npt.NDArray[np.int64]) -> int:
+    """Logarithm of the least power of two of which STARTS steps reach over first projections ``[K]``, in order."""
+    return max(int(first[-1] - first[0]) // STARTS, 0).bit_length()
+
+
 def _constants(tables: Sequence[Table], figures: Mapping[str, int]) -> Constants:
     return Constants(tables=tuple(tables), fields={table.name: table for table in tables} | dict(figures))
+
+
+def _longest_residual(rvq: IntegerRvq, level: int) -> float:
+    """Length that no residual of ``level`` exceeds, rounded up.
+
+    The search takes the code of the smallest squared distance and bias, so what is left is no longer than the root of
+    that sum for any other code, such as a short one.
+    """
+    bounds = [math.sqrt(float((bound.astype(np.float64) ** 2).sum())) for bound in rvq.residual_bounds]
+    longest = bounds[0]
+    for before in range(level):
+        lengths = np.sqrt((rvq.codebooks[before].astype(np.float64) ** 2).sum(axis=1))
+        nearest = float(np.sqrt((longest + lengths) ** 2 + rvq.bias(before)).min())
+        longest = min(bounds[before + 1], nearest)
+    return longest * (1 + 1e-9)
 
 
 def _slack(stretch: float) -> int:

@@ -68,7 +68,8 @@ def codec_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dic
 
 def served_files(bundle: Bundle, plan: Plan, prefix: str = DEFAULT_PREFIX) -> dict[str, str]:
     """:func:`codec_files`, and the header by which the serial link knows model and packets."""
-    return codec_files(bundle, plan, prefix) | render_served(prefix, packets=bundle.packets() is not None)
+    served = render_served(bundle.codec.numerics, prefix, packets=bundle.packets() is not None)
+    return codec_files(bundle, plan, prefix) | served
 
 
 def write_sources(
@@ -148,12 +149,10 @@ def write_package(
     Codec, serial link and the header of the five port functions, an example, a CMake package (``edgecodec::codec``,
     ``edgecodec::server``) and a Zephyr module; kernels for ``core``, of :data:`edgecodec.boards.cores.CORES`. The same
     bundle, core, goal and prefix give the same bytes. Raises InputError for an unknown core, for a prefix that starts
-    no C name of its own and when ``out`` holds other files, PlanError when a layer cannot be
-    executed exactly, or the link does not know the numerics.
+    no C name of its own and when ``out`` holds other files, PlanError when a layer cannot be executed exactly.
     """
     if core not in cores.CORES:
         raise InputError(f"core {core!r} is unknown; expected one of {', '.join(cores.CORES)}")
-    bundle.codec.refuse_wide("libraries with the serial link hold")
     plan = make_plan(bundle.codec, Target.of_core(core, optimize))
     files = {f"codec/{name}": text for name, text in served_files(bundle, plan, prefix).items()}
     files |= _read_all(firmware_dir(), ["link/edc_*.[ch]", "port/edc_*.h"])

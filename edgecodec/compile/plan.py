@@ -25,7 +25,6 @@ from edgecodec.compile.codebook_search import (
     SortedCodebook,
     choose_search,
     frame_looks,
-    mve_entries,
     sort_codebook,
 )
 from edgecodec.compile.kernels import Choice, Kernel, PackedLayer, choose_kernel
@@ -193,9 +192,8 @@ def make_plan(
         Step(choice, source, written, stripes.get(index), scratch[index])
         for index, (choice, (source, written)) in enumerate(zip(choices, pairwise(buffers), strict=True))
     ]
-    search = choose_search(rvq, vectors=target.vectors)
-    pruned = target.optimize is not Optimize.FLASH and search.can_prune
-    dimension = rvq.dimension
+    search = choose_search(rvq.numerics, vectors=target.vectors)
+    pruned = target.optimize is not Optimize.FLASH
     codebooks = tuple(sort_codebook(rvq, level) if pruned else None for level in range(rvq.levels))
     return Plan(
         target,
@@ -203,7 +201,7 @@ def make_plan(
         buffers,
         arena_bytes,
         tuple(cascades),
-        residual_bytes=2 * (mve_entries(dimension) if search is Search.MVE else dimension),
+        residual_bytes=2 * search.row(rvq.dimension),
         scratch_bytes=scratch_size,
         search=search,
         codebooks=codebooks,

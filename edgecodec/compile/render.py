@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import jinja2
 
 from edgecodec._version import __version__
+from edgecodec.codec.numerics import Numerics
 from edgecodec.compile.cascade import Cascade, schedule_fields
 from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.index_tables import packet_context
@@ -53,13 +54,20 @@ def render_model(context: Mapping[str, Any]) -> dict[str, str]:
     return {f"{context['symbol']}.{kind}": render_template(f"model.{kind}.j2", **context) for kind in ("c", "h")}
 
 
-def render_served(prefix: str = DEFAULT_PREFIX, *, packets: bool = False, encoder: bool = True) -> dict[str, str]:
+def render_served(
+    numerics: Numerics, prefix: str = DEFAULT_PREFIX, *, packets: bool = False, encoder: bool = True
+) -> dict[str, str]:
     """The header by which the serial link knows the model of ``prefix`` and whether it has packets: name to text.
 
     ``encoder`` says whether a model with packets also has encoder objects, as those of other engines have not.
     """
     header = render_template(
-        "served_model.h.j2", version=__version__, packets=packets, encoder=encoder, **_names(prefix)
+        "served_model.h.j2",
+        version=__version__,
+        activation_bytes=numerics.activation.itemsize,
+        packets=packets,
+        encoder=encoder,
+        **_names(prefix),
     )
     return {"edc_served_model.h": header}
 

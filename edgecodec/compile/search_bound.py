@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from enum import Enum
 
 from edgecodec.codec.codec import Codec
-from edgecodec.compile.codebook_search import Search, mve_entries
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.target import Optimize
 
@@ -45,7 +44,7 @@ class _Core(Enum):
 
     @classmethod
     def of(cls, plan: Plan) -> _Core:
-        if plan.search is Search.MVE:
+        if plan.search.has_vectors:
             return cls.VECTORS
         if plan.target.simd:
             return cls.SIMD
@@ -120,12 +119,9 @@ _BLOCK_CODES = 8
 def bound_search(codec: Codec, plan: Plan, *, is_for_core: bool = True) -> SearchBound:
     """The most that the search of a frame of ``codec`` takes by ``plan``.
 
-    Instructions are those of the core that the plan was made for; without one (``is_for_core``), and of 16-bit latents,
-    they are not known.
+    Instructions are those of the core that the plan was made for; without one (``is_for_core``) they are not known.
     """
-    sizes, dimension = codec.rvq.codebook_sizes, codec.rvq.dimension
-    if plan.search is Search.MVE:
-        dimension = mve_entries(dimension)
+    sizes, dimension = codec.rvq.codebook_sizes, plan.search.row(codec.rvq.dimension)
     costs = _COSTS[_Core.of(plan)][plan.target.optimize]
     searches, beginning = 0.0, 0.0
     for size, found in zip(sizes, plan.codebooks, strict=True):
@@ -134,8 +130,6 @@ def bound_search(codec: Codec, plan: Plan, *, is_for_core: bool = True) -> Searc
         pruned = costs.pruned(size, dimension) if found is not None else 0.0
         searches += max(full, pruned)
         beginning = max(beginning, pruned)  # of the one search that begins with looks and ends without
-    # Nobody has measured the search of 16-bit latents.
-    is_known = is_for_core and plan.search is not Search.INT16
     position = costs.position[0] + costs.position[1] * dimension
     instructions = codec.positions * (position + searches) + beginning + plan.looks * costs.distance(dimension)
-    return SearchBound(plan.looks, codec.positions * sum(sizes), math.ceil(instructions) if is_known else None)
+    return SearchBound(plan.looks, codec.positions * sum(sizes), math.ceil(instructions) if is_for_core else None)

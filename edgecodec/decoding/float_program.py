@@ -2,14 +2,14 @@
 
 Values have positions and channels; other axes are of size 1. What repeats positions is no step: a convolution behind it
 becomes one a phase, whose taps are sums of those that see the same position. Zeros around a value lie in the memory
-beside it. Steps that look at their own position alone run by turns with the one before them, for a few positions.
+beside it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ai_edge_litert import schema_py_generated as schema
 from edgecodec.codec.codec import Codec
 from edgecodec.codec.tflite_reader import unpack
 from edgecodec.decoding.c_constants import CStruct, CValue
+from edgecodec.decoding.float_steps import Buffer, FloatProgram, Step, StepKind, place_steps
 from edgecodec.errors import InputError, UnsupportedOpError
 from edgecodec.signal.normalize import Fixed, MinMax, Normalization, ZScore
 
@@ -26,12 +27,6 @@ FloatArray = npt.NDArray[np.float32]
 
 _BLOCK = 8
 """``EDC_DECODE_BLOCK``"""
-_STRIPE = 12
-"""``EDC_DECODE_STRIPE``"""
-_ZERO, _CONV, _DEPTHWISE, _MEAN, _RSQRT, _ADD, _SUBTRACT, _MULTIPLY, _SQUARED_DIFFERENCE, _WINOGRAD = range(10)
-"""``EDC_DECODE_ZERO`` and so on."""
-_STRIPES = {"in": 1, "other": 2, "out": 4}
-"""``EDC_DECODE_IN_IS_STRIPE`` and so on."""
 _ROOM = 36
 """``EDC_DECODE_WINOGRAD_ROOM``"""
 _POINTS = np.array(
@@ -46,25 +41,14 @@ _POINTS = np.array(
 )
 """Four taps at 0, 1, -1, 2, -2 and infinity, ``[6, 4]``. Source: Lavin and Gray, Fast algorithms for convolutional
 neural networks, for F(4, 3), with outputs and taps exchanged."""
-_PAIRS = {"ADD": _ADD, "SUB": _SUBTRACT, "MUL": _MULTIPLY, "SQUARED_DIFFERENCE": _SQUARED_DIFFERENCE}
+_PAIRS = {
+    "ADD": StepKind.ADD,
+    "SUB": StepKind.SUBTRACT,
+    "MUL": StepKind.MULTIPLY,
+    "SQUARED_DIFFERENCE": StepKind.SQUARED_DIFFERENCE,
+}
 _MOST = float(np.finfo(np.float32).max)
 _RANGES = {"NONE": (-_MOST, _MOST), "RELU": (0.0, _MOST), "RELU6": (0.0, 6.0), "RELU_N1_TO_1": (-1.0, 1.0)}
-_MOST_VALUES = 1 << 24
-"""Values that the memory may hold for a frame: 64 MiB."""
-
-
-@dataclass(frozen=True)
-class FloatProgram:
-    """The steps of a decoder."""
-
-    steps: tuple[CStruct, ...]
-    """``edc_decode_step``"""
-    latent: int
-    """Place of the latent ``[P, D]``."""
-    decoded: int
-    """Place of the frame ``[T]``."""
-    memory: int
-    """Places in all: float32 of a frame."""
 
 
 def read_program(data: bytes, positions: int, channels: int, samples: int) -> FloatProgram:
@@ -115,50 +99,21 @@ def _normalization(of: Normalization) -> tuple[int, float, float]:
             return 2, of.offset, of.scale
 
 
-@dataclass
-class _Buffer:
-    """Memory of a value, with zeros on both sides."""
-
-    size: int
-    left: int = 0
-    right: int = 0
-    place: int = 0
-    stripe: bool = False
-    """Whether it is room for a stripe alone."""
-
-
 @dataclass(frozen=True)
 class _Value:
     """A tensor: ``positions`` in memory, each of which stands for ``repeat`` in a row."""
 
-    buffer: _Buffer
+    buffer: Buffer
     positions: int
     channels: int
     repeat: int = 1
-
-
-@dataclass
-class _Step:
-    kind: int
-    out: _Buffer
-    fields: dict[str, CValue]
-    out_at: int = 0
-    read: dict[str, tuple[_Buffer, int]] = field(default_factory=dict)
-    """Buffer and place in it by the name of the field."""
-    alone: bool = True
-    """Whether a position's result looks at more than that position of what it reads."""
-
-    @property
-    def phased(self) -> bool:
-        """Whether it writes some of the positions alone."""
-        return self.out.size != _whole(self, "positions") * _whole(self, "channels")
 
 
 class _Reader:
     def __init__(self, model: schema.ModelT) -> None:
         self._model, self._graph = model, model.subgraphs[0]
         self._values: dict[int, _Value] = {}
-        self._steps: list[_Step] = []
+        self._steps: list[Step] = []
 
     def read(self, positions: int, channels: int, samples: int) -> FloatProgram:
         inputs, outputs = list(self._graph.inputs), list(self._graph.outputs)
@@ -167,7 +122,7 @@ class _Reader:
         shape = [size for size in self._shape(inputs[0]) if size != 1]
         if shape != [size for size in (positions, channels) if size != 1]:
             raise UnsupportedOpError(f"a decoder of latents {tuple(self._shape(inputs[0]))}")
-        latent = _Buffer(positions * channels)
+        latent = Buffer(positions * channels)
         self._values[inputs[0]] = _Value(latent, positions, channels)
         for operator in self._graph.operators or []:
             name = self._op_name(operator)
@@ -184,7 +139,7 @@ class _Reader:
         result = self._whole(self._value(outputs[0]))
         if result.positions * result.channels != samples:
             raise UnsupportedOpError(f"the decoder gives {result.positions} x {result.channels} values")
-        return _placed(self._steps, latent, result.buffer)
+        return place_steps(self._steps, latent, result.buffer)
 
     # --- What is in the file.
 
@@ -239,7 +194,7 @@ class _Reader:
 
     # --- Steps.
 
-    def _add(self, step: _Step) -> None:
+    def _add(self, step: Step) -> None:
         self._steps.append(step)
 
     def _whole(self, value: _Value) -> _Value:
@@ -262,7 +217,7 @@ class _Reader:
         """A convolution with ``phases`` outputs at each of ``positions``: offset of a position to ``[in, out]``."""
         channels, out = value.channels, len(bias)
         nothing = np.zeros((channels, out), np.float32)
-        result = _Buffer(positions * len(phases) * out)
+        result = Buffer(positions * len(phases) * out)
         for phase, given in enumerate(phases):
             offsets, step = _spaced(given)
             matrices = np.stack([given.get(offset, nothing) for offset in offsets])
@@ -275,9 +230,9 @@ class _Reader:
                 "out_step": len(phases) * out,
                 "tap_step": step * channels,
             }
-            kind, read = _CONV, {"in": (value.buffer, offsets[0] * channels)}
+            kind, read = StepKind.CONV, {"in": (value.buffer, offsets[0] * channels)}
             if len(offsets) == 4 and step == stride == 1 and positions >= 3:
-                kind, read["other"] = _WINOGRAD, (_Buffer(_ROOM * (channels + out)), 0)
+                kind, read["other"] = StepKind.WINOGRAD, (Buffer(_ROOM * (channels + out)), 0)
                 fields["weights"] = np.concatenate([_packed(each) for each in np.tensordot(_POINTS, matrices, 1)])
                 fields |= {"bias": np.concatenate([bias, np.zeros_like(bias)]), "run": channels}
             else:
@@ -285,7 +240,7 @@ class _Reader:
                 whole = {"taps": 1, "run": len(offsets) * channels}
                 fields |= whole if step == 1 else {"taps": len(offsets), "run": channels}
             alone = len(phases) > 1 or stride > 1 or offsets != [0]
-            self._add(_Step(kind, result, fields, phase * out, read, alone))
+            self._add(Step(kind, result, fields, phase * out, read, alone))
         return _Value(result, positions * len(phases), out)
 
     def _depthwise(
@@ -299,7 +254,7 @@ class _Reader:
     ) -> _Value:
         """The same with weights ``[channels]``, where a channel sees itself alone."""
         channels, nothing = value.channels, np.zeros(value.channels, np.float32)
-        result = _Buffer(positions * len(phases) * channels)
+        result = Buffer(positions * len(phases) * channels)
         for phase, given in enumerate(phases):
             offsets, step = _spaced(given)
             self._margins(value, offsets, stride, positions)
@@ -316,7 +271,7 @@ class _Reader:
             }
             alone = len(phases) > 1 or stride > 1 or offsets != [0]
             read = {"in": (value.buffer, offsets[0] * channels)}
-            self._add(_Step(_DEPTHWISE, result, fields, phase * channels, read, alone))
+            self._add(Step(StepKind.DEPTHWISE, result, fields, phase * channels, read, alone))
         return _Value(result, positions * len(phases), channels)
 
     @staticmethod
@@ -458,7 +413,7 @@ class _Reader:
         rank = len(self._shape(operator.inputs[0]))
         if axes is None or [int(axis) % rank for axis in axes.reshape(-1)] != [rank - 1]:
             raise UnsupportedOpError("a mean over other axes than the channels")
-        result = _Buffer(value.positions)
+        result = Buffer(value.positions)
         fields: dict[str, CValue] = {
             "positions": value.positions,
             "channels": 1,
@@ -466,23 +421,23 @@ class _Reader:
             "out_step": 1,
             "run": value.channels,
         }
-        self._add(_Step(_MEAN, result, fields, read={"in": (value.buffer, 0)}, alone=False))
+        self._add(Step(StepKind.MEAN, result, fields, read={"in": (value.buffer, 0)}, alone=False))
         return _Value(result, value.positions, 1, value.repeat)
 
     def _run_rsqrt(self, operator: schema.OperatorT) -> _Value:
         value = self._value(operator.inputs[0])
-        result = _Buffer(value.positions * value.channels)
+        result = Buffer(value.positions * value.channels)
         fields: dict[str, CValue] = {
             "positions": value.positions,
             "channels": value.channels,
             "in_step": value.channels,
             "out_step": value.channels,
         }
-        self._add(_Step(_RSQRT, result, fields, read={"in": (value.buffer, 0)}, alone=False))
+        self._add(Step(StepKind.RSQRT, result, fields, read={"in": (value.buffer, 0)}, alone=False))
         return _Value(result, value.positions, value.channels, value.repeat)
 
     def _run_neg(self, operator: schema.OperatorT) -> _Value:
-        return self._with_constant(_MULTIPLY, self._value(operator.inputs[0]), np.array(-1, np.float32), _any())
+        return self._with_constant(StepKind.MULTIPLY, self._value(operator.inputs[0]), np.array(-1, np.float32), _any())
 
     def _run_relu(self, operator: schema.OperatorT) -> _Value:
         return self._clamped(operator, "RELU")
@@ -493,12 +448,12 @@ class _Reader:
     def _clamped(self, operator: schema.OperatorT, name: str) -> _Value:
         low, high = _RANGES[name]
         value = self._value(operator.inputs[0])
-        return self._with_constant(_ADD, value, np.array(0, np.float32), {"low": low, "high": high})
+        return self._with_constant(StepKind.ADD, value, np.array(0, np.float32), {"low": low, "high": high})
 
-    def _pair(self, kind: int, operator: schema.OperatorT) -> _Value:
+    def _pair(self, kind: StepKind, operator: schema.OperatorT) -> _Value:
         first, second = (self._constant(index) for index in operator.inputs)
         limits = self._range(operator.builtinOptions)
-        if first is not None and second is None and kind != _SUBTRACT:
+        if first is not None and second is None and kind != StepKind.SUBTRACT:
             return self._with_constant(kind, self._value(operator.inputs[1]), first, limits)
         if second is not None and first is None:
             return self._with_constant(kind, self._value(operator.inputs[0]), second, limits)
@@ -509,16 +464,18 @@ class _Reader:
         for each in (a, b):
             if each.positions not in (1, positions) or each.channels not in (1, channels):
                 raise UnsupportedOpError("operands of different shapes")
-        result = _Buffer(positions * channels)
+        result = Buffer(positions * channels)
         fields: dict[str, CValue] = {**limits, "positions": positions, "channels": channels, "out_step": channels}
         for name, each in (("in", a), ("other", b)):
             fields[f"{name}_step"] = each.channels if each.positions == positions else 0
             fields[f"{name}_unit"] = int(each.channels == channels)
         read = {"in": (a.buffer, 0), "other": (b.buffer, 0)}
-        self._add(_Step(kind, result, fields, read=read, alone=not a.positions == b.positions == positions))
+        self._add(Step(kind, result, fields, read=read, alone=not a.positions == b.positions == positions))
         return _Value(result, positions, channels, a.repeat)
 
-    def _with_constant(self, kind: int, value: _Value, constant: npt.NDArray[Any], limits: dict[str, CValue]) -> _Value:
+    def _with_constant(
+        self, kind: StepKind, value: _Value, constant: npt.NDArray[Any], limits: dict[str, CValue]
+    ) -> _Value:
         if constant.dtype != np.float32:
             raise UnsupportedOpError("operands that are no float32")
         sizes = [size for size in constant.shape[:-1] if size != 1]
@@ -528,7 +485,7 @@ class _Reader:
         channels = max(own, value.channels)
         if sizes not in ([], [value.positions]) or {own, value.channels} - {1, channels}:
             raise UnsupportedOpError(f"an operand of shape {constant.shape}")
-        result = _Buffer(value.positions * channels)
+        result = Buffer(value.positions * channels)
         fields: dict[str, CValue] = {
             "weights": np.ascontiguousarray(constant).reshape(-1),
             **limits,
@@ -540,7 +497,7 @@ class _Reader:
             "other_step": own if sizes else 0,
             "other_unit": int(own == channels),
         }
-        self._add(_Step(kind, result, fields, read={"in": (value.buffer, 0)}, alone=False))
+        self._add(Step(kind, result, fields, read={"in": (value.buffer, 0)}, alone=False))
         return _Value(result, value.positions, channels, value.repeat)
 
 
@@ -577,84 +534,3 @@ def _spaced(taps: Mapping[int, FloatArray]) -> tuple[list[int], int]:
     if len(distances) == 1:
         return offsets, distances.pop()
     return list(range(offsets[0], offsets[-1] + 1)), 1
-
-
-def _placed(steps: list[_Step], latent: _Buffer, decoded: _Buffer) -> FloatProgram:
-    """Groups of steps that run by turns, and a place for every buffer while it is needed."""
-    groups = _groups(steps)
-    written: dict[int, int] = {id(latent): 0}
-    last: dict[int, int] = {id(latent): 0, id(decoded): len(groups)}
-    buffers = {id(latent): latent}
-    for number, group in enumerate(groups):
-        for step in group:
-            for buffer in [step.out, *(buffer for buffer, _ in step.read.values())]:
-                buffers[id(buffer)] = buffer
-                written.setdefault(id(buffer), number)
-                last[id(buffer)] = max(last.get(id(buffer), 0), number)
-    for number, group in enumerate(groups):
-        for step in group if len(group) > 1 else ():
-            if last[id(step.out)] == number and not step.out.left and not step.out.right:
-                step.out.stripe, step.out.size = True, min(step.out.size, _STRIPE * _whole(step, "channels"))
-    memory = 0
-    done: list[tuple[int, _Buffer]] = []
-    for key, buffer in sorted(buffers.items(), key=lambda item: written[item[0]]):
-        live = sorted(
-            (other.place - other.left, other.place + other.size + other.right)
-            for of, other in done
-            if last[of] >= written[key]
-        )
-        start = 0
-        for begin, end in live:
-            if begin - start >= buffer.left + buffer.size + buffer.right:
-                break
-            start = max(start, end)
-        buffer.place = start + buffer.left
-        done.append((key, buffer))
-        memory = max(memory, buffer.place + buffer.size + buffer.right)
-    if memory > _MOST_VALUES:
-        raise UnsupportedOpError(f"a decoder of {memory} values")
-    made = _zeros(latent)
-    for number, group in enumerate(groups):
-        for key, buffer in buffers.items():
-            if key != id(latent) and written[key] == number:
-                made += _zeros(buffer)
-        for place, step in enumerate(group):
-            read = {name: buffer.place + at for name, (buffer, at) in step.read.items()}
-            stripes = sum(_STRIPES[name] for name, (buffer, _) in step.read.items() if buffer.stripe)
-            stripes += _STRIPES["out"] * step.out.stripe
-            fields = {**step.fields, **read, "out": step.out.place + step.out_at, "stripes": stripes}
-            made.append(_struct(step.kind, fields, len(group) if place == 0 else 1))
-    return FloatProgram(tuple(made), latent.place, decoded.place, memory)
-
-
-def _groups(steps: list[_Step]) -> list[list[_Step]]:
-    """Steps that run by turns: behind the first, those that look at their own position alone."""
-    groups: list[list[_Step]] = []
-    for step in steps:
-        group = groups[-1] if groups else []
-        same = bool(group) and group[0].fields["positions"] == step.fields["positions"]
-        mine = {id(each.out) for each in group}
-        reads = {id(buffer) for buffer, _ in step.read.values()}
-        # A phase of a convolution writes every second position or so, which is none that others count.
-        phased = any(each.phased for each in [*group, step])
-        if same and not phased and (not step.alone or not reads & mine):
-            group.append(step)
-        else:
-            groups.append([step])
-    return groups
-
-
-def _whole(step: _Step, name: str) -> int:
-    value = step.fields[name]
-    assert isinstance(value, int)
-    return value
-
-
-def _zeros(buffer: _Buffer) -> list[CStruct]:
-    """Steps that write the zeros around a value."""
-    sides = [(buffer.place - buffer.left, buffer.left), (buffer.place + buffer.size, buffer.right)]
-    return [_struct(_ZERO, {"out": place, "channels": count, "positions": 1}, 1) for place, count in sides if count > 0]
-
-
-def _struct(kind: int, fields: Mapping[str, CValue], together: int) -> CStruct:
-    return CStruct("edc_decode_step", {"kind": kind, **fields, "together": together})

@@ -46,9 +46,8 @@ def open_tflm(source: TflmSource, bundle: Bundle, board: Board, *, optimize: str
     The smallest arena with which the interpreter starts is found on an emulated board: ``board`` itself or another
     that runs the library. Raises InputError when headers, the library or kernels are missing, the library is for
     another core, or an arena is no positive number of bytes; BuildError and DeviceError when the arena cannot be
-    measured, with the way out; PlanError for numerics that boards do not run.
+    measured, with the way out.
     """
-    bundle.codec.refuse_wide("boards run")
     library = open_library(source, board, ops_of(bundle.codec.graph), find_toolchain())
     if source.arena_bytes is None:
         return TflmEngine(library, _measure(library, bundle, board, optimize))

@@ -1,4 +1,4 @@
-"""What a codec is worth: rate, distortion and heart rate beside classical codecs."""
+"""What a codec is worth: rate, distortion and beats beside classical codecs."""
 
 from __future__ import annotations
 
@@ -7,32 +7,44 @@ from typing import TYPE_CHECKING
 from edgecodec._lazy import lazy
 
 if TYPE_CHECKING:
-    from edgecodec.evaluation.baselines import DctBaseline, DctPoint
-    from edgecodec.evaluation.heart_rate import beat_times, heart_rate_bpm, heart_rate_error
-    from edgecodec.evaluation.plotting import plot_rate_distortion
+    from edgecodec.evaluation.beats import BeatComparison, BeatFigures
+    from edgecodec.evaluation.heart_rate import beat_times, heart_rate_bpm, heart_rate_error, onset_times
+    from edgecodec.evaluation.opponents import OPPONENTS, opponents_of
+    from edgecodec.evaluation.opponents.base import Opponent, OpponentPoint
+    from edgecodec.evaluation.plotting import plot_evaluation
     from edgecodec.evaluation.rate_distortion import Evaluation, evaluate
 
 __all__ = [
-    "DctBaseline",
-    "DctPoint",
+    "OPPONENTS",
+    "BeatComparison",
+    "BeatFigures",
     "Evaluation",
+    "Opponent",
+    "OpponentPoint",
     "beat_times",
     "evaluate",
     "heart_rate_bpm",
     "heart_rate_error",
-    "plot_rate_distortion",
+    "onset_times",
+    "opponents_of",
+    "plot_evaluation",
 ]
 
 __getattr__, __dir__ = lazy(
     __name__,
     {
-        "DctBaseline": "edgecodec.evaluation.baselines",
-        "DctPoint": "edgecodec.evaluation.baselines",
+        "OPPONENTS": "edgecodec.evaluation.opponents",
         "Evaluation": "edgecodec.evaluation.rate_distortion",
+        "BeatComparison": "edgecodec.evaluation.beats",
+        "BeatFigures": "edgecodec.evaluation.beats",
+        "Opponent": "edgecodec.evaluation.opponents.base",
+        "OpponentPoint": "edgecodec.evaluation.opponents.base",
         "beat_times": "edgecodec.evaluation.heart_rate",
         "evaluate": "edgecodec.evaluation.rate_distortion",
         "heart_rate_bpm": "edgecodec.evaluation.heart_rate",
         "heart_rate_error": "edgecodec.evaluation.heart_rate",
-        "plot_rate_distortion": "edgecodec.evaluation.plotting",
+        "onset_times": "edgecodec.evaluation.heart_rate",
+        "opponents_of": "edgecodec.evaluation.opponents",
+        "plot_evaluation": "edgecodec.evaluation.plotting",
     },
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +19,8 @@ _PROMINENCE, _HEIGHT = 0.7, 0.5
 _MIN_BEATS = 3
 _PADDING_S = 2.0
 """Signal mirrored at both ends before filtering, in seconds: longer than a beat."""
+_RISE_S, _FOOT_S = 0.4, 0.3
+"""A pulse's steepest rise is at most so long before its top, and its foot before that."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,23 @@ def beat_times(frames: npt.NDArray[np.number], rate_hz: float) -> list[npt.NDArr
     it and its neighbours. A constant frame has no beats. Raises InputError for a rate below 8 Hz or frames of
     another rank.
     """
+    return [_refined(row, peaks) / rate_hz for row, peaks in _peaks(frames, rate_hz)]
+
+
+def onset_times(frames: npt.NDArray[np.number], rate_hz: float) -> list[npt.NDArray[np.float64]]:
+    """Times of the onsets of the pulses of each frame of ``[N, T]``, in seconds from its start.
+
+    Where the tangent at a pulse's steepest rise meets the level of its foot, the least value before (intersecting
+    tangents; Chiu et al. 1991, "Determination of pulse wave velocities with computerized algorithms"), for each beat
+    of :func:`beat_times` whose foot lies within the frame. Raises as that does.
+    """
+    return [_onsets(row, peaks, rate_hz) / rate_hz for row, peaks in _peaks(frames, rate_hz)]
+
+
+def _peaks(
+    frames: npt.NDArray[np.number], rate_hz: float
+) -> Iterator[tuple[npt.NDArray[np.float64], npt.NDArray[np.intp]]]:
+    """Each frame of ``[N, T]`` after the band-pass ``[T]``, and where its beats' maxima are."""
     from scipy.signal import butter, find_peaks, sosfiltfilt
 
     if not (np.isfinite(rate_hz) and rate_hz >= MIN_RATE_HZ):
@@ -49,18 +69,17 @@ def beat_times(frames: npt.NDArray[np.number], rate_hz: float) -> list[npt.NDArr
         raise InputError(f"frames have shape {frames.shape}; expected [N, T]")
     count, samples = frames.shape
     if samples * _MAX_HEART_RATE_BPM < 60.0 * rate_hz or count == 0:
-        return [np.empty(0)] * count
+        yield from [(np.zeros(samples), np.empty(0, np.intp))] * count
+        return
     band = butter(2, (_BAND_HZ[0], min(_BAND_HZ[1], 0.4 * rate_hz)), "bandpass", fs=rate_hz, output="sos")
     padding = min(samples - 1, round(_PADDING_S * rate_hz))
     filtered = sosfiltfilt(band, np.asarray(frames, np.float64), axis=1, padtype="even", padlen=padding)
     distance = max(1, round(60.0 / _MAX_HEART_RATE_BPM * rate_hz))
     moving = np.ptp(frames, axis=1) > 0
-    beats = []
     for row, moves in zip(filtered, moving, strict=True):
         deviation = row.std()
         peaks, _ = find_peaks(row, distance=distance, height=_HEIGHT * deviation, prominence=_PROMINENCE * deviation)
-        beats.append(_refined(row, peaks) / rate_hz if moves else np.empty(0))
-    return beats
+        yield row, peaks if moves else peaks[:0]
 
 
 def heart_rate_bpm(frames: npt.NDArray[np.number], rate_hz: float) -> npt.NDArray[np.float64]:
@@ -68,9 +87,13 @@ def heart_rate_bpm(frames: npt.NDArray[np.number], rate_hz: float) -> npt.NDArra
 
     60 over the mean interval between beats; NaN with fewer than three beats. Raises as :func:`beat_times` does.
     """
+    return heart_rate_of(beat_times(frames, rate_hz))
+
+
+def heart_rate_of(beats: Sequence[npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
+    """Mean heart rate of each frame's beats, in seconds, float64 ``[N]`` in beats a minute."""
     rates = [
-        60.0 * (len(beats) - 1) / (beats[-1] - beats[0]) if len(beats) >= _MIN_BEATS else np.nan
-        for beats in beat_times(frames, rate_hz)
+        60.0 * (len(times) - 1) / (times[-1] - times[0]) if len(times) >= _MIN_BEATS else np.nan for times in beats
     ]
     return np.array(rates, np.float64)
 
@@ -97,3 +120,18 @@ def _refined(row: npt.NDArray[np.float64], peaks: npt.NDArray[np.intp]) -> npt.N
     # A plateau of equal samples has no bend.
     shift = np.divide(0.5 * (before - after), bend, out=np.zeros_like(bend), where=bend < 0)
     return peaks.astype(np.float64) + shift
+
+
+def _onsets(row: npt.NDArray[np.float64], peaks: npt.NDArray[np.intp], rate_hz: float) -> npt.NDArray[np.float64]:
+    """Onsets of the pulses of ``row`` ``[T]`` with tops at ``peaks``, in samples."""
+    slope = np.gradient(row)
+    found = []
+    for peak in peaks.tolist():
+        first = max(0, peak - round(_RISE_S * rate_hz))
+        steepest = first + int(np.argmax(slope[first : peak + 1]))
+        start = max(0, steepest - round(_FOOT_S * rate_hz))
+        foot = start + int(np.argmin(row[start : steepest + 1]))
+        # A foot at the frame's first sample may lie before it.
+        if foot > 0 and slope[steepest] > 0:
+            found.append(steepest - (row[steepest] - row[foot]) / slope[steepest])
+    return np.array(found, np.float64)

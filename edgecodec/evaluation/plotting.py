@@ -1,11 +1,24 @@
-"""The rate-distortion plot of an evaluation."""
+"""The picture of an evaluation: rate and distortion, the worst frame and one of the median."""
 
 from __future__ import annotations
 
 import io
+from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from edgecodec.bundle import Bundle
+from edgecodec.codec.arrays import as_frames
 from edgecodec.evaluation.packages import need_package
-from edgecodec.evaluation.rate_distortion import MODELS, Evaluation
+from edgecodec.evaluation.rate_distortion import MODELS, Evaluation, FrameFigure
+from edgecodec.host.decode import fastest_decoder
+from edgecodec.host.encoders import fastest_encoder
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_OPPONENT_COLORS = ("#94a3b8", "#0369a1", "#15803d", "#7e22ce", "#111827")
 
 
 def need_matplotlib() -> None:
@@ -13,24 +26,54 @@ def need_matplotlib() -> None:
     need_package("matplotlib")
 
 
-def plot_rate_distortion(evaluation: Evaluation) -> bytes:
-    """PNG of PRDN over bits a frame: the classical codec's curve and the bundle at its rates.
+def plot_evaluation(evaluation: Evaluation, bundle: Bundle, frames: npt.ArrayLike) -> bytes:
+    """PNG: PRDN over bits a frame of bundle and opponents, above the worst frame and one of the median.
 
-    Raises InputError when matplotlib is not installed.
+    ``bundle`` and ``frames`` ``[N, T]`` are those that were evaluated. Raises InputError when matplotlib is not
+    installed.
     """
     need_matplotlib()
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axis = figure.add_subplot()
-    curve = evaluation.dct.curve
-    axis.plot(
-        [point.bits_per_frame for point in curve],
-        [point.prdn for point in curve],
-        color="#64748b",
-        marker=".",
-        label="DCT, uniform step, static entropy code",
-    )
+    figure = Figure(figsize=(7, 7.5), layout="constrained")
+    axes = figure.subplots(3, 1, height_ratios=(3, 1, 1))
+    _plot_rate(axes[0], evaluation)
+    _plot_frame(axes[1], "worst frame", evaluation.worst_frame, bundle, frames)
+    _plot_frame(axes[2], "frame of the median", evaluation.median_frame, bundle, frames)
+    axes[2].set_xlabel("samples" if bundle.rate_hz is None else "seconds")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _plot_frame(axis: Axes, what: str, figure: FrameFigure, bundle: Bundle, frames: npt.ArrayLike) -> None:
+    """A frame, normalised, and what it is decoded to."""
+    frame = as_frames(frames, bundle.codec.samples)[figure.number][None]
+    decoded = fastest_decoder(bundle).decode(fastest_encoder(bundle).encode(frame))[0]
+    time = np.arange(bundle.codec.samples) / (bundle.rate_hz or 1.0)
+    axis.plot(time, bundle.codec.normalizer.normalization.normalize(frame)[0], color="#64748b", label="original")
+    axis.plot(time, decoded, color="#c2410c", linewidth=1, label="decoded")
+    labels = [f"person {figure.person}" if figure.person else "", f"rhythm {figure.rhythm}" if figure.rhythm else ""]
+    named = ", ".join([what, *filter(None, labels)])
+    axis.set_title(f"{named}: PRDN {figure.prdn:.2f} %", fontsize=10, loc="left")
+    axis.set_yticks([])
+    axis.margins(x=0)
+    axis.spines[["top", "right", "left"]].set_visible(False)
+    axis.legend(frameon=False, fontsize=8, loc="upper right", bbox_to_anchor=(1, 1.25), ncols=2)
+
+
+def _plot_rate(axis: Axes, evaluation: Evaluation) -> None:
+    """PRDN over bits a frame: the classical codecs' curves and points, and the bundle at its rates."""
+    for opponent, color in zip(evaluation.opponents, _OPPONENT_COLORS, strict=False):
+        points = opponent.curve or tuple(point for point in (opponent.equal_prdn,) if point is not None)
+        axis.plot(
+            [point.bits_per_frame for point in points],
+            [point.prdn for point in points],
+            color=color,
+            marker="." if opponent.curve else "x",
+            linestyle="-" if opponent.curve else "none",
+            label=opponent.title,
+        )
     marks = {
         "nominal": ("D", "#f4c4a8"),
         "order_0": ("s", "#ea8a5b"),
@@ -42,7 +85,7 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
             continue
         bits, label = evaluation.bits_per_frame[model], f"this codec, {MODELS[model]}"
         axis.plot([bits], [evaluation.prdn.mean], marker=marker, color=color, linestyle="none", label=label)
-    axis.set_xlabel("bits per frame (offset and spread not counted)")
+    axis.set_xlabel("bits per frame, side information not counted")
     axis.set_ylabel("PRDN in %, mean over frames")
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
@@ -53,6 +96,3 @@ def plot_rate_distortion(evaluation: Evaluation) -> bytes:
         fontsize=10,
         loc="left",
     )
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130, metadata={"Software": None})
-    return buffer.getvalue()

@@ -1,8 +1,8 @@
-"""What a bundle is worth: quality and rate on given frames, beside a classical codec on the same frames."""
+"""What a bundle is worth: quality and rate on given frames, beside classical codecs on the same frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,10 +20,13 @@ from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.documents import Document
 from edgecodec.entropy.context_models import LevelRate, Rate, measure_rate
 from edgecodec.entropy.packet import PacketFormat
+from edgecodec.entropy.side_information import SideInformation, fit_side_information
 from edgecodec.entropy.unpacking import Status
 from edgecodec.errors import BundleError, InputError
-from edgecodec.evaluation.baselines import DctBaseline, DctPoint
-from edgecodec.evaluation.heart_rate import MIN_RATE_HZ, HeartRateError, heart_rate_error
+from edgecodec.evaluation.beats import BeatComparison, BeatFigures, groups_of
+from edgecodec.evaluation.heart_rate import MIN_RATE_HZ
+from edgecodec.evaluation.opponents import QUICK, opponents_of
+from edgecodec.evaluation.opponents.base import Opponent, OpponentPoint
 from edgecodec.evaluation.packages import need_package
 from edgecodec.host.decode import fastest_decoder
 from edgecodec.host.encoders import fastest_encoder
@@ -47,8 +50,8 @@ FIRST_HALF = "first half of the frames given; every figure is of the other half"
 
 _PART = 100
 _MIN_FRAMES = 2
-_CURVE_RATIOS = tuple(float(ratio) for ratio in 2.0 ** (np.arange(-6, 7) / 3))
-"""Steps of the plotted curve, in units of the middle one."""
+_CURVE_RATIOS = (0.25, 0.5, 1.0, 2.0, 4.0)
+"""Steps of a plotted curve, in units of the middle one."""
 
 
 @dataclass(frozen=True)
@@ -61,18 +64,63 @@ class PrdnSummary:
     """Median of the frames, in percent."""
     p90: float
     """90th percentile of the frames, in percent."""
+    p95: float
+    """95th percentile of the frames, in percent."""
+    worst: float
+    """Largest of the frames, in percent."""
 
 
 @dataclass(frozen=True)
-class DctComparison:
-    """The classical codec (:mod:`edgecodec.evaluation.baselines`) on the same frames."""
+class FrameFigure:
+    """One of the test frames."""
 
-    equal_prdn: DctPoint | None
-    """Where the classical codec has the bundle's mean PRDN; None when no step reaches it."""
-    equal_bits: DctPoint | None
-    """Where the classical codec has the bundle's bits under the best entropy model; None when no step reaches them."""
-    curve: tuple[DctPoint, ...]
-    """Points around the two, finest step first; empty when there is neither."""
+    number: int
+    """Its number among the frames given, from 0."""
+    prdn: float
+    """Its PRDN, in percent."""
+    person: str
+    """Whose it is; empty where nothing says it."""
+    rhythm: str
+    """Rhythm of the heart in it; empty where nothing says it."""
+
+
+@dataclass(frozen=True)
+class GroupFigures:
+    """The test frames of one person or of one rhythm."""
+
+    by: str
+    """`person` or `rhythm`."""
+    name: str
+    """Which one, as the recordings call it."""
+    frames: int
+    """Number of test frames."""
+    prdn: PrdnSummary
+    """Distortion of the decoded frames, in percent."""
+    beats: BeatFigures | None
+    """Heart rate, onsets and RMSSD; null when the bundle does not say a sampling rate of at least 8 Hz."""
+
+
+@dataclass(frozen=True)
+class OpponentFigures:
+    """A classical codec (:mod:`edgecodec.evaluation.opponents`) on the same frames, fitted to the training frames."""
+
+    name: str
+    """`dct`: DCT, one step, static tables; `dct-rdoq`, `klt-rdoq`: DCT or KLT, contexts of magnitudes,
+    rate-distortion optimised quantisation; `dct-network`, `dct-network48`: DCT, causal network of 16 or 48 channels."""
+    title: str
+    """What it is called in texts."""
+    equal_prdn: OpponentPoint | None
+    """Where it has the bundle's mean PRDN; null when no step reaches it."""
+    equal_bits: OpponentPoint | None
+    """Where it has the bundle's bits under the best entropy model; null when no step reaches them, or for a network,
+    which would have to be fitted at every step that is tried."""
+    bits_over_opponent: dict[str, float] | None
+    """The bundle's bits over these at equal PRDN, for each entropy model, without side information; below 1 the
+    bundle is the better codec. Null when `equal_prdn` is."""
+    bits_over_opponent_with_side_information: float | None
+    """The same of the best entropy model, `side_information_bits` added to both. Null when `equal_prdn` is."""
+    curve: tuple[OpponentPoint, ...]
+    """Points around, finest step first; empty unless a plot was asked for."""
 
 
 @dataclass(frozen=True)
@@ -93,15 +141,15 @@ class PacketFigures:
 
 @dataclass(frozen=True, repr=False)
 class Evaluation(Document):
-    """Figures of a bundle on test frames, and the classical codec's on the same.
+    """Figures of a bundle on test frames, and those of classical codecs on the same.
 
-    Models of entropy, the bundle's and the classical codec's, come from the training frames alone; the bundle's
-    model of its indices, if it has one, from the frames it was fitted to when the bundle was made. A frame's
-    offset and spread are the same side information for both codecs and counted for neither, but in packets.
+    Models of entropy, the bundle's and the opponents', come from the training frames alone; the bundle's model of its
+    indices, if it has one, from the frames it was fitted to when the bundle was made. A frame's mean and scale are
+    the same side information for all codecs: `side_information_bits`.
     """
 
     SCHEMA: ClassVar[str] = "edgecodec.evaluation"
-    SCHEMA_VERSION: ClassVar[int] = 2
+    SCHEMA_VERSION: ClassVar[int] = 3
 
     bundle_digest: str
     """SHA-256 of the bundle's manifest, hex."""
@@ -121,8 +169,14 @@ class Evaluation(Document):
     """Where the training frames are from, and what that means for the figures."""
     prdn: PrdnSummary
     """Distortion of the decoded test frames, in percent."""
-    heart_rate: HeartRateError | None
-    """Error of the heart rate; None when the bundle does not say a sampling rate of at least 8 Hz."""
+    worst_frame: FrameFigure
+    """The frame of the largest PRDN."""
+    median_frame: FrameFigure
+    """A frame of the median PRDN, or just above."""
+    beats: BeatFigures | None
+    """Heart rate, onsets and RMSSD; null when the bundle does not say a sampling rate of at least 8 Hz."""
+    groups: tuple[GroupFigures, ...]
+    """The same of each person, then of each rhythm, where the recordings say them."""
     raw_bits_per_frame: int
     """Bits of a frame before compression, 16 a sample."""
     bits_per_frame: dict[str, float]
@@ -132,13 +186,14 @@ class Evaluation(Document):
     """What goes on air, all included; null when the bundle has no packets."""
     levels: tuple[LevelRate, ...]
     """Rate of each level's indices, first level first."""
-    dct: DctComparison
-    """The classical codec on the same frames."""
-    bits_over_dct_at_equal_prdn: dict[str, float] | None
-    """Bits over the classical codec's at equal PRDN, for each entropy model; below 1 the bundle is the better codec.
-    None when the classical codec has no step of that PRDN."""
+    opponents: tuple[OpponentFigures, ...]
+    """Classical codecs on the same frames, as they were asked for."""
     best_model: str
-    """Entropy model that `dct.equal_bits` is for: `coded` with a bundle that has a model, or else `conditional`."""
+    """Entropy model that opponents are compared at equal bits with: `coded` with a bundle that has a model, or else
+    `conditional`, whose tables no device has room for."""
+    side_information_bits: float
+    """Mean bits of a test frame's mean and scale as packets have them (SPEC.md 5.2), rounded so that they add 1 % to
+    the squared error: the bundle's own, or fitted to the training frames where it has none."""
     plot: Path | None = None
     """File of the rate-distortion plot; None when none was asked for."""
 
@@ -155,19 +210,28 @@ def evaluate(
     frames: npt.ArrayLike,
     train_frames: npt.ArrayLike | None = None,
     *,
+    people: Sequence[str] = (),
+    rhythms: Sequence[str] = (),
+    opponents: Sequence[str] = QUICK,
+    curves: bool = False,
     progress: Progress | None = None,
 ) -> Evaluation:
     """Measure ``bundle`` on ``frames`` of ADC counts int16 ``[N, T]``, with entropy models from ``train_frames``.
 
     Without ``train_frames`` the first half of ``frames`` takes their place and the other half is measured; the
-    models then know the people they are measured on, so rates come out lower than on strangers, for both codecs.
+    models then know the people they are measured on, so rates come out lower than on strangers, for all codecs.
+    ``people`` and ``rhythms`` ``[N]`` say whose each frame is and which rhythm it has, empty where it is not known.
+    ``opponents`` are names of :data:`edgecodec.evaluation.opponents.OPPONENTS`; ``curves`` also measures them around
+    the bundle's rate, for a plot.
 
     Raises InputError for frames of another shape or type, fewer than 2 that are not constant, frames that are
-    in both sets, or a missing package; BundleError for a bundle without decoder; PlanError.
+    in both sets, an unknown opponent or a missing package; BundleError for a bundle without decoder; PlanError.
     """
     need_package("scipy")
+    against = opponents_of(opponents)
     decoder = fastest_decoder(bundle)
-    train, test, constant = _sets(bundle, frames, train_frames)
+    train, test, numbers, constant = _sets(bundle, frames, train_frames)
+    persons, kinds = (_labels(labels, frames, numbers) for labels in (people, rhythms))
     count = _Count(progress, len(train) + 2 * len(test))
     executor = fastest_encoder(bundle)
     train_indices = _encode(executor, train, count)
@@ -182,13 +246,27 @@ def evaluate(
     rate = measure_rate(train_indices, indices, bundle.codec.rvq.codebook_sizes, model)
     count.say("packets")
     figures = None if packets is None else _measure_packets(bundle.codec, packets, test, indices, decoded)
-    count.say("classical codec")
-    baseline = DctBaseline(train, test)
-    at_prdn = baseline.at_prdn(float(distortion.mean()))
-    at_bits = baseline.at_bits(rate.bits_per_frame[_best_model(rate)])
-    middle = at_prdn or at_bits
-    bits = rate.bits_per_frame
-    rate_hz = bundle.rate_hz
+    bits, best = rate.bits_per_frame, _best_model(rate)
+    mean = float(distortion.mean())
+    side_bits = _side_information_bits(None if packets is None else packets.side, train, test, mean)
+    measured = []
+    for opponent in against:
+        count.say(opponent.title)
+        measured.append(_against(opponent, train, test, mean, bits, best, side_bits, curves))
+    rate_hz, comparison = bundle.rate_hz, None
+    if rate_hz and rate_hz >= MIN_RATE_HZ:
+        count.say("beats")
+        comparison = BeatComparison(original, decoded, rate_hz)
+    order = np.argsort(distortion, kind="stable")
+    worst_frame, median_frame = (
+        FrameFigure(int(numbers[at]), float(distortion[at]), persons[at], kinds[at])
+        for at in (int(order[-1]), int(order[len(order) // 2]))
+    )
+    groups = [
+        GroupFigures(by, name, len(at), _summary(distortion[at]), comparison.figures(at) if comparison else None)
+        for by, labels in (("person", persons), ("rhythm", kinds))
+        for name, at in groups_of(labels).items()
+    ]
     return Evaluation(
         bundle_digest=bundle.digest,
         name=bundle.name,
@@ -199,25 +277,62 @@ def evaluate(
         train_frames=len(train),
         train_frames_source=FIRST_HALF if train_frames is None else SEPARATE,
         prdn=_summary(distortion),
-        heart_rate=heart_rate_error(original, decoded, rate_hz) if rate_hz and rate_hz >= MIN_RATE_HZ else None,
+        worst_frame=worst_frame,
+        median_frame=median_frame,
+        beats=comparison.figures(np.arange(len(test))) if comparison else None,
+        groups=tuple(groups),
         raw_bits_per_frame=RAW_BITS_PER_SAMPLE * bundle.codec.samples,
         bits_per_frame=bits,
         packets=figures,
         levels=rate.levels,
-        dct=DctComparison(
-            at_prdn,
-            at_bits,
-            baseline.curve(middle.step * ratio for ratio in _CURVE_RATIOS) if middle else (),
-        ),
-        bits_over_dct_at_equal_prdn=(
-            None if at_prdn is None else {model: found / at_prdn.bits_per_frame for model, found in bits.items()}
-        ),
-        best_model=_best_model(rate),
+        opponents=tuple(measured),
+        best_model=best,
+        side_information_bits=side_bits,
     )
 
 
+def _against(
+    opponent: Opponent,
+    train: Frames,
+    test: Frames,
+    mean_prdn: float,
+    bits: dict[str, float],
+    best: str,
+    side_bits: float,
+    curves: bool,
+) -> OpponentFigures:
+    """An opponent beside a bundle of ``mean_prdn`` percent at ``bits`` under each entropy model."""
+    opponent.fit(train)
+    at_prdn = opponent.at_prdn(test, mean_prdn)
+    at_bits = opponent.at_bits(test, bits[best]) if opponent.has_curve else None
+    middle = at_prdn or at_bits
+    steps = [middle.step * ratio for ratio in _CURVE_RATIOS] if curves and middle and opponent.has_curve else []
+    over = over_all = None
+    if at_prdn is not None:
+        over = {model: found / at_prdn.bits_per_frame for model, found in bits.items()}
+        over_all = (bits[best] + side_bits) / (at_prdn.bits_per_frame + side_bits)
+    return OpponentFigures(opponent.name, opponent.title, at_prdn, at_bits, over, over_all, opponent.curve(test, steps))
+
+
+def _side_information_bits(known: SideInformation | None, train: Frames, test: Frames, mean_prdn: float) -> float:
+    """Mean bits of mean and variance of ``test`` frames, as packets have them."""
+    side = known
+    if side is None or not side.squared:
+        side = fit_side_information(mean_prdn, train.shape[1], *_sums(train))
+    pairs = zip(*(values.tolist() for values in _sums(test)), strict=True)
+    return float(np.mean([8 * len(side.pack(*side.quantize(*pair))) for pair in pairs]))
+
+
+def _sums(frames: Frames) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
+    """S and V of SPEC.md 1.1 of each frame: the sum of its counts, and T times that of their squares less S squared."""
+    counts = frames.astype(np.int64)
+    sums = counts.sum(axis=1)
+    return sums.astype(np.int32), (frames.shape[1] * (counts**2).sum(axis=1) - sums**2).astype(np.uint64)
+
+
 def _summary(distortion: npt.NDArray[np.float64]) -> PrdnSummary:
-    return PrdnSummary(float(distortion.mean()), float(np.median(distortion)), float(np.percentile(distortion, 90)))
+    median, p90, p95, worst = np.percentile(distortion, (50, 90, 95, 100)).tolist()
+    return PrdnSummary(float(distortion.mean()), median, p90, p95, worst)
 
 
 def _measure_packets(
@@ -269,14 +384,25 @@ class _Count:
             self._progress(self._done, self._total, what)
 
 
-def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None) -> tuple[Frames, Frames, int]:
-    """Training and test frames without constant ones, and how many those were."""
+def _labels(labels: Sequence[str], frames: npt.ArrayLike, numbers: npt.NDArray[np.intp]) -> list[str]:
+    """Those of the frames of these numbers; empty texts without labels. Raises InputError for another count of them."""
+    if not labels:
+        return [""] * len(numbers)
+    if len(labels) != len(np.asarray(frames)):
+        raise InputError(f"{len(labels)} names of people or rhythms for {len(np.asarray(frames))} frames")
+    return [labels[number] for number in numbers.tolist()]
+
+
+def _sets(
+    bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | None
+) -> tuple[Frames, Frames, npt.NDArray[np.intp], int]:
+    """Training and test frames without constant ones, the test frames' numbers, and how many were constant."""
     given = as_frames(frames, bundle.codec.samples)
-    test = _moving(given)
+    test, numbers = _moving(given), np.flatnonzero(np.any(given != given[:, :1], axis=1))
     constant = len(given) - len(test)
     if train_frames is None:
         half = len(test) // 2
-        train, test = test[:half], test[half:]
+        train, test, numbers = test[:half], test[half:], numbers[half:]
     else:
         given = as_frames(train_frames, bundle.codec.samples)
         train = _moving(given)
@@ -285,7 +411,7 @@ def _sets(bundle: Bundle, frames: npt.ArrayLike, train_frames: npt.ArrayLike | N
     for name, part in (("train on", train), ("measure", test)):
         if len(part) < _MIN_FRAMES:
             raise InputError(f"{len(part)} frames to {name} that are not constant; expected at least {_MIN_FRAMES}")
-    return train, test, constant
+    return train, test, numbers, constant
 
 
 def _moving(frames: Frames) -> Frames:

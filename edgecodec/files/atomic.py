@@ -23,18 +23,22 @@ from edgecodec.errors import InputError
 if sys.platform != "win32":
     import fcntl
 
+_READ = {"manifest.json": "a bundle", "run.json": "a training run"}
+"""Folders that commands read, by the file that they are known by."""
+
 
 @contextmanager
 def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> Iterator[Path]:
-    """Yield an empty folder beside ``path``; on success it takes the place of ``path``.
+    """Yield an empty folder beside ``path``; on success it takes the place of ``path``, or of what that links to.
 
     An existing ``path`` is replaced only when it is empty, holds the file ``marker`` (so that an earlier
-    run made it) or ``force`` is set. On any exception the folder is removed and ``path`` is as it was; what a killed
-    process left is removed the next time.
+    run made it) or ``force`` is set, and never when it is the current folder or holds a bundle or a training run in the
+    place of ``marker``, which may be what is read. On any exception the folder is removed and ``path`` is as it was;
+    what a killed process left is removed the next time.
     Raises InputError when ``path`` holds something else or cannot be written.
     """
     check_folder(path, marker=marker, force=force)
-    target = Path(path)
+    target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _remove_left_behind(target)
@@ -45,19 +49,33 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     try:
         beside.chmod(0o755)
         yield beside
-        if target.is_dir():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}.old.", dir=target.parent))
-            os.replace(target, old)
-            os.replace(beside, target)
-            shutil.rmtree(old)
-        else:
-            os.replace(beside, target)
+        _exchange(beside, target)
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
     finally:
         if lock is not None:
             os.close(lock)
+
+
+def _exchange(beside: Path, target: Path) -> None:
+    """Put a folder in the place of another, or of nothing. Raises InputError, and nothing is changed, when it fails."""
+    try:
+        if not target.is_dir():
+            os.replace(beside, target)
+            return
+        old = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
+        try:
+            os.replace(target, old)
+            try:
+                os.replace(beside, target)
+            except BaseException:
+                os.replace(old, target)
+                raise
+        finally:
+            shutil.rmtree(old, ignore_errors=True)
+    except OSError as error:
+        raise InputError(f"{target}: cannot be replaced ({error.strerror})") from error
 
 
 def _prefix(target: Path) -> str:
@@ -99,28 +117,35 @@ def _remove_left_behind(target: Path) -> None:
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
     """Raise InputError where :func:`replace_folder` would refuse ``path``, before long work; nothing is made."""
     target = Path(path)
-    if target.exists() and not target.is_dir():
+    if os.path.lexists(target) and not target.is_dir():
         raise InputError(f"{target}: exists and is no folder", hint="choose another output")
+    if target.is_dir():
+        here = Path.cwd()
+        if any(os.path.samefile(target, folder) for folder in (here, *here.parents)):
+            raise InputError(f"{target}: the current folder cannot be replaced", hint="choose another output")
+        for name, kind in _READ.items():
+            if (target / name).exists() and not (target / marker).exists():
+                raise InputError(
+                    f"{target}: holds {kind} ({name}), which is not replaced", hint="choose another output"
+                )
     if target.is_dir() and not force and any(target.iterdir()) and not (target / marker).exists():
         raise InputError(f"{target}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
-    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
-    if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        reason = os.strerror(errno.EACCES if parent is None or parent.is_dir() else errno.ENOTDIR)
-        raise InputError(f"{target}: cannot be written ({reason})")
+    _check_parent(Path(os.path.realpath(target)), target)
 
 
 @contextmanager
 def replace_files(*paths: Path) -> Iterator[list[Path]]:
     """Yield a name beside each of ``paths`` to write a file to; on success the files take their places, the last last.
 
-    On any exception they are removed; what a killed process left is removed the next time. Raises InputError when one
-    cannot be written, or is something else than a file.
+    What a link names is written, and the link stays. On any exception they are removed; what a killed process left is
+    removed the next time. Raises InputError when one cannot be written, or is something else than a file.
     """
     made: list[Path] = []
     locks: list[int | None] = []
     try:
         try:
-            for target in paths:
+            targets = [Path(os.path.realpath(path)) for path in paths]
+            for target in targets:
                 check_output(target)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 _remove_left_behind(target)
@@ -129,7 +154,7 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
                 made.append(Path(name))
                 locks.append(_locked(made[-1]))
             yield made
-            for written, target in zip(made, paths, strict=True):
+            for written, target in zip(made, targets, strict=True):
                 os.chmod(written, 0o644)
                 os.replace(written, target)
         except OSError as error:
@@ -143,10 +168,23 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
 
 
 def check_output(path: Path) -> None:
-    """Raise InputError unless ``path`` is a regular file or nothing yet: a device or a pipe is not to be replaced."""
-    if (path.exists() or path.is_symlink()) and not path.is_file():
+    """Raise InputError where :func:`replace_files` would refuse ``path``, before long work; nothing is made.
+
+    That is unless it is a regular file or nothing yet (a device or a pipe is not to be replaced), in a folder that can
+    be written or made.
+    """
+    if path.exists() and not path.is_file():
         kind = "is a folder" if path.is_dir() else "is no regular file"
         raise InputError(f"{path}: cannot be written ({kind})")
+    _check_parent(Path(os.path.realpath(path)), path)
+
+
+def _check_parent(target: Path, path: Path) -> None:
+    """Raise InputError, which names ``path``, unless something can be made beside ``target``."""
+    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        reason = os.strerror(errno.EACCES if parent is None or parent.is_dir() else errno.ENOTDIR)
+        raise InputError(f"{path}: cannot be written ({reason})")
 
 
 def write_file(path: str | os.PathLike[str], data: bytes) -> None:

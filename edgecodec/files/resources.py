@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from edgecodec.errors import EdgecodecError
@@ -30,6 +31,22 @@ def license_path() -> Path:
 def preset_files() -> list[Path]:
     """The training configurations that come with edgecodec, sorted by name."""
     return sorted((_PACKAGE / "presets").glob("*.yaml"))
+
+
+def shipped_dir() -> Path:
+    """The folder of the bundles that come with edgecodec."""
+    return _PACKAGE / "bundles"
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """The bundles that come with edgecodec: name to folder, sorted."""
+    return {folder.name: folder for folder in sorted(shipped_dir().glob("*")) if folder.is_dir()}
+
+
+def bundle_folder(path: str | os.PathLike[str]) -> Path:
+    """``path``, or, where nothing is there and it is one of their names, a shipped bundle's folder."""
+    folder = Path(path)
+    return folder if folder.exists() else shipped_bundles().get(os.fspath(path), folder)
 
 
 def _find(name: str) -> Path:

@@ -93,8 +93,9 @@ def make_project(
     ``codec_only`` leaves out link, UART and timer. ``plan`` is the engine's for the board's core by default; another
     must be one that the core can run.
 
-    Raises PlanError when the codec cannot be executed exactly, or not on boards, InputError for another ``optimize``
-    than ``"speed"``, ``"balanced"`` and ``"flash"``, and for ``codec_only`` with an engine that does not run alone.
+    Raises PlanError when the codec cannot be executed exactly, or not by this engine, InputError for another
+    ``optimize`` than ``"speed"``, ``"balanced"`` and ``"flash"``, and for ``codec_only`` with an engine that does not
+    run alone.
     """
     if optimize not in OPTIMIZE_FLAGS:
         raise InputError(f"optimize is {optimize!r}; expected one of {', '.join(OPTIMIZE_FLAGS)}")
@@ -102,7 +103,6 @@ def make_project(
         raise InputError(
             f"the engine {engine.name} does not run without the link (--codec-only)", hint="use the engine native"
         )
-    bundle.codec.refuse_wide("boards run")
     if plan is None:
         plan = plan_for(bundle, board, optimize, engine)
     files = engine.files(bundle, plan) | (_files_alone(board) if codec_only else _server_files(board, engine))

@@ -19,7 +19,7 @@ from typing import Any
 from edgecodec.errors import BuildError
 
 _NORMALIZE = r"edc_(zscore|minmax|fixed)(16)?_normalize"
-_STEPS = rf"{_NORMALIZE}|edc_rvq_quantize\w*"
+_STEPS = rf"{_NORMALIZE}|edc_rvq\w*_quantize\w*"
 _PACKET = ("edc_packet_start", "edc_packet_step", "edc_packet_write")
 """Of plain packets the pointers are NULL, and nothing is linked that they could call."""
 POINTER_CALLS: Mapping[str, str] = {
@@ -30,7 +30,7 @@ POINTER_CALLS: Mapping[str, str] = {
     "edc_next_layer": r"edc_\w+_run",
     "run_chunk": r"edc_\w+_run",
     **dict.fromkeys(
-        ("edc_model_search", "edc_model_search_latent", "edc_step", "search_position"), r"edc_rvq_quantize\w*"
+        ("edc_model_search", "edc_model_search_latent", "edc_step", "search_position"), r"edc_rvq\w*_quantize\w*"
     ),
     **dict.fromkeys(_PACKET, r"edc_(context|causal)_(start|position)"),
     **dict.fromkeys(("edc_server_poll", "handle_message", "answer", "answer_encode", "answer_layer"), _STEPS),

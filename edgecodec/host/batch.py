@@ -1,7 +1,7 @@
 """The codec over many frames at once on this machine's vectors: for servers, the same indices as everywhere.
 
-One frame a vector lane (``firmware/host/edc_batch.c``). Every layer is a list of dot products of four samples
-with four weights; the tables that say which are made here.
+One frame a vector lane (``firmware/host/edc_batch.c``). Every layer is a list of dot products of groups of samples,
+four int8 or two int16, with as many weights; the tables that say which are made here.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ typedef struct { int64_t bias; uint32_t steps; uint16_t samples; uint8_t steps_s
 typedef struct { int64_t bias; int32_t gain; uint16_t samples; uint8_t gain_shift; ...; } edc_fixed;
 typedef struct {
   const int32_t *weights; const int32_t *offsets; const int32_t *bias; const int32_t *multiplier;
-  const int32_t *shift; edc_lanes *in; edc_lanes *out; int32_t blocks; int32_t quads; int32_t step;
+  const int32_t *shift; edc_lanes *in; edc_lanes *out; int32_t blocks; int32_t groups; int32_t step;
   int32_t out_width; int32_t out_channels; int32_t zero_point; int32_t activation_min; int32_t activation_max;
-  int32_t gives_quads; edc_lanes *slid; int32_t slid_count; edc_lanes *slid_from; ...;
+  int32_t gives_groups; edc_lanes *slid; int32_t slid_count; edc_lanes *slid_from; ...;
 } edc_batch_layer;
 typedef struct { const int32_t *codes; const int32_t *plain; const int32_t *keys; int32_t size; ...; }
   edc_batch_codebook;
 typedef struct {
   const edc_zscore *zscore; const edc_minmax *minmax; const edc_fixed *fixed;
   const edc_batch_layer *layers; const edc_batch_codebook *books; int8_t *input; const edc_lanes *latent;
-  int32_t layer_count; int32_t level_count; int32_t positions;
+  int32_t is_wide; int32_t layer_count; int32_t level_count; int32_t positions;
   int32_t dimension; int32_t latent_channels; int32_t samples; int32_t input_bytes; int32_t input_pad;
-  int32_t fraction_bits; int32_t zero_point; ...;
+  int32_t input_groups;  int32_t fraction_bits; int32_t zero_point; ...;
 } edc_batch_model;
 void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_t count,
                       uint16_t *indices, int32_t *offsets, uint64_t *spreads);
@@ -59,7 +59,8 @@ _MAX_DIMENSION = 512
 _FRAMES_A_TASK = 64
 _ALIGNMENT_BYTES = 64
 _OFFSET = INT8.reach
-"""What activations have on top, so that they are unsigned."""
+"""What int8 activations have on top, so that they are unsigned."""
+_INT32_LIMIT = 1 << 31
 Int32Array = npt.NDArray[np.int32]
 
 
@@ -68,7 +69,7 @@ class BatchEncoder:
 
     The interpreter is free while frames are encoded. Safe for threads that share one. Building takes seconds
     the first time on a machine and is cached. Raises BuildError when there is no compiler or it fails, PlanError
-    when the codec cannot be executed exactly, InputError for less than one thread.
+    when the codec cannot be executed exactly in int32, InputError for less than one thread.
     """
 
     name = "batch"
@@ -76,7 +77,6 @@ class BatchEncoder:
     def __init__(self, codec: Codec, *, threads: int | None = 1) -> None:
         if threads is not None and threads < 1:
             raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
-        codec.refuse_wide("the batch encoder runs")
         if codec.rvq.dimension > _MAX_DIMENSION:
             raise PlanError(f"codes have {codec.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
         self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
@@ -137,38 +137,43 @@ class BatchEncoder:
 
 @dataclass(frozen=True)
 class _Source:
-    """How a tensor lies in memory for the layer that reads it: rows with padding, elements by four in a quad."""
+    """How a tensor lies in memory for the layer that reads it: rows with padding, elements in groups."""
 
     rows: int
     channels: int
     pad_left: int
     pad_value: int
+    """Of an element, int8's with 128 on top."""
+    group: int
+    """Elements of a group: four int8, two int16."""
 
     @property
     def slides(self) -> bool:
-        """Whether a quad starts at each element, because rows are no multiple of four elements."""
-        return self.channels % 4 != 0
+        """Whether a group starts at each element, because rows are no whole groups."""
+        return self.channels % self.group != 0
 
     @property
     def elements(self) -> int:
         return self.rows * self.channels
 
     @property
-    def quads(self) -> int:
-        return self.elements if self.slides else self.elements // 4
+    def groups(self) -> int:
+        return self.elements if self.slides else self.elements // self.group
 
     @property
-    def row_quads(self) -> int:
-        return self.channels if self.slides else self.channels // 4
+    def row_groups(self) -> int:
+        return self.channels if self.slides else self.channels // self.group
 
     def place(self, element: int) -> tuple[int, int]:
-        """The quad that holds an element, and which of its bytes."""
-        return (element, 0) if self.slides else (element // 4, element % 4)
+        """The group that holds an element, and where in it."""
+        return (element, 0) if self.slides else divmod(element, self.group)
 
     @classmethod
     def of(cls, layer: Layer) -> _Source:
         rows = max((layer.output.width - 1) * layer.stride + layer.kernel, layer.pad_left + layer.input.width)
-        return cls(rows, layer.input.channels, layer.pad_left, layer.input.zero_point + _OFFSET)
+        if layer.numerics == INT8:
+            return cls(rows, layer.input.channels, layer.pad_left, layer.input.zero_point + _OFFSET, 4)
+        return cls(rows, layer.input.channels, layer.pad_left, 0, 2)
 
 
 class _Tables:
@@ -177,6 +182,7 @@ class _Tables:
     def __init__(self, module: Any, codec: Codec) -> None:
         self.module = module
         self.codec = codec
+        self.is_wide = codec.numerics != INT8
         self.layers = codec.graph.layers
         self.sources = [_Source.of(layer) for layer in self.layers]
         self.layer_tables = [
@@ -191,29 +197,26 @@ class _Tables:
 
     def _layer(self, layer: Layer, source: _Source) -> dict[str, Int32Array]:
         block = int(self.module.lib.EDC_BATCH_BLOCK)
-        quads = _quad_weights(layer, source)
-        groups = [quads[start : start + block] for start in range(0, len(quads), block)]
-        offsets = [sorted(set().union(*group)) for group in groups]
+        channels = _group_weights(layer, source)
+        blocks = [channels[start : start + block] for start in range(0, len(channels), block)]
+        offsets = [sorted(set().union(*of_block)) for of_block in blocks]
         longest = max(map(len, offsets))
-        weights = np.zeros((len(groups), longest, block, 4), np.int8)
-        for index, (group, places) in enumerate(zip(groups, offsets, strict=True)):
-            for channel, of_channel in enumerate(group):
+        weights = np.zeros((len(blocks), longest, block, source.group), np.int8)
+        for index, (of_block, places) in enumerate(zip(blocks, offsets, strict=True)):
+            for channel, of_channel in enumerate(of_block):
                 for at, place in enumerate(places):
                     weights[index, at, channel] = of_channel.get(place, 0)
-        padding = len(groups) * block - len(quads)
-        sums = layer.weights.astype(np.int64).sum(axis=(1, 2) if layer.op is Op.CONV else 0)
-        bias = (layer.folded_bias - _OFFSET * sums).astype(np.int32)
-        shift = np.where(layer.multiplier == 0, 0, layer.shift)
+        constants = _wide_requantization(layer) if self.is_wide else _requantization(layer)
+        padding = len(blocks) * block - len(channels)
         return {
             "weights": self._words(weights),
             "offsets": np.array([places + [0] * (longest - len(places)) for places in offsets], np.int32),
-            "bias": np.pad(bias, (0, padding)),
-            "multiplier": np.pad(layer.multiplier, (0, padding)).astype(np.int32),
-            "shift": np.pad(shift, (0, padding)).astype(np.int32),
-        }
+        } | {name: np.pad(values, (0, padding)).astype(np.int32) for name, values in constants.items()}
 
     def _words(self, weights: npt.NDArray[np.int8]) -> Int32Array:
-        """Quads ``[..., 4]`` as ``EDC_BATCH_WEIGHT_WORDS`` words each."""
+        """Groups of two ``[..., 2]`` as a word each, of four ``[..., 4]`` as ``EDC_BATCH_WEIGHT_WORDS``."""
+        if self.is_wide:
+            return weights.astype(np.int16).view(np.int32)
         if self.module.lib.EDC_BATCH_WEIGHT_WORDS == 1:
             return np.ascontiguousarray(weights).view(np.int32)
         pairs = np.stack([weights[..., 0::2], weights[..., 1::2]], axis=-2).astype(np.int16)
@@ -231,20 +234,37 @@ class _Tables:
         }
 
 
-def _quad_weights(layer: Layer, source: _Source) -> list[dict[int, npt.NDArray[np.int8]]]:
-    """For each output channel, its four weights by their quad, counted from a position's first."""
+def _requantization(layer: Layer) -> dict[str, npt.NDArray[np.integer[Any]]]:
+    """Constants ``[out]`` of int8 activations, of which the input's are 128 too large."""
+    sums = layer.weights.astype(np.int64).sum(axis=(1, 2) if layer.op is Op.CONV else 0)
+    shift = np.where(layer.multiplier == 0, 0, layer.shift)
+    return {"bias": layer.folded_bias - _OFFSET * sums, "multiplier": layer.multiplier, "shift": shift}
+
+
+def _wide_requantization(layer: Layer) -> dict[str, npt.NDArray[np.integer[Any]]]:
+    """Constants ``[out]`` of int16 activations. Raises PlanError when a sum may leave int32."""
+    if layer.accumulator_bound >= _INT32_LIMIT:
+        raise PlanError(
+            f"{layer.op} '{layer.name}': sums may reach {layer.accumulator_bound}; the batch encoder has int32"
+        )
+    return {"bias": layer.folded_bias, "multiplier": layer.reduced_multiplier, "shift": layer.total_shift}
+
+
+def _group_weights(layer: Layer, source: _Source) -> list[dict[int, npt.NDArray[np.int8]]]:
+    """For each output channel, its weights by their group, counted from a position's first."""
     found: list[dict[int, npt.NDArray[np.int8]]] = []
     for channel in range(layer.output.channels):
         if layer.op is Op.CONV:
             flat = layer.weights[channel].reshape(-1)
-            flat = np.pad(flat, (0, -len(flat) % 4)).reshape(-1, 4)
-            found.append({(4 * quad if source.slides else quad): row for quad, row in enumerate(flat)})
+            flat = np.pad(flat, (0, -len(flat) % source.group)).reshape(-1, source.group)
+            step = source.group if source.slides else 1
+            found.append({step * index: group for index, group in enumerate(flat)})
             continue
-        quads: dict[int, npt.NDArray[np.int8]] = {}
+        groups: dict[int, npt.NDArray[np.int8]] = {}
         for tap in range(layer.kernel):
-            quad, byte = source.place(tap * source.channels + channel // layer.depth_multiplier)
-            quads.setdefault(quad, np.zeros(4, np.int8))[byte] = layer.weights[tap, channel]
-        found.append(quads)
+            index, place = source.place(tap * source.channels + channel // layer.depth_multiplier)
+            groups.setdefault(index, np.zeros(source.group, np.int8))[place] = layer.weights[tap, channel]
+        found.append(groups)
     return found
 
 
@@ -256,17 +276,17 @@ class _Workspace:
         self._lane_bytes = 4 * int(tables.module.lib.EDC_BATCH_LANES)
         self._kept: list[Any] = [tables]
         codec, sources = tables.codec, tables.sources
-        quads = [self._vectors(source.quads, 0x01010101 * source.pad_value) for source in sources]
-        latent = self._vectors(codec.graph.latent.size_bytes, 0)
+        groups = [self._vectors(source.groups, 0x01010101 * source.pad_value) for source in sources]
+        latent = self._vectors(codec.positions * codec.rvq.dimension, 0)
         layers = self._keep(self._ffi.new("edc_batch_layer[]", len(sources)))
         for index, layer in enumerate(tables.layers):
             fields = self._pointers(tables.layer_tables[index]) | _sizes(layer, sources[index])
             if index + 1 == len(sources):
                 fields |= {"out": self._lanes_at(latent)}
             else:
-                fields |= self._target(sources[index + 1], quads[index + 1])
-            fields |= {"in": self._lanes_at(quads[index]), "blocks": len(tables.layer_tables[index]["offsets"])}
-            fields["quads"] = tables.layer_tables[index]["offsets"].shape[1]
+                fields |= self._target(sources[index + 1], groups[index + 1])
+            fields |= {"in": self._lanes_at(groups[index]), "blocks": len(tables.layer_tables[index]["offsets"])}
+            fields["groups"] = tables.layer_tables[index]["offsets"].shape[1]
             for name, value in fields.items():
                 setattr(layers[index], name, value)
         books = self._keep(self._ffi.new("edc_batch_codebook[]", codec.levels))
@@ -275,37 +295,44 @@ class _Workspace:
                 setattr(book, name, value)
             book.size = len(arrays["keys"])
         first = sources[0]
-        padded = np.full((self._lane_bytes // 4, first.elements + 3), first.pad_value - _OFFSET, np.int8)
+        padded = np.full(
+            (self._lane_bytes // 4, first.elements + first.group - 1),
+            codec.graph.input.zero_point,
+            codec.numerics.activation,
+        )
+        element_bytes = padded.itemsize
         self.model = self._ffi.new(
             "edc_batch_model *",
             {
                 codec.normalizer.kind: tables.normalizer,
                 "layers": layers,
                 "books": books,
-                "input": self._keep(self._ffi.from_buffer("int8_t[]", padded)),
+                "input": self._keep(self._ffi.from_buffer("int8_t[]", padded.view(np.int8))),
                 "latent": self._lanes_at(latent),
+                "is_wide": int(tables.is_wide),
                 "layer_count": len(sources),
                 "level_count": codec.levels,
                 "positions": codec.positions,
                 "dimension": codec.rvq.dimension + codec.rvq.dimension % 2,
                 "latent_channels": codec.rvq.dimension,
                 "samples": codec.samples,
-                "input_bytes": padded.shape[1],
-                "input_pad": first.pad_left,
+                "input_bytes": padded.shape[1] * element_bytes,
+                "input_pad": first.pad_left * element_bytes,
+                "input_groups": first.elements,
                 "fraction_bits": codec.rvq.fraction_bits,
                 "zero_point": codec.rvq.latent_zero_point,
             },
         )
 
-    def _target(self, source: _Source, quads: int) -> dict[str, Any]:
-        """Where a layer writes, for the next one, which reads ``source`` at the address ``quads``."""
+    def _target(self, source: _Source, groups: int) -> dict[str, Any]:
+        """Where a layer writes, for the next one, which reads ``source`` at the address ``groups``."""
         if not source.slides:
-            first = quads + source.pad_left * source.row_quads * self._lane_bytes
-            return {"out": self._lanes_at(first), "gives_quads": 1}
+            first = groups + source.pad_left * source.row_groups * self._lane_bytes
+            return {"out": self._lanes_at(first), "gives_groups": 1}
         elements = self._vectors(source.elements + 3, source.pad_value)
         return {
             "out": self._lanes_at(elements + source.pad_left * source.channels * self._lane_bytes),
-            "slid": self._lanes_at(quads),
+            "slid": self._lanes_at(groups),
             "slid_from": self._lanes_at(elements),
             "slid_count": source.elements,
         }
@@ -332,7 +359,7 @@ class _Workspace:
 
 def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
     return {
-        "step": layer.stride * source.row_quads,
+        "step": layer.stride * source.row_groups,
         "out_width": layer.output.width,
         "out_channels": layer.output.channels,
         "zero_point": layer.output.zero_point,
@@ -344,6 +371,7 @@ def _sizes(layer: Layer, source: _Source) -> dict[str, int]:
 def _sources() -> dict[str, str]:
     root = firmware_dir()
     paths = [*(root / "host").glob("edc_batch.[ch]"), root / "codec" / "edc.h", root / "codec" / "edc_config.h"]
-    for name in ("activation", "divide", *NORMALIZATIONS, *(f"{kind}_frame" for kind in NORMALIZATIONS)):
+    kinds = [f"{kind}{suffix}" for kind in NORMALIZATIONS for suffix in ("", "16", "_frame")]
+    for name in ("activation", "divide", *kinds):
         paths += (root / "codec").glob(f"edc_{name}.[ch]")
     return {path.name: path.read_text(encoding="utf-8") for path in sorted(paths)}

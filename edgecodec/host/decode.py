@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -17,6 +15,7 @@ from edgecodec.errors import BuildError, InputError, UnsupportedOpError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.c_constants import CMemory
 from edgecodec.host.extension import load_extension
+from edgecodec.host.threads import deal, thread_count
 
 _CDEF = """
 #define EDC_DECODE_LANES ...
@@ -46,8 +45,7 @@ def fastest_decoder(bundle: Bundle, *, threads: int | None = 1) -> FrameDecoder:
     two differ by some 1e-6 of the normalised signal. Raises BundleError when the bundle has no decoder or one that does
     not fit, InputError for less than one thread.
     """
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
+    thread_count(threads)
     try:
         return VectorDecoder(bundle, threads=threads)
     except (BuildError, InputError, UnsupportedOpError) as error:
@@ -74,7 +72,7 @@ class VectorDecoder(FrameDecoder):
         self._lib: Any = module.lib
         self._constants = CMemory(self._ffi)
         self._model = self._constants.pointer(decode_constants(program, codec))
-        self._threads = threads or os.cpu_count() or 1
+        self._threads = thread_count(threads)
         self._memory_bytes = 4 * program.memory * self.lanes
         self._idle: SimpleQueue[npt.NDArray[np.uint8]] = SimpleQueue()
         self.how = f"C, {self.lanes} frames at once"
@@ -99,19 +97,11 @@ class VectorDecoder(FrameDecoder):
         ]
         if offset is not None and spread is not None:
             given += [np.ascontiguousarray(offset, np.int32), np.ascontiguousarray(spread, np.uint64)]
-        step = _FRAMES_A_TASK if self._threads > 1 else max(1, count)
-        parts = [slice(start, start + step) for start in range(0, count, step)]
 
         def run(part: slice) -> None:
             self._run([array[part] for array in given], frames[part])
 
-        if self._threads == 1 or len(parts) <= 1:
-            for part in parts:
-                run(part)
-        else:
-            with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
-                for _ in pool.map(run, parts):
-                    pass
+        deal(run, count, _FRAMES_A_TASK, self._threads)
         return frames
 
     def _run(self, given: list[npt.NDArray[Any]], frames: npt.NDArray[np.float32]) -> None:

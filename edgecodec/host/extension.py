@@ -190,7 +190,9 @@ class _Recipe:
         make_c_source(ffi, self.name, self.preamble, str(work / glue))
         sources = sorted(file for file in self.files if file.endswith(".c"))
         run, flags = self.compiler.run, self.flags
-        run([*STRICT_FLAGS, *_BUILD_FLAGS, *flags, "-I.", "-c", *sources], work, "the codec")
+        # One by one, as compiler caches ($CC may name one) want it.
+        for source in sources:
+            run([*STRICT_FLAGS, *_BUILD_FLAGS, *flags, "-I.", "-c", source], work, "the codec")
         # cffi's own C is not written for the strict warnings.
         run([*_BUILD_FLAGS, *flags, "-w", "-I.", f"-I{include}", "-c", glue], work, "cffi's glue")
         objects = [f"{Path(source).stem}.o" for source in [*sources, glue]]

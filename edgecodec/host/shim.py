@@ -36,7 +36,7 @@ class HostShim:
         from edgecodec.compile.plan import make_plan
         from edgecodec.compile.render import render_served, render_template
 
-        files = codec_files(bundle, plan or make_plan(bundle.codec)) | render_served()
+        files = codec_files(bundle, plan or make_plan(bundle.codec)) | render_served(bundle.codec.numerics)
         context = {"version": __version__, "activation": bundle.codec.numerics.activation.name}
         files["edc_shim.h"] = render_template("shim.h.j2", **context)
         files["edc_shim.c"] = render_template("shim.c.j2", **context)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -13,10 +11,11 @@ import numpy.typing as npt
 from edgecodec.decoding.packet_constants import unpack_constants
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.unpacking import ReferenceUnpacker, Unpacked, Unpacker
-from edgecodec.errors import BuildError, InputError
+from edgecodec.errors import BuildError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.c_constants import CMemory
 from edgecodec.host.extension import load_extension
+from edgecodec.host.threads import deal, thread_count
 
 _CDEF = """
 typedef struct {
@@ -85,15 +84,13 @@ class PacketUnpacker:
     """
 
     def __init__(self, packets: PacketFormat, *, threads: int | None = 1) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
+        self._threads = thread_count(threads)
         folder = firmware_dir() / "host"
         names = ("edc_unpack.c", "edc_unpack.h")
         sources = {name: (folder / name).read_text(encoding="utf-8") for name in names}
         module = load_extension(sources, _CDEF, '#include "edc_unpack.h"', native=True)
         self._ffi: Any = module.ffi
         self._lib: Any = module.lib
-        self._threads = threads or os.cpu_count() or 1
         self._shape = (packets.positions, len(packets.codebook_sizes))
         assert self._ffi.sizeof("edc_unpack_frame") == _FRAME.itemsize
         constants = unpack_constants(packets)
@@ -104,19 +101,11 @@ class PacketUnpacker:
         """What each of ``packets`` says; damage is a status, never an error."""
         frames = np.empty(len(packets), _FRAME)
         found = Unpacked.empty(len(packets), *self._shape)
-        step = _PACKETS_A_TASK if self._threads > 1 else max(1, len(packets))
-        parts = [slice(start, start + step) for start in range(0, len(packets), step)]
 
         def run(part: slice) -> None:
             self._run(packets[part], frames[part], found.indices[part])
 
-        if self._threads == 1 or len(parts) <= 1:
-            for part in parts:
-                run(part)
-        else:
-            with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
-                for _ in pool.map(run, parts):
-                    pass
+        deal(run, len(packets), _PACKETS_A_TASK, self._threads)
         for name in ("status", "tag", "sequence", "levels", "offset", "spread"):
             getattr(found, name)[:] = frames[name]
         found.clipped[:] = frames["flags"] & self._lib.EDC_UNPACK_CLIPPED

@@ -76,7 +76,7 @@ class _Exchange(Generic[R]):
     """A kind of request that is made for frames."""
 
     reply_type: MessageType
-    """Type of the reply; messages of other types are no answer."""
+    """Type of the reply; one of another type is refused."""
     request: Callable[[int, int], bytes]
     """``request(frame, seq)``: the bytes on the wire."""
     parse: Callable[[bytes], R]
@@ -285,20 +285,24 @@ class BoardExecutor:
 
         Returns its values in a row, of the codec's activation type, or None when the firmware keeps that layer's output
         nowhere. The frame is encoded again for every piece that a reply holds. Raises InputError for a frame that does
-        not fit, LinkError when the board goes away or stays silent, DeviceError when it refuses the request.
+        not fit, LinkError when the board goes away or stays silent, DeviceError when it refuses the request or its
+        output has another size than the bundle's layer.
         """
         frame = as_frames(frame[None], self._shape.samples)[0]
+        layers = self._bundle.codec.graph.layers
+        layer_bytes = layers[layer].output.size_bytes if layer < len(layers) else 0
         data = bytearray()
         exchange = _Exchange(
             MessageType.LAYER_REPLY,
             lambda _, seq: layer_request(seq, layer, len(data), frame),
-            lambda payload: parse_layer(payload, layer, len(data)),
+            lambda payload: parse_layer(payload, layer, len(data), layer_bytes),
         )
         while True:
             ((_, reply),) = self._run(1, exchange)
             data += reply.data
             if len(data) == reply.total_bytes:
-                return np.frombuffer(data, self._numerics.activation) if data else None
+                activation = self._numerics.activation
+                return np.frombuffer(data, activation.newbyteorder("<")).astype(activation) if data else None
 
     def _count(self, reply: EncodeReply) -> None:
         self._tick_sums += np.array(reply.ticks, np.uint64)
@@ -428,6 +432,12 @@ class BoardExecutor:
                 f"port {self._port}: the firmware has {hello.shape}, the bundle {self._shape}",
                 hint="build and flash it again",
             )
+        if hello.numerics != self._numerics:
+            raise DeviceError(
+                f"port {self._port}: the firmware runs {hello.numerics.name}, the bundle's numerics are "
+                f"{self._numerics.name}",
+                hint="build and flash it again",
+            )
         if hello.packet_bytes != self._packet_bytes:
             raise DeviceError(
                 f"port {self._port}: the firmware has packets of up to {hello.packet_bytes} bytes, the bundle of "
@@ -509,10 +519,18 @@ class _Run:
         return self.repeat_oldest("no answer")
 
     def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
-        """The request that ``message`` answers, and older ones to send again because their answer is lost."""
+        """The request that ``message`` answers, and older ones to send again because their answer is lost.
+
+        Raises DeviceError when it answers one by another type.
+        """
         position = next((i for i, request in enumerate(self._in_flight) if request.seq == message.seq), None)
-        if position is None or message.type != self._reply_type:
+        if position is None:
             return None, []  # a second answer to a request that was repeated in vain
+        if message.type != self._reply_type:
+            raise DeviceError(
+                f"port {self._port}: a reply of type {message.type:#04x} came; expected {self._reply_type:#04x}",
+                hint="build and flash the firmware again",
+            )
         request = self._in_flight[position]
         del self._in_flight[position]
         # A repeated request has two places in the device's order, so its answer proves nothing of the others.

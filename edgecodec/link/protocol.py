@@ -17,15 +17,17 @@ import numpy as np
 import numpy.typing as npt
 from cobs import cobs
 
-from edgecodec.codec.numerics import INT8, Numerics
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
-PROTOCOL = 3
+PROTOCOL = 4
 NATIVE = "native"
 TFLM = "tflm"
 ENGINES = (NATIVE, TFLM)
 """What runs the encoder, by the number that HELLO gives it."""
+_NUMERICS = (INT8, INT16X8)
+"""By the number that HELLO gives them."""
 REPLY = 0x80
 NO_SEQ = 0xFFFF
 """``seq`` of ERROR: the device could not read the request's."""
@@ -33,7 +35,7 @@ FLUSH = b"\0\0"
 """Ends whatever half a message the device has got."""
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
-_HELLO = struct.Struct("<BBBB32sHHHHHIIIIII7I")
+_HELLO = struct.Struct("<BBBB32sHHBBHHIIIIII7I")
 _ENCODE = struct.Struct("<BBiQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
@@ -194,6 +196,8 @@ class HelloReply:
     """Digest of the bundle that the firmware was made from, 64 hex digits."""
     shape: Shape
     """Sizes of the codec."""
+    numerics: Numerics
+    """Its integers, and so the type of input, latent and layers in replies."""
     packet_bytes: int
     """Bytes of the buffer for a packet, which none is longer than; 0 when the firmware makes no packets."""
     state_bytes: int
@@ -366,7 +370,7 @@ def parse_hello(payload: bytes) -> HelloReply:
         version, rest = _take_text(rest)
     except (struct.error, UnicodeDecodeError, IndexError) as error:
         raise DeviceError("the reply to HELLO is malformed; the firmware is not edgecodec's") from error
-    _, _, engine, window, digest, samples, positions, levels, channels, packet_bytes, *numbers = fields
+    _, _, engine, window, digest, samples, positions, levels, kind, channels, packet_bytes, *numbers = fields
     kept = Fault(*numbers[-_FAULT_WORDS:])
     del numbers[-_FAULT_WORDS:]
     if rest or window == 0 or (numbers[-2] and not numbers[-1]):
@@ -375,6 +379,9 @@ def parse_hello(payload: bytes) -> HelloReply:
         raise DeviceError(
             f"the firmware's engine is number {engine}; this edgecodec knows {', '.join(ENGINES)}", hint=_BUILD_AGAIN
         )
+    if kind >= len(_NUMERICS):
+        known = ", ".join(numerics.name for numerics in _NUMERICS)
+        raise DeviceError(f"the firmware's numerics are number {kind}; this edgecodec knows {known}", hint=_BUILD_AGAIN)
     shape = Shape(samples, positions, levels, channels)
     state, encoder, arena, hz, instructions, ticks = numbers
     fault = kept if kept.exception else None
@@ -383,6 +390,7 @@ def parse_hello(payload: bytes) -> HelloReply:
         window=window,
         digest=digest.hex(),
         shape=shape,
+        numerics=_NUMERICS[kind],
         packet_bytes=packet_bytes,
         state_bytes=state,
         encoder_bytes=encoder,
@@ -436,13 +444,22 @@ def parse_encode(
     return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers, packet, packet_ticks)
 
 
-def parse_layer(payload: bytes, layer: int, first: int) -> LayerReply:
-    """Read the reply to :func:`layer_request`. Raises DeviceError for a refusal, a wrong length or another layer."""
+def parse_layer(payload: bytes, layer: int, first: int, layer_bytes: int) -> LayerReply:
+    """Read the reply to :func:`layer_request` for a layer of ``layer_bytes``.
+
+    Raises DeviceError for a refusal, a wrong length, another layer or another size of it than ``layer_bytes`` or, at
+    its start, 0: so reading a layer piece by piece ends, and what was read is all of it.
+    """
     _check_status(payload)
     if len(payload) < _LAYER.size:
         raise DeviceError(f"the reply to LAYER has {len(payload)} bytes; expected {_LAYER.size} or more")
     _, found, total = _LAYER.unpack_from(payload)
     data = payload[_LAYER.size :]
+    if found == layer and total != layer_bytes and (total or first):
+        raise DeviceError(
+            f"layer {layer} has {total} bytes on the board and {layer_bytes} in the bundle",
+            hint="build and flash the firmware again",
+        )
     if found != layer or first + len(data) > total or (first < total and not data):
         raise DeviceError(
             f"the reply to LAYER has {len(data)} bytes of layer {found}; expected layer {layer} from byte {first} of "

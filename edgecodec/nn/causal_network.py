@@ -33,8 +33,8 @@ class CausalNetworkTrainer:
     """The network as TensorFlow variables, with weights rounded as the integers have them once ``rounded``.
 
     ``ranks`` are the leaves of each level's codes, ``embeddings`` ``[K, R]`` those to start from; ``widths`` are C and
-    H. Rounding passes gradients on as they are
-    (straight-through; Bengio et al. 2013).
+    H. The first ``known_levels`` are known to the decoder, so their bits are no loss. Rounding passes gradients on as
+    they are (straight-through; Bengio et al. 2013).
     """
 
     def __init__(
@@ -44,7 +44,9 @@ class CausalNetworkTrainer:
         widths: tuple[int, int],
         dilations: Sequence[int],
         seed: int,
+        known_levels: int = 0,
     ) -> None:
+        self._known_levels = known_levels
         self._tf = import_tensorflow()
         self._ranks, self._dilations = list(ranks), tuple(dilations)
         self._sizes = [len(rank) for rank in ranks]
@@ -87,7 +89,7 @@ class CausalNetworkTrainer:
             x += tf.matmul(inner, get(f"mix_{number}")) + get(f"mix_{number}_bias")
         total = 0.0
         for level, codes in enumerate(self._sizes):
-            if codes == 1:
+            if codes == 1 or level < self._known_levels:
                 continue
             h = tf.matmul(x, get(f"hidden_{level}")) + get(f"hidden_{level}_bias")
             for above in range(level):

@@ -54,7 +54,7 @@ def _rounded(weights: FloatArray, rows: FloatArray) -> FloatArray:
     mean = float(np.trace(power)) / len(power)
     if not mean > 0:
         return weights
-    inverse = np.linalg.inv(power + _DAMPING * mean * np.eye(len(power)))
+    inverse = np.linalg.inv(power + _DAMPING * mean * np.eye(len(power))).astype(np.float64)
     return np.stack([_column(column, inverse) for column in weights.T], axis=1)
 
 

@@ -25,6 +25,8 @@ from edgecodec.signal.reading import (
 
 OWNERS = ("subject", "recording")
 """Arrays that say whose each row is."""
+RHYTHM = "rhythm"
+"""Array that says the rhythm of the heart in each row."""
 _ROWS = ("frames", "adc")
 _WIDEST_BYTES = 8
 _MOST_MAT_BYTES = 1 << 31
@@ -50,11 +52,12 @@ def read_npz(path: Path, reading: Reading) -> list[Rows]:
         members = archive.zip.infolist() if archive.zip is not None else []
         sizes = {info.filename.removesuffix(".npy"): info.file_size for info in members}
         rates = [name for name in archive.files if name.lower() in RATE_NAMES]
-        names = [name for name in archive.files if name not in (*OWNERS, *rates)]
+        names = [name for name in archive.files if name not in (*OWNERS, RHYTHM, *rates)]
         name = _chosen(path, names, reading, lambda name: _loaded(archive, name, sizes, path).ndim == 2)
         rate_hz = check_rate(_loaded(archive, rates[0], sizes, path), path) if rates else None
         owners = owners_of(archive, path, reading.by)
-        return [as_rows(_loaded(archive, name, sizes, path), rate_hz, path, owners)]
+        rhythms = _names(archive, path, RHYTHM) if RHYTHM in archive.files else None
+        return [as_rows(_loaded(archive, name, sizes, path), rate_hz, path, owners, rhythms)]
 
 
 def read_mat(path: Path, reading: Reading) -> list[Rows]:
@@ -101,8 +104,11 @@ def open_npz(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
 def owners_of(archive: np.lib.npyio.NpzFile, path: Path, by: str) -> list[str] | None:
     """Whose the rows are by the array ``by``, or the other one; None when there is none. Raises InputError."""
     name = next((name for name in sorted(OWNERS, key=lambda name: name != by) if name in archive.files), None)
-    if name is None:
-        return None
+    return None if name is None else _names(archive, path, name)
+
+
+def _names(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> list[str]:
+    """What an array of names or numbers says of each row. Raises InputError."""
     values = np.asarray(archive[name])
     if values.ndim != 1 or values.dtype.kind not in "iuUS":
         raise InputError(

@@ -33,6 +33,10 @@ class FrameSet:
     """Whether each does not follow its predecessor: samples were dropped, or another recording starts, ``[N]``."""
     summary: RecordingsSummary
     """What was read, used and dropped."""
+    people: tuple[str, ...]
+    """Whose each frame is, ``[N]``; empty texts where nothing says it."""
+    rhythms: tuple[str, ...]
+    """Rhythm of the heart in each, ``[N]``; empty texts where nothing says it."""
 
 
 def read_frames(
@@ -60,7 +64,8 @@ def read_frames(
     starts, gaps = np.concatenate(cut.starts), np.concatenate(cut.gaps)
     gaps[1:] |= np.diff(starts) != samples
     gaps[0] = starts[0] != 0
-    return FrameSet(np.concatenate(cut.frames), starts, gaps, cut.summary(len(files)))
+    frames = np.concatenate(cut.frames)
+    return FrameSet(frames, starts, gaps, cut.summary(len(files)), tuple(cut.owners), tuple(cut.rhythms))
 
 
 def load_frames(
@@ -107,6 +112,8 @@ class _Cut:
     people: set[str] = field(default_factory=set)
     notes: dict[str, None] = field(default_factory=dict)
     missing: tuple[int, int] | None = None
+    owners: list[str] = field(default_factory=list)
+    rhythms: list[str] = field(default_factory=list)
 
     def add(self, rows: CountRows, path: Path, person: str) -> None:
         """Cut ``rows`` of the file ``path``, which is of ``person`` unless empty."""
@@ -117,13 +124,18 @@ class _Cut:
             self.rates.add(rows.rate_hz)
         rate_hz = self.codec_hz or rows.rate_hz or _UNKNOWN_HZ
         if rows.counts.shape[1] == self.samples and (rows.rate_hz or rate_hz) == rate_hz:
-            self._keep(rows.counts, rate_hz)
+            self._label(rows, person, self._keep(rows.counts, rate_hz))
             return
-        for recording in to_recordings(rows, path.name, rate_hz):
-            self._cut(recording)
+        for number, recording in enumerate(to_recordings(rows, path.name, rate_hz)):
+            self._label(rows, person, np.full(self._cut(recording), number))
 
-    def _keep(self, counts: npt.NDArray[np.int16] | npt.NDArray[np.float64], rate_hz: float) -> None:
-        """Rows that are frames."""
+    def _label(self, rows: CountRows, person: str, numbers: npt.NDArray[np.integer]) -> None:
+        """Note whose the frames just cut are, which are of the rows ``numbers``."""
+        self.owners += [rows.owners[number] or person for number in numbers.tolist()]
+        self.rhythms += [rows.rhythms[number] for number in numbers.tolist()]
+
+    def _keep(self, counts: npt.NDArray[np.int16] | npt.NDArray[np.float64], rate_hz: float) -> npt.NDArray[np.intp]:
+        """Rows that are frames; returns the numbers of those that were kept."""
         whole = np.isfinite(counts).all(axis=1)
         self.read_s += counts.size / rate_hz
         if not whole.all():
@@ -134,8 +146,10 @@ class _Cut:
             self._take(np.flatnonzero(whole) * self.samples, new=False)
             self.frames.append(np.ascontiguousarray(counts[whole].astype(np.int16)))
         self.passed += counts.size
+        return np.flatnonzero(whole)
 
-    def _cut(self, recording: Recording) -> None:
+    def _cut(self, recording: Recording) -> int:
+        """Frames of a recording; returns how many."""
         self.read_s += len(recording.samples) / recording.rate_hz
         origin = recording.origin
         self.flaws_s += (origin.gap_s, origin.clipped_s, origin.flat_s)
@@ -149,6 +163,7 @@ class _Cut:
             self._take(np.array(taken), new=True)
             self.frames.append(recording.samples[np.array(taken)[:, None] + np.arange(self.samples)])
         self.passed += len(recording.samples)
+        return len(taken)
 
     def _take(self, starts: npt.NDArray[np.int64], *, new: bool) -> None:
         """Note where frames lie in what was read, and whether they begin a recording of its own."""

@@ -52,6 +52,8 @@ class CountRows:
     """Whose each row is, ``[N]``; empty texts when the file does not say."""
     notes: tuple[str, ...]
     """What the user should know of how the file was understood."""
+    rhythms: tuple[str, ...]
+    """Rhythm of the heart in each row, ``[N]``; empty texts when the file does not say."""
 
 
 def read_counts(path: str | os.PathLike[str], codec_hz: float | None, reading: Reading = AS_SAID) -> list[CountRows]:
@@ -72,7 +74,9 @@ def read_counts(path: str | os.PathLike[str], codec_hz: float | None, reading: R
             check_samples(int(rows.values.size * codec_hz / rate_hz), f"{source} at {codec_hz:g} Hz")
         counts, note = to_counts(rows.values, reading.scale, source)
         owners = tuple(rows.owners) if rows.owners is not None else ("",) * len(counts)
-        made.append(CountRows(counts, rate_hz, owners, rows.notes if note is None else (*rows.notes, note)))
+        rhythms = tuple(rows.rhythms) if rows.rhythms is not None else ("",) * len(counts)
+        notes = rows.notes if note is None else (*rows.notes, note)
+        made.append(CountRows(counts, rate_hz, owners, notes, rhythms))
     return made
 
 

@@ -80,10 +80,16 @@ class Rows:
     """Whose each row is, ``[N]``; None when the file does not say."""
     notes: tuple[str, ...] = ()
     """What the user should know of how the file was understood."""
+    rhythms: Sequence[str] | None = None
+    """Rhythm of the heart in each row, ``[N]``; None when the file does not say."""
 
 
 def as_rows(
-    values: npt.NDArray[Any], rate_hz: float | None, where: object, owners: Sequence[str] | None = None
+    values: npt.NDArray[Any],
+    rate_hz: float | None,
+    where: object,
+    owners: Sequence[str] | None = None,
+    rhythms: Sequence[str] | None = None,
 ) -> Rows:
     """``[M]`` and ``[M, 1]`` as one row, ``[N, M]`` as N. Raises InputError for other shapes, types and sizes."""
     if values.dtype.kind not in "iuf" or values.ndim not in (1, 2):
@@ -95,7 +101,9 @@ def as_rows(
     table = values[None] if values.ndim == 1 else values.T if values.shape[1] == 1 else values
     if owners is not None and len(owners) != len(table):
         raise InputError(f"{where}: {len(table)} recordings but {len(owners)} entries that say whose they are")
-    return Rows(table, rate_hz, owners)
+    if rhythms is not None and len(rhythms) != len(table):
+        raise InputError(f"{where}: {len(table)} recordings but {len(rhythms)} rhythms")
+    return Rows(table, rate_hz, owners, rhythms=rhythms)
 
 
 def check_rate(value: Any, where: object) -> float:

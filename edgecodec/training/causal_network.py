@@ -42,6 +42,8 @@ class NetworkFitting:
     """Peak learning rate of Adam, falling to zero by a cosine."""
     seed: int = 0
     """Seed of the first weights and of the draw of frames."""
+    known_levels: int = 0
+    """First levels that the decoder knows beforehand: a context for the others that takes no bits."""
 
     def __post_init__(self) -> None:
         for name in ("embedding", "channels", "hidden", "steps", "batch_size"):
@@ -78,7 +80,7 @@ def fit_causal_network(
     ranks = [tree_ranks(np.asarray(book, np.float64)) for book in codebooks]
     embeddings = [_principal(np.asarray(book, np.float64), fitting.embedding) for book in codebooks]
     widths = (fitting.channels, fitting.hidden)
-    network = CausalNetworkTrainer(ranks, embeddings, widths, fitting.dilations, fitting.seed)
+    network = CausalNetworkTrainer(ranks, embeddings, widths, fitting.dilations, fitting.seed, fitting.known_levels)
     optimizer = keras.optimizers.Adam(fitting.learning_rate, beta_2=0.99, global_clipnorm=30.0)
     optimizer.build(network.variables)
 
@@ -86,7 +88,9 @@ def fit_causal_network(
         def step(indices: Any) -> None:
             with tf.GradientTape() as tape:
                 bits = network.bits_per_frame(indices, rounded)
-            gradients = tape.gradient(bits, network.variables)
+            # Of a level that is known only the embedding counts.
+            unused = tf.UnconnectedGradients.ZERO
+            gradients = tape.gradient(bits, network.variables, unconnected_gradients=unused)
             optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], network.variables)
 
         return tf.function(step)  # type: ignore[no-any-return]  # TensorFlow is untyped here
@@ -103,7 +107,8 @@ def fit_causal_network(
         steps[done > (1 - _ROUNDED_SHARE) * fitting.steps](batch)
         if done % every == 0 or done == fitting.steps:
             current = network.export()
-            bits = float(current.code_lengths(validation).sum(axis=(1, 2)).mean())
+            lengths = current.code_lengths(validation)[..., fitting.known_levels :]
+            bits = float(lengths.sum(axis=(1, 2)).mean())
             if bits < best_bits:
                 best, best_bits = current, bits
             if progress is not None:

@@ -546,14 +546,14 @@ def parse_config(raw: Mapping[str, Any], where: str) -> TrainConfig:
 
 
 def _read_yaml(source: Path) -> dict[str, Any]:
-    import yaml
+    from edgecodec.files.strict_yaml import parse_yaml
 
     try:
-        raw = yaml.safe_load(read_regular(source, "a YAML configuration", _MOST_BYTES).decode("utf-8"))
+        raw = parse_yaml(read_regular(source, "a YAML configuration", _MOST_BYTES).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: cannot be read ({error})") from error
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"{source}: not valid YAML ({' '.join(str(error).split())})") from error
+    except ValueError as error:
+        raise InputError(f"{source}: not valid YAML ({error})") from error
     sections = ", ".join(_sections(TrainConfig))
     if raw is None:
         raise InputError(f"{source}: is empty; expected some of the sections {sections}")
@@ -614,15 +614,15 @@ def _replace_reading(raw: dict[str, Any], reading: Reading, where: Path) -> None
 
 
 def _set_key(raw: dict[str, Any], setting: str) -> None:
-    import yaml
+    from edgecodec.files.strict_yaml import parse_yaml
 
     key, equals, text = setting.partition("=")
     if not equals or not all(key.split(".")):
         raise InputError(f"--set {setting}: expected KEY=VALUE, such as data.epochs=3")
     try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise InputError(f"--set {setting}: the value is not valid YAML ({' '.join(str(error).split())})") from error
+        value = parse_yaml(text)
+    except ValueError as error:
+        raise InputError(f"--set {setting}: the value is not valid YAML ({error})") from error
     section = raw
     *path, name = key.split(".")
     for part in path:

@@ -12,7 +12,6 @@ from edgecodec.codec.arrays import Activations, Frames
 from edgecodec.codec.graph import Graph
 from edgecodec.codec.reference import run_every_layer
 from edgecodec.codec.stages import Stages
-from edgecodec.errors import DeviceError
 
 
 class LayerReader(Protocol):
@@ -24,7 +23,7 @@ class LayerReader(Protocol):
         ...
 
     def read_layer(self, frame: npt.NDArray[np.int16], layer: int) -> Activations | None:
-        """Output of a layer, counted from 0, for an int16 ``[T]`` frame; flat, None when it is kept nowhere."""
+        """Whole output of a layer, counted from 0, for an int16 ``[T]`` frame; flat, None when it is kept nowhere."""
         ...
 
 
@@ -77,7 +76,7 @@ def locate(
 
     ``received`` and ``reference`` are what the device and the reference made of ``frames``. None when there is no
     such frame, or when the layers that the device keeps are right this time. Raises LinkError and DeviceError as the
-    device does, DeviceError when an output has another size than the layer.
+    device does.
     """
     frame = _first_frame(received, reference)
     if frame is None or reference.input is None:
@@ -88,11 +87,6 @@ def locate(
         if found is None:
             continue
         wanted = expected[index][0]
-        if found.size != wanted.size:
-            raise DeviceError(
-                f"layer {index} ({layer.name}) has {found.nbytes} bytes on the board and {wanted.nbytes} in the bundle",
-                hint="build and flash the firmware again",
-            )
         found = found.reshape(wanted.shape)
         wrong = np.argwhere(found != wanted)
         if len(wrong):

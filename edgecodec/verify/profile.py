@@ -206,7 +206,7 @@ def _parts(project: FirmwareProject, costs: Sequence[LayerCosts], running: str) 
     bound = bound_search(codec, plan).instructions if costs[0].unit == "instructions" else None
     packets = project.bundle.packets()
     heads: tuple[tuple[str, str, str, str, int], ...] = (
-        ("normaliser", "normaliser", kind, f"edc_{kind}_normalize", 0),
+        ("normaliser", "normaliser", kind, f"{codec.normalizer.function}_normalize", 0),
         *(
             (
                 step.layer.name,

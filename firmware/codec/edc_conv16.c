@@ -1,38 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_conv16.h"
 
-/* The taps [first, last) of one output position that lie inside the tensor, and where they start.
- */
-typedef struct {
-  int32_t start; /* input position of tap 0, negative inside the left padding */
-  int32_t first;
-  int32_t last;
-} tap_range;
+#include "edc_requantize16.h"
+#include "edc_taps.h"
 
-static tap_range taps_at(const edc_conv16_layer *layer, int32_t position) {
-  const int32_t start = position * layer->stride - layer->pad_left;
-  const int32_t left = layer->in_width - start; /* taps before the right edge */
-  const tap_range range = {
-      .start = start,
-      .first = start < 0 ? -start : 0,
-      .last = left < layer->kernel ? left : layer->kernel,
-  };
-  return range;
-}
+EDC_DOT(dot16, int16_t)
 
-static int32_t dot(const int16_t *a, const int8_t *b, int32_t count) {
-  int32_t sum = 0;
-  int32_t i = 0;
-  for (; i + 4 <= count; i += 4) {
-    sum += a[i] * b[i];
-    sum += a[i + 1] * b[i + 1];
-    sum += a[i + 2] * b[i + 2];
-    sum += a[i + 3] * b[i + 3];
-  }
-  for (; i < count; i++) {
-    sum += a[i] * b[i];
-  }
-  return sum;
+static edc_tap_range taps_at(const edc_conv16_layer *layer, int32_t position) {
+  return edc_taps_from(position * layer->stride - layer->pad_left, layer->kernel, layer->in_width);
 }
 
 static int64_t wide_dot(const int16_t *a, const int8_t *b, int32_t count) {
@@ -43,46 +18,86 @@ static int64_t wide_dot(const int16_t *a, const int8_t *b, int32_t count) {
   return sum;
 }
 
-/* |acc| < 2^47, and what is shifted fits int32 behind that. */
-static inline int16_t finish(const edc_conv16_layer *layer, int32_t channel, int64_t acc) {
-  const int shift = layer->shift[channel];
-  const int32_t value =
-      (int32_t)((acc * layer->multiplier[channel] + ((int64_t)1 << (shift - 1))) >> shift);
+static inline int16_t clamp(const edc_conv16_layer *layer, int32_t value) {
   return (int16_t)(value < layer->activation_min   ? layer->activation_min
                    : value > layer->activation_max ? layer->activation_max
                                                    : value);
+}
+
+/* |acc| < 2^47, and what is shifted fits int32 behind that. */
+static int16_t finish_wide(const edc_conv16_layer *layer, int32_t channel, int64_t acc) {
+  const int shift = layer->shift[channel];
+  return clamp(
+      layer, (int32_t)((acc * layer->multiplier[channel] + ((int64_t)1 << (shift - 1))) >> shift));
+}
+
+/* The output of a sum, to which the bias comes. */
+static inline int16_t finish(const edc_conv16_layer *layer, int32_t channel, int32_t sum) {
+  const int down = layer->shift[channel] - EDC_RESCALE_SHIFT;
+  if (layer->wide_bias != NULL) {
+    return finish_wide(layer, channel, layer->wide_bias[channel] + sum);
+  }
+  const int32_t acc = layer->bias[channel] + sum;
+  if (down < 0) {
+    return finish_wide(layer, channel, acc);
+  }
+  return clamp(layer, edc_rescale(acc, (int16_t)layer->multiplier[channel], down));
 }
 
 void edc_conv16(const edc_conv16_layer *layer, const int16_t *in, int16_t *out) {
   const int32_t channels = layer->in_channels;
   const int32_t row = layer->kernel * channels; /* weights of one output channel */
   for (int32_t position = 0; position < layer->out_width; position++) {
-    const tap_range taps = taps_at(layer, position);
+    const edc_tap_range taps = taps_at(layer, position);
     /* Along one axis the samples under the kernel are contiguous, as its weights are. */
     const int32_t count = (taps.last - taps.first) * channels;
     const int16_t *patch = in + (taps.start + taps.first) * channels;
     const int8_t *weights = layer->weights + taps.first * channels;
     for (int32_t channel = 0; channel < layer->out_channels; channel++) {
-      const int64_t acc = layer->wide_bias == NULL
-                              ? layer->bias[channel] + dot(patch, weights, count)
-                              : layer->wide_bias[channel] + wide_dot(patch, weights, count);
-      *out++ = finish(layer, channel, acc);
+      *out++ = layer->wide_bias == NULL
+                   ? finish(layer, channel, dot16(patch, weights, count))
+                   : finish_wide(layer, channel,
+                                 layer->wide_bias[channel] + wide_dot(patch, weights, count));
       weights += row;
     }
   }
 }
+
+/* Channels of a depthwise layer that are computed together, where each has an input channel. */
+#define TOGETHER 4
 
 void edc_depthwise16(const edc_conv16_layer *layer, const int16_t *in, int16_t *out) {
   const int32_t in_channels = layer->in_channels;
   const int32_t channels = layer->out_channels;
   const int32_t multiplier = channels / in_channels;
   for (int32_t position = 0; position < layer->out_width; position++) {
-    const tap_range taps = taps_at(layer, position);
+    const edc_tap_range taps = taps_at(layer, position);
     const int16_t *patch = in + (taps.start + taps.first) * in_channels;
     const int8_t *weights = layer->weights + taps.first * channels;
+    int32_t channel = 0;
+    /* Sums are of at most 255 taps, below 2^30. */
+    for (; multiplier == 1 && channel + TOGETHER <= channels; channel += TOGETHER) {
+      int32_t a = 0, b = 0, c = 0, d = 0;
+      const int16_t *x = patch;
+      const int8_t *w = weights;
+      for (int32_t tap = taps.first; tap < taps.last; tap++) {
+        a += x[0] * w[0];
+        b += x[1] * w[1];
+        c += x[2] * w[2];
+        d += x[3] * w[3];
+        x += channels;
+        w += channels;
+      }
+      const int32_t sums[TOGETHER] = {a, b, c, d};
+      for (int32_t i = 0; i < TOGETHER; i++) {
+        *out++ = finish(layer, channel + i, sums[i]);
+      }
+      patch += TOGETHER;
+      weights += TOGETHER;
+    }
     int32_t left = multiplier; /* output channels of this input channel */
-    for (int32_t channel = 0; channel < channels; channel++) {
-      int32_t sum = 0; /* of at most 255 taps, below 2^30 */
+    for (; channel < channels; channel++) {
+      int32_t sum = 0;
       const int16_t *x = patch;
       const int8_t *w = weights;
       for (int32_t tap = taps.first; tap < taps.last; tap++) {
@@ -90,9 +105,7 @@ void edc_depthwise16(const edc_conv16_layer *layer, const int16_t *in, int16_t *
         x += in_channels;
         w += channels;
       }
-      const int64_t bias =
-          layer->wide_bias == NULL ? layer->bias[channel] : layer->wide_bias[channel];
-      *out++ = finish(layer, channel, bias + sum);
+      *out++ = finish(layer, channel, sum);
       weights++;
       if (--left == 0) {
         left = multiplier;

@@ -117,20 +117,6 @@ static void widen(const edc_bytes_layer *layer, const int8_t *in, int32_t first,
   }
 }
 
-/* Four channels of two positions. */
-static inline void finish_block(const edc_folded_channel *channel,
-                                uint32_t sums[EDC_BYTES_BLOCK][EDC_BYTES_TOGETHER], int8_t *first,
-                                int8_t *second, int rectified, int32_t bias) {
-#pragma GCC unroll 4
-  for (int32_t i = 0; i < EDC_BYTES_BLOCK; i++) {
-    /* Both before either is stored, because a store of a byte might change the constants. */
-    const int8_t a = edc_requantize_folded(channel + i, sums[i][0], rectified, bias);
-    const int8_t b = edc_requantize_folded(channel + i, sums[i][1], rectified, bias);
-    first[i] = a;
-    second[i] = b;
-  }
-}
-
 void edc_conv_bytes(const edc_bytes_layer *layer, const int8_t *in, int8_t *out, int32_t *scratch) {
   const int32_t channels = layer->out_channels;
   const int32_t step = layer->stride * layer->in_channels;
@@ -150,9 +136,9 @@ void edc_conv_bytes(const edc_bytes_layer *layer, const int8_t *in, int8_t *out,
       uint32_t sums[EDC_BYTES_BLOCK][EDC_BYTES_TOGETHER];
       weights = edc_bytes_sums(window, weights, end, sums);
       if (layer->rectified) {
-        finish_block(channel, sums, out, second, 1, bias);
+        edc_requantize_block(channel, sums, out, second, 1, bias);
       } else {
-        finish_block(channel, sums, out, second, 0, bias);
+        edc_requantize_block(channel, sums, out, second, 0, bias);
       }
       channel += EDC_BYTES_BLOCK;
       out += EDC_BYTES_BLOCK;

@@ -89,4 +89,20 @@ EDC_INLINE int8_t edc_requantize_folded(const edc_folded_channel *channel, uint3
   return edc_saturate(((high >> channel->down) + bias) >> 1);
 }
 
+#define EDC_FOLDED_BLOCK 4 /* channels of edc_requantize_block */
+
+/* The same for EDC_FOLDED_BLOCK channels of two positions, which go to `first` and `second`. */
+EDC_INLINE void edc_requantize_block(const edc_folded_channel *channel,
+                                     uint32_t sums[EDC_FOLDED_BLOCK][2], int8_t *first,
+                                     int8_t *second, int rectified, int32_t bias) {
+#pragma GCC unroll 4
+  for (int32_t i = 0; i < EDC_FOLDED_BLOCK; i++) {
+    /* Both before either is stored, because a store of a byte might change the constants. */
+    const int8_t a = edc_requantize_folded(channel + i, sums[i][0], rectified, bias);
+    const int8_t b = edc_requantize_folded(channel + i, sums[i][1], rectified, bias);
+    first[i] = a;
+    second[i] = b;
+  }
+}
+
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_rvq_mve.h"
 
+#include "edc_config.h"
+
 #include <stddef.h>
 
 /* Elsewhere the same tables are worked through without vectors, so that any machine can check what
@@ -21,8 +23,8 @@
 
 /* The search's best code so far. */
 typedef struct {
-  int32_t distance; /* ||r - c||^2 and what choosing the code costs */
-  int32_t limit;    /* no code whose projections are farther than this can be nearer */
+  int32_t distance; /* ||r - c||^2 and what choosing the code costs, less ||r||^2 */
+  uint32_t limit;   /* no code whose projections are farther than this can be nearer */
   uint32_t index;
 } candidate;
 
@@ -30,7 +32,8 @@ typedef struct {
   const edc_mve_codebook *book;
   const int16_t *residual;
   uint32_t vectors; /* of a code */
-  int32_t length;   /* ||r||^2 */
+  uint32_t length;  /* ||r||^2 */
+  uint32_t most;    /* limit that leaves out no code; less the query's length it fits int32 */
   int32_t looks;    /* left; negative when there was none for a code that may be nearer */
   candidate best;
 } search;
@@ -59,6 +62,26 @@ static inline void start(const edc_mve_rvq *rvq, const int8_t *latent, int16_t *
 #else
   for (int32_t d = 0; d < rvq->row; d++) {
     residual[d] = (int16_t)(d < left ? (latent[d] - zero_point) * (1 << bits) : 0);
+  }
+#endif
+}
+
+/* residual[row] = an int16 latent shifted down, halves up, zeros behind the dimension. */
+static inline void start16(const edc_mve_rvq *rvq, const int16_t *latent, int16_t *residual) {
+  const int32_t bits = rvq->fraction_bits;
+  int32_t left = rvq->dimension;
+#if VECTORS
+  const int16x8_t by = vdupq_n_s16((int16_t)bits);
+  do {
+    const mve_pred16_t inside = vctp16q((uint32_t)left);
+    vstrhq_s16(residual, vrshlq_s16(vldrhq_z_s16(latent, inside), by));
+    latent += EDC_MVE_LANES;
+    residual += EDC_MVE_LANES;
+    left -= EDC_MVE_LANES;
+  } while (left > 0);
+#else
+  for (int32_t d = 0; d < rvq->row; d++) {
+    residual[d] = (int16_t)(d < left ? (latent[d] + ((1 << -bits) >> 1)) >> -bits : 0);
   }
 #endif
 }
@@ -232,21 +255,22 @@ static inline uint32_t near_of(query q, const edc_code_block *block, int32_t mos
 /* The first code of a mask that is not 0. */
 static inline uint32_t first_of(uint32_t mask) { return (uint32_t)__builtin_ctz(mask) / MASK_BITS; }
 
-/* ||r - c||^2 and what choosing the code costs. */
+/* ||r - c||^2 and what choosing the code costs, less ||r||^2. */
 static inline int32_t distance_to(const search *s, uint32_t index) {
   const int16_t *code = s->book->codes + index * s->vectors * EDC_MVE_LANES;
-  return s->length + (s->book->keys[index] - 2 * dot(s->residual, code, s->vectors));
+  return s->book->keys[index] - 2 * dot(s->residual, code, s->vectors);
 }
 
 static inline void take(search *s, uint32_t index, int32_t distance) {
-  const uint32_t d = (uint32_t)distance;
+  const uint32_t whole = s->length + (uint32_t)distance;
+  const uint32_t limit = whole + (whole >> 8) * s->book->slack + s->book->slack + ROUNDING;
   s->best.distance = distance;
-  s->best.limit = (int32_t)(d + (d >> 8) * s->book->slack + s->book->slack + ROUNDING);
+  s->best.limit = limit < s->most ? limit : s->most;
   s->best.index = index;
 }
 
 /* Look at the codes of a block's mask while looks are left, and return the limit. */
-static int32_t look(search *s, const edc_code_block *block, uint32_t mask) {
+static uint32_t look(search *s, const edc_code_block *block, uint32_t mask) {
   int32_t looks = s->looks;
   mask &= MASK_ONE;
   do {
@@ -278,13 +302,21 @@ static inline const edc_code_block *find(const edc_mve_codebook *book, const edc
 }
 
 /* Whether no code behind one whose first projection is so far away can be nearer. */
-static inline int is_far(int32_t away, int32_t limit) { return away * away > limit; }
+static inline int is_far(int32_t away, uint32_t limit) {
+  return (uint32_t)away * (uint32_t)away > limit;
+}
+
+/* How far projections may be, less the length of the residual's. */
+static inline int32_t most_of(query q, uint32_t limit) {
+  return (int32_t)(limit - (uint32_t)q.length);
+}
 
 /* The nearest code, where the search's looks, at least one, do; negative looks where not. */
 static void find_among_few(search *s) {
   const edc_mve_codebook *book = s->book;
   const query q = project(book->directions, s->residual, s->vectors);
-  s->length = dot(s->residual, s->residual, s->vectors);
+  s->length = (uint32_t)dot(s->residual, s->residual, s->vectors);
+  s->most = INT32_MAX + (uint32_t)q.length;
   const edc_code_block *const begin = book->blocks;
   const edc_code_block *const end = begin + (book->size + EDC_MVE_CODES - 1) / EDC_MVE_CODES;
   const edc_code_block *const middle = find(book, end, q.first);
@@ -294,8 +326,8 @@ static void find_among_few(search *s) {
   const uint32_t first = middle->indices[first_of(nearest)];
   s->looks--;
   take(s, first, distance_to(s, first));
-  int32_t limit = s->best.limit;
-  const uint32_t others = mask_of(found, limit - q.length) & ~(nearest & -nearest) & MASK_ONE;
+  uint32_t limit = s->best.limit;
+  const uint32_t others = mask_of(found, most_of(q, limit)) & ~(nearest & -nearest) & MASK_ONE;
   if (others != 0) {
     limit = look(s, middle, others);
     if (s->looks < 0) {
@@ -304,7 +336,7 @@ static void find_among_few(search *s) {
   }
   /* After a near block the next one is looked at before its first projection is. */
   for (const edc_code_block *block = middle + 1; block != end; block++) {
-    const uint32_t mask = near_of(q, block, limit - q.length);
+    const uint32_t mask = near_of(q, block, most_of(q, limit));
     if (mask != 0) {
       limit = look(s, block, mask);
       if (s->looks < 0) {
@@ -316,7 +348,7 @@ static void find_among_few(search *s) {
   }
   for (const edc_code_block *block = middle; block != begin;) {
     block--;
-    const uint32_t mask = near_of(q, block, limit - q.length);
+    const uint32_t mask = near_of(q, block, most_of(q, limit));
     if (mask != 0) {
       limit = look(s, block, mask);
       if (s->looks < 0) {
@@ -329,33 +361,45 @@ static void find_among_few(search *s) {
 }
 
 #if VECTORS
-#define VECTORS_IN_REGISTERS 2 /* of a residual */
-static uint32_t nearest_of_all_short(const edc_mve_codebook *book, const int16_t *residual) {
+EDC_ALWAYS_INLINE uint32_t nearest_in_registers(const edc_mve_codebook *book,
+                                                const int16_t *residual, int vectors) {
   const int16x8_t front = vldrhq_s16(residual);
-  const int16x8_t back = vldrhq_s16(residual + EDC_MVE_LANES);
+  const int16x8_t back = vldrhq_s16(residual + (vectors - 1) * EDC_MVE_LANES);
   const int16_t *code = book->codes;
   const int32_t *key = book->keys;
   int32_t least = INT32_MAX;
   const int32_t *best = key;
   for (uint32_t left = book->size; left > 0; left--) {
-    const int32_t half = vmladavq_s16(front, vldrhq_s16(code));
-    const int32_t distance = *key - 2 * vmladavaq_s16(half, back, vldrhq_s16(code + EDC_MVE_LANES));
+    int32_t sum = vmladavq_s16(front, vldrhq_s16(code));
+    if (vectors > 1) {
+      sum = vmladavaq_s16(sum, back, vldrhq_s16(code + EDC_MVE_LANES));
+    }
+    const int32_t distance = *key - 2 * sum;
     if (distance < least) {
       least = distance;
       best = key;
     }
     key++;
-    code += VECTORS_IN_REGISTERS * EDC_MVE_LANES;
+    code += vectors * EDC_MVE_LANES;
   }
   return (uint32_t)(best - book->keys);
+}
+
+static uint32_t nearest_of_one_vector(const edc_mve_codebook *book, const int16_t *residual) {
+  return nearest_in_registers(book, residual, 1);
+}
+
+static uint32_t nearest_of_two_vectors(const edc_mve_codebook *book, const int16_t *residual) {
+  return nearest_in_registers(book, residual, 2);
 }
 #endif
 
 static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *residual,
                                uint32_t vectors) {
 #if VECTORS
-  if (vectors == VECTORS_IN_REGISTERS) {
-    return nearest_of_all_short(book, residual);
+  if (vectors <= 2) {
+    return vectors == 1 ? nearest_of_one_vector(book, residual)
+                        : nearest_of_two_vectors(book, residual);
   }
 #endif
   const int16_t *code = book->codes;
@@ -373,11 +417,10 @@ static uint32_t nearest_of_all(const edc_mve_codebook *book, const int16_t *resi
   return best;
 }
 
-int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
-                             int16_t *residual, uint16_t *indices) {
-  const edc_mve_rvq *const rvq = constants;
+/* From the first level's residual, which is overwritten, to the indices. */
+static int32_t search_levels(const edc_mve_rvq *rvq, int32_t looks, int16_t *residual,
+                             uint16_t *indices) {
   const uint32_t vectors = rvq->row / EDC_MVE_LANES;
-  start(rvq, latent, residual);
   const edc_mve_codebook *book = rvq->levels;
   for (int32_t left = rvq->level_count; left > 0; left--) {
     search s = {.book = book, .residual = residual, .vectors = vectors, .looks = -1};
@@ -396,4 +439,18 @@ int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_
     book++;
   }
   return looks;
+}
+
+int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
+                             int16_t *residual, uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
+  start(rvq, latent, residual);
+  return search_levels(rvq, looks, residual, indices);
+}
+
+int32_t edc_rvq_quantize16_mve(const void *constants, const int8_t *latent, int32_t looks,
+                               int16_t *residual, uint16_t *indices) {
+  const edc_mve_rvq *const rvq = constants;
+  start16(rvq, (const int16_t *)(const void *)latent, residual);
+  return search_levels(rvq, looks, residual, indices);
 }

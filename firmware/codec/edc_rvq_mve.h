@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Residual vector quantiser in integers with M-profile Vector Extension (Helium), for Cortex-M55
- * and its kin (SPEC.md 1.3).
+ * and its kin (SPEC.md 1.3, 1.4).
  */
 #ifndef EDC_RVQ_MVE_H
 #define EDC_RVQ_MVE_H
@@ -38,15 +38,18 @@ typedef struct {
   const edc_mve_codebook *levels;
   uint16_t level_count;
   uint16_t dimension;
-  uint16_t row; /* dimension, rounded up to a multiple of EDC_MVE_LANES */
-  uint8_t fraction_bits;
-  int8_t zero_point;
+  uint16_t row;         /* dimension, rounded up to a multiple of EDC_MVE_LANES */
+  int8_t fraction_bits; /* 0..8 of int8 latents; -8..0 of int16 ones, which are shifted down */
+  int8_t zero_point;    /* 0 of int16 latents */
 } edc_mve_rvq;
 
-/* An edc_search_function: constants are an edc_mve_rvq, latent [dimension] -> indices
+/* Both are an edc_search_function: constants are an edc_mve_rvq, latent [dimension] -> indices
  * [level_count]; residual [row] is scratch. The lowest index wins a tie. That no residual or
  * distance overflows was proven at generation. */
 int32_t edc_rvq_quantize_mve(const void *constants, const int8_t *latent, int32_t looks,
                              int16_t *residual, uint16_t *indices);
+/* `latent` points to int16, aligned to 2 bytes. */
+int32_t edc_rvq_quantize16_mve(const void *constants, const int8_t *latent, int32_t looks,
+                               int16_t *residual, uint16_t *indices);
 
 #endif

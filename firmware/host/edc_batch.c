@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "edc_batch.h"
 
+#include "edc_config.h"
+
 #include <string.h>
 
 #if EDC_BATCH_LANES > 4
@@ -33,15 +35,15 @@ static inline edc_lanes add_pairs(edc_lanes a, edc_lanes x, edc_lanes w) {
   return a + (edc_lanes)_mm512_madd_epi16((__m512i)x, (__m512i)w);
 #endif
 }
-/* (acc * multiplier + 2^30) >> 31 */
-static inline edc_lanes high_product(edc_lanes acc, int32_t multiplier) {
+/* The low 32 bits of (acc * multiplier + added) >> down, down 1..32 */
+static inline edc_lanes product(edc_lanes acc, int32_t multiplier, int64_t added, int32_t down) {
   const __m512i m = _mm512_set1_epi32(multiplier);
-  const __m512i half = _mm512_set1_epi64(1 << 30);
+  const __m512i half = _mm512_set1_epi64(added);
   const __m512i even = _mm512_add_epi64(_mm512_mul_epi32((__m512i)acc, m), half);
   const __m512i odd =
       _mm512_add_epi64(_mm512_mul_epi32(_mm512_srli_epi64((__m512i)acc, 32), m), half);
-  return (edc_lanes)_mm512_mask_mov_epi32(_mm512_srli_epi64(even, 31), 0xAAAA,
-                                          _mm512_slli_epi64(odd, 1));
+  return (edc_lanes)_mm512_mask_mov_epi32(_mm512_srl_epi64(even, _mm_cvtsi32_si128(down)), 0xAAAA,
+                                          _mm512_sll_epi64(odd, _mm_cvtsi32_si128(32 - down)));
 }
 #elif LANES == 8
 static inline edc_lanes smaller(edc_lanes a, edc_lanes b) {
@@ -56,14 +58,14 @@ static inline edc_lanes gather(const void *base, edc_lanes byte_offsets) {
 static inline edc_lanes add_pairs(edc_lanes a, edc_lanes x, edc_lanes w) {
   return a + (edc_lanes)_mm256_madd_epi16((__m256i)x, (__m256i)w);
 }
-static inline edc_lanes high_product(edc_lanes acc, int32_t multiplier) {
+static inline edc_lanes product(edc_lanes acc, int32_t multiplier, int64_t added, int32_t down) {
   const __m256i m = _mm256_set1_epi32(multiplier);
-  const __m256i half = _mm256_set1_epi64x(1 << 30);
+  const __m256i half = _mm256_set1_epi64x(added);
   const __m256i even = _mm256_add_epi64(_mm256_mul_epi32((__m256i)acc, m), half);
   const __m256i odd =
       _mm256_add_epi64(_mm256_mul_epi32(_mm256_srli_epi64((__m256i)acc, 32), m), half);
-  return (edc_lanes)_mm256_blend_epi32(_mm256_srli_epi64(even, 31), _mm256_slli_epi64(odd, 1),
-                                       0xAA);
+  return (edc_lanes)_mm256_blend_epi32(_mm256_srl_epi64(even, _mm_cvtsi32_si128(down)),
+                                       _mm256_sll_epi64(odd, _mm_cvtsi32_si128(32 - down)), 0xAA);
 }
 #else
 static inline edc_lanes choose(edc_lanes mask, edc_lanes a, edc_lanes b) {
@@ -83,17 +85,20 @@ static inline edc_lanes gather(const void *base, edc_lanes byte_offsets) {
 static inline edc_lanes add_pairs(edc_lanes a, edc_lanes x, edc_lanes w) {
   return a + (x << 16 >> 16) * (w << 16 >> 16) + (x >> 16) * (w >> 16);
 }
-static inline edc_lanes high_product(edc_lanes acc, int32_t multiplier) {
-  edc_lanes high;
+static inline edc_lanes product(edc_lanes acc, int32_t multiplier, int64_t added, int32_t down) {
+  edc_lanes shifted;
   for (int lane = 0; lane < LANES; lane++) {
-    high[lane] = (int32_t)(((int64_t)acc[lane] * multiplier + (1ll << 30)) >> 31);
+    shifted[lane] = (int32_t)(((int64_t)acc[lane] * multiplier + added) >> down);
   }
-  return high;
+  return shifted;
 }
 #endif
 
-/* a + the four products of the bytes of x, 0..255, with the weights at w. */
-static inline edc_lanes add_quad(edc_lanes a, edc_lanes x, const int32_t *w) {
+/* a + the products of x with the weights at w: of two int16, or of four bytes, 0..255. */
+static inline edc_lanes add_group(edc_lanes a, edc_lanes x, const int32_t *w, int is_wide) {
+  if (is_wide) {
+    return add_pairs(a, x, all(w[0]));
+  }
 #if WORDS == 1
   return (edc_lanes)_mm512_dpbusd_epi32((__m512i)a, (__m512i)x, (__m512i)all(w[0]));
 #else
@@ -103,10 +108,24 @@ static inline edc_lanes add_quad(edc_lanes a, edc_lanes x, const int32_t *w) {
 #endif
 }
 
+/* Rounded once and clamped. Shifted by up to 16 it fits 32 bits, as proven; for more the multiplier
+ * is taken 2^16 times, which fits, too, and the upper 32 bits of the product are shifted by the
+ * rest. */
+static inline edc_lanes requantize_wide(const edc_batch_layer *layer, edc_lanes acc,
+                                        int32_t channel) {
+  const int32_t shift = layer->shift[channel];
+  const int32_t multiplier = layer->multiplier[channel];
+  const int64_t half = 1ll << (shift - 1);
+  const edc_lanes value = shift > 16
+                              ? product(acc, multiplier << 16, half << 16, 32) >> (shift - 16)
+                              : product(acc, multiplier, half, shift);
+  return smaller(larger(value, all(layer->activation_min)), all(layer->activation_max));
+}
+
 /* TFLM's double rounding (edc_requantize), clamped, + 128. acc << left fits, as proven. */
 static inline edc_lanes requantize(const edc_batch_layer *layer, edc_lanes acc, int32_t channel) {
   const int32_t shift = layer->shift[channel];
-  edc_lanes high = high_product(shift > 0 ? acc << shift : acc, layer->multiplier[channel]);
+  edc_lanes high = product(shift > 0 ? acc << shift : acc, layer->multiplier[channel], 1 << 30, 31);
   if (shift < 0) {
     /* Halves go away from zero: 1 is taken from what is negative, then halves go up. */
     high += high >> 31;
@@ -118,11 +137,26 @@ static inline edc_lanes requantize(const edc_batch_layer *layer, edc_lanes acc, 
 }
 
 static inline void store_block(const edc_batch_layer *layer, const edc_lanes *acc, int32_t position,
-                               int32_t block) {
+                               int32_t block, int is_wide) {
   const int32_t first = block * BLOCK;
-  edc_lanes *out = layer->out + (size_t)position * (size_t)layer->out_channels;
-  if (layer->gives_quads) {
-    out = layer->out + ((size_t)position * (size_t)layer->out_channels + (size_t)first) / 4;
+  const size_t element = (size_t)position * (size_t)layer->out_channels;
+  edc_lanes *out = layer->out + element;
+  if (is_wide) {
+    if (layer->gives_groups) {
+      out = layer->out + (element + (size_t)first) / 2;
+      for (int32_t i = 0; i < BLOCK && first + i < layer->out_channels; i += 2) {
+        *out++ = (requantize_wide(layer, acc[i], first + i) & 0xFFFF) |
+                 requantize_wide(layer, acc[i + 1], first + i + 1) << 16;
+      }
+      return;
+    }
+    for (int32_t i = 0; i < BLOCK && first + i < layer->out_channels; i++) {
+      out[first + i] = requantize_wide(layer, acc[i], first + i);
+    }
+    return;
+  }
+  if (layer->gives_groups) {
+    out = layer->out + (element + (size_t)first) / 4;
     for (int32_t i = 0; i < BLOCK && first + i < layer->out_channels; i += 4) {
       *out++ = requantize(layer, acc[i], first + i) |
                requantize(layer, acc[i + 1], first + i + 1) << 8 |
@@ -137,7 +171,7 @@ static inline void store_block(const edc_batch_layer *layer, const edc_lanes *ac
 }
 
 /* Two positions at a time, which share the weights; the last one of an odd count is done twice. */
-static void run_layer(const edc_batch_layer *layer) {
+EDC_ALWAYS_INLINE void run_layer_of(const edc_batch_layer *layer, int is_wide) {
   for (int32_t position = 0; position < layer->out_width; position += 2) {
     const int32_t other = position + 1 < layer->out_width ? position + 1 : position;
     const edc_lanes *a = layer->in + (size_t)position * (size_t)layer->step;
@@ -150,33 +184,40 @@ static void run_layer(const edc_batch_layer *layer) {
       for (int i = 0; i < BLOCK; i++) {
         first[i] = second[i] = all(layer->bias[block * BLOCK + i]);
       }
-      for (int32_t quad = 0; quad < layer->quads; quad++) {
+      for (int32_t group = 0; group < layer->groups; group++) {
         const edc_lanes x = a[*offsets];
         const edc_lanes y = b[*offsets++];
         for (int i = 0; i < BLOCK; i++) {
-          first[i] = add_quad(first[i], x, weights);
-          second[i] = add_quad(second[i], y, weights);
-          weights += WORDS;
+          first[i] = add_group(first[i], x, weights, is_wide);
+          second[i] = add_group(second[i], y, weights, is_wide);
+          weights += is_wide ? 1 : WORDS;
         }
       }
-      store_block(layer, first, position, block);
-      store_block(layer, second, other, block);
+      store_block(layer, first, position, block, is_wide);
+      store_block(layer, second, other, block, is_wide);
     }
   }
   const edc_lanes *from = layer->slid_from;
   for (int32_t i = 0; i < layer->slid_count; i++) {
-    layer->slid[i] = from[i] | from[i + 1] << 8 | from[i + 2] << 16 | from[i + 3] << 24;
+    layer->slid[i] = is_wide ? (from[i] & 0xFFFF) | from[i + 1] << 16
+                             : from[i] | from[i + 1] << 8 | from[i + 2] << 16 | from[i + 3] << 24;
   }
 }
+
+static void run_layer(const edc_batch_layer *layer) { run_layer_of(layer, 0); }
+
+static void run_wide_layer(const edc_batch_layer *layer) { run_layer_of(layer, 1); }
 
 static void load_input(const edc_batch_model *model) {
   edc_lanes offsets;
   for (int lane = 0; lane < LANES; lane++) {
     offsets[lane] = lane * model->input_bytes;
   }
-  for (int32_t i = 0; i < model->input_bytes - 3; i++) {
-    /* Bytes i .. i + 3 of each lane, + 128 each. */
-    model->layers[0].in[i] = gather(model->input + i, offsets) ^ (int32_t)0x80808080;
+  for (int32_t i = 0; i < model->input_groups; i++) {
+    /* Elements i, i + 1, ... of each lane; bytes + 128 each. */
+    model->layers[0].in[i] = model->is_wide
+                                 ? gather(model->input + 2 * i, offsets)
+                                 : gather(model->input + i, offsets) ^ (int32_t)0x80808080;
   }
 }
 
@@ -216,6 +257,15 @@ static edc_lanes nearest(const edc_batch_codebook *book, const edc_lanes *residu
 
 typedef int16_t edc_halves __attribute__((vector_size(4 * EDC_BATCH_LANES)));
 
+/* A latent's part of the first residual (SPEC.md 1.3, 1.4). */
+static inline edc_lanes first_residual(const edc_batch_model *model, edc_lanes latent) {
+  if (model->is_wide) {
+    const int32_t down = -model->fraction_bits;
+    return (latent + ((1 << down) >> 1)) >> down;
+  }
+  return (latent - (model->zero_point + 128)) << model->fraction_bits;
+}
+
 /* indices of lane `lane` at [lane][positions][level_count], for the first `count` lanes. */
 static void quantize(const edc_batch_model *model, uint16_t *indices, int32_t count) {
   const int32_t pairs = model->dimension / 2;
@@ -224,10 +274,9 @@ static void quantize(const edc_batch_model *model, uint16_t *indices, int32_t co
   for (int32_t position = 0; position < model->positions; position++) {
     edc_lanes residual[DIMENSION_MAX / 2];
     for (int32_t pair = 0; pair < pairs; pair++) {
-      const int32_t zero = model->zero_point + 128;
-      const edc_lanes low = (latent[2 * pair] - zero) << model->fraction_bits;
+      const edc_lanes low = first_residual(model, latent[2 * pair]);
       const edc_lanes high = 2 * pair + 1 < model->latent_channels
-                                 ? (latent[2 * pair + 1] - zero) << model->fraction_bits
+                                 ? first_residual(model, latent[2 * pair + 1])
                                  : all(0);
       residual[pair] = (low & 0xFFFF) | high << 16;
     }
@@ -250,11 +299,13 @@ static void quantize(const edc_batch_model *model, uint16_t *indices, int32_t co
 static void normalize(const edc_batch_model *model, const int16_t *frame, int8_t *out,
                       edc_frame_stats *stats) {
   if (model->zscore != NULL) {
-    edc_zscore_normalize(model->zscore, frame, out, stats);
+    (model->is_wide ? edc_zscore16_normalize : edc_zscore_normalize)(model->zscore, frame, out,
+                                                                     stats);
   } else if (model->minmax != NULL) {
-    edc_minmax_normalize(model->minmax, frame, out, stats);
+    (model->is_wide ? edc_minmax16_normalize : edc_minmax_normalize)(model->minmax, frame, out,
+                                                                     stats);
   } else {
-    edc_fixed_normalize(model->fixed, frame, out, stats);
+    (model->is_wide ? edc_fixed16_normalize : edc_fixed_normalize)(model->fixed, frame, out, stats);
   }
 }
 
@@ -271,7 +322,7 @@ void edc_batch_encode(const edc_batch_model *model, const int16_t *frames, size_
     }
     load_input(model);
     for (int32_t layer = 0; layer < model->layer_count; layer++) {
-      run_layer(&model->layers[layer]);
+      (model->is_wide ? run_wide_layer : run_layer)(&model->layers[layer]);
     }
     quantize(model, indices, lanes);
     indices += (size_t)lanes * (size_t)(model->positions * model->level_count);

@@ -23,10 +23,10 @@ int edc_engine_start(void);
 /* Bytes of its memory that the encoder's tensors take; 0 when it has not started. */
 uint32_t edc_engine_arena_bytes(void);
 
-/* int8 [T], written before the encoder runs and gone then. */
+/* Activations [T] (edc_model.h), written before the encoder runs and gone then. */
 int8_t *edc_engine_input(void);
 
-/* int8 [P][D], when it has run. */
+/* Activations [P][D], when it has run. */
 const int8_t *edc_engine_latent(void);
 
 /* Scratch of the codebook search. */

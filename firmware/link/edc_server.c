@@ -38,10 +38,14 @@ enum { PIECE_MAX = 8, COUNT_SHIFT = 2, COUNT_OFFSET = 131072 };
 #define DIGEST_BYTES 32u
 
 #define MODEL_INDICES (EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS)
-#define MODEL_LATENT (EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS)
+#define NUMERICS (EDC_SERVED_ACTIVATION_BYTES == 2 ? 1 : 0) /* what HELLO calls them */
+#define INPUT_BYTES (EDC_SERVED_ACTIVATION_BYTES * EDC_SERVED_SAMPLES)
+#define LATENT_BYTES                                                                               \
+  (EDC_SERVED_ACTIVATION_BYTES * EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS)
 
 _Static_assert(sizeof(edc_fault_record) == 28, "HELLO's seven words");
 _Static_assert(EDC_SERVED_LAYERS <= UINT8_MAX, "the reply counts layers in a byte");
+_Static_assert(EDC_SERVED_LEVELS <= UINT8_MAX, "HELLO counts levels in a byte");
 _Static_assert(EDC_SERVED_PACKET_BYTES_MAX <= UINT16_MAX,
                "the reply counts a packet's bytes in two");
 
@@ -52,7 +56,7 @@ _Static_assert(EDC_SERVED_PACKET_BYTES_MAX <= UINT16_MAX,
 #define PACKET_BYTES_MAX (HAS_PACKETS ? 6u + EDC_SERVED_PACKET_BYTES_MAX : 0u)
 #define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
 #define ENCODE_BYTES_MAX                                                                           \
-  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + EDC_SERVED_SAMPLES + MODEL_LATENT + PACKET_BYTES_MAX)
+  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + INPUT_BYTES + LATENT_BYTES + PACKET_BYTES_MAX)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
 
 /* The longest request, laid out so that the frame is aligned. */
@@ -114,7 +118,7 @@ __attribute__((cold)) static void answer_hello(void) {
   put_bytes(model->info.digest, DIGEST_BYTES);
   put_u16(EDC_SERVED_SAMPLES);
   put_u16(EDC_SERVED_POSITIONS);
-  put_u16(EDC_SERVED_LEVELS);
+  put_u16(EDC_SERVED_LEVELS | NUMERICS << 8);
   put_u16(EDC_SERVED_LATENT_CHANNELS);
   put_u16(EDC_SERVED_PACKET_BYTES_MAX);
   put_u32(EDC_SERVED_STATE_BYTES);
@@ -296,7 +300,7 @@ static void answer_encode(void) {
   const size_t layers = front + 24u + 2u * MODEL_INDICES;
   reply_count = layers + (flags & FLAG_LAYERS ? LAYERS_BYTES : 0u);
   if (flags & FLAG_INPUT) {
-    put_bytes(edc_engine_input(), EDC_SERVED_SAMPLES);
+    put_bytes(edc_engine_input(), INPUT_BYTES);
   }
 
   start = edc_port_ticks();
@@ -307,7 +311,7 @@ static void answer_encode(void) {
     return;
   }
   if (flags & FLAG_LATENT) {
-    put_bytes(edc_engine_latent(), MODEL_LATENT);
+    put_bytes(edc_engine_latent(), LATENT_BYTES);
   }
 
   start = edc_port_ticks();

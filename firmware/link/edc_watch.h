@@ -16,8 +16,8 @@ extern "C" {
 void edc_watch_layer_starts(void);
 void edc_watch_layer_ends(uint32_t layer);
 
-/* After each end: `output` is the layer's tensor, int8 [positions][channels] of `bytes` bytes, or
- * NULL when it is kept nowhere. */
+/* After each end: `output` is the layer's tensor, activations [positions][channels] of `bytes`
+ * bytes, or NULL when it is kept nowhere. */
 void edc_watch_layer_output(uint32_t layer, const int8_t *output, uint32_t bytes);
 
 #ifdef __cplusplus

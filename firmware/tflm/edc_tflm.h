@@ -14,7 +14,7 @@ extern "C" {
 
 #define EDC_TFLM_ALIGNMENT 16 /* of the arena, in bytes */
 
-/* Where the interpreter has put the encoder's tensors. */
+/* Where the interpreter has put the encoder's tensors, of int8 or int16 (edc_model.h). */
 typedef struct {
   int8_t *input;        /* [T], lost while the encoder runs */
   const int8_t *latent; /* [P][D] */

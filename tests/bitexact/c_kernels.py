@@ -16,7 +16,7 @@ from edgecodec.codec.normalizer import Normalizer
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile.arena import align
 from edgecodec.compile.cascade import Cascade, schedule_fields
-from edgecodec.compile.codebook_search import Search, choose_search, mve_entries, pack_codebook, sort_codebook
+from edgecodec.compile.codebook_search import Search, choose_search, pack_codebook, sort_codebook
 from edgecodec.compile.kernels import Kernel, PackedLayer, plain_kernel
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
@@ -51,6 +51,26 @@ typedef struct {
 } edc_conv16_layer;
 edc_layer_function edc_conv16_run;
 edc_layer_function edc_depthwise16_run;
+typedef struct { int32_t bias[4]; int32_t multiplier[4]; ...; } edc_pairs_channels;
+typedef struct {
+  const uint32_t *weights; const edc_pairs_channels *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t columns; uint8_t high; uint8_t rectified;
+  ...;
+} edc_pairs_layer;
+edc_layer_function edc_conv16_words_run;
+edc_layer_function edc_conv16_bytes_run;
+edc_layer_function edc_conv16_single_run;
+edc_layer_function edc_depthwise16_bytes_run;
+typedef struct { int32_t bias[4]; int32_t multiplier[4]; int32_t shift[4]; ...; } edc_mve16_channels;
+typedef struct {
+  const int8_t *weights; const edc_mve16_channels *channels;
+  uint16_t in_width; uint16_t in_channels; uint16_t out_width; uint16_t out_channels;
+  uint16_t stride; uint16_t pad_left; uint16_t kernel; uint16_t row; uint8_t rectified;
+  ...;
+} edc_mve16_layer;
+edc_layer_function edc_conv16_mve_run;
+edc_layer_function edc_depthwise16_mve_run;
 typedef struct { int64_t offset; uint32_t multiplier; uint32_t down; ...; } edc_folded_channel;
 typedef struct {
   const int32_t *weights; const uint8_t *parts; const edc_folded_channel *channels;
@@ -122,17 +142,12 @@ void edc_minmax16_normalize(const void *constants, const int16_t *frame, int8_t 
 void edc_fixed16_normalize(const void *constants, const int16_t *frame, int8_t *out, edc_frame_stats *stats);
 typedef struct {
   const int16_t *codes; const int32_t *keys; const uint16_t *order; const int16_t *projections;
-  const int8_t *directions; uint32_t size; uint32_t slack; ...;
+  const int16_t *directions; const uint16_t *starts; uint32_t size; uint32_t slack; int16_t least_first;
+  uint8_t start_shift; ...;
 } edc_codebook;
 typedef struct {
-  const edc_codebook *levels; uint16_t level_count; uint16_t dimension; uint8_t fraction_bits; int8_t zero_point; ...;
+  const edc_codebook *levels; uint16_t level_count; uint16_t dimension; int8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
-typedef struct { const int16_t *codes; const int32_t *keys; uint32_t size; ...; } edc_codebook16;
-typedef struct {
-  const edc_codebook16 *levels; uint16_t level_count; uint16_t dimension; uint8_t down; ...;
-} edc_rvq16;
-int32_t edc_rvq16_quantize(
-    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 uint32_t edc_divide(uint64_t number, uint32_t divisor);
 int32_t edc_rvq_quantize(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
@@ -143,9 +158,13 @@ typedef struct {
 } edc_mve_codebook;
 typedef struct {
   const edc_mve_codebook *levels; uint16_t level_count; uint16_t dimension; uint16_t row;
-  uint8_t fraction_bits; int8_t zero_point; ...;
+  int8_t fraction_bits; int8_t zero_point; ...;
 } edc_mve_rvq;
+int32_t edc_rvq_quantize16(
+    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 int32_t edc_rvq_quantize_mve(
+    const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
+int32_t edc_rvq_quantize16_mve(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 """
 _INCLUDES = "\n".join(
@@ -153,7 +172,7 @@ _INCLUDES = "\n".join(
     for name in (
         *("edc", "edc_chain", "edc_conv", "edc_conv_bytes", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
         *("edc_divide", "edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
-        *("edc_conv16", "edc_fixed16", "edc_minmax16", "edc_rvq16", "edc_zscore16"),
+        *("edc_conv16", "edc_conv16_mve", "edc_conv16_pairs", "edc_fixed16", "edc_minmax16", "edc_zscore16"),
     )
 )
 MANY_LOOKS = 2**31 - 1
@@ -171,6 +190,9 @@ static inline int32_t __smlad(uint32_t a, uint32_t b, int32_t sum) {
   return (int32_t)((uint32_t)sum + (uint32_t)edc_product(a, b, 0) + (uint32_t)edc_product(a, b, 1));
 }
 static inline int32_t __smuad(uint32_t a, uint32_t b) { return __smlad(a, b, 0); }
+static inline uint32_t __ssub16(uint32_t a, uint32_t b) {
+  return ((a - b) & 0xFFFFu) | ((a & 0xFFFF0000u) - (b & 0xFFFF0000u));
+}
 static inline uint32_t __qsub16(uint32_t a, uint32_t b) {
   uint32_t result = 0;
   for (int high = 0; high < 2; high++) {
@@ -231,13 +253,11 @@ class Counts:
     """Codes of the full search."""
 
 
-def count_search(
-    rvq: IntegerRvq, latent: npt.NDArray[np.int8], search: Search, looks: int, simd: bool = False
-) -> Counts:
+def count_search(rvq: IntegerRvq, latent: Activations, looks: int, simd: bool = False, vectors: bool = False) -> Counts:
     """What the search of one frame's latent ``[1, P, D]`` looks at."""
     counts = _module(simd, counted=True).lib.edc_counts
     counts[0] = counts[1] = 0
-    if search is Search.MVE:
+    if vectors:
         quantize_latent_mve(rvq, latent, True, looks, counted=True)
     else:
         quantize_latent(rvq, latent, True, simd, looks, counted=True)
@@ -438,58 +458,35 @@ def quantize_latent(
 
     The pruned one goes on as the full one after so many ``looks`` of a frame.
     """
-    module = _module(simd, counted)
-    ffi = module.ffi
-    search = choose_search(rvq, vectors=False)
-    levels, _kept = _codebooks(rvq, search, search.codebook_struct, ffi, pruned=pruned)
-    figures = {"level_count": rvq.levels, "dimension": rvq.dimension}
-    struct = ffi.new(f"{search.struct} *", {"levels": levels} | figures | search.fields(rvq))
-    indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
-    residual = ffi.new("int16_t[]", rvq.dimension)
-    _search(module, getattr(module.lib, search), struct, latent, looks, residual, indices)
-    return indices
+    return _search(_module(simd, counted), choose_search(rvq.numerics, vectors=False), rvq, latent, pruned, looks)
 
 
 def _search(
-    module: Any,
-    search: Any,
-    struct: Any,
-    latent: Activations,
-    looks: int,
-    residual: Any,
-    indices: npt.NDArray[np.uint16],
-) -> None:
-    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, position by position, each frame with so many looks."""
+    module: Any, search: Search, rvq: IntegerRvq, latent: Activations, pruned: bool, looks: int
+) -> npt.NDArray[np.uint16]:
+    """Indices ``[N, P, L]`` of latents ``[N, P, D]``, position by position, each frame with so many looks.
+
+    There are guard entries behind the residual.
+    """
+    ffi = module.ffi
+    levels, _kept = _codebooks(rvq, search, search.codebook_struct, ffi, pruned=pruned)
+    figures = {"level_count": rvq.levels, "dimension": rvq.dimension}
+    struct = ffi.new(f"{search.struct} *", {"levels": levels} | figures | search.fields(rvq))
+    row = search.row(rvq.dimension)
+    residual = np.full(row + 8, 0x5A5A, np.int16)
+    memory = ffi.from_buffer("int16_t[]", residual)
+    indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
     for frame, rows in zip(latent, indices, strict=True):
         left = looks
         for vector, found in zip(frame, rows, strict=True):
-            source = module.ffi.from_buffer("int8_t[]", _bytes_of(vector))
-            left = search(struct, source, left, residual, module.ffi.from_buffer("uint16_t[]", found))
+            source, target = ffi.from_buffer("int8_t[]", _bytes_of(vector)), ffi.from_buffer("uint16_t[]", found)
+            left = getattr(module.lib, search)(struct, source, left, memory, target)
+    assert np.all(residual[row:] == 0x5A5A)
+    return indices
 
 
 def quantize_latent_mve(
-    rvq: IntegerRvq,
-    latent: npt.NDArray[np.int8],
-    pruned: bool = False,
-    looks: int = MANY_LOOKS,
-    counted: bool = False,
+    rvq: IntegerRvq, latent: Activations, pruned: bool = False, looks: int = MANY_LOOKS, counted: bool = False
 ) -> npt.NDArray[np.uint16]:
-    """Indices ``[N, P, L]`` by ``edc_rvq_quantize_mve`` without vectors, with guard entries behind the residual."""
-    module = _module(counted=counted)
-    ffi = module.ffi
-    levels, _kept = _codebooks(rvq, Search.MVE, "edc_mve_codebook", ffi, pruned=pruned)
-    row = mve_entries(rvq.dimension)
-    figures = {
-        "level_count": rvq.levels,
-        "dimension": rvq.dimension,
-        "row": row,
-        "fraction_bits": rvq.fraction_bits,
-        "zero_point": rvq.latent_zero_point,
-    }
-    struct = ffi.new("edc_mve_rvq *", {"levels": levels} | figures)
-    indices = np.empty((*latent.shape[:2], rvq.levels), np.uint16)
-    residual = np.full(row + 8, 0x5A5A, np.int16)
-    memory = ffi.from_buffer("int16_t[]", residual)
-    _search(module, module.lib.edc_rvq_quantize_mve, struct, latent, looks, memory, indices)
-    assert np.all(residual[row:] == 0x5A5A)
-    return indices
+    """The same by the search of vectors' tables, without vectors."""
+    return _search(_module(counted=counted), choose_search(rvq.numerics, vectors=True), rvq, latent, pruned, looks)

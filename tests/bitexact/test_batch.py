@@ -12,14 +12,16 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle, write_bundle
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.errors import BuildError, InputError, PlanError
 from edgecodec.host import extension
 from edgecodec.host.batch import BatchEncoder
 from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.shim import HostShim
+from edgecodec.signal.normalize import NONE, MinMax, Normalization
 from tests.random_encoders import random_encoder
-from tests.tflite_builder import bundle_of, ppg_frames
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, ppg_frames, small_encoder
 from tests.tools import require
 
 NARROWER = {
@@ -57,6 +59,35 @@ def test_random_encoders(tmp_path: Path, seed: int) -> None:
     assert_exact(bundle, BatchEncoder(bundle.codec), 19, seed)
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 12, 13, 14, 15, 16, 17, 18, 19, 20, 22])
+def test_random_encoders_of_16_bits(tmp_path: Path, seed: int) -> None:
+    """Of those that are left out the latent is constant, so that there are no codebooks for it."""
+    bundle = bundle_of(tmp_path / "b", random_encoder(seed, INT16X8).data, sizes=(9, 5), seed=seed)
+    if max(layer.accumulator_bound for layer in bundle.codec.graph.layers) >= 2**31:
+        with pytest.raises(PlanError, match=r"sums may reach \d+; the batch encoder has int32"):
+            BatchEncoder(bundle.codec)
+        assert fastest_encoder(bundle).name == "host"
+        return
+    assert_exact(bundle, BatchEncoder(bundle.codec), 19, seed)
+    assert fastest_encoder(bundle).name == "batch"
+
+
+@pytest.mark.parametrize("normalization", [MinMax(), NONE])
+def test_normalizers_of_16_bits(tmp_path: Path, normalization: Normalization) -> None:
+    bundle = bundle_of(tmp_path / "b", small_encoder(numerics=INT16X8), normalization=normalization)
+    assert_exact(bundle, BatchEncoder(bundle.codec), 19)
+
+
+@pytest.mark.parametrize("shift", [8, 9, 12, 15, 16, 17, 18, 24, 31, 32, 33])
+def test_shifts_of_16_bits(tmp_path: Path, shift: int) -> None:
+    """Multipliers of 16 bits that are shifted by little and by much; small weights, so that sums are small, too."""
+    limit = 3 if shift < 20 else 127
+    layer = LayerSpec(CONV, 5, 9, scale_ratio=2.0 ** (14.5 - shift), scale_spread=0.2, weight_limit=limit)
+    bundle = bundle_of(tmp_path / "b", build_encoder([layer], 64, seed=shift, numerics=INT16X8), normalization=NONE)
+    assert shift in bundle.codec.graph.layers[0].total_shift
+    assert_exact(bundle, BatchEncoder(bundle.codec), 19)
+
+
 def test_biased_codes(tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path / "b", random_encoder(1).data, sizes=(40, 9), seed=1)
     rng = np.random.default_rng(1)
@@ -82,7 +113,8 @@ def test_narrower_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags
         pytest.skip("this CPU has no such vectors")
     monkeypatch.setattr(extension, "_CPU_FLAGS", flags)
     for seed in range(24):
-        bundle = bundle_of(tmp_path / str(seed), random_encoder(seed).data, sizes=(9, 5), seed=seed)
+        numerics = INT16X8 if seed % 4 == 2 else INT8
+        bundle = bundle_of(tmp_path / str(seed), random_encoder(seed, numerics).data, sizes=(9, 5), seed=seed)
         encoder = BatchEncoder(bundle.codec)
         if "-march=native" not in flags:
             assert encoder.lanes == (8 if "-mavx2" in flags else 4)

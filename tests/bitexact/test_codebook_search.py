@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.reference import quantize_latent
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile import codebook_search
@@ -182,23 +183,23 @@ def test_search_that_runs_out_of_looks_keeps_ties(looks: int) -> None:
     np.testing.assert_array_equal(c_kernels.quantize_latent_mve(rvq, latent, True, looks), expected)
 
 
-@pytest.mark.parametrize(("search", "simd"), [(Search.PLAIN, False), (Search.PLAIN, True), (Search.MVE, False)])
-def test_a_frame_takes_its_looks_and_not_one_more(search: Search, simd: bool) -> None:
+@pytest.mark.parametrize(("simd", "vectors"), [(False, False), (True, False), (False, True)])
+def test_a_frame_takes_its_looks_and_not_one_more(simd: bool, vectors: bool) -> None:
     """The search that needs one look more compares all codes, as all behind it do; with just enough none does."""
     require("cc", "Python.h")
     rvq, latent = _usual(100, 3)
     for frame in (latent[:1], latent[3:4], latent[5:6]):
         searches = frame.shape[1] * rvq.levels
-        needed = c_kernels.count_search(rvq, frame, search, c_kernels.MANY_LOOKS, simd).looks
-        assert c_kernels.count_search(rvq, frame, search, 0, simd) == c_kernels.Counts(0, searches * 100)
+        needed = c_kernels.count_search(rvq, frame, c_kernels.MANY_LOOKS, simd, vectors).looks
+        assert c_kernels.count_search(rvq, frame, 0, simd, vectors) == c_kernels.Counts(0, searches * 100)
         before = searches * 100
         for looks in (1, 2, needed // 3, needed // 2, needed - 1):
-            found = c_kernels.count_search(rvq, frame, search, looks, simd)
+            found = c_kernels.count_search(rvq, frame, looks, simd, vectors)
             assert found.looks == looks
             assert 100 <= found.codes <= before
             before = found.codes
         for looks in (needed, needed + 1):
-            assert c_kernels.count_search(rvq, frame, search, looks, simd) == c_kernels.Counts(needed, 0)
+            assert c_kernels.count_search(rvq, frame, looks, simd, vectors) == c_kernels.Counts(needed, 0)
 
 
 def test_full_search_of_the_usual_dimension() -> None:
@@ -280,9 +281,8 @@ def test_many_codes_on_vectors() -> None:
 
 
 def test_choice_of_the_search() -> None:
-    rvq = IntegerRvq((np.ones((40, 3), np.int16),), 4, 1.0, 0)
-    assert choose_search(rvq, vectors=False) is Search.PLAIN
-    assert choose_search(rvq, vectors=True) is Search.MVE
+    assert [choose_search(INT8, vectors=vectors) for vectors in (False, True)] == [Search.PLAIN, Search.MVE]
+    assert [choose_search(INT16X8, vectors=vectors) for vectors in (False, True)] == [Search.PLAIN16, Search.MVE16]
 
 
 def test_projections_that_leave_int16_are_not_pruned() -> None:
@@ -329,10 +329,12 @@ def test_pruned_search_looks_at_few_codes_only_where_it_is_exact() -> None:
     book = np.arange(64, dtype=np.int16)[:, None] * np.ones((1, 16), np.int16)
     assert sort_codebook(IntegerRvq((book[:31],), 0, 1.0, 0), 0) is None  # too few to pay
     assert sort_codebook(IntegerRvq((book,), 4, 1.0, 0), 0) is not None
-    # Residuals of 8 levels may be so long that squared projections leave 32 bits: those levels search all codes.
-    tall = IntegerRvq(tuple(book * 40 for _ in range(8)), 4, 1.0, 0)
-    assert sort_codebook(tall, 0) is not None
-    assert sort_codebook(tall, 7) is None
+    # Residuals of 6 levels may be so long that their squares leave 32 bits: those levels search all codes.
+    tall = IntegerRvq(tuple((book[:33] + 48) * 40 for _ in range(6)), 4, 1.0, 0)
+    assert sort_codebook(tall, 4) is not None
+    assert sort_codebook(tall, 5) is None
+    # With a code of zeros none is longer than the latent.
+    assert sort_codebook(IntegerRvq(tuple(book[:33] * 40 for _ in range(6)), 4, 1.0, 0), 5) is not None
 
 
 def test_sorted_codebook_keeps_every_code() -> None:
@@ -343,7 +345,7 @@ def test_sorted_codebook_keeps_every_code() -> None:
     assert sorted(found.order.tolist()) == list(range(100))
     assert np.all(np.diff(found.projections[:, 0].astype(int)) >= 0)
     codes = rvq.codebooks[0][found.order].astype(np.int64)
-    np.testing.assert_array_equal(found.projections, (codes @ found.directions.astype(np.int64)) >> 6)
+    np.testing.assert_array_equal(found.projections, (codes @ found.directions.astype(np.int64).T) >> 6)
 
 
 def test_pruning_knows_of_the_bias() -> None:

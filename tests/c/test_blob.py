@@ -6,7 +6,7 @@ import shutil
 import struct
 import subprocess
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
-from edgecodec.codec.numerics import NUMERICS
+from edgecodec.codec.numerics import NUMERICS, Numerics
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile import blob as blob_module
 from edgecodec.compile.blob import Blob, blob_files, kernel_number, kernel_set, target_kernels
@@ -52,14 +52,15 @@ def seal(data: bytes) -> bytes:
 class Program:
     """Opens and runs any blob."""
 
-    def __init__(self, bundle: Bundle, folder: Path) -> None:
+    def __init__(self, bundles: Mapping[Numerics, Bundle], folder: Path) -> None:
         require("gcc")
         self.folder = folder
         files: dict[str, str] = {}
-        for target in (DEFAULT_TARGET, VECTORS):
+        names: set[str] = set()
+        for target, (numerics, bundle) in product((DEFAULT_TARGET, VECTORS), bundles.items()):
             plan = make_plan(bundle.codec, target)
             files |= blob_files(bundle, plan, "any", all_kernels=True, compiler=HOST)[0]
-        names = {*target_kernels(DEFAULT_TARGET), *target_kernels(VECTORS)}
+            names |= {*target_kernels(target, numerics)}
         files["any_kernels.c"] = kernel_set("any", sorted(names))
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -109,9 +110,8 @@ def expected(bundle: Bundle, frames: np.ndarray) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
-    folder = tmp_path_factory.mktemp("program")
-    return Program(small_bundle(folder / "bundle"), folder)
+def program(bundles: Mapping[Numerics, Bundle], tmp_path_factory: pytest.TempPathFactory) -> Program:
+    return Program(bundles, tmp_path_factory.mktemp("program"))
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def mid_range(bundle: Bundle, count: int) -> np.ndarray:
     return np.clip(ppg_frames(count, bundle.codec.samples, 5), -32767, 32766)
 
 
-@pytest.mark.parametrize("kind", ["tables", "network", "cascade", "minmax", "fixed", "random 3", "random 17"])
+@pytest.mark.parametrize("kind", ["tables", "network", "cascade", "minmax", "fixed", "random 3", "random 17", "wide"])
 def test_as_the_linked_model_with_packets(program: Program, kind: str, tmp_path: Path) -> None:
     bundle, plan = make(kind, tmp_path)
     frames = mid_range(bundle, 8)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.compile.library import codec_files
@@ -33,7 +34,7 @@ from tests.tools import lack, require
 
 MAIN = Path(__file__).with_name("encoder_main.c")
 MTU = 23
-KINDS = ("tables", "network", "cascade", "stripes", "minmax", "fixed", "random 3", "random 5", "random 17")
+KINDS = ("tables", "network", "cascade", "stripes", "minmax", "fixed", "random 3", "random 5", "random 17", "wide")
 FRAGMENTS = 16
 LAST = 100
 
@@ -223,7 +224,8 @@ def reassemble(fragments: list[bytes]) -> Iterator[bytes]:
 def make(kind: str, path: Path) -> tuple[Bundle, Plan]:
     """A bundle with packets, and how it runs."""
     seed = int(kind.split()[1]) if kind.startswith("random") else 3
-    encoder = random_encoder(seed).data if kind.startswith("random") else small_encoder(seed)
+    numerics = INT16X8 if kind == "wide" else INT8
+    encoder = random_encoder(seed).data if kind.startswith("random") else small_encoder(seed, numerics=numerics)
     sizes = (40,) if kind == "random 5" else (3, 17, 2) if kind == "random 17" else (29, 13)
     graph = read_graph(encoder)
     models = {"random 3": None, "network": network(4, sizes), "random 17": network(5, sizes, gain=2)}

@@ -7,12 +7,16 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.cli.main import main
+from edgecodec.errors import InputError
 from tests.cli.run import assert_one_error, edgecodec
 from tests.tools import require
 
@@ -325,6 +329,30 @@ def test_output_of_another_kind_is_refused_before_the_work(
     result = edgecodec("verify-host", bundle.path, "--indices-out", name, cwd=tmp_path)
     assert_one_error(result, f"'{name}' does not end in .npz", "--indices-out")
     assert files_below(tmp_path) == before
+
+
+def test_inputs_are_not_outputs(bundle: Bundle, tmp_path: Path) -> None:
+    before = files_below(bundle.path)
+    for command in (("build-firmware", "--board", "mps2-an386"), ("generate",)):
+        result = edgecodec(command[0], bundle.path, *command[1:], "-o", bundle.path, "--force", cwd=tmp_path)
+        assert_one_error(result, "holds a bundle (manifest.json), which is not replaced; choose another output")
+    assert files_below(bundle.path) == before
+    assert files_below(tmp_path) == set()
+
+
+def test_indices_that_cannot_be_written(bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    result = edgecodec("verify-host", bundle.path, "--indices-out", "file/x.npz", cwd=tmp_path)
+    assert_one_error(result, "file/x.npz: cannot be written (Not a directory)")
+
+    def fail(*arguments: object) -> None:
+        raise InputError("the disk is full now")
+
+    monkeypatch.setattr("edgecodec.decoding.index_file.save_indices", fail)
+    arguments = ["verify-host", str(bundle.path), "--limit", "1", "--indices-out", str(tmp_path / "x.npz")]
+    with redirect_stdout(StringIO()) as printed:
+        assert main(arguments) == 2
+    assert "verdict" in printed.getvalue()
 
 
 def test_demo_names_the_extra_that_is_missing(tmp_path: Path) -> None:

@@ -34,25 +34,36 @@ def test_table_and_plot(folder: Path, tmp_path: Path) -> None:
     for text in (
         "nominal",
         "conditional",
-        "DCT, same PRDN",
-        "DCT, same bits",
+        "DCT, static tables, same PRDN",
+        "KLT, contexts, RDOQ, same bits",
         "perplexity",
         "P90",
         "bpm",
         "none in the bundle; refit",
     ):
         assert text in result.stdout
-    assert "from 80 training frames: given beside the frames measured" in result.stdout
+    assert "80 training frames: given beside the frames measured" in result.stdout
     assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_json_says_where_the_training_frames_are_from(folder: Path) -> None:
-    result = edgecodec("evaluate", "linear", "--frames", "test.npz", "--json", cwd=folder)
+    result = edgecodec("evaluate", "linear", "--frames", "test.npz", "--opponents", "dct", "--json", cwd=folder)
     assert result.returncode == 0, result.stderr
     document = json.loads(result.stdout)
     assert document["train_frames_source"].startswith("first half of the frames given")
     assert (document["executor"], document["frames"], document["plot"]) == ("batch", 20, None)
     assert document["prdn"]["mean"] > 0
+    assert [opponent["name"] for opponent in document["opponents"]] == ["dct"]
+
+
+def test_people_and_rhythms_of_the_recordings(folder: Path, tmp_path: Path) -> None:
+    labels = {"subject": np.array(["a", "b"] * 20), "rhythm": np.arange(40) // 30}
+    np.savez(tmp_path / "people.npz", frames=pulse_frames(40, seed=2), rate_hz=16.0, **labels)
+    arguments = ("--frames", tmp_path / "people.npz", "--train-frames", "train.npz", "--opponents", "dct")
+    result = edgecodec("evaluate", "linear", *arguments, cwd=folder)
+    assert result.returncode == 0, result.stderr
+    for text in ("person a", "person b", ", worst", "rhythm 0", "rhythm 1", "onset, ms", "RMSSD"):
+        assert text in result.stdout
 
 
 def test_without_tensorflow_and_optional_packages(folder: Path) -> None:
@@ -73,6 +84,8 @@ def test_without_tensorflow_and_optional_packages(folder: Path) -> None:
         (["linear", "--frames", "missing.npz"], "missing.npz"),
         (["linear", "--frames", "test.npz", "--train-frames", "missing.npz"], "missing.npz"),
         (["linear", "--frames", "test.npz", "--train-frames", "test.npz"], "among the training frames"),
+        (["linear", "--frames", "test.npz", "--opponents", "dct,lpc"], "'lpc' is unknown"),
+        (["linear", "--frames", "test.npz", "--opponents", ""], "opponent"),
         (["nowhere", "--frames", "test.npz"], "no such bundle"),
         (["linear", "--frames", "test.npz", "--plot", "test.npz/rate.png"], "rate.png"),
     ],

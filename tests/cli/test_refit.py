@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import NUMERICS, Numerics
 from edgecodec.codec.reference import ReferenceExecutor
 from tests.cli.run import assert_one_error, edgecodec
 from tests.tflite_builder import ppg_frames
@@ -23,8 +25,12 @@ def recordings(bundle: Bundle, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_codec_stays_and_packets_are_fitted(bundle: Bundle, recordings: Path) -> None:
+@pytest.mark.parametrize("numerics", NUMERICS.values(), ids=lambda numerics: numerics.name)
+def test_codec_stays_and_packets_are_fitted(
+    bundles: Mapping[Numerics, Bundle], recordings: Path, numerics: Numerics
+) -> None:
     require("cc", "Python.h")
+    bundle = bundles[numerics]
     command = ["refit", bundle.path, "--frames", "people.npz", "--validation", "others.npz", "-o", "new"]
     done = edgecodec(*command, "--index-flash", "1200", "--json", cwd=recordings)
     assert done.returncode == 0, done.stderr

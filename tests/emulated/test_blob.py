@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecodec.codec.numerics import NUMERICS, Numerics
 from edgecodec.codec.reference import ReferenceExecutor
 from edgecodec.compile.blob import blob_files
 from edgecodec.compile.plan import make_plan
@@ -60,10 +61,11 @@ def rows(values: list[list[int]]) -> str:
 
 
 @pytest.mark.emulated
-def test_opened_from_flash_it_encodes_as_the_reference(tmp_path: Path) -> None:
+@pytest.mark.parametrize("numerics", NUMERICS.values(), ids=lambda numerics: numerics.name)
+def test_opened_from_flash_it_encodes_as_the_reference(tmp_path: Path, numerics: Numerics) -> None:
     require(*EMULATOR)
     constants = PacketConstants(SideInformation(64, 8, 8, 2048), network(1, (29, 13)))
-    bundle = bundle_of(tmp_path / "bundle", small_encoder(), packets=constants)
+    bundle = bundle_of(tmp_path / "bundle", small_encoder(numerics=numerics), packets=constants)
     files, blob = blob_files(bundle, make_plan(bundle.codec, Target.of_core(CORE)))
     frames = np.clip(ppg_frames(FRAMES, 64, 2), -32767, 32766)
     stages, packets = ReferenceExecutor(bundle.codec).stages(frames), bundle.packets()

@@ -23,6 +23,7 @@ import pytest
 from edgecodec.boards.load import load_board
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.codec.stages import Stages
 from edgecodec.compile.cascade import make_cascade
@@ -293,8 +294,12 @@ def test_kernels_of_the_core(tmp_path: Path, name: str, optimize: str, kernels: 
     assert kernels <= used
 
 
-@pytest.mark.parametrize("name", CORE_KERNELS)
-def test_stripes_on_the_core(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "numerics"),
+    [*((name, INT8) for name in CORE_KERNELS), ("mps2-an386", INT16X8)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_stripes_on_the_core(tmp_path: Path, name: str, numerics: Numerics) -> None:
     """A cascade of all kernels of the core, whose inner layers can be timed but not read back."""
     board = load_board(name)
     layers = [
@@ -302,7 +307,7 @@ def test_stripes_on_the_core(tmp_path: Path, name: str) -> None:
         LayerSpec(CONV, 12, 7, 2, "SAME", "RELU", zero_point=-128),
         *(LayerSpec(DEPTHWISE, 0, 7, 2, "SAME"), LayerSpec(CONV, 16, 1), LayerSpec(CONV, 4, 1)),
     ]
-    made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4), sizes=(40, 5))
+    made = bundle_of(tmp_path / "b", build_encoder(layers, 101, seed=4, numerics=numerics), sizes=(40, 5))
     whole = plan_for(made, board)
     cascade = make_cascade([step.packed for step in whole.steps], 0, 3, [8, 4, 3, 3])
     plan = make_plan(made.codec, whole.target, [cascade])

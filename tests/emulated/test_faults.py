@@ -7,6 +7,7 @@ import re
 import socket
 import struct
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from elftools.elf.elffile import ELFFile
 from edgecodec.boards.load import load_board
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.device.emulator import Emulator
 from edgecodec.errors import DeviceError
 from edgecodec.firmware.build import cached_firmware
@@ -115,9 +117,13 @@ def test_store_to_nowhere(bundle: Bundle, name: str) -> None:
     assert fault.address == UNMAPPED
 
 
-@pytest.mark.parametrize("name", BOARDS)
-def test_instruction_that_is_none(bundle: Bundle, name: str) -> None:
-    fault, message = fault_of(poisoned(bundle, name), UNDEFINED)
+@pytest.mark.parametrize(
+    ("name", "numerics"),
+    [*((name, INT8) for name in BOARDS), ("mps2-an386", INT16X8)],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_instruction_that_is_none(bundles: Mapping[Numerics, Bundle], name: str, numerics: Numerics) -> None:
+    fault, message = fault_of(poisoned(bundles[numerics], name), UNDEFINED)
     assert (fault.exception, fault.address) == (3, 0)
     assert f"the board restarted after a HardFault at PC {fault.pc:#010x} (poison), LR 0x" in message
     if name in WITHOUT_STATUS:

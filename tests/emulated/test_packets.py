@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 
 from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
-from edgecodec.codec.reference import ReferenceExecutor
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
+from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.compile.cascade import CALL_INSTRUCTIONS
 from edgecodec.compile.plan import make_plan
 from edgecodec.compile.target import Target
@@ -79,14 +82,25 @@ def test_steps_are_short(kind: str, optimize: str, tmp_path: Path) -> None:
     assert max(calls) == pytest.approx(longest.instructions, rel=0.15)
 
 
+A_BOARD_A_CORE = ("microbit", "mps2-an385", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547")
+
+
 @pytest.mark.emulated
-@pytest.mark.parametrize("kind", ["plain", "tables", "network"])
-@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "mps3-an547"])
-def test_firmware_sends_the_reference(bundle: Bundle, tmp_path: Path, name: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind", "numerics", "frame_count"),
+    [
+        *product(("microbit", "mps2-an386", "mps3-an547"), ("plain", "tables", "network"), (INT8,), (260,)),
+        *product(A_BOARD_A_CORE, ("tables",), (INT16X8,), (40,)),
+    ],
+    ids=lambda value: getattr(value, "name", value),
+)
+def test_firmware_sends_the_reference(
+    bundles: Mapping[Numerics, Bundle], tmp_path: Path, name: str, kind: str, numerics: Numerics, frame_count: int
+) -> None:
     """Of PPG, of flat and of extreme frames, numbered past 255, samples pushed or not: board, C here and reference."""
     tools.require("module:tflite_micro")
-    packed, board = bundle_with_packets(bundle, tmp_path / "b", kind), load_board(name)
-    frames = kinds_of_frames(packed.codec.samples, 260)
+    packed, board = bundle_with_packets(bundles[numerics], tmp_path / "b", kind), load_board(name)
+    frames = kinds_of_frames(packed.codec.samples, frame_count)
     result = verify_board(packed, board, frames)
     assert result.exit_code == 0
     compared = {(pair.a, pair.b) for pair in result.comparison.pairs if pair.stage == "packet" and pair.compared}
@@ -108,10 +122,20 @@ def test_firmware_sends_the_reference(bundle: Bundle, tmp_path: Path, name: str,
     assert breakdown.packet > 500
     assert result.run.cost_per_frame == pytest.approx(sum(cost for _, cost in breakdown.items()))
     # Tables, network and state are in the firmware, and its stack is known.
-    report = cached_firmware(make_project(packed, board)).report
+    firmware = cached_firmware(make_project(packed, board))
+    report = firmware.report
     assert report.stack_use.bytes is not None, report.stack_use.unknown
     assert report.stack_use.bytes <= board.stack_bytes
     assert "edc_step" in {symbol.name for symbol in report.symbols}
+    # Each layer is what the reference's is.
+    reference = result.stages["reference"]
+    outputs = run_every_layer(packed.codec.graph, reference.input[1:2])
+    with Emulator(board, firmware.elf) as emulator, BoardExecutor(packed, emulator.url) as device:
+        assert device.hello.numerics == numerics
+        read_back = [device.read_layer(frames[1], layer) for layer in range(len(outputs))]
+    for output, found in zip(outputs, read_back, strict=True):
+        np.testing.assert_array_equal(found, output.reshape(-1))
+        assert found.dtype == numerics.activation
 
 
 @pytest.mark.emulated

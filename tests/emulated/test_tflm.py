@@ -10,6 +10,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from edgecodec.bundle import Bundle
 from edgecodec.cli.build_firmware import command as build_firmware_command
 from edgecodec.cli.flash_and_verify import command as flash_and_verify_command
 from edgecodec.cli.output import Streams
+from edgecodec.codec.numerics import NUMERICS, Numerics
 from edgecodec.codec.reference import ReferenceExecutor, run_every_layer
 from edgecodec.compile.plan import Plan
 from edgecodec.device import tflm_arena as arena
@@ -151,8 +153,12 @@ def test_an_interpreter_that_takes_more_to_start_gets_it(bundle: Bundle, board: 
 
 
 @pytest.mark.usefixtures("_stand_in")
-def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_path: Path) -> None:
+@pytest.mark.parametrize("numerics", NUMERICS.values(), ids=lambda numerics: numerics.name)
+def test_the_layer_that_goes_wrong_is_named(
+    bundles: Mapping[Numerics, Bundle], board: Board, tmp_path: Path, numerics: Numerics
+) -> None:
     tools.require("module:tflite_micro")
+    bundle = bundles[numerics]
     frames = frames_of(bundle)
     engine = open_tflm(stand_in.build(bundle, board, tmp_path, "STAND_IN_FAULT=1"), bundle, board)
     result = verify_board(bundle, board, frames, engine=engine)
@@ -169,7 +175,7 @@ def test_the_layer_that_goes_wrong_is_named(bundle: Bundle, board: Board, tmp_pa
     assert (found.executor, found.layer, found.name, found.op) == ("board-tflm", 1, layer.name, str(layer.op))
     assert (found.position, found.last_position, found.channel) == (layer.output.width - 1, layer.output.width - 1, 1)
     assert (found.expected, found.received) == (expected, expected ^ 4)
-    assert (found.mismatches, found.compared) == (1, layer.output.size_bytes)
+    assert (found.mismatches, found.compared) == (1, layer.output.size_bytes // numerics.activation.itemsize)
     assert result.document.to_json()["layer_divergences"] == [vars(found)]
     assert f"layer 1 (CONV_2D {layer.name}), position 15 of 0..15: 1 of 192 values" in found.describe()
 

@@ -5,6 +5,7 @@
 
 #include "one_model.h"
 #include "two_model.h"
+#include "wide_model.h"
 
 #define FRAMES 3 /* at most two that wait, and the one under way */
 
@@ -210,7 +211,8 @@ static void step(run *r, fuzz_input *input, uint32_t most) {
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_input input = {data, size};
   run r = {0};
-  r.model = (fuzz_take(&input, 1) & 1) != 0 ? &one_model : &two_model;
+  const edc_model *const models[] = {&two_model, &one_model, &wide_model};
+  r.model = models[fuzz_take(&input, 1) % 3];
   start(&r, &input);
   while (input.left != 0) {
     const uint32_t what = fuzz_take(&input, 1);

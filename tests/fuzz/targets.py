@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecodec.codec.numerics import INT16X8
 from edgecodec.compile.blob import blob_files
 from edgecodec.compile.blob_header import with_header
 from edgecodec.compile.library import codec_files
@@ -23,6 +24,7 @@ from edgecodec.signal.normalize import MinMax
 from tests.bitexact.test_unpack import _packets
 from tests.c.test_generated_c import _in_stripes
 from tests.fuzz import unpack_formats
+from tests.link.device import activation_flag
 from tests.packets import network, tables
 from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, small_bundle
 
@@ -44,7 +46,7 @@ class Fuzzer:
 
     name: str
     files: Callable[[], dict[str, str]]
-    """All of its C but ``<name>.c`` and fuzz.h, file name to text."""
+    """All of its C but ``source`` and fuzz.h, file name to text."""
     seeds: Callable[[], list[bytes]]
     fuzzed: tuple[str, ...]
     """Sources that it is for, whose coverage counts."""
@@ -54,10 +56,17 @@ class Fuzzer:
     """Of a test: a few seconds."""
     flags: tuple[str, ...] = ()
     """More of the compiler's."""
+    variant_of: str = ""
+    """Name of the fuzzer whose ``<name>.c`` it has with other flags, if any."""
+
+    @property
+    def source(self) -> str:
+        """File name of what libFuzzer calls."""
+        return f"{self.variant_of or self.name}.c"
 
     def build(self, folder: Path, *, coverage: bool = False) -> Path:
         """The program, in ``folder``. Raises CalledProcessError when clang does not build it."""
-        files = self.files() | {name: _text(HERE / name) for name in ("fuzz.h", f"{self.name}.c")}
+        files = self.files() | {name: _text(HERE / name) for name in ("fuzz.h", self.source)}
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
@@ -83,7 +92,7 @@ def _texts(paths: Iterable[Path]) -> dict[str, str]:
 
 
 def _encoder_files() -> dict[str, str]:
-    """Two codecs, small ones: z-scores, a cascade and tables; minimum and maximum and a network."""
+    """Small codecs: z-scores, a cascade and tables, of either numerics; minimum and maximum and a network."""
     samples, sizes = 24, (29, 13)
     sides = [SideInformation(samples, 8, 8, 2048, squared=squared) for squared in (True, False)]
     models = (tables(3, 6, sizes), network(4, sizes))
@@ -98,15 +107,21 @@ def _encoder_files() -> dict[str, str]:
             packets=given[1],
             normalization=MinMax(-1.0, 1.0),
         )
+        encoder = build_encoder(layers, samples, seed=3, numerics=INT16X8)
+        wide = bundle_of(Path(name) / "wide", encoder, sizes, packets=given[0])
         target = Target.of_core(None, "flash")
-        return codec_files(one, _in_stripes(one, target), "one") | codec_files(two, make_plan(two.codec, target), "two")
+        return (
+            codec_files(one, _in_stripes(one, target), "one")
+            | codec_files(two, make_plan(two.codec, target), "two")
+            | codec_files(wide, _in_stripes(wide, target), "wide")
+        )
 
 
 def _encoder_seeds() -> list[bytes]:
     rng = random.Random(1)
     found = [bytes([0, 0, 0, 24, 0x21, 9, 9, 4, 40]), bytes([1, 0, 2, 50, 0x86, 1, 2, 4, 30, 3, 30, 4, 30])]
     for number in range(60):
-        script = bytes([number & 1, number >> 1 & 3]) + rng.randbytes(5 * bool(number & 2) + 4 * bool(number & 4))
+        script = bytes([number % 3, number >> 1 & 3]) + rng.randbytes(5 * bool(number & 2) + 4 * bool(number & 4))
         for _ in range(rng.randrange(1, 30)):
             op = rng.choice([0, 0, 0, 2, 3, 4, 4, 5])
             push = bytes([rng.choice([1, 7, 23, 24, 25, 48]), rng.randrange(256)]) + rng.randbytes(2)
@@ -174,6 +189,8 @@ def _server_files() -> dict[str, str]:
 
 
 _SERVED_SOURCES = ("divide", "encoder", "model", "packet", "range", "side")
+_SERVER = ("edc_server.c", "edc_link.c")
+_WIDE = (activation_flag(INT16X8),)
 _SERVED = ("edc.h", "edc_config.h", *(f"edc_{name}.h" for name in _SERVED_SOURCES))
 
 
@@ -204,6 +221,7 @@ def fuzzers() -> dict[str, Fuzzer]:
         Fuzzer("encoder", _encoder_files, _encoder_seeds, ("edc_encoder.c", "edc_packet.c", "edc_range.c"), 512, 3000),
         Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
         Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
-        Fuzzer("server", _server_files, _server_seeds, ("edc_server.c", "edc_link.c"), 1024, 10000),
+        Fuzzer("server", _server_files, _server_seeds, _SERVER, 1024, 10000),
+        Fuzzer("server-wide", _server_files, _server_seeds, _SERVER, 1024, 4000, _WIDE, variant_of="server"),
     )
     return {target.name: target for target in found}

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from edgecodec.codec.numerics import INT8
+from edgecodec.codec.numerics import INT8, Numerics
 from edgecodec.codec.stages import Shape
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.side_information import SideInformation
@@ -27,6 +27,8 @@ SAMPLES, POSITIONS, LEVELS, CHANNELS = 16, 3, 2, 4
 DIGEST = bytes(range(32)).hex()
 PACKETS = PacketFormat((4096, 4096), POSITIONS, DIGEST, SideInformation(SAMPLES, 8, 8, 2048, 12, 3))
 """Of the stub codec; its indices are below 1,792."""
+WIDE_BYTES = 300
+"""What the stub's layer 1 puts out, as host/edc_served_model.h says it."""
 WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 
 Damage = Callable[[bytes], bytes]
@@ -36,7 +38,12 @@ def stub_bundle(**changes: Any) -> Any:
     """What the harness looks at of a bundle, for the stub codec."""
     sizes = {"samples": SAMPLES, "positions": POSITIONS, "levels": LEVELS, "latent_channels": CHANNELS}
     shape = Shape(**{name: changes.pop(name, size) for name, size in sizes.items()})
-    fields = {"digest": DIGEST, "codec": SimpleNamespace(shape=shape, numerics=INT8), "path": Path("stub")}
+    numerics = changes.pop("numerics", INT8)
+    values = POSITIONS * CHANNELS
+    sizes_bytes = (0, WIDE_BYTES, values * numerics.activation.itemsize)
+    layers = [SimpleNamespace(output=SimpleNamespace(size_bytes=size)) for size in sizes_bytes]
+    codec = SimpleNamespace(shape=shape, numerics=numerics, graph=SimpleNamespace(layers=layers))
+    fields = {"digest": DIGEST, "codec": codec, "path": Path("stub")}
     fields["packets"] = lambda: PACKETS
     return SimpleNamespace(**fields | changes)
 
@@ -45,24 +52,30 @@ def frames(count: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(-32768, 32768, (count, SAMPLES)).astype(np.int16)
 
 
-def expected(x: np.ndarray) -> SimpleNamespace:
+def expected(x: np.ndarray, numerics: Numerics = INT8) -> SimpleNamespace:
     """The stub codec in numpy: see host/edc_served_model.h."""
-    low = (x.astype(np.int64) & 0xFF).astype(np.uint8)
-    latent = low[:, : POSITIONS * CHANNELS] + np.uint8(1)
-    codes = latent[:, : POSITIONS * LEVELS].astype(np.uint16) + 256 * np.arange(1, 7, dtype=np.uint16)
+    activations = x.astype(numerics.activation)  # wraps, as the next line does
+    latent = activations[:, : POSITIONS * CHANNELS] + numerics.activation.type(1)
+    low = latent[:, : POSITIONS * LEVELS].astype(np.uint16) & 0xFF
+    codes = low + 256 * np.arange(1, 7, dtype=np.uint16)
     total = x.astype(np.int32).sum(axis=1, dtype=np.int32)
     spread = 2**40 + total.astype(np.int64)
     indices = codes.reshape(-1, POSITIONS, LEVELS)
     said = zip(indices, total.tolist(), spread.tolist(), strict=True)
     packets = [PACKETS.encode(*frame, number) for number, frame in enumerate(said)]
     return SimpleNamespace(
-        input=low.view(np.int8),
-        latent=latent.view(np.int8).reshape(-1, POSITIONS, CHANNELS),
+        input=activations,
+        latent=latent.reshape(-1, POSITIONS, CHANNELS),
         indices=indices,
         offset=total,
         spread=spread.astype(np.uint64),
         packet=np.array(packets, np.object_),
     )
+
+
+def activation_flag(numerics: Numerics) -> str:
+    """What :func:`compile_host` is told for a stub codec of ``numerics``."""
+    return f"-DEDC_SERVED_ACTIVATION_BYTES={numerics.activation.itemsize}"
 
 
 def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
@@ -80,9 +93,10 @@ def compile_host(out: Path, *flags: str, main: bool = False) -> Path:
 
 
 class HostServer:
-    """``edc_server`` of this process: bytes in, bytes out."""
+    """``edc_server`` of this process, with a stub codec of ``numerics``: bytes in, bytes out."""
 
-    def __init__(self, library: Path) -> None:
+    def __init__(self, library: Path, numerics: Numerics = INT8) -> None:
+        self.numerics = numerics
         self._lib = ctypes.CDLL(str(library))
         self._lib.host_exchange.restype = ctypes.c_size_t
         self._lib.host_exchange.argtypes = [ctypes.c_char_p, ctypes.c_size_t, ctypes.c_char_p, ctypes.c_size_t]

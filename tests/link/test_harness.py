@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.link import client
 from edgecodec.link.client import BoardExecutor
@@ -30,19 +32,20 @@ from tests.link.device import (
 QUICK = {"hello_timeout_s": 1.0, "reply_timeout_s": 0.3}
 
 
-def run(url: str, count: int = 40, **options: float) -> BoardExecutor:
+def run(url: str, count: int = 40, numerics: Numerics = INT8, **options: float) -> BoardExecutor:
     x = frames(count)
-    want = expected(x)
-    with BoardExecutor(stub_bundle(), url, **QUICK | options) as board:
+    want = expected(x, numerics)
+    with BoardExecutor(stub_bundle(numerics=numerics), url, **QUICK | options) as board:
         got = board.stages(x)
     for stage in ("input", "latent", "indices", "offset", "spread", "packet"):
         np.testing.assert_array_equal(getattr(got, stage), getattr(want, stage), err_msg=stage)
+        assert getattr(got, stage).dtype == getattr(want, stage).dtype
     return board
 
 
-def test_every_stage_of_every_frame(server: HostServer) -> None:
-    with socket_device(server.exchange) as url:
-        board = run(url)
+def test_every_stage_of_every_frame(server_of: HostServer) -> None:
+    with socket_device(server_of.exchange) as url:
+        board = run(url, numerics=server_of.numerics)
     assert (board.statistics.frames, board.statistics.retries, board.statistics.bad_messages) == (40, 0, 0)
     # 100 ticks a stage at 3 instructions a tick: tests/link/host/host.c.
     assert board.costs is not None
@@ -85,10 +88,11 @@ def test_frames_that_do_not_fit_are_refused(server: HostServer) -> None:
             board.stages(frames(2).astype(float))
 
 
-def test_a_layer_is_read_back_in_pieces(server: HostServer) -> None:
+def test_a_layer_is_read_back_in_pieces(server_of: HostServer) -> None:
     x = frames(2)
-    want = expected(x)
-    with socket_device(server.exchange) as url, BoardExecutor(stub_bundle(), url, **QUICK) as board:
+    want = expected(x, server_of.numerics)
+    bundle = stub_bundle(numerics=server_of.numerics)
+    with socket_device(server_of.exchange) as url, BoardExecutor(bundle, url, **QUICK) as board:
         wide = board.read_layer(x[1], 1)
         latent = board.read_layer(x[1], 2)
         assert board.read_layer(x[1], 0) is None
@@ -98,6 +102,7 @@ def test_a_layer_is_read_back_in_pieces(server: HostServer) -> None:
     assert latent is not None
     np.testing.assert_array_equal(wide.view(np.uint8), (np.arange(300) + want.input[1, 0]) % 256)
     np.testing.assert_array_equal(latent, want.latent[1].reshape(-1))
+    assert wide.dtype == latent.dtype == server_of.numerics.activation
     assert board.statistics.frames == 0
 
 
@@ -215,6 +220,19 @@ def test_firmware_of_another_shape_is_refused(server: HostServer) -> None:
         pass
 
 
+def test_firmware_of_other_numerics_is_refused(server_of: HostServer) -> None:
+    """Of the same bundle, by what it says."""
+    (other,) = {INT8, INT16X8} - {server_of.numerics}
+    with (
+        socket_device(server_of.exchange) as url,
+        pytest.raises(
+            DeviceError, match=rf"firmware runs {server_of.numerics.name}, the bundle's .*{other.name}; build"
+        ),
+        BoardExecutor(stub_bundle(numerics=other), url, **QUICK),
+    ):
+        pass
+
+
 def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
     """The messages of ``data``, with the payload of those of ``type_`` changed and sealed again."""
     out = b""
@@ -228,12 +246,13 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p[:1] + b"\x02" + p[2:], "link protocol 2; this edgecodec speaks 3"),
+        (lambda p: p[:1] + b"\x03" + p[2:], "link protocol 3; this edgecodec speaks 4"),
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
         (lambda p: p[:2] + b"\x02" + p[3:], "engine is number 2; this edgecodec knows native, tflm"),
         (lambda p: p[:98] + b"\xff" + p[99:], "malformed"),
+        (lambda p: p[:41] + b"\x02" + p[42:], r"numerics are number 2; this edgecodec knows edgecodec\.int8\.v1, "),
         (
             lambda p: p[:44] + b"\0\0" + p[46:],
             "has packets of up to 0 bytes, the bundle of 19; build and flash it again",
@@ -335,8 +354,68 @@ def test_device_that_lies_about_what_it_sends(
         board.stages(frames(3), want=want)
 
 
+def test_int8_stages_where_int16_was_asked_for(server: HostServer) -> None:
+    """A device that says 16 bits and sends 8."""
+
+    def answer(data: bytes) -> bytes:
+        return rewrite(server.exchange(data), MessageType.HELLO_REPLY, lambda p: p[:41] + b"\x01" + p[42:])
+
+    with (
+        socket_device(answer) as url,
+        BoardExecutor(stub_bundle(numerics=INT16X8), url, **QUICK) as board,
+        pytest.raises(DeviceError, match=r"^after 0 of 3 frames: port .*ENCODE has 66 bytes; expected 94"),
+    ):
+        board.stages(frames(3), want=("input", "latent"))
+
+
+def of_layer(total: int, data: bytes, layer: int = 1) -> Callable[[bytes], bytes]:
+    """A reply to LAYER, whatever it was asked for."""
+    return lambda payload: struct.pack("<BBI", 0, layer, total) + data
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (of_layer(2**32 - 1, b"x"), "layer 1 has 4294967295 bytes on the board and 300 in the bundle"),
+        (of_layer(301, b"x"), "layer 1 has 301 bytes on the board and 300 in the bundle"),
+        (of_layer(299, bytes(299)), "layer 1 has 299 bytes on the board and 300 in the bundle"),
+        (of_layer(1, b"x"), "layer 1 has 1 bytes on the board and 300 in the bundle"),
+        (of_layer(300, b""), "has 0 bytes of layer 1; expected layer 1 from byte 0 of 300 on"),
+        (of_layer(300, bytes(301)), "has 301 bytes of layer 1; expected layer 1 from byte 0 of 300 on"),
+        (of_layer(300, b"x", layer=2), "has 1 bytes of layer 2; expected layer 1 from byte 0 of 300 on"),
+        (lambda p: p[:5], "has 5 bytes; expected 6 or more"),
+    ],
+)
+def test_device_that_lies_about_a_layer(server: HostServer, change: Callable[[bytes], bytes], message: str) -> None:
+    """What would be read for ever, or not be all, ends at once."""
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.LAYER_REPLY, change)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match=rf"^after 0 of 1 frames: port .*{message}"),
+    ):
+        board.read_layer(frames(1)[0], 1)
+
+
+def test_layer_that_goes_on_for_ever_ends(server: HostServer) -> None:
+    """Its size is the bundle's, and its pieces never come to an end of it."""
+    count = 0
+
+    def answer(payload: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        return struct.pack("<BBI", 0, 1, 300 if count < 5 else 2**32 - 1) + b"x"
+
+    with (
+        socket_device(lambda data: rewrite(server.exchange(data), MessageType.LAYER_REPLY, answer)) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match="layer 1 has 4294967295 bytes on the board and 300 in the bundle"),
+    ):
+        board.read_layer(frames(1)[0], 1)
+    assert count == 5
+
+
 @pytest.mark.parametrize("type_", [MessageType.HELLO_REPLY, MessageType.LAYER_REPLY, MessageType.ENCODE, 0x84])
-def test_reply_of_another_type_is_no_answer(server: HostServer, type_: int) -> None:
+def test_reply_of_another_type_is_refused(server: HostServer, type_: int) -> None:
     def answer(data: bytes) -> bytes:
         out = b""
         for message in MessageReader(4096).feed(server.exchange(data)):
@@ -348,7 +427,7 @@ def test_reply_of_another_type_is_no_answer(server: HostServer, type_: int) -> N
     with (
         socket_device(answer) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+        pytest.raises(DeviceError, match=rf"^after 0 of 2 frames: port .*{type_:#04x} came; expected 0x82"),
     ):
         board.stages(frames(2))
 

@@ -60,14 +60,15 @@ def ask(server: HostServer, type_: int, payload: bytes, seq: int = 7) -> Message
     return reply
 
 
-def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
-    sent = server.exchange(hello_request(0x0201))
+def test_hello_is_byte_for_byte_the_specification(server_of: HostServer) -> None:
+    value = server_of.numerics.activation.itemsize
+    sent = server_of.exchange(hello_request(0x0201))
     body = (
         struct.pack("<BH", 0x81, 0x0201)
-        + struct.pack("<BBBB", 0, 3, 0, 4)
+        + struct.pack("<BBBB", 0, 4, 0, 4)
         + bytes(range(32))
-        + struct.pack("<HHHHH", 16, 3, 2, 4, PACKETS.buffer_bytes)
-        + struct.pack("<IIIIII", 28, 28 + 4 * 16 + 2 * 6, 24, 1_000_000, 3000, 1000)
+        + struct.pack("<HHBBHH", 16, 3, 2, value - 1, 4, PACKETS.buffer_bytes)
+        + struct.pack("<IIIIII", 28 * value, 28 * value + 4 * 16 + 2 * 6, 24, 1_000_000, 3000, 1000)
         + bytes(28)
         + b"\x04host"
         + b"\x051.2.3"
@@ -75,7 +76,7 @@ def test_hello_is_byte_for_byte_the_specification(server: HostServer) -> None:
     assert sent == cobs.encode(body + struct.pack("<I", zlib.crc32(body))) + b"\0"
     reply = parse_hello(read(sent)[0].payload)
     assert (reply.digest, reply.shape, reply.board, reply.version) == (DIGEST, SHAPE, "host", "1.2.3")
-    assert reply.packet_bytes == 10 + 9
+    assert (reply.numerics, reply.packet_bytes) == (server_of.numerics, 10 + 9)
     assert reply.per_tick == 3.0
 
 
@@ -99,12 +100,12 @@ def test_watchdog_is_fed_while_idle_and_with_each_byte(server: HostServer) -> No
 
 
 @pytest.mark.parametrize("read_back", [ReadBack.NONE, ReadBack.INPUT, ReadBack.LATENT, BOTH])
-def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> None:
+def test_encode_returns_every_stage(server_of: HostServer, read_back: ReadBack) -> None:
     x = frames(3)
-    want = expected(x)
+    want = expected(x, server_of.numerics)
     for i, frame in enumerate(x):
-        (message,) = read(server.exchange(encode_request(i, read_back, frame)))
-        reply = parse_encode(message.payload, SHAPE, read_back)
+        (message,) = read(server_of.exchange(encode_request(i, read_back, frame)))
+        reply = parse_encode(message.payload, SHAPE, read_back, server_of.numerics)
         assert isinstance(reply, EncodeReply)
         assert (message.type, message.seq) == (MessageType.ENCODE_REPLY, i)
         np.testing.assert_array_equal(reply.stages["indices"], want.indices[i])
@@ -118,11 +119,11 @@ def test_encode_returns_every_stage(server: HostServer, read_back: ReadBack) -> 
 
 
 @pytest.mark.parametrize("read_back", [ReadBack.LAYERS, ReadBack.LAYERS | BOTH])
-def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) -> None:
+def test_layers_are_timed_one_by_one(server_of: HostServer, read_back: ReadBack) -> None:
     x = frames(1)
-    want = expected(x)
-    (message,) = read(server.exchange(encode_request(1, read_back, x[0])))
-    reply = parse_encode(message.payload, SHAPE, read_back)
+    want = expected(x, server_of.numerics)
+    (message,) = read(server_of.exchange(encode_request(1, read_back, x[0])))
+    reply = parse_encode(message.payload, SHAPE, read_back, server_of.numerics)
     # Each look at the counter moves it by 100. Layers 0 and 1 run twice and look at it themselves, twice and once a
     # time; one look is on top of each layer, however often it runs. The encoder's two have between them two with
     # nothing between, ten around the calls, and six within.
@@ -137,14 +138,14 @@ def test_layers_are_timed_one_by_one(server: HostServer, read_back: ReadBack) ->
 
 
 @pytest.mark.parametrize("others", [ReadBack.NONE, BOTH, ReadBack.LAYERS, ReadBack.LAYERS | BOTH])
-def test_the_packet_is_the_reference_s(server: HostServer, others: ReadBack) -> None:
+def test_the_packet_is_the_reference_s(server_of: HostServer, others: ReadBack) -> None:
     """Behind all else, and numbered as the request says."""
     x = frames(2)
-    want = expected(x)
+    want = expected(x, server_of.numerics)
     for sequence, frame in enumerate(x, start=255):
         asked = others | ReadBack.PACKET
-        (message,) = read(server.exchange(encode_request(1, asked, frame, sequence)))
-        reply = parse_encode(message.payload, SHAPE, asked, packet_bytes=PACKETS.buffer_bytes)
+        (message,) = read(server_of.exchange(encode_request(1, asked, frame, sequence)))
+        reply = parse_encode(message.payload, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes)
         i = sequence - 255
         packet = PACKETS.encode(want.indices[i], int(want.offset[i]), int(want.spread[i]), sequence)
         assert reply.packet == packet
@@ -184,16 +185,16 @@ def test_firmware_without_packets_refuses_to_send_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("others", [ReadBack.NONE, ReadBack.LAYERS | BOTH])
-def test_the_packet_of_pushed_samples_is_the_reference_s(server: HostServer, others: ReadBack) -> None:
+def test_the_packet_of_pushed_samples_is_the_reference_s(server_of: HostServer, others: ReadBack) -> None:
     """Whatever the pieces: with flag gap behind lost frames, and clipped where a sample is at an end of int16."""
     x = frames(256)
     x[::7, 3] = 32767
     x[4] = -32768
-    want = expected(x)
+    want = expected(x, server_of.numerics)
     asked = others | ReadBack.PACKET | ReadBack.PUSHED
     for sequence, frame in enumerate(x):
-        (message,) = read(server.exchange(encode_request(1, asked, frame, sequence)))
-        reply = parse_encode(message.payload, SHAPE, asked, packet_bytes=PACKETS.buffer_bytes)
+        (message,) = read(server_of.exchange(encode_request(1, asked, frame, sequence)))
+        reply = parse_encode(message.payload, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes)
         said = (want.indices[sequence], int(want.offset[sequence]), int(want.spread[sequence]), sequence)
         clipped = bool(np.any(np.abs(frame + 0.5) == 32767.5))
         assert reply.packet == PACKETS.encode(*said, clipped=clipped, gap=sequence > 0)
@@ -225,19 +226,19 @@ def test_firmware_without_encoders_makes_packets_at_once_alone(tmp_path: Path) -
     assert reply.packet == expected(frames(1)).packet[0]
 
 
-def test_a_layer_is_sent_from_any_byte_on(server: HostServer) -> None:
+def test_a_layer_is_sent_from_any_byte_on(server_of: HostServer) -> None:
     x = frames(1)
-    wide = ((np.arange(300) + expected(x).input[0, 0]) % 256).astype(np.uint8).tobytes()
+    wide = ((np.arange(300) + expected(x, server_of.numerics).input[0, 0]) % 256).astype(np.uint8).tobytes()
     for first in (0, 1, 199, 299):
-        (message,) = read(server.exchange(layer_request(first, 1, first, x[0])))
+        (message,) = read(server_of.exchange(layer_request(first, 1, first, x[0])))
         assert message.type == MessageType.LAYER_REPLY
-        reply = parse_layer(message.payload, 1, first)
+        reply = parse_layer(message.payload, 1, first, 300)
         assert reply.total_bytes == 300
         assert 0 < len(reply.data) < 300
         assert reply.data == wide[first : first + len(reply.data)]
     # From the end on, and of layers that put nothing out or are not there, nothing comes.
     for layer, first, total in ((1, 300, 300), (1, 2**32 - 1, 300), (0, 0, 0), (3, 0, 0), (255, 0, 0)):
-        (message,) = read(server.exchange(layer_request(1000 + first % 1000, layer, first, x[0])))
+        (message,) = read(server_of.exchange(layer_request(1000 + first % 1000, layer, first, x[0])))
         assert message.payload == struct.pack("<BBI", 0, layer, total)
 
 

@@ -48,7 +48,8 @@ def build(
     # The firmware has functions of the same names.
     _run(folder, "arm-none-eabi-ld", "-r", "glue.o", *(f"{name}.o" for name in sources), "-o", "codec.o")
     _run(folder, "arm-none-eabi-objcopy", "--wildcard", "--keep-global-symbol=stand_in_*", "codec.o")
-    macros = [f"-D{define}" for define in (*defines, f"STAND_IN_START_BYTES={start_bytes}")]
+    sizes = {"START": start_bytes, "ACTIVATION": bundle.codec.numerics.activation.itemsize}
+    macros = [f"-D{each}" for each in (*defines, *(f"STAND_IN_{name}_BYTES={size}" for name, size in sizes.items()))]
     _gcc(folder, *flags, *_CXX_FLAGS, *macros, "-c", TREE / "stand_in.cc", "-o", "interpreter.o")
     memory = firmware_dir() / "port" / "cortex_m" / "memory.c"
     _gcc(folder, *flags, "-ffreestanding", "-fno-tree-loop-distribute-patterns", "-c", memory, "-o", "memory.o")

@@ -30,7 +30,8 @@ TfLiteStatus Run(TfLiteContext *context, TfLiteNode *node) {
   if (node->layer == STAND_IN_FAULT) {
     /* The last position's second channel, as a kernel that misjudges padding does it. */
     const StandInLayer &layer = stand_in_layers[node->layer];
-    stand_in_output(context->state, node->layer)[(layer.width - 1) * layer.channels + 1] ^= 4;
+    const int value = (layer.width - 1) * layer.channels + 1;
+    stand_in_output(context->state, node->layer)[value * STAND_IN_ACTIVATION_BYTES] ^= 4;
   }
 #endif
   return kTfLiteOk;

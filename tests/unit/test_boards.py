@@ -16,6 +16,8 @@ from edgecodec.boards.schema import Board, Region
 from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.errors import BuildError, InputError
 from edgecodec.files.resources import firmware_dir
+from edgecodec.firmware.project import make_project
+from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of
 
 GOOD: dict[str, Any] = {
     "name": "my-board",
@@ -176,6 +178,8 @@ def test_unknown_board(name: str, message: str) -> None:
         ("flash", {"jlink": {"device": "A\nexit"}}, r"flash\.jlink\.device"),
         ("flash", {"uf2": {"family": -1, "board_id": "X"}}, r"flash\.uf2\.family"),
         ("usb", [{"vid": 0x10000, "pid": 1, "name": "x"}], r"usb\.0\.vid"),
+        ("usb", [{"vid": 1, "pid": 1, "name": "\x1b[2J"}], r"usb\.0\.name: .*control characters"),
+        ("description", "one\ntwo", "description: .*one line"),
     ],
 )
 def test_wrong_key_is_named(tmp_path: Path, key: str, value: object, message: str) -> None:
@@ -195,12 +199,67 @@ def test_wrong_key_is_named(tmp_path: Path, key: str, value: object, message: st
         ("\x01", "not valid YAML"),
         ("a: " + "[" * 5000, "not valid YAML"),
         ("# " + "x" * 70_000, "larger than"),
+        ("a: &a [x]\nb: *a", r"not valid YAML \(aliases \(\*name\) are not read\)"),
+        ("a: &a {x: 1}\nb: {<<: *a}", "aliases"),
     ],
 )
 def test_file_that_is_no_board(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         load_board(write(tmp_path, text))
     assert "\n" not in str(caught.value)
+
+
+HOSTILE = [
+    ("emulator", {"machine": "x", "args": ["-netdev", "tap,script=/bin/sh"]}, r"emulator\.args: '-netdev' may run"),
+    ("emulator", {"machine": "x", "args": ["-D", "/etc/passwd"]}, r"emulator\.args: '-D'"),
+    ("emulator", {"machine": "x", "args": ["-m", "64M,x=/etc"]}, r"emulator\.args: '-m'"),
+    ("emulator", {"machine": "x", "args": ["-nographic", "-m"]}, r"emulator\.args: '-m'"),
+    ("emulator", {"machine": "x", "args": ["-m", "64M\n"]}, r"emulator\.args: '-m'"),
+    ("emulator", {"machine": "x", "args": ["kernel.elf"]}, r"emulator\.args: 'kernel\.elf'"),
+    (
+        "flash",
+        {"openocd": {"scripts": ["target/stm32f4x.cfg", "./evil.cfg"]}},
+        r"flash\.openocd\.scripts: \./evil\.cfg",
+    ),
+    ("flash", {"openocd": {"scripts": ["board/../../evil.cfg"]}}, r"flash\.openocd\.scripts"),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "message"), HOSTILE)
+def test_file_that_may_run_anything_is_taken_on_trust_alone(
+    tmp_path: Path, key: str, value: object, message: str
+) -> None:
+    path = write(tmp_path, changed(key, value))
+    with pytest.raises(InputError, match=message) as caught:
+        load_board(path)
+    assert "pass --trust-board" in str(caught.value.hint)
+    assert load_board(path, trust=True).name == "my-board"
+
+
+def test_script_called_as_one_of_openocds_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, changed("flash", {"openocd": {"scripts": ["board/st_nucleo_f4.cfg"]}}))
+    monkeypatch.chdir(tmp_path)
+    assert load_board(path).flash is not None
+    (tmp_path / "board").mkdir()
+    (tmp_path / "board" / "st_nucleo_f4.cfg").write_text("shutdown")
+    with pytest.raises(InputError, match="may run anything"):
+        load_board(path)
+
+
+def test_harmless_options_need_no_trust(tmp_path: Path) -> None:
+    options = ["-m", "16M", "-smp", "1", "-cpu", "cortex-m4", "-nographic"]
+    board = load_board(write(tmp_path, changed("emulator", {"machine": "x", "args": options})))
+    assert board.emulator is not None
+    assert list(board.emulator.args) == options
+
+
+def test_description_stays_within_its_comment(tmp_path: Path) -> None:
+    board = load_board(write(tmp_path, changed("description", "x */ int evil; /* y")))
+    bundle = bundle_of(tmp_path / "bundle", build_encoder([LayerSpec(CONV, 4, 3, 2, "SAME")], 16, seed=0), sizes=(4,))
+    text = make_project(bundle, board).files["edc_board.h"]
+    assert "x * / int evil; / * y" in text
 
 
 def test_file_that_is_no_text(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.signal.frames import cut_frames, load_frames
+from edgecodec.signal.frames import cut_frames, load_frames, read_frames
+from edgecodec.signal.reading import Reading
 
 FRAMES = np.arange(24, dtype=np.int16).reshape(3, 8)
 
@@ -116,3 +117,19 @@ def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     np.save(tmp_path / "evil.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
     with pytest.raises(InputError, match="cannot be read"):
         load_frames(tmp_path / "evil.npy", 8)
+
+
+def test_people_and_rhythms_of_frames(tmp_path: Path) -> None:
+    counts = np.random.default_rng(0).integers(0, 4000, (3, 20)).astype(np.int16)
+    arrays = {"adc": counts, "subject": np.array([4, 5, 4], np.uint8), "rhythm": np.array(["AF", "N", "N"])}
+    np.savez(tmp_path / "rows.npz", **arrays)
+    cut = read_frames(tmp_path / "rows.npz", 8, 64.0, Reading(rate_hz=64.0))
+    assert (cut.people, cut.rhythms) == (("4", "4", "5", "5", "4", "4"), ("AF", "AF", "N", "N", "N", "N"))
+    whole = read_frames(tmp_path / "rows.npz", 20, 64.0, Reading(rate_hz=64.0))
+    assert (whole.people, whole.rhythms) == (("4", "5", "4"), ("AF", "N", "N"))
+    np.save(tmp_path / "plain.npy", counts)
+    plain = read_frames(tmp_path / "plain.npy", 20, 64.0, Reading(rate_hz=64.0))
+    assert (plain.people, plain.rhythms) == (("", "", ""), ("", "", ""))
+    np.savez(tmp_path / "short.npz", **(arrays | {"rhythm": np.array(["AF"])}))
+    with pytest.raises(InputError, match="3 recordings but 1 rhythms"):
+        read_frames(tmp_path / "short.npz", 20, 64.0, Reading(rate_hz=64.0))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import os
 import signal
 import subprocess
 import sys
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from edgecodec.errors import InputError
-from edgecodec.files.atomic import check_folder, npz_bytes, replace_files, replace_folder, write_file
+from edgecodec.files.atomic import check_folder, check_output, npz_bytes, replace_files, replace_folder, write_file
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -155,3 +157,82 @@ def test_npz_has_no_time_stamps_and_reads_back() -> None:
         assert loaded["frames"].dtype == np.int16
         np.testing.assert_array_equal(loaded["frames"], arrays["frames"])
         np.testing.assert_array_equal(loaded["x"], arrays["x"])
+
+
+def test_link_stays_and_what_it_names_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with replace_folder(tmp_path / "link", marker="m") as folder:
+        (folder / "m").touch()
+    (tmp_path / "a.npz").write_bytes(b"old")
+    (tmp_path / "b.npz").symlink_to("a.npz")
+    (tmp_path / "c.npz").symlink_to("new.npz")
+    for name in ("b.npz", "c.npz"):
+        write_file(tmp_path / name, b"new")
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "new.npz").read_bytes() == b"new"
+    assert (tmp_path / "real" / "m").exists()
+    assert {path.name for path in tmp_path.iterdir() if path.is_symlink()} == {"link", "b.npz", "c.npz"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "b.npz", "c.npz", "link", "new.npz", "real"]
+
+
+@pytest.mark.parametrize("marker", ["manifest.json", "run.json"])
+def test_what_may_be_the_input_is_kept_although_forced(marker: str, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / marker).write_text("{}")
+    (tmp_path / "link").symlink_to("in")
+    for name in ("in", "link", "in/../in"):
+        with (
+            pytest.raises(InputError, match=rf"holds a .* \({marker}\), which is not replaced; choose another output"),
+            replace_folder(tmp_path / name, marker="build-report.json", force=True),
+        ):
+            raise AssertionError("nothing is to be written")
+    assert (tmp_path / "in" / marker).read_text() == "{}"
+    with replace_folder(tmp_path / "in", marker=marker) as folder:
+        (folder / marker).write_text("new")
+    assert (tmp_path / "in" / marker).read_text() == "new"
+
+
+def test_current_folder_and_those_above_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "deep" / "er").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "deep" / "er")
+    for name in (".", "..", "../../deep"):
+        with pytest.raises(InputError, match="the current folder cannot be replaced"):
+            check_folder(name, marker="m", force=True)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["deep", "er"]
+
+
+def test_folder_that_cannot_be_exchanged_is_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a mount point, or when the new folder's rename fails behind that of the old one."""
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "m").write_text("old")
+    rename = os.replace
+    calls: list[tuple[Path, Path]] = []
+
+    def fail(at: int) -> None:
+        def replace(source: Path, destination: Path) -> None:
+            calls.append((source, destination))
+            if len(calls) == at:
+                raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
+            rename(source, destination)
+
+        calls.clear()
+        monkeypatch.setattr("edgecodec.files.atomic.os.replace", replace)
+        with replace_folder(target, marker="m") as folder:
+            (folder / "m").write_text("new")
+
+    for at in (1, 2):
+        with pytest.raises(InputError, match=r"out: cannot be replaced \(Device or resource busy\)"):
+            fail(at)
+        assert len(calls) >= at
+        assert (target / "m").read_text() == "old"
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_output_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for name in ("file/x.npz", "."):
+        with pytest.raises(InputError, match="cannot be written"):
+            check_output(tmp_path / name)
+    check_output(tmp_path / "new" / "x.npz")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -12,6 +12,7 @@ from cobs import cobs
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.codec.stages import Shape
 from edgecodec.errors import DeviceError
 from edgecodec.link.protocol import (
@@ -113,8 +114,12 @@ def test_reason_of_a_bad_message(data: bytes, reason: str) -> None:
     assert reason in found.reason
 
 
-def hello_payload(board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7) -> bytes:
-    fixed = struct.pack("<BBBB32sHHHHHIIIIII", 0, 3, 1, 4, b"\xab" * 32, 4, 2, 1, 3, 70, 99, 150, 80, 1000, 300, 100)
+def hello_payload(
+    board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7, wide: int = 0
+) -> bytes:
+    fixed = struct.pack(
+        "<BBBB32sHHBBHHIIIIII", 0, 4, 1, 4, b"\xab" * 32, 4, 2, 1, wide, 3, 70, 99, 150, 80, 1000, 300, 100
+    )
     fixed += struct.pack("<7I", *fault)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
 
@@ -125,7 +130,10 @@ def test_parse_hello() -> None:
     assert (reply.digest, reply.engine, reply.timer_hz) == ("ab" * 32, "tflm", 1000)
     assert (reply.packet_bytes, reply.state_bytes, reply.encoder_bytes, reply.arena_bytes) == (70, 99, 150, 80)
     assert (reply.counts_cycles, reply.per_tick) == (False, 3.0)
-    assert reply.fault is None
+    assert (reply.fault, reply.numerics) == (None, INT8)
+    assert parse_hello(hello_payload(wide=1)).numerics == INT16X8
+    with pytest.raises(DeviceError, match=r"numerics are number 2; this edgecodec knows .*int8\.v1, .*int16x8\.v1"):
+        parse_hello(hello_payload(wide=2))
     assert parse_hello(hello_payload(fault=(3, 1, 2, 3, 4, 5, 6))).fault == Fault(3, 1, 2, 3, 4, 5, 6)
 
 
@@ -182,6 +190,20 @@ def test_parse_encode() -> None:
     assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE, ReadBack.LATENT).stages
 
 
+def test_parse_encode_of_16_bits() -> None:
+    both = ReadBack.INPUT | ReadBack.LATENT
+    payload = encode_payload(3, struct.pack("<4h", -32768, -1, 0, 32767), struct.pack("<6h", *range(250, 256)))
+    reply = parse_encode(payload, SHAPE, both, INT16X8)
+    assert reply.stages["input"].tolist() == [-32768, -1, 0, 32767]
+    assert reply.stages["latent"].tolist() == [[250, 251, 252], [253, 254, 255]]
+    assert {reply.stages[name].dtype for name in ("input", "latent")} == {np.dtype(np.int16)}
+    # What the other numerics would send is not what was asked for.
+    with pytest.raises(DeviceError, match="has 50 bytes; expected 40"):
+        parse_encode(payload, SHAPE, both)
+    with pytest.raises(DeviceError, match="has 40 bytes; expected 50"):
+        parse_encode(encode_payload(3, bytes(4), bytes(6)), SHAPE, both, INT16X8)
+
+
 @given(st.integers(0, 255), st.integers(0, 15))
 def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, asked: int) -> None:
     """Each reply is whole for what it says it holds."""
@@ -234,16 +256,20 @@ def test_parse_layer() -> None:
     def payload(data: bytes, layer: int = 2, total: int = 9) -> bytes:
         return struct.pack("<BBI", 0, layer, total) + data
 
-    assert parse_layer(payload(b"abc"), 2, 0) == LayerReply(9, b"abc")
-    assert parse_layer(payload(b"abc"), 2, 6) == LayerReply(9, b"abc")
-    assert parse_layer(payload(b"", total=0), 2, 0) == LayerReply(0, b"")
+    assert parse_layer(payload(b"abc"), 2, 0, 9) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"abc"), 2, 6, 9) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"", total=0), 2, 0, 9) == LayerReply(0, b"")
     for wrong, first in ((payload(b"abc", layer=1), 0), (payload(b"abc"), 7), (payload(b""), 3)):
         with pytest.raises(DeviceError, match=r"expected layer 2 from byte \d of 9 on"):
-            parse_layer(wrong, 2, first)
+            parse_layer(wrong, 2, first, 9)
     with pytest.raises(DeviceError, match="5 bytes; expected 6 or more"):
-        parse_layer(payload(b"")[:5], 2, 0)
+        parse_layer(payload(b"")[:5], 2, 0, 9)
     with pytest.raises(DeviceError, match=r"engine failed, status 5 \(ENGINE\)"):
-        parse_layer(b"\x05", 2, 0)
+        parse_layer(b"\x05", 2, 0, 9)
+    # Another size than the bundle's would be read for ever, or not to its end.
+    for total, first in ((2**32 - 1, 0), (10, 0), (8, 0), (3, 0), (2**32 - 1, 3), (0, 3), (8, 6)):
+        with pytest.raises(DeviceError, match=f"layer 2 has {total} bytes on the board and 9 in the bundle; build and"):
+            parse_layer(payload(b"abc", total=total), 2, first, 9)
 
 
 @given(st.binary(max_size=60), st.integers(0, 15))

@@ -164,7 +164,7 @@ def test_index_model(trained_run, tmp_path):
     assert result.best_model == "coded"
     expected = packets.model.code_lengths(ReferenceExecutor(bundle.codec).encode(frames[300:])).sum(axis=(1, 2)).mean()
     assert result.bits_per_frame["coded"] == pytest.approx(expected, rel=1e-6)
-    assert result.to_json()["bits_over_dct_at_equal_prdn"]["coded"] > 0
+    assert result.to_json()["opponents"][0]["bits_over_opponent"]["coded"] > 0
 
 
 def test_every_bundle_has_plain_packets(trained_bundle):

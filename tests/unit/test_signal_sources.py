@@ -44,6 +44,15 @@ def test_resampling_keeps_the_wave():
     assert recording.valid.all()
 
 
+@pytest.mark.parametrize("rate_hz", [64.0, 200.0])
+def test_resampling_makes_no_step_at_the_ends(rate_hz):
+    """A padded zero, or a level held, would bend a line that starts high and rises."""
+    line = 3000.0 + 5.0 * np.arange(1000)
+    found = resample("line", line, 125.0, rate_hz).samples
+    at = np.arange(len(found)) * 125.0 / rate_hz
+    assert np.abs(found - (3000.0 + 5.0 * at)).max() <= 3
+
+
 def test_resampling_never_overshoots_the_sensor():
     square = np.where(np.arange(1000) % 100 < 50, 0.0, 1023.0) + (np.arange(1000) % 2)
     recording = resample("square", square, 100.0, 64.0)

@@ -9,8 +9,17 @@ from edgecodec.codec.graph import Layer
 from edgecodec.compile.kernels.base import Kernel, PackedLayer
 from edgecodec.compile.kernels.bytes import CONV_BYTES
 from edgecodec.compile.kernels.mve import CONV_MVE, DEPTHWISE_MVE
+from edgecodec.compile.kernels.mve16 import CONV16_MVE, DEPTHWISE16_MVE
 from edgecodec.compile.kernels.packed_channels import CONV_PACKED_CHANNELS
 from edgecodec.compile.kernels.packed_taps import CONV_PACKED_TAPS, CONV_WINOGRAD, DEPTHWISE_PACKED_TAPS
+from edgecodec.compile.kernels.pairs16 import (
+    CONV16_BYTES,
+    CONV16_BYTES_ONE_BY_ONE,
+    CONV16_SINGLE,
+    CONV16_WORDS,
+    DEPTHWISE16_BYTES,
+    DEPTHWISE16_BYTES_SHORT,
+)
 from edgecodec.compile.kernels.plain import CONV, DEPTHWISE
 from edgecodec.compile.kernels.plain16 import CONV16, DEPTHWISE16
 from edgecodec.compile.kernels.pointwise import POINTWISE
@@ -25,6 +34,14 @@ KERNELS: tuple[Kernel, ...] = (
     DEPTHWISE_PACKED_TAPS,
     CONV_BYTES,
     CONV_PACKED_CHANNELS,
+    CONV16_MVE,
+    DEPTHWISE16_MVE,
+    CONV16_WORDS,
+    CONV16_BYTES,
+    CONV16_BYTES_ONE_BY_ONE,
+    CONV16_SINGLE,
+    DEPTHWISE16_BYTES,
+    DEPTHWISE16_BYTES_SHORT,
     CONV16,
     DEPTHWISE16,
     CONV,

@@ -57,7 +57,11 @@ class CmsisNnEngine(NativeEngine):
     templates: ClassVar[Mapping[str, str]] = {"CMakeLists.txt": "cmsis_nn_firmware_CMakeLists.txt.j2"}
 
     def plan(self, codec: Codec, target: Target) -> Plan:
-        """The plan for any core, whatever ``target``: that of the codec around the encoder."""
+        """The plan for any core, whatever ``target``: that of the codec around the encoder.
+
+        Raises PlanError for 16-bit activations, for which the layers here have no calls.
+        """
+        codec.refuse_wide("the engine cmsis-nn runs")
         return make_plan(codec, Target.of_core(_PLAIN_CORE))
 
     def files(self, bundle: Bundle, plan: Plan) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from edgecodec.codec.graph import Graph, Op
@@ -38,7 +38,8 @@ class TflmOp:
     method: str
     """Method of ``MicroMutableOpResolver`` that adds the op."""
     registration: str
-    """Function that gives the kernel: the one for int8 alone, which headers without one call the general one."""
+    """Function that gives the kernel: the one for the codec's numerics alone, by which headers of libraries without one
+    call the general one."""
     header: str
     """Header in ``tensorflow/lite/micro/kernels`` that declares it."""
 
@@ -49,11 +50,10 @@ class TflmOp:
 
 
 _OPS = {
-    Op.CONV: TflmOp("CONV_2D", "AddConv2D", "Register_CONV_2D_INT8", "conv.h"),
-    Op.DEPTHWISE: TflmOp(
-        "DEPTHWISE_CONV_2D", "AddDepthwiseConv2D", "Register_DEPTHWISE_CONV_2D_INT8", "depthwise_conv.h"
-    ),
+    Op.CONV: TflmOp("CONV_2D", "AddConv2D", "Register_CONV_2D", "conv.h"),
+    Op.DEPTHWISE: TflmOp("DEPTHWISE_CONV_2D", "AddDepthwiseConv2D", "Register_DEPTHWISE_CONV_2D", "depthwise_conv.h"),
 }
+"""With the functions that give kernels for all numerics."""
 _MOVES = {
     "PAD": "AddPad",
     "PADV2": "AddPadV2",
@@ -67,7 +67,8 @@ _MOVES = {
 def ops_of(graph: Graph) -> tuple[TflmOp, ...]:
     """The ops that a graph uses, each once."""
     used = {layer.op for layer in graph.layers}
-    return tuple(_OPS[op] for op in Op if op in used)
+    kind = graph.input.numerics.activation.name.upper()
+    return tuple(replace(_OPS[op], registration=f"{_OPS[op].registration}_{kind}") for op in Op if op in used)
 
 
 def moves_of(graph: Graph) -> tuple[str, ...]:
@@ -92,6 +93,7 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
     :data:`ARENA_ALIGNMENT_BYTES`.
     """
     context = codec_context(bundle, plan) | {
+        "activation_bytes": bundle.codec.numerics.activation.itemsize,
         "arena_bytes": arena_bytes,
         "state_bytes": state_bytes(plan, arena_bytes),
         "places": {"input": 0, "latent": 0, "residual": arena_bytes},
@@ -102,7 +104,8 @@ def tflm_codec_files(bundle: Bundle, plan: Plan, arena_bytes: int) -> dict[str, 
         "moves": moves_of(bundle.codec.graph),
         "model": {"size": len(bundle.encoder_bytes), "rows": byte_rows(bundle.encoder_bytes)},
     }
-    codec = with_sources(render_model(context)) | render_served(packets=bundle.packets() is not None, encoder=False)
+    served = render_served(bundle.codec.numerics, packets=bundle.packets() is not None, encoder=False)
+    codec = with_sources(render_model(context)) | served
     return {f"codec/{name}": text for name, text in codec.items()} | {
         f"tflm/{name}": render_template(template, **context) for name, template in _TEMPLATES.items()
     }

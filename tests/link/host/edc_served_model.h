@@ -13,9 +13,12 @@
 #define EDC_SERVED_POSITIONS 3
 #define EDC_SERVED_LEVELS 2
 #define EDC_SERVED_LATENT_CHANNELS 4
+#ifndef EDC_SERVED_ACTIVATION_BYTES
+#define EDC_SERVED_ACTIVATION_BYTES 1
+#endif
 #define EDC_SERVED_LAYERS 3
 #define EDC_SERVED_ARENA_BYTES 24
-#define EDC_SERVED_STATE_BYTES 28
+#define EDC_SERVED_STATE_BYTES (EDC_SERVED_ACTIVATION_BYTES * (16 + 3 * 4))
 #define EDC_SERVED_PACKETS (&stub_packets)
 #ifdef STUB_WITHOUT_PACKETS
 #define EDC_SERVED_PACKET_BYTES_MAX 0
@@ -31,7 +34,8 @@
 #endif
 
 /* Its digest is 0, 1, ... 31.
- * normalize: input = low byte of the count; offset = sum of the counts; spread = 2^40 + offset
+ * normalize: input = the count, or its low byte where activations have one; offset = sum of the
+ * counts; spread = 2^40 + offset
  * encoder: latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does
  * search: index[i] = 256 * (i + 1) + low byte of latent[i]
  * packets: plain, 12 bits an index, mean and scale of 16 samples */

@@ -6,21 +6,28 @@
 
 static const uint8_t digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+#if EDC_SERVED_ACTIVATION_BYTES == 2
+typedef int16_t activation;
+#else
+typedef int8_t activation;
+#endif
+
 uint32_t stub_runs;
 enum { LATENT_SIZE = EDC_SERVED_POSITIONS * EDC_SERVED_LATENT_CHANNELS };
 /* Input and latent, one behind the other; or an encoder's memory, which starts with them. */
 static uint32_t
     memory[(EDC_SERVED_ENCODER_BYTES > 0 ? EDC_SERVED_ENCODER_BYTES : EDC_SERVED_STATE_BYTES) / 4];
 static int8_t *const input = (int8_t *)memory;
-static int8_t *const latent = (int8_t *)memory + EDC_SERVED_SAMPLES;
+static int8_t *const latent = (int8_t *)memory + EDC_SERVED_SAMPLES * sizeof(activation);
 static int8_t wide[STUB_WIDE_BYTES];
 
 static void normalize(const void *constants, const int16_t *frame, int8_t *out,
                       edc_frame_stats *stats) {
   (void)constants;
+  activation *const to = (activation *)(void *)out;
   stats->offset = 0;
   for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
-    out[i] = (int8_t)((uint16_t)frame[i] & 0xFFu);
+    to[i] = (activation)frame[i];
     stats->offset += frame[i];
   }
   stats->spread = (UINT64_C(1) << 40) + (uint64_t)(int64_t)stats->offset;
@@ -33,7 +40,8 @@ static int32_t search(const void *rvq, const int8_t *vector, int32_t looks, int1
                       uint16_t *indices) {
   (void)rvq;
   (void)residual;
-  const int8_t *const first = vector - looks * EDC_SERVED_LATENT_CHANNELS;
+  const activation *const first =
+      (const activation *)(const void *)vector - looks * EDC_SERVED_LATENT_CHANNELS;
   for (int level = 0; level < EDC_SERVED_LEVELS; ++level) {
     const int i = looks * EDC_SERVED_LEVELS + level;
     indices[level] = (uint16_t)(256 * (i + 1) + (uint8_t)first[i]);
@@ -42,11 +50,13 @@ static int32_t search(const void *rvq, const int8_t *vector, int32_t looks, int1
 }
 
 static void infer(int8_t *in, int8_t *out) {
+  activation *const from = (activation *)(void *)in;
+  activation *const to = (activation *)(void *)out;
   for (int i = 0; i < LATENT_SIZE; ++i) {
-    out[i] = (int8_t)((uint8_t)in[i] + 1);
+    to[i] = (activation)((uint16_t)from[i] + 1u);
   }
   for (int i = 0; i < EDC_SERVED_SAMPLES; ++i) {
-    in[i] = -1;
+    from[i] = -1;
   }
 }
 
@@ -67,12 +77,12 @@ const edc_model stub_model = {
              .levels = EDC_SERVED_LEVELS,
              .latent_channels = EDC_SERVED_LATENT_CHANNELS,
              .layers = EDC_SERVED_LAYERS,
-             .latent_bytes = EDC_SERVED_LATENT_CHANNELS},
+             .latent_bytes = EDC_SERVED_LATENT_CHANNELS * sizeof(activation)},
     .normalize = normalize,
     .next = next,
     .search = search,
     .packets = &stub_packets,
-    .latent = EDC_SERVED_SAMPLES,
+    .latent = EDC_SERVED_SAMPLES * sizeof(activation),
 };
 
 static const uint8_t index_bits[EDC_SERVED_LEVELS] = {12, 12};
@@ -132,7 +142,7 @@ int edc_engine_infer_watched(void) {
                            layer == 2   ? latent
                            : layer == 1 ? wide
                                         : NULL,
-                           layer == 2   ? LATENT_SIZE
+                           layer == 2   ? LATENT_SIZE * sizeof(activation)
                            : layer == 1 ? STUB_WIDE_BYTES
                                         : 0);
   }

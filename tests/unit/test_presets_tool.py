@@ -1,0 +1,98 @@
+"""The tables of docs/presets.md, as tools.presets makes them of its results."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tools import presets
+
+BEATS = {
+    "heart_rate": {"mean_absolute_bpm": 0.2, "measured": 9, "not_measured": 1},
+    "onset_error_ms": 0.6,
+    "missed_share": 0.0,
+    "rmssd_frames": 9,
+    "rmssd_ms": 10.0,
+    "rmssd_error_ms": 4.0,
+    "rmssd_usable": False,
+}
+
+
+def result(seed: int, bits: float) -> dict[str, Any]:
+    prdn = {"mean": 1.5, "median": 1.4, "p90": 2.0, "p95": 2.5, "worst": 9.0}
+    point = {"step": 0.1, "bits_per_frame": 400.0, "prdn": 1.5, "instructions": 43_000, "flash_bytes": 9_000}
+    opponent = {
+        "name": "dct-rdoq",
+        "title": "DCT, contexts, RDOQ",
+        "equal_prdn": point,
+        "equal_bits": None,
+        "bits_over_opponent": {"conditional": 1.1, "coded": bits / 400},
+        "bits_over_opponent_with_side_information": (bits + 24) / 424,
+    }
+    group = {"by": "person", "name": "7", "frames": 10, "prdn": prdn, "beats": BEATS}
+    return {
+        "preset": "08x",
+        "seed": seed,
+        "commands": [],
+        "float_prdn": 1.2,
+        "quantization": {},
+        "evaluation": {
+            "frames": 10,
+            "prdn": prdn,
+            "beats": BEATS,
+            "groups": [group, group | {"by": "rhythm", "name": "2"}],
+            "bits_per_frame": {"conditional": 440.0, "coded": bits},
+            "packets": {"mean_bits": bits + 50},
+            "opponents": [opponent],
+            "best_model": "coded",
+        },
+    }
+
+
+def test_seeds_become_mean_and_spread() -> None:
+    text = presets.tables([result(1, 380.0), result(2, 420.0)])
+    assert "| `08x` | 1, 2 | 1.200 % (1.200 % to 1.200 %) | 1.500 %" in text
+    assert "400.0 (380.0 to 420.0)" in text
+    assert "| DCT, contexts, RDOQ | 400.0 (400.0 to 400.0) | 1.000 (0.950 to 1.050) |" in text
+    assert "| worst person | 10 | 1.40 % | 0.20 | 0.60 | 10.0 | 4.0 | no |" in text
+    assert "| rhythm 2 | 10 |" in text
+
+
+def test_page_keeps_what_is_around_the_tables(tmp_path: Path) -> None:
+    page = tmp_path / "presets.md"
+    page.write_text("before\n<!-- measured -->\nold\n<!-- end of measured -->\nafter\n", encoding="utf-8")
+    presets.write_page([result(1, 380.0)], page)
+    written = page.read_text(encoding="utf-8")
+    assert re.fullmatch(
+        r"before\n<!-- measured -->\n\n\| preset .*\n<!-- end of measured -->\nafter\n", written, re.DOTALL
+    )
+    presets.write_page([result(1, 380.0)], page)
+    assert page.read_text(encoding="utf-8") == written
+    page.write_text("nothing", encoding="utf-8")
+    with pytest.raises(ValueError, match="measured"):
+        presets.write_page([], page)
+
+
+def test_docs_are_made_from_the_results_beside_them(tmp_path: Path) -> None:
+    page = presets.DOCS / "presets.md"
+    rows = json.loads((presets.DOCS / "presets.json").read_text(encoding="utf-8"))
+    copy = tmp_path / "presets.md"
+    copy.write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    presets.write_page(rows, copy)
+    assert copy.read_text(encoding="utf-8") == page.read_text(encoding="utf-8")
+
+
+def test_the_last_eight_people_are_tested_on(tmp_path: Path) -> None:
+    people = np.repeat(np.arange(12), 2)
+    np.savez(tmp_path / "all.npz", adc=np.arange(24 * 5).reshape(24, 5), subject=people, rhythm=people % 3)
+    presets.write_test_people(tmp_path / "all.npz", tmp_path / "test.npz")
+    with np.load(tmp_path / "test.npz") as written:
+        assert written["subject"].tolist() == np.repeat(np.arange(4, 12), 2).tolist()
+        assert written["rhythm"].tolist() == (written["subject"] % 3).tolist()
+        assert written["adc"][0, 0] == 8 * 5
+        assert written["rate_hz"] == 64.0
