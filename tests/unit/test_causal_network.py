@@ -179,3 +179,22 @@ def test_trainer_rounds_as_the_integers_do(fitted: CausalNetwork) -> None:
     given = walk(5, 200, 12, (16, 16))
     expected = trainer.export().code_lengths(given).sum(axis=(1, 2)).mean()
     assert float(trainer.bits_per_frame(tf.constant(given.astype(np.int32)), True)) == pytest.approx(expected, rel=5e-3)
+
+
+def test_known_levels_take_no_bits() -> None:
+    require("module:tensorflow")
+    from edgecodec.nn.causal_network import CausalNetworkTrainer
+
+    ranks = [np.arange(8, dtype=np.uint8), np.arange(5, dtype=np.uint8)]
+    starts = [np.ones((len(rank), 4), np.float32) for rank in ranks]
+    indices = np.random.default_rng(0).integers(0, 5, (6, 7, 2)).astype(np.int32)
+    bits = [
+        float(CausalNetworkTrainer(ranks, starts, (8, 8), (1,), 3, known).bits_per_frame(indices, rounded=False))
+        for known in (0, 1, 2)
+    ]
+    assert bits[0] > bits[1] > bits[2] == 0
+    counted = (
+        CausalNetworkTrainer(ranks, starts, (8, 8), (1,), 3).export().code_lengths(indices).sum(axis=1).mean(axis=0)
+    )
+    assert bits[1] == pytest.approx(counted[1], rel=0.03)
+    assert bits[0] - bits[1] == pytest.approx(counted[0], rel=0.03)
