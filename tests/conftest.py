@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 from edgecodec.bundle import Bundle
 from edgecodec.codec.numerics import INT8, INT16X8, Numerics
@@ -25,6 +26,10 @@ if tools.available("ccache"):
     os.environ.setdefault("CCACHE_DIR", str(_CACHE / "ccache"))
     os.environ.setdefault("CCACHE_BASEDIR", tempfile.gettempdir())
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+
+# Tests do not time: what a busy machine takes longer for is no fault of the example's.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 _SAMPLES = 64
 

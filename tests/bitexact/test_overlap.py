@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from edgecodec.codec.graph import Graph, Layer
@@ -119,7 +119,6 @@ def behind(works: list[int]) -> list[int]:
     return [max(before, after) for before, after in zip([0, *works], [*works, 0], strict=True)]
 
 
-@settings(deadline=None)  # every place of every tensor is tried
 @given(st.data(), st.lists(st.integers(1, 4).map(lambda n: 4 * n), min_size=2, max_size=4))
 def test_arena_is_the_least(data: st.DataObject, sizes: list[int]) -> None:
     memory_offsets = [4 * data.draw(st.integers(0, size // 4)) for size in sizes[1:]]

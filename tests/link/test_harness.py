@@ -499,7 +499,8 @@ def test_board_that_stops_answering_mid_run_is_given_up(server: HostServer, then
         pytest.raises(LinkError, match=rf"^after 12 of 50 frames: port .*({message}) at frame \d+"),
     ):
         board.stages(frames(50))
-    assert time.monotonic() - start < 10
+    # The attempts are what is counted above; this is that they end at all.
+    assert time.monotonic() - start < 30
 
 
 def restarting(server: HostServer, after_replies: int, cut: int) -> Callable[[bytes], bytes]:

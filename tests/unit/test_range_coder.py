@@ -45,7 +45,7 @@ def reads_back(payload: bytes, intervals: Intervals) -> bool:
 
 
 @given(decisions())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_reads_what_it_wrote(intervals: Intervals) -> None:
     payload = encode(intervals)
     assert payload is not None
@@ -57,7 +57,7 @@ def test_reads_what_it_wrote(intervals: Intervals) -> None:
 
 
 @given(decisions(), st.integers(0, 40))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_keeps_to_its_capacity(intervals: Intervals, capacity: int) -> None:
     free, bound = encode(intervals), encode(intervals, capacity)
     assert free is not None

@@ -105,7 +105,7 @@ def _rounding_divide(value: int, bits: int) -> int:
     return sign * ((abs(value) + (1 << bits >> 1)) >> bits)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.integers(-(2**31) + 1, 2**31 - 1), st.integers(2**30, 2**31 - 1), st.integers(-31, 0))
 def test_requantize_is_two_roundings(acc: int, multiplier: int, shift: int) -> None:
     layer = replace(_layer([[[1]]], 1), multiplier=np.array([multiplier], np.int32), shift=np.array([shift], np.int32))

@@ -52,7 +52,7 @@ def test_roots() -> None:
 
 
 @given(st.integers(-(2**29) + 1, 2**29 - 1), st.integers(1, 2**58), st.integers(1, 9), st.integers(0, 8), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_frame(offset: int, spread: int, scale_bits: int, location_bits: int, squared: bool) -> None:
     side = SideInformation(16384, scale_bits, location_bits, squared=squared)
     scale, location = side.quantize(offset, spread)
