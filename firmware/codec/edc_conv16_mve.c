@@ -100,6 +100,8 @@ static inline const int8_t *multiply_pair(const int16_t *const *windows, const i
   int32_t x0 = 0, x1 = 0, y0 = 0, y1 = 0, z0 = 0, z1 = 0;
   int32_t vectors = row / EDC_MVE16_LANES;
   do {
+    /* Three pointers, each with a register: at -Os the compiler makes one of them, and spills. */
+    __asm__("" : "+r"(x), "+r"(y), "+r"(z));
     const int16x8_t first = vldrbq_s16(w0);
     w0 += EDC_MVE16_LANES;
     const int16x8_t second = vldrbq_s16(w1);
