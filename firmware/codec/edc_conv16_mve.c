@@ -223,8 +223,8 @@ void edc_depthwise16_mve(const edc_mve16_layer *layer, const int16_t *in, int16_
   }
 }
 
-static inline edc_mve16_layer stripe_of(const edc_mve16_layer *whole, const edc_chunk *chunk) {
-  edc_mve16_layer layer = *whole;
+static inline edc_mve16_layer stripe_of(const void *constants, const edc_chunk *chunk) {
+  edc_mve16_layer layer = *(const edc_mve16_layer *)constants;
   layer.in_width = chunk->in_width;
   layer.pad_left = chunk->pad_left;
   layer.out_width = chunk->out_width;
