@@ -449,8 +449,8 @@ void edc_depthwise16_bytes(const edc_pairs_layer *layer, const int16_t *in, int1
   }
 }
 
-static inline edc_pairs_layer stripe_of(const edc_pairs_layer *whole, const edc_chunk *chunk) {
-  edc_pairs_layer layer = *whole;
+static inline edc_pairs_layer stripe_of(const void *constants, const edc_chunk *chunk) {
+  edc_pairs_layer layer = *(const edc_pairs_layer *)constants;
   layer.in_width = chunk->in_width;
   layer.pad_left = chunk->pad_left;
   layer.out_width = chunk->out_width;

@@ -97,8 +97,8 @@ class Conv16Mve(_Mve16):
     reason = "eight products an instruction"
     ops = (Op.CONV,)
     positions_together = 3
-    instructions_per_mac = 0.26
-    instructions_per_output = 8
+    instructions_per_mac = 0.3
+    instructions_per_output = 9.2
 
     def _refusals(self, layer: Layer) -> Iterator[str | None]:
         yield from super()._refusals(layer)
