@@ -31,8 +31,8 @@ static const edc_kernel kernels[] = {
     {0xdfacaa70, {.function = (edc_any_function *)edc_minmax_normalize}},
     {0x84d6255c, {.function = (edc_any_function *)edc_next_chunk}},
     {0x7e60e7d1, {.function = (edc_any_function *)edc_next_layer}},
-    {0xf98165fb, {.function = (edc_any_function *)edc_rvq_quantize}},
-    {0xf23089a8, {.function = (edc_any_function *)edc_rvq_quantize_mve}},
+    {0xa38f54b4, {.function = (edc_any_function *)edc_rvq_quantize}},
+    {0x37a3a576, {.function = (edc_any_function *)edc_rvq_quantize_mve}},
     {0xac2a138d, {.function = (edc_any_function *)edc_zscore_normalize}},
 };
 
