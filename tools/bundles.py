@@ -27,7 +27,8 @@ from edgecodec.signal.synthetic import synthetic_ppg
 from edgecodec.training.config import load_config, preset_path
 from edgecodec.training.run import TrainingRun, train
 
-PRESETS = ("08x_light", "16x_light", "32x_light")
+PRESETS = {"08x_light": 20, "16x_light": 10, "32x_light": 10}
+"""Epochs of 500 steps, by preset."""
 RATE_HZ, ROW, FRAME = 64.0, 1280, 320
 PEOPLE, ROWS_EACH, VALIDATION_PEOPLE = 400, 6, 20
 HEARTPY_ROWS_TWICE = 4
@@ -80,7 +81,8 @@ def make_bundle(name: str, data: Path, out: Path) -> Path:
     folder, bundle = out / name / "run", out / name / "bundle"
     if not folder.exists():
         split = (f"data.split.validation=last {VALIDATION_PEOPLE}", "data.split.test=last 5")
-        train(load_config(preset_path(name), data=data, settings=split), folder, progress=_progress, resume=True)
+        settings = (*split, f"data.epochs={PRESETS[name]}")
+        train(load_config(preset_path(name), data=data, settings=settings), folder, progress=_progress, resume=True)
     if not bundle.exists():
         tuning = Tuning(index_frames=True)
         made = quantize_run(TrainingRun.load(folder), activations=16, tuning=tuning)
