@@ -4,8 +4,8 @@
 
 OUT keeps data, a run and a bundle a preset; what is there already is not made again, and each bundle is copied to
 ``edgecodec/bundles``. The data are synthetic PPG of 400 people (``edgecodec/signal/synthetic.py``) and HeartPy's
-recordings (package ``heartpy``, MIT licence), of which ``data2`` is kept out: the bundles ship its frames to verify
-with. A preset takes some twenty minutes on one core.
+recordings (package ``heartpy``, MIT licence), of which ``data2`` is not trained on: the roundings are chosen on its first
+half, and the bundles ship frames of its second to verify with. A preset takes some twenty minutes on one core.
 """
 
 from __future__ import annotations
@@ -53,18 +53,18 @@ def synthetic_rows(person: int) -> npt.NDArray[np.int16]:
     return made.samples.reshape(ROWS_EACH, ROW)
 
 
-def heartpy_rows(name: str, width: int) -> npt.NDArray[np.int16]:
-    """Rows of a recording of HeartPy's without a sample that is clipped, flat or missing, int16 ``[N, width]``."""
+def heartpy_rows(name: str, width: int, hop: int) -> npt.NDArray[np.int16]:
+    """Windows of a recording of HeartPy's without a sample that is clipped, flat or missing, int16 ``[N, width]``."""
     samples = heartpy_recordings(RATE_HZ)[name].samples
-    count = len(samples) // width
-    bad = invalid_samples(samples.astype(np.float64), RATE_HZ)[: count * width].reshape(count, width).any(axis=1)
-    return samples[: count * width].reshape(count, width)[~bad]
+    windows = np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
+    bad = np.lib.stride_tricks.sliding_window_view(invalid_samples(samples.astype(np.float64), RATE_HZ), width)[::hop]
+    return windows[~bad.any(axis=1)]
 
 
 def write_data(path: Path) -> None:
     """Write all that is trained on: ``adc`` int16 ``[N, 1280]`` and ``subject`` ``[N]``, the last 20 for validation."""
     rows = [synthetic_rows(person) for person in range(PEOPLE)]
-    real = np.concatenate([heartpy_rows(name, ROW) for name in ("data", "data3")])
+    real = np.concatenate([heartpy_rows(name, ROW, ROW) for name in ("data", "data3")])
     # HeartPy's come first: the last people validate.
     rows = [np.tile(real, (HEARTPY_ROWS_TWICE, 1)), *rows]
     subject = np.repeat(np.arange(len(rows)), [len(each) for each in rows])
@@ -84,9 +84,13 @@ def make_bundle(name: str, data: Path, out: Path) -> Path:
         settings = (*split, f"data.epochs={PRESETS[name]}")
         train(load_config(preset_path(name), data=data, settings=settings), folder, progress=_progress, resume=True)
     if not bundle.exists():
-        tuning = Tuning(index_frames=True)
-        made = quantize_run(TrainingRun.load(folder), activations=16, tuning=tuning)
-        shipped = heartpy_rows("data2", FRAME)[:FRAMES_SHIPPED]
+        # Roundings are chosen on the half of a sensor's recording, as synthetic PPG is smoother than that.
+        frames = heartpy_rows("data2", FRAME, FRAME // 8)
+        half = len(frames) // 2
+        run, tuning = TrainingRun.load(folder), Tuning(index_frames=True)
+        made = quantize_run(run, validation=frames[:half], activations=16, tuning=tuning)
+        # The last window of the first half reaches into the second.
+        shipped = frames[half + 8 :: 2][:FRAMES_SHIPPED]
         # Where the data lay is nobody's business.
         provenance = json.loads(json.dumps(made.provenance).replace(str(data), data.name))
         replace(made, frames=shipped, provenance=provenance).write(bundle)
