@@ -4,8 +4,8 @@
 
 OUT keeps data, a run and a bundle a preset; what is there already is not made again, and each bundle is copied to
 ``edgecodec/bundles``. The data are synthetic PPG of 400 people (``edgecodec/signal/synthetic.py``) and HeartPy's
-recordings (package ``heartpy``, MIT licence), of which ``data2`` is not trained on: the roundings are chosen on its first
-half, and the bundles ship frames of its second to verify with. A preset takes some twenty minutes on one core.
+recordings (package ``heartpy``, MIT licence), of which ``data2`` is not trained on: the roundings are chosen on its
+first half, and the bundles ship frames of its second to verify with. A preset takes some twenty minutes on one core.
 """
 
 from __future__ import annotations
