@@ -37,7 +37,7 @@ COMMANDS = {
     "profile": "Show what each layer costs on a board.",
     "encode": "Encode recordings to a stream of packets.",
     "decode": "Turn packets, or codebook indices, back into PPG.",
-    "evaluate": "Measure a bundle's quality and rate beside a DCT's.",
+    "evaluate": "Measure a bundle's quality and rate beside classical codecs.",
     "boards": "List the boards that firmware can be built for.",
     "ports": "List the serial ports of this machine.",
     "doctor": "Check the tools that edgecodec uses.",
