@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from edgecodec.evaluation.opponents import OPPONENTS
+from edgecodec.training.config import load_config, preset_path
 
 PRESETS = ("08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
 TEST_PEOPLE, VALIDATION_PEOPLE = 8, 3
@@ -106,8 +107,12 @@ def results(out: Path) -> list[Result]:
         # Curves are for plots of one bundle.
         for opponent in evaluation["opponents"]:
             del opponent["curve"]
+        train = train_command(name, seed, Path("ppg.npz"), Path())
+        epochs = run["config"]["data"]["epochs"]
+        if epochs != load_config(preset_path(name), data=Path("ppg.npz")).data.epochs:
+            train[-2:-2] = ["--set", f"data.epochs={epochs}"]
         made_by = [
-            train_command(name, seed, Path("ppg.npz"), Path()),
+            train,
             quantize_command(Path(), tuned and tuned["steps"], activations, fitted and fitted["budget"]),
             evaluate_command(Path(), Path("test.npz"), ",".join(o["name"] for o in evaluation["opponents"])),
         ]
