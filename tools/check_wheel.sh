@@ -31,6 +31,7 @@ export PATH EDGECODEC_CACHE
 unset PYTHONPATH
 
 edgecodec --version
+edgecodec inspect 08x_light >/dev/null
 edgecodec inspect "$folder/bundle" >/dev/null
 edgecodec generate "$folder/bundle" -o codec >/dev/null
 edgecodec generate "$folder/bundle" -o library --library >/dev/null
