@@ -24,7 +24,8 @@ def edgecodec(
         timeout=TIMEOUT_S,
         check=False,
         cwd=cwd,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **(env or {})},
+        # The width is that of no terminal, whatever runs the tests.
+        env={**os.environ, "COLUMNS": "120", "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **(env or {})},
     )
 
 

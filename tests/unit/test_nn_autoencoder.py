@@ -55,7 +55,8 @@ def test_linear_encoder_with_a_decoder_of_its_own_width(nn):
         64, embedding_dim=3, latent_width=4, num_stages=3, encoder="linear", encoder_kernel=31, decoder_base_filters=16
     )
     assert [type(layer).__name__ for layer in encoder.layers[1:]] == ["Conv2D"]
-    assert decoder.get_layer("dec_s3_conv").filters == 16
+    # 16 * 1.25^2 = 25, in eights 24; 24 / 1.25 = 19.2 would be 16, which is below 0.9 of it, so 24 again.
+    assert [decoder.get_layer(f"dec_s{stage}_conv").filters for stage in (1, 2, 3)] == [24, 24, 24]
     assert model(np.zeros((2, 1, 64, 1), np.float32)).shape == (2, 1, 64, 1)
 
 

@@ -242,7 +242,7 @@ def test_every_opponent_says_what_it_costs(name):
 
 def test_causal_network():
     require("module:tensorflow")
-    opponent = fitted(DctNetwork(steps=30))
+    opponent = fitted(DctNetwork(steps=60))
     contexts = fitted(DctRdoq())
     found, same = opponent.measure(TEST, 0.3), contexts.measure(TEST, 0.3)
     assert found.prdn == same.prdn, "the levels are the same"

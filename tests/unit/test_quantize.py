@@ -117,8 +117,9 @@ def test_report_of_a_run(trained_bundle):
     assert candidates[0]["name"] == "min-max ranges"
     kept = [entry for entry in candidates if entry["kept"]]
     assert [entry["name"] for entry in kept] == [report["chosen"]]
+    # Ranges, equalised channels, a rotated latent, rounded weights.
     measured = [entry["figures"]["prdn_integer"] for entry in candidates if entry["refused"] is None]
-    assert len(measured) == 3
+    assert len(measured) == 4
     # A candidate has to gain a thousandth to be kept.
     assert kept[0]["figures"]["prdn_integer"] <= min(measured) / 0.999 + 1e-3
     figures = trained_bundle.manifest.provenance["figures"]
