@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from edgecodec.codec.numerics import NUMERICS
 from edgecodec.evaluation.opponents import OPPONENTS
 from edgecodec.training.config import load_config, preset_path
 
@@ -102,7 +103,7 @@ def results(out: Path) -> list[Result]:
         manifest = json.loads((folder / "bundle" / "manifest.json").read_text(encoding="utf-8"))
         quantization = manifest["provenance"]["quantization"]
         tuned, fitted = quantization["fine_tuning"], quantization["index_model"]
-        activations = str(quantization.get("activations") or 8)
+        activations = str(8 * NUMERICS[manifest["numerics"]].activation.itemsize)
         evaluation = json.loads(path.read_text(encoding="utf-8"))
         # Curves are for plots of one bundle.
         for opponent in evaluation["opponents"]:
