@@ -6,8 +6,6 @@ four int8 or two int16, with as many weights; the tables that say which are made
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from queue import Empty, SimpleQueue
@@ -21,9 +19,10 @@ from edgecodec.codec.codec import Codec
 from edgecodec.codec.graph import Layer, Op
 from edgecodec.codec.numerics import INT8
 from edgecodec.codec.stages import Stages
-from edgecodec.errors import InputError, PlanError
+from edgecodec.errors import PlanError
 from edgecodec.files.resources import firmware_dir
 from edgecodec.host.extension import load_extension
+from edgecodec.host.threads import deal, thread_count
 from edgecodec.signal.normalize import NORMALIZATIONS
 
 _CDEF = """
@@ -75,13 +74,11 @@ class BatchEncoder:
     name = "batch"
 
     def __init__(self, codec: Codec, *, threads: int | None = 1) -> None:
-        if threads is not None and threads < 1:
-            raise InputError(f"threads is {threads}; expected at least 1, or None for one a CPU")
+        self._threads = thread_count(threads)
         if codec.rvq.dimension > _MAX_DIMENSION:
             raise PlanError(f"codes have {codec.rvq.dimension} dimensions; the batch encoder takes {_MAX_DIMENSION}")
         self._module = load_extension(_sources(), _CDEF, '#include "edc_batch.h"', native=True)
         self._tables = _Tables(self._module, codec)
-        self._threads = threads or os.cpu_count() or 1
         self._shape = codec.shape
         self._idle: SimpleQueue[_Workspace] = SimpleQueue()
 
@@ -105,15 +102,7 @@ class BatchEncoder:
         frames = as_frames(frames, self._shape.samples)
         count = len(frames)
         result = Stages.empty(count, self._shape, ("offset", "spread", "indices"))
-        starts = range(0, count, _FRAMES_A_TASK if self._threads > 1 else max(count, 1))
-        parts = [slice(start, start + starts.step) for start in starts]
-        if self._threads == 1 or len(parts) <= 1:
-            for part in parts:
-                self._run(frames, result, part)
-            return result
-        with ThreadPoolExecutor(min(self._threads, len(parts))) as pool:
-            for _ in pool.map(lambda part: self._run(frames, result, part), parts):
-                pass
+        deal(lambda part: self._run(frames, result, part), count, _FRAMES_A_TASK, self._threads)
         return result
 
     def _run(self, frames: Frames, result: Stages, part: slice) -> None:
