@@ -27,6 +27,8 @@ from edgecodec.firmware.uf2 import uf2_blocks
 
 _TIMEOUT_S = 600
 _ROOM_BYTES = 1 << 27
+_PLAIN_PATH = re.compile(r"[\w/\\:.+ -]+")
+"""Paths that CMake and Ninja take as they are."""
 # A user's flags would make another firmware of the same sources.
 _IGNORED_VARIABLES = (
     *("CC", "CFLAGS", "CXX", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"),
@@ -82,8 +84,7 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits, progress: Pro
     """Build ``project`` and put its files and all that comes of it into ``folder``."""
     toolchain = find_toolchain()
     project.write(folder)
-    with tempfile.TemporaryDirectory(prefix="edgecodec-build-") as name:
-        # CMake takes no project path with some of the characters that a user's folder may have.
+    with tempfile.TemporaryDirectory(prefix="edgecodec-build-", dir=_plain_folder()) as name:
         source, build = Path(name) / "project", Path(name) / "build"
         project.write(source)
         run = _Runner(project.board)
@@ -118,6 +119,18 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits, progress: Pro
         image = (folder / BINARY).read_bytes()
         (folder / UF2).write_bytes(uf2_blocks(image, project.board.memory.flash.origin, flash.uf2.family))
     write_report(report, folder)
+
+
+def _plain_folder() -> str:
+    """The folder for temporary files, or the system's own where CMake takes no path with its characters.
+
+    Raises BuildError when there is none to write to.
+    """
+    named = tempfile.gettempdir()
+    for folder in (named, "/tmp", "/var/tmp"):
+        if _PLAIN_PATH.fullmatch(folder) and os.access(folder, os.W_OK | os.X_OK):
+            return folder
+    raise BuildError(f"{named}: CMake builds in no folder with such characters", hint="set TMPDIR to another one")
 
 
 def _configure_arguments(toolchain: Toolchain, source: Path, build: Path, project: FirmwareProject) -> list[str | Path]:

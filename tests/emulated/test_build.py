@@ -416,6 +416,22 @@ def test_compiler_error_is_shown_and_nothing_is_left(bundle: Bundle, board: Boar
 
 
 @compiled
+def test_temporary_folder_with_characters_that_cmake_does_not_take(
+    bundle: Bundle, board: Board, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    odd = tmp_path / 'a,b";c $d'
+    odd.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(odd))
+    firmware = build_firmware(make_project(bundle, board), tmp_path / "out")
+    assert firmware.elf.stat().st_size > 0
+    assert list(odd.iterdir()) == []
+    monkeypatch.setattr("edgecodec.firmware.build._PLAIN_PATH", re.compile("nothing"))
+    with pytest.raises(BuildError, match="CMake builds in no folder with such characters") as caught:
+        build_firmware(make_project(bundle, board), tmp_path / "other")
+    assert caught.value.hint == "set TMPDIR to another one"
+    assert not (tmp_path / "other").exists()
+
+
 def test_folder_of_somebody_else_is_kept(bundle: Bundle, board: Board, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("x")
     with pytest.raises(InputError, match="holds other files"):
