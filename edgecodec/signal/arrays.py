@@ -49,15 +49,13 @@ def read_npy(path: Path, reading: Reading) -> list[Rows]:
 def read_npz(path: Path, reading: Reading) -> list[Rows]:
     """``frames``, ``adc``, the one that ``reading`` names or the only array of a ``.npz``. Raises InputError."""
     with open_npz(path) as archive:
-        members = archive.zip.infolist() if archive.zip is not None else []
-        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in members}
         rates = [name for name in archive.files if name.lower() in RATE_NAMES]
         names = [name for name in archive.files if name not in (*OWNERS, RHYTHM, *rates)]
-        name = _chosen(path, names, reading, lambda name: _loaded(archive, name, sizes, path).ndim == 2)
-        rate_hz = check_rate(_loaded(archive, rates[0], sizes, path), path) if rates else None
+        name = _chosen(path, names, reading, lambda name: _loaded(archive, name, path).ndim == 2)
+        rate_hz = check_rate(_loaded(archive, rates[0], path), path) if rates else None
         owners = owners_of(archive, path, reading.by)
         rhythms = _names(archive, path, RHYTHM) if RHYTHM in archive.files else None
-        return [as_rows(_loaded(archive, name, sizes, path), rate_hz, path, owners, rhythms)]
+        return [as_rows(_loaded(archive, name, path), rate_hz, path, owners, rhythms)]
 
 
 def read_mat(path: Path, reading: Reading) -> list[Rows]:
@@ -109,7 +107,7 @@ def owners_of(archive: np.lib.npyio.NpzFile, path: Path, by: str) -> list[str] |
 
 def _names(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> list[str]:
     """What an array of names or numbers says of each row. Raises InputError."""
-    values = np.asarray(archive[name])
+    values = _loaded(archive, name, path)
     if values.ndim != 1 or values.dtype.kind not in "iuUS":
         raise InputError(
             f"{path}: {name} is {values.dtype} {values.shape}; expected names or numbers [N], one per recording"
@@ -117,8 +115,12 @@ def _names(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> list[str]:
     return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
 
 
-def _loaded(archive: np.lib.npyio.NpzFile, name: str, sizes: Mapping[str, int], path: Path) -> npt.NDArray[Any]:
-    check_samples(sizes.get(name, 0) // _WIDEST_BYTES, f"{path}: {name}")
+def _loaded(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> npt.NDArray[Any]:
+    """An array of the archive. Raises InputError, before it is unpacked, when it is too large."""
+    for info in archive.zip.infolist() if archive.zip is not None else ():
+        if info.filename.removesuffix(".npy") == name:
+            # Of a short type, text among them, it may still hold more: what takes memory is bytes.
+            check_samples(info.file_size // _WIDEST_BYTES, f"{path}: {name}")
     return np.asarray(archive[name])
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.signal import reading as reading_module
+from edgecodec.signal.arrays import read_npz
 from edgecodec.signal.collection import find_files
 from edgecodec.signal.frames import frames_npz, load_frames, read_frames
 from edgecodec.signal.reader import file_recordings, read_counts
@@ -507,3 +508,16 @@ def test_the_only_column_is_not_taken_when_it_is_called_like_another_sensors(tmp
 def test_the_only_column_is_taken_else(tmp_path, name):
     rows = [[n / 64, 2000 + 300 * np.sin(n / 8)] for n in range(640)]
     assert len(read_counts(csv(tmp_path / "r.csv", rows, f"time,{name}"), 64.0)) == 1
+
+
+@pytest.mark.parametrize("name", ["adc", "subject", "rhythm"])
+def test_no_array_of_an_archive_is_unpacked_that_is_too_large(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Names of people and rhythms can be bombs as well as samples can."""
+    arrays = {"adc": np.ones((4, 64), np.int16), "subject": np.array(list("abcd")), "rhythm": np.arange(4)}
+    arrays[name] = np.ones((4, 64 * 64), np.int16) if name == "adc" else np.array(["x" * 500] * 4)
+    np.savez_compressed(tmp_path / "bomb.npz", **arrays, rate_hz=64.0)
+    monkeypatch.setattr("edgecodec.signal.reading.MOST_SAMPLES", 900)
+    with pytest.raises(InputError, match=rf"bomb\.npz: {name}: .* samples; at most 900 are read"):
+        read_npz(tmp_path / "bomb.npz", Reading())
