@@ -25,11 +25,13 @@ from edgecodec.codec.numerics import NUMERICS
 from edgecodec.evaluation.opponents import OPPONENTS
 from edgecodec.training.config import load_config, preset_path
 
-PRESETS = ("08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1")
+PRESETS = ("08x_light", "16x_light", "32x_light", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1", "04x_ds4_l2")
+"""Recommended first; a night that ends early has measured those."""
 TEST_PEOPLE, VALIDATION_PEOPLE = 8, 3
+RATE_HZ = 64.0
+"""Of the recordings."""
 NETWORK_BUDGET = {"flash_bytes": 27000, "instructions": 600000}
 """Of the packets' model: networks up to 26 KiB."""
-FINE_TUNE_STEPS = 4000
 OPPONENT_NAMES = "dct,dct-rdoq,klt-rdoq,dct-network"
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _BEGIN, _END = "<!-- measured -->\n", "<!-- end of measured -->\n"
@@ -42,7 +44,8 @@ def train_command(name: str, seed: int, data: Path, folder: Path) -> list[str]:
     """Arguments of ``edgecodec`` for ``folder/run``."""
     split = [f"data.split.test=last {TEST_PEOPLE}", f"data.split.validation=last {VALIDATION_PEOPLE}", f"seed={seed}"]
     settings = [part for setting in split for part in ("--set", setting)]
-    return ["train", "--preset", name, "--data", str(data), *settings, "-o", str(folder / "run")]
+    given = ["--data", str(data), "--rate", f"{RATE_HZ:g}"]
+    return ["train", "--preset", name, *given, *settings, "-o", str(folder / "run")]
 
 
 def quantize_command(folder: Path, steps: int | None, activations: str, budget: dict[str, int] | None) -> list[str]:
@@ -70,7 +73,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     made_by = {
         "run": train_command(name, seed, options.data, folder),
-        "bundle": quantize_command(folder, FINE_TUNE_STEPS, options.activations, NETWORK_BUDGET),
+        "bundle": quantize_command(folder, options.fine_tune_steps, options.activations, NETWORK_BUDGET),
         "evaluation.json": evaluate_command(folder, options.out / "test.npz", options.opponents),
     }
     for made, arguments in made_by.items():
@@ -79,9 +82,11 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
         extra = ["--resume"] if made == "run" else []
         print(shlex.join(["edgecodec", *arguments]), file=sys.stderr, flush=True)
         command = [sys.executable, "-m", "edgecodec", *arguments, *extra]
-        printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+        done = subprocess.run(command, check=False, stdout=subprocess.PIPE, text=True)
+        if done.returncode:
+            sys.exit(f"{folder / made}: edgecodec ended with exit code {done.returncode}")
         if made.endswith(".json"):
-            (folder / made).write_text(printed, encoding="utf-8")
+            (folder / made).write_text(done.stdout, encoding="utf-8")
 
 
 def write_test_people(data: Path, path: Path) -> None:
@@ -91,7 +96,7 @@ def write_test_people(data: Path, path: Path) -> None:
     subjects = held["subject"]
     chosen = np.isin(subjects, np.unique(subjects)[-TEST_PEOPLE:])
     rows = {name: held[name][chosen] for name in ("adc", "subject", "rhythm") if name in held}
-    np.savez(path, allow_pickle=False, **rows, rate_hz=64.0)
+    np.savez(path, allow_pickle=False, **rows, rate_hz=RATE_HZ)
 
 
 def results(out: Path) -> list[Result]:
@@ -287,7 +292,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*", default=[])
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--activations", default="8")
+    parser.add_argument("--activations", default="16")
+    parser.add_argument("--fine-tune-steps", type=int, help="none by default: at 16 bits there is nothing to gain")
     parser.add_argument("--opponents", default=OPPONENT_NAMES)
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args(arguments)

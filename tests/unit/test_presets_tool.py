@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from edgecodec.cli.main import COMMANDS
 from tools import presets
 
 BEATS = {
@@ -96,3 +98,19 @@ def test_the_last_eight_people_are_tested_on(tmp_path: Path) -> None:
         assert written["rhythm"].tolist() == (written["subject"] % 3).tolist()
         assert written["adc"][0, 0] == 8 * 5
         assert written["rate_hz"] == 64.0
+
+
+def test_commands_are_those_of_edgecodec_and_say_the_rate(tmp_path: Path) -> None:
+
+    for name in ("data.npz", "test.npz", "run", "bundle"):
+        (tmp_path / name).mkdir() if "." not in name else (tmp_path / name).touch()
+    train = presets.train_command("08x_light", 2, tmp_path / "data.npz", tmp_path)
+    # Of recordings that do not say their rate, as the shared ones, training refuses to guess it.
+    assert train[train.index("--rate") + 1] == "64"
+    quantize = presets.quantize_command(tmp_path, 4000, "16", presets.NETWORK_BUDGET)
+    evaluate = presets.evaluate_command(tmp_path, tmp_path / "test.npz", presets.OPPONENT_NAMES)
+    for command, *arguments in (train, quantize, evaluate):
+        assert command in COMMANDS
+        module = importlib.import_module(f"edgecodec.cli.{command}")
+        with module.command.make_context(command, arguments) as context:
+            assert context.params
