@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from scipy.signal import butter, sosfiltfilt
 
 from edgecodec.files.resources import shipped_dir
 from edgecodec.quantization import quantize_run
@@ -27,30 +28,42 @@ from edgecodec.signal.synthetic import synthetic_ppg
 from edgecodec.training.config import load_config, preset_path
 from edgecodec.training.run import TrainingRun, train
 
-PRESETS = {"08x_light": 20, "16x_light": 10, "32x_light": 10}
+PRESETS = {"08x_light": 20, "16x_light": 20, "32x_light": 20}
 """Epochs of 500 steps, by preset."""
 RATE_HZ, ROW, FRAME = 64.0, 1280, 320
 PEOPLE, ROWS_EACH, VALIDATION_PEOPLE = 400, 6, 20
+FILTERED_SHARE = 0.75
+"""Of the synthetic people, those whose PPG went through a band-pass."""
 HEARTPY_ROWS_TWICE = 4
 """How often HeartPy's rows are in the data: they are few, and real."""
 FRAMES_SHIPPED = 24
 
 
 def synthetic_rows(person: int) -> npt.NDArray[np.int16]:
-    """Rows of one person, int16 ``[6, 1280]``: sinus rhythm or ectopic beats, calm or moving, a good sensor or not."""
+    """Rows of one person, int16 ``[6, 1280]``: any rhythm, calm or moving, filtered or as it comes."""
     rng = np.random.default_rng([7, person])
     made = synthetic_ppg(
-        ROWS_EACH * ROW / RATE_HZ,
+        (ROWS_EACH + 2) * ROW / RATE_HZ,
         RATE_HZ,
         seed=person,
-        heart_rate_bpm=float(rng.uniform(42.0, 150.0)),
+        heart_rate_bpm=float(rng.uniform(42.0, 160.0)),
         respiration=float(rng.uniform(0.3, 1.6)),
         wander=float(rng.choice([0.05, 0.15, 0.4])),
         motion=float(rng.choice([0.0, 0.0, 1.0])),
         ectopic=float(rng.choice([0.0, 0.0, 0.05, 0.2, 0.4])),
-        noise=float(rng.choice([0.002, 0.005, 0.01])),
+        noise=float(rng.choice([0.0005, 0.002, 0.005, 0.01])),
+        irregular=float(rng.choice([0.02, 0.05, 0.2])),
     )
-    return made.samples.reshape(ROWS_EACH, ROW)
+    samples = made.samples.astype(np.float64)
+    if rng.random() < FILTERED_SHARE:
+        # Most front ends and nearly all public recordings are band-limited: little below a breath, nothing above 15 Hz.
+        band = (rng.uniform(0.2, 0.6), rng.uniform(8.0, 16.0))
+        samples = sosfiltfilt(butter(2, band, "bandpass", fs=RATE_HZ, output="sos"), samples)
+    # A filter rings at a recording's ends; these are left out.
+    inner = samples[ROW:-ROW]
+    low, high = inner.min(), inner.max()
+    rows: npt.NDArray[np.int16] = np.rint((inner - low) / (high - low) * 4095).astype(np.int16).reshape(ROWS_EACH, ROW)
+    return rows
 
 
 def heartpy_rows(name: str, width: int, hop: int) -> npt.NDArray[np.int16]:
@@ -107,9 +120,9 @@ def main() -> None:
     if not data.exists():
         write_data(data)
     for name in sys.argv[2:] or PRESETS:
-        target = shipped_dir() / name
+        target, bundle = shipped_dir() / name, make_bundle(name, data, out)
         shutil.rmtree(target, ignore_errors=True)
-        shutil.copytree(make_bundle(name, data, out), target)
+        shutil.copytree(bundle, target)
         print(f"{name}: {sum(path.stat().st_size for path in target.iterdir()):,} bytes")
 
 

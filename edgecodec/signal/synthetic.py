@@ -45,13 +45,15 @@ def synthetic_ppg(
     motion: float = 0.0,
     ectopic: float = 0.0,
     noise: float = 0.01,
+    irregular: float = 0.02,
 ) -> SyntheticPpg:
     """Make ``seconds`` of PPG of one person, drawn by ``seed``; the same arguments give the same samples.
 
     Each beat is a systolic wave and a weaker diastolic one. ``respiration`` scales its effects on beat
     intervals, pulse heights and baseline; ``wander`` is the amplitude of slower baseline changes and ``noise``
     of the sensor's, both in pulse heights. ``motion`` is bursts a minute of 1 to 4 s, ``ectopic`` the share of
-    beats that come early. The heart rate is drawn from 50 to 110 a minute unless given.
+    beats that come early, ``irregular`` the standard deviation of intervals as a share of the mean one, up to 0.3, some
+    0.2 in atrial fibrillation. The heart rate is drawn from 50 to 110 a minute unless given.
 
     Raises InputError when the recording is empty, too long or a number is out of range.
     """
@@ -61,6 +63,8 @@ def synthetic_ppg(
             raise InputError(f"synthetic PPG: {name} is {value}; expected 0 or more")
     if not 0 <= ectopic <= 0.5:
         raise InputError(f"synthetic PPG: ectopic is {ectopic}; expected a share of 0 to 0.5")
+    if not 0 <= irregular <= 0.3:
+        raise InputError(f"synthetic PPG: irregular is {irregular}; expected a share of 0 to 0.3")
     if heart_rate_bpm is not None and not 20 <= heart_rate_bpm <= 300:
         raise InputError(f"synthetic PPG: heart_rate_bpm is {heart_rate_bpm}; expected 20 to 300")
     rng = np.random.default_rng(seed)
@@ -71,7 +75,7 @@ def synthetic_ppg(
     def breath(time_s: FloatArray | float) -> FloatArray:
         return np.asarray(respiration * np.sin(2 * np.pi * breath_hz * time_s + breath_phase))
 
-    times, early = _beats(seconds, interval_s, ectopic, breath, rng)
+    times, early = _beats(seconds, interval_s, ectopic, irregular, breath, rng)
     heights = (1.0 + 0.1 * breath(times)) * rng.normal(1.0, 0.04, len(times)) * np.where(early, _WEAK, 1.0)
     wave = _pulses(at, times, heights, interval_s, rng)
     wave += 0.12 * breath(at) + wander * _slow_waves(at, rng)
@@ -107,13 +111,14 @@ def _beats(
     seconds: float,
     interval_s: float,
     ectopic: float,
+    irregular: float,
     breath: Callable[[FloatArray | float], FloatArray],
     rng: np.random.Generator,
 ) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """Times of the beats, from before the start to after the end, and which of them came early."""
     times, early = [-2 * interval_s + rng.uniform(0.0, interval_s)], [False]
     while times[-1] < seconds + 2 * interval_s:
-        step = interval_s * float(1.0 + 0.04 * breath(times[-1]) + 0.02 * rng.standard_normal())
+        step = interval_s * max(0.4, float(1.0 + 0.04 * breath(times[-1]) + irregular * rng.standard_normal()))
         comes_early = not early[-1] and bool(rng.random() < ectopic)
         times.append(times[-1] + step * (_EARLY if comes_early else _PAUSE if early[-1] else 1.0))
         early.append(comes_early)

@@ -38,6 +38,14 @@ def test_ectopic_beats_come_early_and_are_followed_by_a_pause():
     assert intervals[early] == pytest.approx(np.full(len(early), 1.35), abs=0.12)
 
 
+def test_irregular_intervals_spread_as_asked():
+    made = synthetic_ppg(600, seed=6, heart_rate_bpm=60, respiration=0.0, irregular=0.2)
+    intervals = np.diff(made.beat_times_s)
+    assert intervals.std() == pytest.approx(0.2, abs=0.03)
+    assert intervals.min() >= 0.4
+    assert intervals.mean() == pytest.approx(1.0, abs=0.05)
+
+
 def test_respiration_moves_the_baseline_and_motion_shakes():
     quiet = synthetic_ppg(120, seed=5, heart_rate_bpm=75, respiration=0.0, wander=0.0, noise=0.0)
     breathing = synthetic_ppg(120, seed=5, heart_rate_bpm=75, respiration=3.0, wander=0.0, noise=0.0)
@@ -61,7 +69,7 @@ def test_people_differ():
 @pytest.mark.parametrize(
     "options",
     [{"seconds": 0}, {"seconds": np.inf}, {"seconds": 1e12}, {"rate_hz": -1}, {"ectopic": 0.6}, {"motion": -1},
-     {"noise": np.nan}, {"heart_rate_bpm": 5}],
+     {"noise": np.nan}, {"irregular": 0.4}, {"heart_rate_bpm": 5}],
 )  # fmt: skip
 def test_refusals(options):
     with pytest.raises(InputError, match="synthetic PPG"):
