@@ -241,7 +241,9 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, read_back, frames[index], index),
-            lambda payload: parse_encode(payload, self._shape, read_back, self._numerics, self._packet_bytes),
+            lambda payload: parse_encode(
+                payload, self._bundle.digest, self._shape, read_back, self._numerics, self._packet_bytes
+            ),
         )
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
@@ -270,7 +272,9 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, flags, frames[index], numbers[index]),
-            lambda payload: parse_encode(payload, self._shape, flags, self._numerics, self._packet_bytes),
+            lambda payload: parse_encode(
+                payload, self._bundle.digest, self._shape, flags, self._numerics, self._packet_bytes
+            ),
         )
         packets = [b""] * len(frames)
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
@@ -295,7 +299,7 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.LAYER_REPLY,
             lambda _, seq: layer_request(seq, layer, len(data), frame),
-            lambda payload: parse_layer(payload, layer, len(data), layer_bytes),
+            lambda payload: parse_layer(payload, self._bundle.digest, layer, len(data), layer_bytes),
         )
         while True:
             ((_, reply),) = self._run(1, exchange)
