@@ -447,7 +447,7 @@ def test_answer_to_another_request_is_no_answer(server: HostServer) -> None:
     with (
         socket_device(answer) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer for 2\.4 s at frame 0"),
     ):
         board.stages(frames(2))
 
@@ -484,11 +484,11 @@ def test_board_that_goes_away_mid_run_says_how_far_it_came(server: HostServer) -
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        (b"", "no answer in 4 attempts"),
+        (b"", r"no answer for 2\.4 s"),
         (b"\x05xy\0", "damaged messages in 16 attempts"),
-        (b"U" * 100, r"(no answer|damaged messages) in \d+ attempts"),
+        (b"U" * 100, r"(no answer for 2\.4 s|damaged messages in \d+ attempts)"),
         (encode_message(Message(MessageType.ERROR, 0xFFFF, b"\x01")), "damaged messages in 16 attempts"),
-        (encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0")), "no answer in 4 attempts"),
+        (encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0")), r"no answer for 2\.4 s"),
     ],
     ids=["silent", "bad", "noise", "error", "other seq"],
 )
@@ -587,7 +587,7 @@ def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatc
     start = time.monotonic()
     with (
         BoardExecutor(stub_bundle(), "chatterbox", **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 5 frames: .*no answer in \d+ attempts at frame 0"),
+        pytest.raises(LinkError, match=r"^after 0 of 5 frames: .*no answer for 2\.4 s at frame \d"),
     ):
         board.stages(frames(5))
     assert time.monotonic() - start < 10
