@@ -52,8 +52,10 @@ _RESTART_S = 1.0
 _SILENCES = 4
 """Times in a row that a board may be late, each of which it is asked whether it restarted, before it is given up."""
 _MAX_ATTEMPTS = 16
-"""Times that one frame is sent. One burst of noise is often told as several damaged messages, and each of these has a
-frame sent again."""
+"""Times that one frame is sent."""
+_QUIET_S = 0.02
+"""How long a line on which something was damaged has to be quiet before anything is sent again: a burst of noise is
+told as many damaged messages, and what is sent amid it is lost as well."""
 
 
 @dataclass
@@ -327,6 +329,7 @@ class BoardExecutor:
         run = _Run(self._port, count, self.hello.window, self._reply_timeout_s, self.statistics, exchange.reply_type)
         inbox: deque[Message | BadMessage] = deque()
         retries = self.statistics.retries
+        damaged = 0
         try:
             while not run.finished:
                 while run.may_send and not run.is_over:
@@ -334,23 +337,27 @@ class BoardExecutor:
                     seq = self._next_seq()
                     link.write(run.start(_Request(index, seq, exchange.request(index, seq))))
                 if not inbox:
-                    inbox.extend(self._reader.feed(link.read(run.remaining_s)))
+                    data = link.read(min(run.remaining_s, _QUIET_S) if damaged else run.remaining_s)
+                    inbox.extend(self._reader.feed(data))
                     if not inbox and run.remaining_s <= 0:
                         self._repeat_late(run, link, inbox)
+                    elif damaged and not data:
+                        link.write(b"".join(run.repeat_damaged(damaged)))
+                        damaged = 0
                     continue
-                message = inbox.popleft()
+                message, request = inbox.popleft(), None
                 if isinstance(message, BadMessage) or message.type == MessageType.ERROR:
                     self.statistics.bad_messages += 1
-                    link.write(run.repeat_oldest("damaged messages"))
-                    continue
-                request, lost = run.match(message)
-                for data in lost:
-                    link.write(data)
+                    damaged += 1
+                else:
+                    request, lost = run.match(message)
+                    link.write(b"".join(lost))
                 if request is None:
                     # Or a device that talks without end of other things would keep the run waiting.
                     if run.remaining_s <= 0:
                         self._repeat_late(run, link, inbox)
                     continue
+                assert isinstance(message, Message)
                 with self._naming_port():
                     reply = exchange.parse(message.payload)
                 run.done += 1
@@ -553,6 +560,10 @@ class _Run:
     def repeat_all(self) -> list[bytes]:
         """All requests again. Raises LinkError as :meth:`repeat_oldest` does."""
         return [self.repeat_oldest("no answer") for _ in range(len(self._in_flight))]
+
+    def repeat_damaged(self, count: int) -> list[bytes]:
+        """As many of the oldest requests again as there were damaged messages, each once at most. Raises LinkError."""
+        return [self.repeat_oldest("damaged messages") for _ in range(min(count, len(self._in_flight)))]
 
     def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
         """The request that ``message`` answers, and older ones to send again because their answer is lost.
