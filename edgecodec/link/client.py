@@ -49,10 +49,13 @@ _WITH = "use BoardExecutor in a with statement"
 _HELLO_INTERVAL_S = 0.25
 _RESTART_S = 1.0
 """How long a board that went silent has to answer HELLO after a restart."""
-_MAX_TIMEOUTS = 4
+_SILENCES = 4
+"""Times in a row that a board may be late, each of which it is asked whether it restarted, before it is given up."""
 _MAX_ATTEMPTS = 16
-"""Times that one frame is sent. One burst of noise is often told as several damaged messages, and each of these has a
-frame sent again."""
+"""Times that one frame is sent."""
+_QUIET_S = 0.02
+"""How long a line on which something was damaged has to be quiet before anything is sent again: a burst of noise is
+told as many damaged messages, and what is sent amid it is lost as well."""
 
 
 @dataclass
@@ -67,8 +70,6 @@ class _Request:
     """The bytes on the wire."""
     attempts: int = 0
     """Times that it was sent."""
-    timeouts: int = 0
-    """Times that its answer was late."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ class BoardExecutor:
 
     A context manager. Opening it says HELLO and checks that the firmware holds this bundle: LinkError when the
     port is missing or nothing that speaks the protocol answers within ``hello_timeout_s``, DeviceError when the
-    firmware is of another bundle, protocol or shape. A frame whose answer is damaged or late is sent again:
-    it may be late (``reply_timeout_s``) four times, and sent 16 times in all.
+    firmware is of another bundle, protocol or shape. A frame whose answer is damaged or late is sent again, 16 times
+    at most. A board is late after ``reply_timeout_s``; after four such silences without a sound answer between, 24 s by
+    default, it is given up, however many frames are in flight and whatever else it says.
 
     A board that says in HELLO that it restarted after a fault is refused with DeviceError, when it is opened and after
     any silence or damage; ``function_at(address)`` names the function of its firmware at an address for the message.
@@ -241,7 +243,9 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, read_back, frames[index], index),
-            lambda payload: parse_encode(payload, self._shape, read_back, self._numerics, self._packet_bytes),
+            lambda payload: parse_encode(
+                payload, self._bundle.digest, self._shape, read_back, self._numerics, self._packet_bytes
+            ),
         )
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
             _store(result, index, reply)
@@ -270,7 +274,9 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.ENCODE_REPLY,
             lambda index, seq: encode_request(seq, flags, frames[index], numbers[index]),
-            lambda payload: parse_encode(payload, self._shape, flags, self._numerics, self._packet_bytes),
+            lambda payload: parse_encode(
+                payload, self._bundle.digest, self._shape, flags, self._numerics, self._packet_bytes
+            ),
         )
         packets = [b""] * len(frames)
         for done, (index, reply) in enumerate(self._run(len(frames), exchange), start=1):
@@ -295,7 +301,7 @@ class BoardExecutor:
         exchange = _Exchange(
             MessageType.LAYER_REPLY,
             lambda _, seq: layer_request(seq, layer, len(data), frame),
-            lambda payload: parse_layer(payload, layer, len(data), layer_bytes),
+            lambda payload: parse_layer(payload, self._bundle.digest, layer, len(data), layer_bytes),
         )
         while True:
             ((_, reply),) = self._run(1, exchange)
@@ -323,32 +329,35 @@ class BoardExecutor:
         run = _Run(self._port, count, self.hello.window, self._reply_timeout_s, self.statistics, exchange.reply_type)
         inbox: deque[Message | BadMessage] = deque()
         retries = self.statistics.retries
+        damaged = 0
         try:
             while not run.finished:
-                while run.may_send:
+                while run.may_send and not run.is_over:
                     index = run.next_frame
                     seq = self._next_seq()
                     link.write(run.start(_Request(index, seq, exchange.request(index, seq))))
                 if not inbox:
-                    inbox.extend(self._reader.feed(link.read(run.remaining_s)))
+                    data = link.read(min(run.remaining_s, _QUIET_S) if damaged else run.remaining_s)
+                    inbox.extend(self._reader.feed(data))
                     if not inbox and run.remaining_s <= 0:
-                        self._refuse_restart(link, inbox)
-                        link.write(FLUSH + run.repeat_late())
+                        self._repeat_late(run, link, inbox)
+                    elif damaged and not data:
+                        link.write(b"".join(run.repeat_damaged(damaged)))
+                        damaged = 0
                     continue
-                message = inbox.popleft()
+                message, request = inbox.popleft(), None
                 if isinstance(message, BadMessage) or message.type == MessageType.ERROR:
                     self.statistics.bad_messages += 1
-                    link.write(run.repeat_oldest("damaged messages"))
-                    continue
-                request, lost = run.match(message)
-                for data in lost:
-                    link.write(data)
+                    damaged += 1
+                else:
+                    request, lost = run.match(message)
+                    link.write(b"".join(lost))
                 if request is None:
                     # Or a device that talks without end of other things would keep the run waiting.
                     if run.remaining_s <= 0:
-                        self._refuse_restart(link, inbox)
-                        link.write(FLUSH + run.repeat_late())
+                        self._repeat_late(run, link, inbox)
                     continue
+                assert isinstance(message, Message)
                 with self._naming_port():
                     reply = exchange.parse(message.payload)
                 run.done += 1
@@ -359,10 +368,21 @@ class BoardExecutor:
             error.within(f"after {run.done} of {run.total} frames")
             raise
 
-    def _refuse_restart(self, link: SerialLink, inbox: deque[Message | BadMessage]) -> None:
+    def _repeat_late(self, run: _Run, link: SerialLink, inbox: deque[Message | BadMessage]) -> None:
+        """Send again what a board did not answer in time, unless it is given up or restarted after a fault."""
+        run.give_up_when_over()
+        if self._refuse_restart(link, inbox) and not inbox:
+            # It answers, and in its order: nothing that was sent before is with it.
+            requests = run.repeat_all()
+        else:
+            requests = [run.repeat_oldest("no answer")]
+        link.write(FLUSH + b"".join(requests))
+
+    def _refuse_restart(self, link: SerialLink, inbox: deque[Message | BadMessage]) -> bool:
         """Ask a board that did not answer as it should whether it restarted; what else comes goes into ``inbox``.
 
-        It may answer nothing: silence is for the run to judge. Raises DeviceError when it restarted after a fault.
+        Returns whether it answered: silence is for the run to judge. Raises DeviceError when it restarted after a fault
+        or is not the board that was there before.
         """
         seq = self._next_seq()
         link.write(FLUSH + hello_request(seq))
@@ -373,8 +393,15 @@ class BoardExecutor:
                     inbox.append(message)
                 elif message.seq == seq:
                     with self._naming_port():
-                        self._check_running(parse_hello(message.payload))
-                    return
+                        hello = parse_hello(message.payload)
+                    self._check(hello)
+                    if (hello.board, hello.engine) != (self.hello.board, self.hello.engine):
+                        raise DeviceError(
+                            f"port {self._port}: {hello.board} with engine {hello.engine} answers now; it was "
+                            f"{self.hello.board} with {self.hello.engine}"
+                        )
+                    return True
+        return False
 
     def _check_running(self, hello: HelloReply) -> None:
         if hello.fault is not None:
@@ -480,7 +507,9 @@ class _Run:
         self._reply_timeout_s = reply_timeout_s
         self._statistics = statistics
         self._in_flight: deque[_Request] = deque()
-        self._deadline = time.monotonic() + reply_timeout_s
+        self._patience_s = _SILENCES * (reply_timeout_s + min(_RESTART_S, reply_timeout_s))
+        self._deadline = self._end = 0.0
+        self._wait(anew=True)
 
     @property
     def finished(self) -> bool:
@@ -492,31 +521,49 @@ class _Run:
 
     @property
     def remaining_s(self) -> float:
-        return self._deadline - time.monotonic()
+        """Time left for the next answer."""
+        return min(self._deadline, self._end) - time.monotonic()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether requests wait and nothing sound came for so long that the board is given up."""
+        return bool(self._in_flight) and time.monotonic() >= self._end
+
+    def give_up_when_over(self) -> None:
+        """Raise LinkError when the board is given up."""
+        if self.is_over:
+            raise LinkError(
+                f"port {self._port}: no answer for {self._patience_s:g} s at frame {self._in_flight[0].frame}",
+                hint="check cable, power and baud rate",
+            )
 
     def start(self, request: _Request) -> bytes:
         """Count the next frame as sent."""
         if not self._in_flight:
-            self._deadline = time.monotonic() + self._reply_timeout_s
+            self._wait(anew=True)
         self.next_frame += 1
         return self._send(request)
 
     def repeat_oldest(self, reason: str) -> bytes:
-        """The oldest request again. Raises LinkError when it was sent often enough."""
+        """The oldest request again. Raises LinkError when it was sent often enough, or the board is given up."""
+        self.give_up_when_over()
         request = self._in_flight.popleft()
-        if request.timeouts >= _MAX_TIMEOUTS or request.attempts >= _MAX_ATTEMPTS:
+        if request.attempts >= _MAX_ATTEMPTS:
             raise LinkError(
                 f"port {self._port}: {reason} in {request.attempts} attempts at frame {request.frame}",
                 hint="check cable, power and baud rate",
             )
         self._statistics.retries += 1
-        self._deadline = time.monotonic() + self._reply_timeout_s
+        self._wait()
         return self._send(request)
 
-    def repeat_late(self) -> bytes:
-        """The oldest request again, because its time is over. Raises LinkError when it was late often enough."""
-        self._in_flight[0].timeouts += 1
-        return self.repeat_oldest("no answer")
+    def repeat_all(self) -> list[bytes]:
+        """All requests again. Raises LinkError as :meth:`repeat_oldest` does."""
+        return [self.repeat_oldest("no answer") for _ in range(len(self._in_flight))]
+
+    def repeat_damaged(self, count: int) -> list[bytes]:
+        """As many of the oldest requests again as there were damaged messages, each once at most. Raises LinkError."""
+        return [self.repeat_oldest("damaged messages") for _ in range(min(count, len(self._in_flight)))]
 
     def match(self, message: Message) -> tuple[_Request | None, list[bytes]]:
         """The request that ``message`` answers, and older ones to send again because their answer is lost.
@@ -533,10 +580,17 @@ class _Run:
             )
         request = self._in_flight[position]
         del self._in_flight[position]
+        self._wait(anew=True)
         # A repeated request has two places in the device's order, so its answer proves nothing of the others.
         lost = [self.repeat_oldest("no answer") for _ in range(position if request.attempts == 1 else 0)]
-        self._deadline = time.monotonic() + self._reply_timeout_s
         return request, lost
+
+    def _wait(self, *, anew: bool = False) -> None:
+        """Let the time for the next answer begin; ``anew``, of a board that has just been heard or asked nothing."""
+        now = time.monotonic()
+        self._deadline = now + self._reply_timeout_s
+        if anew:
+            self._end = now + self._patience_s
 
     def _send(self, request: _Request) -> bytes:
         request.attempts += 1

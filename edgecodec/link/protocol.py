@@ -21,7 +21,7 @@ from edgecodec.codec.numerics import INT8, INT16X8, Numerics
 from edgecodec.codec.stages import STAGES, Shape, Stage
 from edgecodec.errors import DeviceError
 
-PROTOCOL = 4
+PROTOCOL = 5
 NATIVE = "native"
 TFLM = "tflm"
 ENGINES = (NATIVE, TFLM)
@@ -36,11 +36,13 @@ FLUSH = b"\0\0"
 _HEADER = struct.Struct("<BH")
 _CRC = struct.Struct("<I")
 _HELLO = struct.Struct("<BBBB32sHHBBHHIIIIII7I")
-_ENCODE = struct.Struct("<BBiQIII")
+_TAG = slice(2, 6)
+"""Where a reply to ENCODE or LAYER says whose it is."""
+_ENCODE = struct.Struct("<BB4siQIII")
 _LAYERS = struct.Struct("<IIB")
 _TICKS = struct.Struct("<I")
 _PACKET = struct.Struct("<IH")
-_LAYER = struct.Struct("<BBI")
+_LAYER = struct.Struct("<BB4sI")
 _FIRST = struct.Struct("<I")
 _MAX_LAYERS = 255
 _SHORTEST = _HEADER.size + _CRC.size
@@ -405,14 +407,16 @@ def parse_hello(payload: bytes) -> HelloReply:
 
 
 def parse_encode(
-    payload: bytes, shape: Shape, read_back: ReadBack, numerics: Numerics = INT8, packet_bytes: int = 0
+    payload: bytes, digest: str, shape: Shape, read_back: ReadBack, numerics: Numerics = INT8, packet_bytes: int = 0
 ) -> EncodeReply:
     """Read the reply to :func:`encode_request` with ``read_back``; no packet is longer than ``packet_bytes``.
 
-    Raises DeviceError for a refusal, for flags other than those asked for, for a longer packet and for a wrong length,
-    so that the stages returned are exactly those that were asked for.
+    Raises DeviceError for a refusal, for firmware of another bundle than that of ``digest`` (in hex), for flags other
+    than those asked for, for a longer packet and for a wrong length, so that the stages returned are exactly those that
+    were asked for.
     """
     _check_status(payload)
+    _check_tag(payload, digest)
     if len(payload) > 1 and payload[1] != read_back:
         raise DeviceError(
             f"the reply to ENCODE has flags {payload[1]:#04x}; expected those asked for, {int(read_back):#04x}",
@@ -428,7 +432,7 @@ def parse_encode(
     expected = _ENCODE.size + sum(parts.values())
     if len(payload) != expected:
         raise DeviceError(f"the reply to ENCODE has {len(payload)} bytes; expected {expected}")
-    _, _, offset, spread, *ticks = _ENCODE.unpack_from(payload)
+    _, _, _, offset, spread, *ticks = _ENCODE.unpack_from(payload)
     ends = np.cumsum([_ENCODE.size, *parts.values()])[:-1]
     _, *pieces = np.split(np.frombuffer(payload, np.uint8), ends)
     found = dict(zip(parts, pieces, strict=True))
@@ -444,16 +448,18 @@ def parse_encode(
     return EncodeReply(offset, spread, (ticks[0], ticks[1], ticks[2]), stages, layers, packet, packet_ticks)
 
 
-def parse_layer(payload: bytes, layer: int, first: int, layer_bytes: int) -> LayerReply:
+def parse_layer(payload: bytes, digest: str, layer: int, first: int, layer_bytes: int) -> LayerReply:
     """Read the reply to :func:`layer_request` for a layer of ``layer_bytes``.
 
-    Raises DeviceError for a refusal, a wrong length, another layer or another size of it than ``layer_bytes`` or, at
-    its start, 0: so reading a layer piece by piece ends, and what was read is all of it.
+    Raises DeviceError for a refusal, firmware of another bundle than that of ``digest`` (in hex), a wrong length,
+    another layer or another size of it than ``layer_bytes`` or, at its start, 0: so reading a layer piece by piece
+    ends, and what was read is all of it.
     """
     _check_status(payload)
+    _check_tag(payload, digest)
     if len(payload) < _LAYER.size:
         raise DeviceError(f"the reply to LAYER has {len(payload)} bytes; expected {_LAYER.size} or more")
-    _, found, total = _LAYER.unpack_from(payload)
+    _, found, _, total = _LAYER.unpack_from(payload)
     data = payload[_LAYER.size :]
     if found == layer and total != layer_bytes and (total or first):
         raise DeviceError(
@@ -504,6 +510,16 @@ def _take_text(data: bytes) -> tuple[str, bytes]:
     if len(data) < end:
         raise IndexError("text ends early")
     return data[1:end].decode(), data[end:]
+
+
+def _check_tag(payload: bytes, digest: str) -> None:
+    """Raise DeviceError when a reply long enough to say whose it is names another bundle."""
+    found, expected = payload[_TAG], bytes.fromhex(digest)[: _TAG.stop - _TAG.start]
+    if len(found) == len(expected) and found != expected:
+        raise DeviceError(
+            f"a board with bundle {found.hex()} answers now; it was one with {expected.hex()}",
+            hint="was the board changed, flashed or unplugged meanwhile?",
+        )
 
 
 def _check_status(payload: bytes) -> None:

@@ -7,6 +7,7 @@ import io
 import queue
 import select
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
@@ -15,21 +16,27 @@ import serial
 from edgecodec.errors import LinkError
 
 _POLL_S = 0.05
-_WRITE_TIMEOUT_S = 10.0
+_WRITE_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 65536
+_END = b""
+"""What is read last, when the port has gone."""
+_CHUNKS = 256
+"""That wait to be read: a device that floods the line waits behind 16 MiB."""
 
 
 class SerialLink:
     """An open port.
 
-    A thread reads all the time, so that a device that waits to send can never keep the host from sending.
+    A thread reads all the time, so that a device that waits to send can never keep the host from sending, up to what no
+    device has to say.
     Raises LinkError, which names the port, when it is missing, busy, forbidden or goes away.
     """
 
     def __init__(self, port: str, baud: int) -> None:
         self.port = port
         self._serial = _open(port, baud)
-        self._received: queue.SimpleQueue[bytes | Exception] = queue.SimpleQueue()
+        self._received: queue.Queue[bytes] = queue.Queue(_CHUNKS)
+        self._failure: Exception | None = None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._receive, name=f"edgecodec {port}", daemon=True)
         self._thread.start()
@@ -49,7 +56,7 @@ class SerialLink:
         self._serial.close()
 
     def write(self, data: bytes) -> None:
-        """Send ``data``. Raises LinkError when the port has gone or takes nothing for ten seconds."""
+        """Send ``data``. Raises LinkError when the port has gone or takes nothing for five seconds."""
         try:
             self._serial.write(data)
         except serial.SerialTimeoutException as error:
@@ -68,9 +75,10 @@ class SerialLink:
             found = self._received.get(timeout=max(0.0, timeout_s))
         except queue.Empty:
             return b""
-        if isinstance(found, Exception):
-            self._received.put(found)
-            raise self._gone(found) from found
+        if found == _END:
+            self._keep(_END)
+            assert self._failure is not None
+            raise self._gone(self._failure) from self._failure
         return found
 
     def _receive(self) -> None:
@@ -78,9 +86,17 @@ class SerialLink:
             while not self._closing.is_set():
                 data = self._read_some()
                 if data:
-                    self._received.put(data)
+                    self._keep(data)
         except (serial.SerialException, OSError, ValueError, TypeError) as error:
-            self._received.put(error)
+            self._failure = error
+            self._keep(_END)
+
+    def _keep(self, data: bytes) -> None:
+        """Put ``data`` in the queue, waiting for room in it unless the port is closed meanwhile."""
+        while not self._closing.is_set():
+            with suppress(queue.Full):
+                self._received.put(data, timeout=_POLL_S)
+                return
 
     def _read_some(self) -> bytes:
         try:

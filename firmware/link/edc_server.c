@@ -36,6 +36,7 @@ enum { PIECE_MAX = 8, COUNT_SHIFT = 2, COUNT_OFFSET = 131072 };
 
 #define NO_SEQ 0xFFFFu
 #define DIGEST_BYTES 32u
+#define TAG_BYTES 4u /* of the digest, in each reply about a frame */
 
 #define MODEL_INDICES (EDC_SERVED_POSITIONS * EDC_SERVED_LEVELS)
 #define NUMERICS (EDC_SERVED_ACTIVATION_BYTES == 2 ? 1 : 0) /* what HELLO calls them */
@@ -54,9 +55,10 @@ _Static_assert(EDC_SERVED_PACKET_BYTES_MAX <= UINT16_MAX,
 #define HELLO_BYTES_MAX (70u + sizeof(edc_fault_record) + 2u * (1u + EDC_SERVER_TEXT_MAX))
 #define LAYERS_BYTES (9u + 4u * EDC_SERVED_LAYERS)
 #define PACKET_BYTES_MAX (HAS_PACKETS ? 6u + EDC_SERVED_PACKET_BYTES_MAX : 0u)
-#define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u) /* of LAYER, behind status and layer */
+#define OUTPUT_PLACE (EDC_LINK_HEADER_BYTES + 2u + TAG_BYTES) /* of LAYER, behind its tag */
 #define ENCODE_BYTES_MAX                                                                           \
-  (26u + 2u * MODEL_INDICES + LAYERS_BYTES + INPUT_BYTES + LATENT_BYTES + PACKET_BYTES_MAX)
+  (26u + TAG_BYTES + 2u * MODEL_INDICES + LAYERS_BYTES + INPUT_BYTES + LATENT_BYTES +              \
+   PACKET_BYTES_MAX)
 #define PAYLOAD_BYTES_MAX (HELLO_BYTES_MAX > ENCODE_BYTES_MAX ? HELLO_BYTES_MAX : ENCODE_BYTES_MAX)
 
 /* The longest request, laid out so that the frame is aligned. */
@@ -289,6 +291,7 @@ static void answer_encode(void) {
   uint8_t flags = request.encode.flags;
   put_u8(STATUS_OK);
   put_u8(flags);
+  put_bytes(model->info.digest, TAG_BYTES);
 
   edc_frame_stats stats;
   uint32_t start = edc_port_ticks();
@@ -347,6 +350,7 @@ static void answer_encode(void) {
 static void answer_layer(void) {
   put_u8(STATUS_OK);
   put_u8(request.encode.flags);
+  put_bytes(model->info.digest, TAG_BYTES);
   put_u32(0);
   if (request.encode.flags >= EDC_SERVED_LAYERS) {
     return;

@@ -11,7 +11,7 @@
 
 #include "edc_fault.h"
 
-#define EDC_SERVER_PROTOCOL 4
+#define EDC_SERVER_PROTOCOL 5
 #define EDC_SERVER_TEXT_MAX 40 /* bytes of the board's name and of the version that HELLO sends */
 
 /* What HELLO tells beside the model. */

@@ -69,7 +69,7 @@ def test_example_answers_as_a_board_does(bundle: Bundle, example: Path) -> None:
     said = parse_hello(hello.payload)
     assert (said.digest, said.board, said.counts_cycles) == (bundle.digest, "example", True)
     want = ReferenceExecutor(bundle.codec).stages(frames)
-    got = [parse_encode(reply.payload, said.shape, read_back) for reply in replies]
+    got = [parse_encode(reply.payload, said.digest, said.shape, read_back) for reply in replies]
     np.testing.assert_array_equal([each.stages["indices"] for each in got], want.indices)
     np.testing.assert_array_equal([each.stages["latent"] for each in got], want.latent)
 

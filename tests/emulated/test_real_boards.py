@@ -150,7 +150,7 @@ def test_from_reset_to_indices_on_modelled_registers(bundle: Bundle, name: str) 
     for number, frame in enumerate(bundle.frames()[:3]):
         read_back = ReadBack.INPUT | ReadBack.LATENT
         (reply,) = answers(machine, encode_request(number + 1, read_back, frame))
-        got = parse_encode(reply.payload, said.shape, read_back)
+        got = parse_encode(reply.payload, said.digest, said.shape, read_back)
         np.testing.assert_array_equal(got.stages["indices"], want.indices[number])
         np.testing.assert_array_equal(got.stages["latent"], want.latent[number])
         assert min(got.ticks) > 0
@@ -344,9 +344,9 @@ def test_counter_that_stands_is_read(bundle: Bundle) -> None:
     machine = machine_of(bundle, load_board("pico"), Rp2040())
     machine.systick_stands = True
     (hello,) = answers(machine, hello_request(0))
-    shape = parse_hello(hello.payload).shape
+    said = parse_hello(hello.payload)
     (reply,) = answers(machine, encode_request(1, ReadBack.NONE, bundle.frames()[0]))
-    assert parse_encode(reply.payload, shape, ReadBack.NONE).ticks == (0, 0, 0)
+    assert parse_encode(reply.payload, said.digest, said.shape, ReadBack.NONE).ticks == (0, 0, 0)
 
 
 @pytest.mark.parametrize("name", [*CHIPS, "stm32v2"])
@@ -399,7 +399,7 @@ def test_later_usart_from_reset_to_indices(bundle: Bundle) -> None:
     said = parse_hello(hello.payload)
     frame = bundle.frames()[0]
     (reply,) = answers(machine, encode_request(1, ReadBack.NONE, frame))
-    got = parse_encode(reply.payload, said.shape, ReadBack.NONE)
+    got = parse_encode(reply.payload, said.digest, said.shape, ReadBack.NONE)
     np.testing.assert_array_equal(got.stages["indices"], ReferenceExecutor(bundle.codec).stages(frame[None]).indices[0])
 
 
@@ -410,9 +410,9 @@ def test_cycle_counter_behind_a_lock_counts(bundle: Bundle) -> None:
     machine.dwt_is_locked = True
     boot(machine, board)
     (hello,) = answers(machine, hello_request(0))
-    shape = parse_hello(hello.payload).shape
+    said = parse_hello(hello.payload)
     (reply,) = answers(machine, encode_request(1, ReadBack.NONE, bundle.frames()[0]))
-    assert min(parse_encode(reply.payload, shape, ReadBack.NONE).ticks) > 0
+    assert min(parse_encode(reply.payload, said.digest, said.shape, ReadBack.NONE).ticks) > 0
 
 
 @pytest.mark.parametrize(

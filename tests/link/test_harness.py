@@ -29,6 +29,7 @@ from tests.link.device import (
     stub_bundle,
 )
 
+TAG = bytes.fromhex(DIGEST)[:4]
 QUICK = {"hello_timeout_s": 1.0, "reply_timeout_s": 0.3}
 
 
@@ -246,7 +247,7 @@ def rewrite(data: bytes, type_: int, change: Callable[[bytes], bytes]) -> bytes:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda p: p[:1] + b"\x03" + p[2:], "link protocol 3; this edgecodec speaks 4"),
+        (lambda p: p[:1] + b"\x03" + p[2:], "link protocol 3; this edgecodec speaks 5"),
         (lambda p: p[:40], "malformed"),
         (lambda p: p + b"x", "malformed"),
         (lambda p: p[:3] + b"\0" + p[4:], "malformed"),
@@ -288,7 +289,7 @@ def test_refused_frame_ends_the_run(server: HostServer, change: Callable[[bytes]
         board.stages(frames(10))
 
 
-FLAGS_AT, INDICES_END = 1, 26 + 2 * 6
+FLAGS_AT, INDICES_END = 1, 30 + 2 * 6
 """Bytes of a reply to ENCODE: where its flags are, and where the indices of the stub codec end."""
 
 
@@ -318,21 +319,21 @@ def says(payload: bytes, size: int, at: int = INDICES_END) -> bytes:
         (("input", "latent"), lie(1, slice(16)), r"has flags 0x01; expected those asked for, 0x03"),
         (("input", "latent"), lie(2, slice(16, None)), r"has flags 0x02; expected those asked for, 0x03"),
         (("input", "latent"), lie(0x83, slice(None)), r"has flags 0x83; expected those asked for, 0x03"),
-        (("input", "latent"), lie(3), r"has 38 bytes; expected 66"),
-        (("input", "latent"), lie(3, slice(27)), r"has 65 bytes; expected 66"),
+        (("input", "latent"), lie(3), r"has 42 bytes; expected 70"),
+        (("input", "latent"), lie(3, slice(27)), r"has 69 bytes; expected 70"),
         (("latent",), lie(3, slice(None)), r"has flags 0x03; expected those asked for, 0x02"),
         ((), lie(8), r"has flags 0x08; expected those asked for, 0x00"),
         (("layers",), lie(0), r"has flags 0x00; expected those asked for, 0x04"),
         (("packet",), lie(0), r"has flags 0x00; expected those asked for, 0x08"),
-        (("packet",), lie(8, slice(0)), r"has 38 bytes; expected 44"),
-        (("packet",), lie(8, slice(5)), r"has 43 bytes; expected 44"),
-        (("packet",), lie(8, slice(-1)), rf"has {44 + PACKET - 1} bytes; expected {44 + PACKET}"),
-        (("packet",), lambda p: p + b"\0", rf"has {44 + PACKET + 1} bytes; expected {44 + PACKET}"),
-        (("packet",), lambda p: says(p, PACKET + 1), rf"has {44 + PACKET} bytes; expected {44 + PACKET + 1}"),
-        (("packet",), lambda p: says(p, PACKET - 1), rf"has {44 + PACKET} bytes; expected {44 + PACKET - 1}"),
+        (("packet",), lie(8, slice(0)), r"has 42 bytes; expected 48"),
+        (("packet",), lie(8, slice(5)), r"has 47 bytes; expected 48"),
+        (("packet",), lie(8, slice(-1)), rf"has {48 + PACKET - 1} bytes; expected {48 + PACKET}"),
+        (("packet",), lambda p: p + b"\0", rf"has {48 + PACKET + 1} bytes; expected {48 + PACKET}"),
+        (("packet",), lambda p: says(p, PACKET + 1), rf"has {48 + PACKET} bytes; expected {48 + PACKET + 1}"),
+        (("packet",), lambda p: says(p, PACKET - 1), rf"has {48 + PACKET} bytes; expected {48 + PACKET - 1}"),
         (("packet",), lambda p: says(p, 20) + bytes(20 - PACKET), r"has a packet of 20 bytes; the longest has 19"),
         (("packet",), lambda p: says(p, 65535), r"has a packet of 65535 bytes; the longest has 19"),
-        (("latent", "packet"), lambda p: says(p[:38] + p[50:], PACKET, 38), r"has .* bytes"),
+        (("latent", "packet"), lambda p: says(p[:42] + p[54:], PACKET, 42), r"has .* bytes"),
     ],
 )
 def test_device_that_lies_about_what_it_sends(
@@ -363,14 +364,14 @@ def test_int8_stages_where_int16_was_asked_for(server: HostServer) -> None:
     with (
         socket_device(answer) as url,
         BoardExecutor(stub_bundle(numerics=INT16X8), url, **QUICK) as board,
-        pytest.raises(DeviceError, match=r"^after 0 of 3 frames: port .*ENCODE has 66 bytes; expected 94"),
+        pytest.raises(DeviceError, match=r"^after 0 of 3 frames: port .*ENCODE has 70 bytes; expected 98"),
     ):
         board.stages(frames(3), want=("input", "latent"))
 
 
 def of_layer(total: int, data: bytes, layer: int = 1) -> Callable[[bytes], bytes]:
     """A reply to LAYER, whatever it was asked for."""
-    return lambda payload: struct.pack("<BBI", 0, layer, total) + data
+    return lambda payload: struct.pack("<BB4sI", 0, layer, TAG, total) + data
 
 
 @pytest.mark.parametrize(
@@ -383,7 +384,7 @@ def of_layer(total: int, data: bytes, layer: int = 1) -> Callable[[bytes], bytes
         (of_layer(300, b""), "has 0 bytes of layer 1; expected layer 1 from byte 0 of 300 on"),
         (of_layer(300, bytes(301)), "has 301 bytes of layer 1; expected layer 1 from byte 0 of 300 on"),
         (of_layer(300, b"x", layer=2), "has 1 bytes of layer 2; expected layer 1 from byte 0 of 300 on"),
-        (lambda p: p[:5], "has 5 bytes; expected 6 or more"),
+        (lambda p: p[:9], "has 9 bytes; expected 10 or more"),
     ],
 )
 def test_device_that_lies_about_a_layer(server: HostServer, change: Callable[[bytes], bytes], message: str) -> None:
@@ -403,7 +404,7 @@ def test_layer_that_goes_on_for_ever_ends(server: HostServer) -> None:
     def answer(payload: bytes) -> bytes:
         nonlocal count
         count += 1
-        return struct.pack("<BBI", 0, 1, 300 if count < 5 else 2**32 - 1) + b"x"
+        return struct.pack("<BB4sI", 0, 1, TAG, 300 if count < 5 else 2**32 - 1) + b"x"
 
     with (
         socket_device(lambda data: rewrite(server.exchange(data), MessageType.LAYER_REPLY, answer)) as url,
@@ -446,7 +447,7 @@ def test_answer_to_another_request_is_no_answer(server: HostServer) -> None:
     with (
         socket_device(answer) as url,
         BoardExecutor(stub_bundle(), url, **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer in \d+ attempts"),
+        pytest.raises(LinkError, match=r"^after 0 of 2 frames: port .*no answer for 2\.4 s at frame 0"),
     ):
         board.stages(frames(2))
 
@@ -483,11 +484,11 @@ def test_board_that_goes_away_mid_run_says_how_far_it_came(server: HostServer) -
 @pytest.mark.parametrize(
     ("then", "message"),
     [
-        (b"", "no answer in 4 attempts"),
+        (b"", r"no answer for 2\.4 s"),
         (b"\x05xy\0", "damaged messages in 16 attempts"),
-        (b"U" * 100, r"(no answer|damaged messages) in \d+ attempts"),
+        (b"U" * 100, r"(no answer for 2\.4 s|damaged messages in \d+ attempts)"),
         (encode_message(Message(MessageType.ERROR, 0xFFFF, b"\x01")), "damaged messages in 16 attempts"),
-        (encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0")), "no answer in 4 attempts"),
+        (encode_message(Message(MessageType.ENCODE_REPLY, 0xFFFF, b"\0")), r"no answer for 2\.4 s"),
     ],
     ids=["silent", "bad", "noise", "error", "other seq"],
 )
@@ -531,6 +532,31 @@ def test_board_that_restarts_mid_run_is_refused(server: HostServer, cut: int) ->
         board.stages(frames(50))
 
 
+@pytest.mark.parametrize(
+    "read", [lambda board: board.stages(frames(50)), lambda board: board.read_layer(frames(1)[0], 1)]
+)
+def test_board_of_another_bundle_that_comes_mid_run_is_refused(
+    server: HostServer, tmp_path: Path, read: Callable[[BoardExecutor], object]
+) -> None:
+    """Right in every other way: of the same sizes, with the numbers of the requests, and sound."""
+    tools.require("cc")
+    other = HostServer(compile_host(tmp_path / "libother.so", "-shared", "-fPIC", "-DD0=0xfe"))
+    count = 0
+
+    def answer(data: bytes) -> bytes:
+        nonlocal count
+        count += 1
+        return (server if count < 3 else other).exchange(data)
+
+    told = r"^after \d of \d+ frames: port \S+: a board with bundle fe010203 answers now; it was one with 00010203"
+    with (
+        socket_device(answer) as url,
+        BoardExecutor(stub_bundle(), url, **QUICK) as board,
+        pytest.raises(DeviceError, match=told),
+    ):
+        read(board)
+
+
 def test_board_that_restarted_before_is_refused(server: HostServer) -> None:
     server.restart((3, 0x1234, 0x5679, 0x21000000, 0, 0, 0))
     with (
@@ -561,7 +587,7 @@ def test_board_that_talks_without_end_is_given_up(server: HostServer, monkeypatc
     start = time.monotonic()
     with (
         BoardExecutor(stub_bundle(), "chatterbox", **QUICK) as board,
-        pytest.raises(LinkError, match=r"^after 0 of 5 frames: .*no answer in \d+ attempts at frame 0"),
+        pytest.raises(LinkError, match=r"^after 0 of 5 frames: .*no answer for 2\.4 s at frame \d"),
     ):
         board.stages(frames(5))
     assert time.monotonic() - start < 10
@@ -631,7 +657,7 @@ def test_another_count_of_layers_than_before_is_refused(server: HostServer) -> N
     def shorten(payload: bytes) -> bytes:
         nonlocal seen
         seen += 1
-        at = 26 + 2 * 6 + 8
+        at = 30 + 2 * 6 + 8
         return payload if seen == 1 else payload[:at] + b"\x02" + payload[at + 1 : -4]
 
     seen = 0

@@ -47,6 +47,7 @@ from tests.link.device import (
 
 SHAPE = Shape(SAMPLES, POSITIONS, LEVELS, CHANNELS)
 BOTH = ReadBack.INPUT | ReadBack.LATENT
+TAG = bytes.fromhex(DIGEST)[:4]
 BAD_FRAME = Message(MessageType.ERROR, 0xFFFF, bytes([Status.BAD_FRAME]))
 
 
@@ -65,7 +66,7 @@ def test_hello_is_byte_for_byte_the_specification(server_of: HostServer) -> None
     sent = server_of.exchange(hello_request(0x0201))
     body = (
         struct.pack("<BH", 0x81, 0x0201)
-        + struct.pack("<BBBB", 0, 4, 0, 4)
+        + struct.pack("<BBBB", 0, 5, 0, 4)
         + bytes(range(32))
         + struct.pack("<HHBBHH", 16, 3, 2, value - 1, 4, PACKETS.buffer_bytes)
         + struct.pack("<IIIIII", 28 * value, 28 * value + 4 * 16 + 2 * 6, 24, 1_000_000, 3000, 1000)
@@ -105,7 +106,7 @@ def test_encode_returns_every_stage(server_of: HostServer, read_back: ReadBack) 
     want = expected(x, server_of.numerics)
     for i, frame in enumerate(x):
         (message,) = read(server_of.exchange(encode_request(i, read_back, frame)))
-        reply = parse_encode(message.payload, SHAPE, read_back, server_of.numerics)
+        reply = parse_encode(message.payload, DIGEST, SHAPE, read_back, server_of.numerics)
         assert isinstance(reply, EncodeReply)
         assert (message.type, message.seq) == (MessageType.ENCODE_REPLY, i)
         np.testing.assert_array_equal(reply.stages["indices"], want.indices[i])
@@ -123,7 +124,7 @@ def test_layers_are_timed_one_by_one(server_of: HostServer, read_back: ReadBack)
     x = frames(1)
     want = expected(x, server_of.numerics)
     (message,) = read(server_of.exchange(encode_request(1, read_back, x[0])))
-    reply = parse_encode(message.payload, SHAPE, read_back, server_of.numerics)
+    reply = parse_encode(message.payload, DIGEST, SHAPE, read_back, server_of.numerics)
     # Each look at the counter moves it by 100. Layers 0 and 1 run twice and look at it themselves, twice and once a
     # time; one look is on top of each layer, however often it runs. The encoder's two have between them two with
     # nothing between, ten around the calls, and six within.
@@ -145,7 +146,9 @@ def test_the_packet_is_the_reference_s(server_of: HostServer, others: ReadBack) 
     for sequence, frame in enumerate(x, start=255):
         asked = others | ReadBack.PACKET
         (message,) = read(server_of.exchange(encode_request(1, asked, frame, sequence)))
-        reply = parse_encode(message.payload, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes)
+        reply = parse_encode(
+            message.payload, DIGEST, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes
+        )
         i = sequence - 255
         packet = PACKETS.encode(want.indices[i], int(want.offset[i]), int(want.spread[i]), sequence)
         assert reply.packet == packet
@@ -180,7 +183,7 @@ def test_firmware_without_packets_refuses_to_send_one(tmp_path: Path) -> None:
         request = bytes([flags]) + b"\0" * (2 * SAMPLES + 1)
         assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
     (message,) = read(server.exchange(encode_request(2, ReadBack.LAYERS | BOTH, frames(1)[0])))
-    reply = parse_encode(message.payload, SHAPE, ReadBack.LAYERS | BOTH)
+    reply = parse_encode(message.payload, DIGEST, SHAPE, ReadBack.LAYERS | BOTH)
     np.testing.assert_array_equal(reply.stages["latent"], expected(frames(1)).latent[0])
 
 
@@ -194,7 +197,9 @@ def test_the_packet_of_pushed_samples_is_the_reference_s(server_of: HostServer, 
     asked = others | ReadBack.PACKET | ReadBack.PUSHED
     for sequence, frame in enumerate(x):
         (message,) = read(server_of.exchange(encode_request(1, asked, frame, sequence)))
-        reply = parse_encode(message.payload, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes)
+        reply = parse_encode(
+            message.payload, DIGEST, SHAPE, asked, server_of.numerics, packet_bytes=PACKETS.buffer_bytes
+        )
         said = (want.indices[sequence], int(want.offset[sequence]), int(want.spread[sequence]), sequence)
         clipped = bool(np.any(np.abs(frame + 0.5) == 32767.5))
         assert reply.packet == PACKETS.encode(*said, clipped=clipped, gap=sequence > 0)
@@ -208,7 +213,7 @@ def test_the_packet_of_pushed_samples_is_the_reference_s(server_of: HostServer, 
 
 def test_flag_of_pushed_samples_alone_asks_for_no_packet(server: HostServer) -> None:
     (message,) = read(server.exchange(encode_request(1, ReadBack.PUSHED, frames(1)[0])))
-    reply = parse_encode(message.payload, SHAPE, ReadBack.PUSHED)
+    reply = parse_encode(message.payload, DIGEST, SHAPE, ReadBack.PUSHED)
     assert reply.packet is None
 
 
@@ -222,7 +227,7 @@ def test_firmware_without_encoders_makes_packets_at_once_alone(tmp_path: Path) -
     request = b"\x18" + b"\0" * (2 * SAMPLES + 1)
     assert ask(server, MessageType.ENCODE, request) == Message(0x82, 7, bytes([Status.BAD_FLAGS]))
     (message,) = read(server.exchange(encode_request(2, ReadBack.PACKET, frames(1)[0])))
-    reply = parse_encode(message.payload, SHAPE, ReadBack.PACKET, packet_bytes=PACKETS.buffer_bytes)
+    reply = parse_encode(message.payload, DIGEST, SHAPE, ReadBack.PACKET, packet_bytes=PACKETS.buffer_bytes)
     assert reply.packet == expected(frames(1)).packet[0]
 
 
@@ -232,14 +237,14 @@ def test_a_layer_is_sent_from_any_byte_on(server_of: HostServer) -> None:
     for first in (0, 1, 199, 299):
         (message,) = read(server_of.exchange(layer_request(first, 1, first, x[0])))
         assert message.type == MessageType.LAYER_REPLY
-        reply = parse_layer(message.payload, 1, first, 300)
+        reply = parse_layer(message.payload, DIGEST, 1, first, 300)
         assert reply.total_bytes == 300
         assert 0 < len(reply.data) < 300
         assert reply.data == wide[first : first + len(reply.data)]
     # From the end on, and of layers that put nothing out or are not there, nothing comes.
     for layer, first, total in ((1, 300, 300), (1, 2**32 - 1, 300), (0, 0, 0), (3, 0, 0), (255, 0, 0)):
         (message,) = read(server_of.exchange(layer_request(1000 + first % 1000, layer, first, x[0])))
-        assert message.payload == struct.pack("<BBI", 0, layer, total)
+        assert message.payload == struct.pack("<BB4sI", 0, layer, TAG, total)
 
 
 @pytest.mark.parametrize(
@@ -320,7 +325,7 @@ def test_a_message_cut_or_flipped_at_every_byte_never_passes(server: HostServer)
 
 
 def sum_of(sent: bytes) -> int:
-    return parse_encode(read(sent)[0].payload, SHAPE, BOTH).offset
+    return parse_encode(read(sent)[0].payload, DIGEST, SHAPE, BOTH).offset
 
 
 def test_bytes_may_come_one_by_one(server: HostServer) -> None:

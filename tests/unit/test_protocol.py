@@ -38,6 +38,8 @@ from edgecodec.link.protocol import (
 
 messages = st.builds(Message, st.integers(0, 255), st.integers(0, 65535), st.binary(max_size=700))
 SHAPE = Shape(samples=4, positions=2, levels=1, latent_channels=3)
+DIGEST = "0a0b0c0d" + 28 * "ff"
+TAG = b"\x0a\x0b\x0c\x0d"
 
 
 def test_hello_by_hand() -> None:
@@ -118,7 +120,7 @@ def hello_payload(
     board: bytes = b"b", version: bytes = b"1", fault: tuple[int, ...] = (0,) * 7, wide: int = 0
 ) -> bytes:
     fixed = struct.pack(
-        "<BBBB32sHHBBHHIIIIII", 0, 4, 1, 4, b"\xab" * 32, 4, 2, 1, wide, 3, 70, 99, 150, 80, 1000, 300, 100
+        "<BBBB32sHHBBHHIIIIII", 0, 5, 1, 4, b"\xab" * 32, 4, 2, 1, wide, 3, 70, 99, 150, 80, 1000, 300, 100
     )
     fixed += struct.pack("<7I", *fault)
     return fixed + bytes([len(board)]) + board + bytes([len(version)]) + version
@@ -173,35 +175,35 @@ def test_hello_of_any_bytes_is_read_or_refused(payload: bytes) -> None:
 
 
 def encode_payload(flags: int, frame: bytes = b"", latent: bytes = b"") -> bytes:
-    return struct.pack("<BBiQIII", 0, flags, -5, 2**63, 1, 2, 2**32 - 1) + b"\x01\x00\xff\xff" + frame + latent
+    return struct.pack("<BB4siQIII", 0, flags, TAG, -5, 2**63, 1, 2, 2**32 - 1) + b"\x01\x00\xff\xff" + frame + latent
 
 
 def test_parse_encode() -> None:
     payload = encode_payload(3, b"\x80\xff\x00\x7f", bytes(range(250, 256)))
-    reply = parse_encode(payload, SHAPE, ReadBack.INPUT | ReadBack.LATENT)
+    reply = parse_encode(payload, DIGEST, SHAPE, ReadBack.INPUT | ReadBack.LATENT)
     assert (reply.offset, reply.spread, reply.ticks) == (-5, 2**63, (1, 2, 2**32 - 1))
     assert reply.stages["indices"].tolist() == [[1], [65535]]
     assert reply.stages["indices"].dtype == np.uint16
     assert reply.stages["input"].tolist() == [-128, -1, 0, 127]
     assert reply.stages["latent"].tolist() == [[-6, -5, -4], [-3, -2, -1]]
-    bare = parse_encode(encode_payload(0), SHAPE, ReadBack.NONE)
+    bare = parse_encode(encode_payload(0), DIGEST, SHAPE, ReadBack.NONE)
     assert bare.stages.keys() == {"indices"}
     assert bare.layers is None
-    assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), SHAPE, ReadBack.LATENT).stages
+    assert "input" not in parse_encode(encode_payload(2, latent=b"\1" * 6), DIGEST, SHAPE, ReadBack.LATENT).stages
 
 
 def test_parse_encode_of_16_bits() -> None:
     both = ReadBack.INPUT | ReadBack.LATENT
     payload = encode_payload(3, struct.pack("<4h", -32768, -1, 0, 32767), struct.pack("<6h", *range(250, 256)))
-    reply = parse_encode(payload, SHAPE, both, INT16X8)
+    reply = parse_encode(payload, DIGEST, SHAPE, both, INT16X8)
     assert reply.stages["input"].tolist() == [-32768, -1, 0, 32767]
     assert reply.stages["latent"].tolist() == [[250, 251, 252], [253, 254, 255]]
     assert {reply.stages[name].dtype for name in ("input", "latent")} == {np.dtype(np.int16)}
     # What the other numerics would send is not what was asked for.
-    with pytest.raises(DeviceError, match="has 50 bytes; expected 40"):
-        parse_encode(payload, SHAPE, both)
-    with pytest.raises(DeviceError, match="has 40 bytes; expected 50"):
-        parse_encode(encode_payload(3, bytes(4), bytes(6)), SHAPE, both, INT16X8)
+    with pytest.raises(DeviceError, match="has 54 bytes; expected 44"):
+        parse_encode(payload, DIGEST, SHAPE, both)
+    with pytest.raises(DeviceError, match="has 44 bytes; expected 54"):
+        parse_encode(encode_payload(3, bytes(4), bytes(6)), DIGEST, SHAPE, both, INT16X8)
 
 
 @given(st.integers(0, 255), st.integers(0, 15))
@@ -213,9 +215,9 @@ def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, aske
     payload += struct.pack("<IH", 9, 3) + b"abc" if flags & 8 else b""
     if flags != asked:
         with pytest.raises(DeviceError, match=f"flags 0x{flags:02x}; expected those asked for, 0x{asked:02x}"):
-            parse_encode(payload, SHAPE, read_back, packet_bytes=3)
+            parse_encode(payload, DIGEST, SHAPE, read_back, packet_bytes=3)
         return
-    reply = parse_encode(payload, SHAPE, read_back, packet_bytes=3)
+    reply = parse_encode(payload, DIGEST, SHAPE, read_back, packet_bytes=3)
     packet = ("packet",) if reply.packet == b"abc" else ()
     assert {"offset", "spread", *reply.stages, *packet} == set(reply_stages(read_back))
     assert (reply.layers is None) == (ReadBack.LAYERS not in read_back)
@@ -225,7 +227,7 @@ def test_reply_has_the_stages_that_were_asked_for_or_is_refused(flags: int, aske
 def test_parse_packet() -> None:
     def parse(part: bytes, flags: int = 8) -> EncodeReply:
         latent = b"\1" * 6 if flags & 2 else b""
-        return parse_encode(encode_payload(flags, latent=latent) + part, SHAPE, ReadBack(flags), packet_bytes=5)
+        return parse_encode(encode_payload(flags, latent=latent) + part, DIGEST, SHAPE, ReadBack(flags), packet_bytes=5)
 
     for flags in (8, 10):
         for packet in (b"", b"\0", b"ab\0\0", b"abcde"):
@@ -243,47 +245,59 @@ def test_parse_packet() -> None:
 
 def test_parse_layers() -> None:
     ticks = struct.pack("<IIBII", 7, 300, 2, 1000, 2**32 - 1)
-    alone = parse_encode(encode_payload(4, ticks), SHAPE, ReadBack.LAYERS)
+    alone = parse_encode(encode_payload(4, ticks), DIGEST, SHAPE, ReadBack.LAYERS)
     assert alone.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
-    both = parse_encode(encode_payload(6, ticks, b"\1" * 6), SHAPE, ReadBack.LAYERS | ReadBack.LATENT)
+    both = parse_encode(encode_payload(6, ticks, b"\1" * 6), DIGEST, SHAPE, ReadBack.LAYERS | ReadBack.LATENT)
     assert both.layers == LayerTicks(7, 300, (1000, 2**32 - 1))
     for wrong in (b"", ticks[:8], ticks[:-1], ticks + b"\0", struct.pack("<IIB", 7, 300, 2)):
         with pytest.raises(DeviceError, match="bytes; expected"):
-            parse_encode(encode_payload(4, wrong), SHAPE, ReadBack.LAYERS)
+            parse_encode(encode_payload(4, wrong), DIGEST, SHAPE, ReadBack.LAYERS)
 
 
 def test_parse_layer() -> None:
     def payload(data: bytes, layer: int = 2, total: int = 9) -> bytes:
-        return struct.pack("<BBI", 0, layer, total) + data
+        return struct.pack("<BB4sI", 0, layer, TAG, total) + data
 
-    assert parse_layer(payload(b"abc"), 2, 0, 9) == LayerReply(9, b"abc")
-    assert parse_layer(payload(b"abc"), 2, 6, 9) == LayerReply(9, b"abc")
-    assert parse_layer(payload(b"", total=0), 2, 0, 9) == LayerReply(0, b"")
+    assert parse_layer(payload(b"abc"), DIGEST, 2, 0, 9) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"abc"), DIGEST, 2, 6, 9) == LayerReply(9, b"abc")
+    assert parse_layer(payload(b"", total=0), DIGEST, 2, 0, 9) == LayerReply(0, b"")
     for wrong, first in ((payload(b"abc", layer=1), 0), (payload(b"abc"), 7), (payload(b""), 3)):
         with pytest.raises(DeviceError, match=r"expected layer 2 from byte \d of 9 on"):
-            parse_layer(wrong, 2, first, 9)
-    with pytest.raises(DeviceError, match="5 bytes; expected 6 or more"):
-        parse_layer(payload(b"")[:5], 2, 0, 9)
+            parse_layer(wrong, DIGEST, 2, first, 9)
+    with pytest.raises(DeviceError, match="9 bytes; expected 10 or more"):
+        parse_layer(payload(b"")[:9], DIGEST, 2, 0, 9)
     with pytest.raises(DeviceError, match=r"engine failed, status 5 \(ENGINE\)"):
-        parse_layer(b"\x05", 2, 0, 9)
+        parse_layer(b"\x05", DIGEST, 2, 0, 9)
     # Another size than the bundle's would be read for ever, or not to its end.
     for total, first in ((2**32 - 1, 0), (10, 0), (8, 0), (3, 0), (2**32 - 1, 3), (0, 3), (8, 6)):
         with pytest.raises(DeviceError, match=f"layer 2 has {total} bytes on the board and 9 in the bundle; build and"):
-            parse_layer(payload(b"abc", total=total), 2, first, 9)
+            parse_layer(payload(b"abc", total=total), DIGEST, 2, first, 9)
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_reply_of_another_bundle_is_refused(at: int) -> None:
+    """Before anything else that it holds, which may be of another shape."""
+    tag = bytes(byte ^ (i == at) for i, byte in enumerate(TAG))
+    said = f"a board with bundle {tag.hex()} answers now; it was one with 0a0b0c0d; was the board changed"
+    for rest in (b"", encode_payload(0)[6:]):
+        with pytest.raises(DeviceError, match=said):
+            parse_encode(b"\0\0" + tag + rest, DIGEST, SHAPE, ReadBack.NONE)
+        with pytest.raises(DeviceError, match=said):
+            parse_layer(b"\0\2" + tag + rest, DIGEST, 2, 0, 9)
 
 
 @given(st.binary(max_size=60), st.integers(0, 15))
 def test_encode_of_any_bytes_is_read_or_refused(payload: bytes, flags: int) -> None:
-    for data in (payload, bytes([0, flags]) + payload):
+    for data in (payload, bytes([0, flags]) + TAG + payload):
         with suppress(DeviceError):
-            parse_encode(data, SHAPE, ReadBack(flags), packet_bytes=20)
+            parse_encode(data, DIGEST, SHAPE, ReadBack(flags), packet_bytes=20)
 
 
 def test_longest_reply_holds_every_reply() -> None:
     wire = encode_message(Message(0x81, 1, hello_payload(b"b" * 255, b"v" * 255)))
     assert len(wire) - 1 <= longest_reply_bytes(SHAPE)
     big = Shape(16384, 2048, 8, 64)
-    payload = bytes(26 + 2 * 2048 * 8 + 9 + 4 * 255 + 16384 + 2048 * 64 + 6 + 32778)
+    payload = bytes(30 + 2 * 2048 * 8 + 9 + 4 * 255 + 16384 + 2048 * 64 + 6 + 32778)
     assert len(encode_message(Message(0x82, 1, payload.replace(b"\0", b"x")))) - 1 <= longest_reply_bytes(
         big, packet_bytes=32778
     )

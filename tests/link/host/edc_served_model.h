@@ -33,7 +33,7 @@
   EDC_ENCODER_BYTES(EDC_SERVED_STATE_BYTES, 16, 6, 4, EDC_PACKET_FRAMING + 9)
 #endif
 
-/* Its digest is 0, 1, ... 31.
+/* Its digest is 0, 1, ... 31, or D0, 1, ... 31.
  * normalize: input = the count, or its low byte where activations have one; offset = sum of the
  * counts; spread = 2^40 + offset
  * encoder: latent[i] = input[i] + 1 (wrapping); destroys the input, as a real arena does

@@ -4,7 +4,10 @@
 #include "edc_served_model.h"
 #include "edc_watch.h"
 
-static const uint8_t digest[32] = {0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
+#ifndef D0
+#define D0 0
+#endif
+static const uint8_t digest[32] = {D0, 1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15,
                                    16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
 #if EDC_SERVED_ACTIVATION_BYTES == 2
 typedef int16_t activation;
