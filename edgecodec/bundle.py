@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +23,11 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.errors import BundleError, EdgecodecError, InputError, UnsupportedOpError
 from edgecodec.files.atomic import npz_bytes, replace_folder
+from edgecodec.files.limits import BUNDLE_PART, DOCUMENT
+from edgecodec.files.npz import read_npz
+from edgecodec.files.regular import check_regular, read_regular
 from edgecodec.files.resources import bundle_folder, shipped_bundles
+from edgecodec.files.strict_json import parse_json
 from edgecodec.signal.normalize import ZSCORE, Normalization, normalization_json, normalization_of
 
 FORMAT = "edgecodec.bundle"
@@ -148,7 +150,7 @@ class Bundle:
         path = self.file(FRAMES)
         if path is None:
             return None
-        frames = _load_npz(path.read_bytes(), FRAMES).get("frames")
+        frames = _load_npz(_read_part(path, self.manifest.files[FRAMES]), FRAMES).get("frames")
         if frames is None or frames.dtype != np.int16 or frames.ndim != 2 or frames.shape[1] != self.codec.samples:
             raise BundleError(f"{path}: expected array 'frames' of int16 [N, {self.codec.samples}]")
         return frames
@@ -159,7 +161,7 @@ class Bundle:
         if path is None:
             return None
         try:
-            constants = PacketConstants.from_npz(path.read_bytes())
+            constants = PacketConstants.from_npz(_read_part(path, self.manifest.files[PACKETS]))
             if constants.side is not None and constants.side.samples != self.codec.samples:
                 raise InputError(f"packets of {constants.side.samples} samples; the codec has {self.codec.samples}")
             sizes, positions = list(self.codec.rvq.codebook_sizes), self.codec.positions
@@ -251,14 +253,14 @@ def _read_manifest(folder: Path) -> Manifest:
         hint = f"make one with: edgecodec quantize RUN -o {folder}"
         shipped = ", ".join(shipped_bundles())
         raise BundleError(f"{folder}: no such bundle", hint=f"{hint}{f', or take {shipped}' if shipped else ''}")
-    if not path.is_file():
+    if not path.exists():
         raise BundleError(f"{folder}: no {MANIFEST} in it, so it is no bundle")
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        raw = parse_json(read_regular(path, "a manifest", DOCUMENT))
+    except InputError as error:
+        raise BundleError(error.message) from error
+    except ValueError as error:
         raise BundleError(f"{path}: not valid JSON ({error})", hint=_DAMAGED) from error
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror})") from error
     if not isinstance(raw, dict) or raw.get("format") != FORMAT:
         raise BundleError(f"{path}: format is not {FORMAT!r}")
     if raw.get("version") != VERSION or isinstance(raw.get("version"), bool):
@@ -288,13 +290,21 @@ def _read_manifest(folder: Path) -> Manifest:
 def _read_file(folder: Path, name: str, info: FileInfo) -> bytes:
     if name not in (ENCODER, CODEBOOKS, *OPTIONAL):
         raise BundleError(f"{folder}: manifest lists {name!r}, which is no file of a bundle")
-    path = folder / name
+    return _read_part(folder / name, info)
+
+
+def _read_part(path: Path, info: FileInfo) -> bytes:
+    """A file that a manifest tells of. Raises BundleError when it is not the one."""
+    if info.bytes > BUNDLE_PART:
+        raise BundleError(f"{path}: the manifest says {info.bytes:,} bytes; at most {BUNDLE_PART:,} are read")
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BundleError(f"{path}: cannot be read ({error.strerror}); the bundle is incomplete") from error
-    if len(data) != info.bytes:
-        raise BundleError(f"{path}: {len(data)} bytes; the manifest says {info.bytes} (truncated or replaced)")
+        check_regular(path, "a file of the bundle")
+        size = path.stat().st_size
+        if size != info.bytes:
+            raise BundleError(f"{path}: {size} bytes; the manifest says {info.bytes} (truncated or replaced)")
+        data = read_regular(path, "a file of the bundle", info.bytes)
+    except InputError as error:
+        raise BundleError(f"{error.message}; the bundle is incomplete") from error
     if hashlib.sha256(data).hexdigest() != info.sha256:
         raise BundleError(f"{path}: SHA-256 differs from the manifest's; the file was edited or damaged")
     return data
@@ -351,7 +361,6 @@ def _assemble(folder: Path, manifest: Manifest, content: Mapping[str, bytes]) ->
 
 def _load_npz(data: bytes, name: str) -> dict[str, npt.NDArray[Any]]:
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-            return {key: archive[key] for key in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as error:
-        raise BundleError(f"{name}: not a readable .npz ({error})") from error
+        return read_npz(data, name, "a bundle", BUNDLE_PART)
+    except InputError as error:
+        raise BundleError(error.message) from error

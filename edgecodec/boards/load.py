@@ -12,10 +12,11 @@ from pydantic import ValidationError
 
 from edgecodec.boards.schema import Board
 from edgecodec.errors import InputError, short_repr
+from edgecodec.files.limits import BOARD
+from edgecodec.files.regular import read_regular
 from edgecodec.files.resources import firmware_dir
 from edgecodec.files.strict_yaml import parse_yaml
 
-_MAX_FILE_BYTES = 64 * 1024
 _HARMLESS_ARGUMENTS = {"-cpu": r"[a-z0-9-]+", "-m": r"[0-9]+[KMG]?", "-smp": r"[1-8]", "-nographic": None}
 """Options of QEMU that read, write and run nothing, and what their values look like; None for none."""
 _OWN_SCRIPT = re.compile(r"(board|interface|target)/[A-Za-z0-9_-][A-Za-z0-9_.-]*\.cfg")
@@ -74,16 +75,10 @@ def _board_files() -> list[Path]:
 
 def _read(path: Path) -> Board:
     try:
-        if path.exists() and not (path.is_file() or path.is_dir()):
-            raise InputError(f"board file {path}: is no regular file; expected YAML")
-        with path.open("rb") as file:
-            data = file.read(_MAX_FILE_BYTES + 1)
-    except (OSError, ValueError) as error:
-        raise InputError(f"board file {path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
-    if len(data) > _MAX_FILE_BYTES:
-        raise InputError(f"board file {path}: larger than {_MAX_FILE_BYTES} bytes, so it is no board file")
-    try:
-        raw: Any = parse_yaml(data)
+        raw: Any = parse_yaml(read_regular(path, "a board's YAML", BOARD))
+    except InputError as error:
+        reason = error.message.removeprefix(f"{path}: ")
+        raise InputError(f"board file {path}: cannot be read ({reason})", hint=error.hint) from error
     except ValueError as error:
         raise InputError(f"board file {path}: not valid YAML ({error})") from error
     if not isinstance(raw, dict):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes, write_file
+from edgecodec.files.limits import INDICES
+from edgecodec.files.npz import read_npz
 
 
 @dataclass(frozen=True)
@@ -42,18 +43,11 @@ def save_indices(path: str | os.PathLike[str], content: IndexFile) -> None:
 def load_indices(path: str | os.PathLike[str]) -> IndexFile:
     """Read indices from a ``.npz`` (SPEC.md 4). Raises InputError."""
     source = Path(path)
-    if not source.is_file():
-        raise InputError(
-            f"{source}: no such file; expected indices as .npz", hint="write them with: flash-and-verify --indices-out"
-        )
     try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise InputError(f"{source}: holds a single array; expected a .npz with 'indices'")
-        with loaded:
-            arrays = {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise InputError(f"{source}: not a readable .npz of indices ({error})") from error
+        arrays = read_npz(source, source, "indices", INDICES)
+    except InputError as error:
+        error.hint = error.hint or "write them with: flash-and-verify --indices-out"
+        raise
     if "indices" not in arrays:
         raise InputError(f"{source}: holds {', '.join(sorted(arrays)) or 'nothing'}; expected an array 'indices'")
     indices = _whole(arrays["indices"], "indices", np.dtype(np.uint16), 3, source)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +13,8 @@ from edgecodec.entropy.context_tables import ContextTables
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes
+from edgecodec.files.limits import BUNDLE_PART
+from edgecodec.files.npz import read_npz
 
 _SIDE_FIELDS = ("samples", "scale_bits", "location_bits", "first_scale", "scale_field", "common_bytes", "squared")
 _KINDS = {"tables": ContextTables, "network": CausalNetwork}
@@ -42,11 +42,7 @@ class PacketConstants:
     @classmethod
     def from_npz(cls, data: bytes) -> PacketConstants:
         """Read what :meth:`to_npz` wrote. Raises InputError when it is damaged or does not fit together."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as archive:
-                arrays: dict[str, npt.NDArray[Any]] = {name: archive[name] for name in archive.files}
-        except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError, KeyError) as error:
-            raise InputError(f"not a readable .npz ({error})") from error
+        arrays = read_npz(data, "packets", "constants of packets", BUNDLE_PART)
         side = arrays.pop("side", None)
         if side is not None and (side.dtype != np.int32 or side.shape != (len(_SIDE_FIELDS),)):
             raise InputError(f"side is {side.dtype} {side.shape}; expected int32 [{len(_SIDE_FIELDS)}]")

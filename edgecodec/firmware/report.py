@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING
 from edgecodec.compile.plan import LongestCall
 from edgecodec.compile.search_bound import SearchBound
 from edgecodec.documents import Document
-from edgecodec.errors import BuildError
+from edgecodec.errors import BuildError, InputError
+from edgecodec.files.limits import DOCUMENT
+from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.firmware.artifacts import REPORT
 from edgecodec.firmware.sizes import PartSize
 from edgecodec.firmware.stack import StackUse
@@ -154,13 +157,13 @@ def read_firmware(folder: Path) -> Firmware:
     path = folder / REPORT
     remedy = "build the firmware again"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_regular(path, "the report of a build", DOCUMENT))
         kind = (document.pop("schema"), document.pop("schema_version"))
         if kind != (BuildReport.SCHEMA, BuildReport.SCHEMA_VERSION):
             raise ValueError(f"schema and version are {kind}")
         firmware = Firmware(folder, _adapter().validate_python(document))
         damaged = file_sha256(firmware.elf) != firmware.report.elf_sha256
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+    except (InputError, OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).partition("\n")[0]
         raise BuildError(f"{path}: not a readable build report ({reason})", hint=remedy) from error
     if damaged:

@@ -12,6 +12,7 @@ from edgecodec.codec.graph import Graph, Op
 from edgecodec.codec.tflite_reader import MOVING_OPS, WAYS_OUT, op_names, read_graph
 from edgecodec.documents import Document
 from edgecodec.errors import EdgecodecError, InputError, UnsupportedOpError
+from edgecodec.files.limits import MODEL
 from edgecodec.files.regular import read_regular
 from edgecodec.quantization.convert import convert_encoder
 from edgecodec.quantization.keras_files import SavedEncoder, load_encoder_model
@@ -96,7 +97,7 @@ def check_model(path: Path) -> CheckDocument:
 
 
 def _check_tflite(path: Path) -> CheckDocument:
-    given = read_regular(path, "an INT8 encoder")
+    given = read_regular(path, "an INT8 encoder", MODEL)
     rows: tuple[CheckedLayer, ...] = ()
     notes: tuple[str, ...] = ()
     try:

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from edgecodec.codec.rvq import check_bias_shapes, check_codebook_shapes
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
-from edgecodec.files.regular import check_regular
+from edgecodec.files.limits import CODEBOOKS
+from edgecodec.files.npz import open_npz, read_npy
+from edgecodec.files.regular import check_regular, open_regular
 from edgecodec.nn.kmeans import nearest
 from edgecodec.quantization.keras_codebooks import codes_beside_averages, is_average, natural, read_keras_codebooks
 
@@ -219,29 +221,18 @@ def _read_file(source: Path) -> tuple[_Arrays, _Arrays, list[str]]:
         return _load_npy(sorted(source.glob("*.npy")), source), {}, []
     if not source.exists() and glob.has_magic(str(source)):
         return _load_npy([Path(name) for name in glob.glob(str(source))], source), {}, []
-    if not source.is_file():
-        raise InputError(f"{source}: no such file; {_EXPECTED}")
+    check_regular(source, _EXPECTED.removeprefix("expected "))
     if source.suffix in (".keras", ".h5"):
         return {f"level_{level}": book for level, book in enumerate(read_keras_codebooks(source))}, {}, []
-    try:
-        with source.open("rb") as file:
-            start = file.read(6)
-    except OSError as error:
-        raise InputError(f"{source}: cannot be read ({error.strerror})") from error
+    with open_regular(source, "codebooks", CODEBOOKS) as file:
+        start = file.read(6)
     if not start.startswith(_MAGIC):
         raise InputError(f"{source}: neither a .npz nor a .npy file; {_EXPECTED}")
-    try:
-        loaded = np.load(source, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _unstacked(loaded), {}, []
-        with loaded:
-            members = {key: loaded[key] for key in loaded.files}
-    # A damaged file raises whatever it leads to, lack of memory for the size that it claims among it.
-    except Exception as error:
-        raise InputError(f"{source}: not a readable .npz or .npy of codebooks ({_reason(error)})") from error
-    # What a .zip holds beside .npy files comes as bytes.
-    arrays = {key: member for key, member in members.items() if isinstance(member, np.ndarray)}
-    told = {key: f"{key} {arrays[key].shape}" if key in arrays else key for key in sorted(members)}
+    if not start.startswith(b"PK"):
+        return _unstacked(read_npy(source, source, "codebooks", CODEBOOKS)), {}, []
+    with open_npz(source, source, "codebooks", CODEBOOKS) as archive:
+        arrays, others = dict(archive), archive.others
+    told = {key: f"{key} {arrays[key].shape}" if key in arrays else key for key in sorted([*arrays, *others])}
     names = _level_names(arrays)
     if names is None:
         found = ", ".join(told.values()) or "nothing"
@@ -296,19 +287,8 @@ def _load_npy(files: Sequence[Path], source: Path) -> dict[str, npt.NDArray[Any]
         raise InputError(f"{source}: holds {names}; expected one file a level, numbered from 0 or 1 without a gap")
     books = {}
     for file in ordered:
-        check_regular(file, "a .npy of one level")
-        try:
-            array = np.load(file, allow_pickle=False)
-        except Exception as error:
-            raise InputError(f"{file}: not a readable .npy ({_reason(error)})") from error
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{file}: is no .npy array")
-        books[file.name] = array
+        books[file.name] = read_npy(file, file, "one level", CODEBOOKS)
     return books
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _float(array: npt.NDArray[Any], where: str) -> FloatArray:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgecodec.documents import Json
 from edgecodec.errors import InputError, short_repr
+from edgecodec.files.limits import DOCUMENT
+from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.signal.normalize import NONE, Fixed, MinMax, Normalization, ZScore
 
 NAMES = ("deploy_manifest.json", "config.json")
@@ -148,8 +150,8 @@ def _normalization(documents: list[Json]) -> tuple[str | None, Json]:
 
 def _read(path: Path) -> Json:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        content = parse_json(read_regular(path, "a manifest", DOCUMENT), finite=False)
+    except ValueError as error:
         raise InputError(f"{path}: not readable JSON ({error})") from error
     if not isinstance(content, dict):
         raise InputError(f"{path}: holds a {type(content).__name__}; expected a JSON object")

@@ -6,7 +6,6 @@ The file is read, not loaded: the layer's class may be anybody's, and its code n
 from __future__ import annotations
 
 import io
-import json
 import re
 import zipfile
 from collections.abc import Iterator
@@ -16,7 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import InputError, install_extra
+from edgecodec.errors import EdgecodecError, InputError, install_extra
+from edgecodec.files.strict_json import parse_json
+from edgecodec.quantization.keras_content import check_content
 from edgecodec.quantization.keras_foreign import serialized_layers
 from edgecodec.quantization.keras_layers import other_quantizer
 
@@ -78,18 +79,21 @@ def _read(path: Path) -> tuple[dict[str, dict[str, FloatArray]], list[list[tuple
             layer, _, variable = name.removesuffix(":0").rpartition("/")
             groups.setdefault(layer.removesuffix("/vars"), {})[variable] = np.asarray(item)
 
+    check_content(path)
     try:
         if path.suffix == ".keras":
             with zipfile.ZipFile(path) as archive:
-                config = json.loads(archive.read("config.json"))
+                config = parse_json(archive.read("config.json"), finite=False)
                 source: Any = io.BytesIO(archive.read("model.weights.h5"))
         else:
             source, config = path, None
         with h5py.File(source, "r") as file:
             if config is None:
-                config = json.loads(file.attrs.get("model_config", "{}"))
+                config = parse_json(file.attrs.get("model_config", "{}"), finite=False)
             file.visititems(visit)
-    except (OSError, ValueError, KeyError, RecursionError, zipfile.BadZipFile) as error:
+    except EdgecodecError:
+        raise
+    except Exception as error:  # h5py raises whatever the damaged part of the file leads to
         raise InputError(f"{path}: not a readable Keras model ({error})", hint="save it again") from error
     for layer in serialized_layers(config):
         other = other_quantizer(layer["class_name"])

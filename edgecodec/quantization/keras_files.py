@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.limits import MODEL
+from edgecodec.files.regular import check_regular, open_regular
 from edgecodec.nn.backend import import_keras, import_tensorflow, quiet
+from edgecodec.quantization.keras_content import check_content
 from edgecodec.quantization.keras_foreign import (
     ForeignLayer,
     foreign_layers,
@@ -117,6 +120,11 @@ def copy_of(model: Any) -> Any:
 
 
 def _load_saved_model(path: Path) -> SavedEncoder:
+    left = MODEL
+    for part in sorted(path.rglob("*")):
+        if not part.is_dir():
+            check_regular(part, "a file of a SavedModel", left)
+            left -= part.stat().st_size
     tf = import_tensorflow()
     try:
         with quiet():
@@ -134,16 +142,15 @@ def _load_saved_model(path: Path) -> SavedEncoder:
 
 def _load(path: str | os.PathLike[str], role: str) -> Any:
     source = Path(path)
-    if not source.is_file():
-        kind = "is a folder" if source.is_dir() else "no such file"
-        more = " or a SavedModel folder" if role == "encoder" else ""
-        raise InputError(f"{source}: {kind}; expected the {role} as a .keras or .h5 file{more}")
+    more = " or a SavedModel folder" if role == "encoder" else ""
+    check_regular(source, f"the {role} as a .keras or .h5 file{more}", MODEL)
     _refuse_other_formats(source, role)
-    with source.open("rb") as file:
+    with open_regular(source, f"the {role}", MODEL) as file:
         start = file.read(len(_HDF5))
     # Before TensorFlow is imported, which takes seconds.
     if not start.startswith((_ZIP, _HDF5)):
         raise InputError(f"{source}: cannot be loaded as a Keras {role} (truncated or not .keras)")
+    check_content(source)
     keras = import_keras()
     # Codecs trained here may hold our own layers; importing them makes Keras know their names.
     from edgecodec.nn.autoencoder import helia_edge_objects

@@ -7,19 +7,19 @@ everything here cuts off or refuses by its name.
 
 from __future__ import annotations
 
-import json
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecodec.files.limits import MODEL_DOCUMENT
+from edgecodec.files.strict_json import parse_json
 from edgecodec.nn.backend import import_keras
 
 STAND_IN = "code_is_missing"
 """Attribute that only the layers made here have."""
 _MODELS = ("Sequential", "Functional", "Model")
-_MOST_BYTES = 1 << 26
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ def model_config(path: Path) -> Any:
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive, archive.open("config.json") as member:
-                return json.loads(member.read(_MOST_BYTES))
+                return parse_json(member.read(MODEL_DOCUMENT), finite=False)
         import h5py  # type: ignore[import-untyped]  # it has no stubs
 
         with h5py.File(path, "r") as file:
-            return json.loads(file.attrs["model_config"])
+            return parse_json(file.attrs["model_config"], finite=False)
     # A damaged file raises whatever the damaged part of it leads to; loading it says what that is.
     except Exception:
         return None

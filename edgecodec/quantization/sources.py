@@ -18,6 +18,7 @@ from edgecodec.codec.tflite_reader import read_graph
 from edgecodec.decoding.decoder import FloatDecoder
 from edgecodec.documents import Json
 from edgecodec.errors import EdgecodecError, InputError, QuantizationError
+from edgecodec.files.limits import MODEL
 from edgecodec.files.regular import read_regular
 from edgecodec.nn.backend import keras_bytes
 from edgecodec.quantization.codebooks import FloatArray, check_codebooks, open_codebooks
@@ -110,7 +111,8 @@ class KerasEncoder:
         if path.is_dir():
             return cls(path.stem, plain.model, None, plain.notes)
         as_it_is = plain.is_given and path.suffix == ".keras"
-        return cls(path.stem, plain.model, path.read_bytes() if as_it_is else keras_bytes(plain.model), plain.notes)
+        data = read_regular(path, "a Keras model", MODEL) if as_it_is else keras_bytes(plain.model)
+        return cls(path.stem, plain.model, data, plain.notes)
 
     @classmethod
     def of(cls, model: Any) -> KerasEncoder:
@@ -152,7 +154,7 @@ class TfliteEncoder:
     @classmethod
     def load(cls, path: Path) -> TfliteEncoder:
         """Read a ``.tflite`` file. Raises InputError or UnsupportedOpError, which name it."""
-        given = read_regular(path, "an INT8 encoder")
+        given = read_regular(path, "an INT8 encoder", MODEL)
         try:
             return cls.of(given, path.stem)
         except EdgecodecError as error:
@@ -242,7 +244,7 @@ class TfliteDecoder:
     @classmethod
     def load(cls, path: Path) -> TfliteDecoder:
         """Read a ``.tflite`` file. Raises InputError."""
-        return cls(read_regular(path, "a float32 decoder"), str(path))
+        return cls(read_regular(path, "a float32 decoder", MODEL), str(path))
 
     def to_tflite(self, graph: Graph) -> bytes:
         """The file as it is. Raises BundleError unless it is for latents of ``graph``."""

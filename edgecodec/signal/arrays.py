@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError, install_extra
+from edgecodec.files.limits import MATLAB, RECORDINGS
+from edgecodec.files.npz import NpzFile
+from edgecodec.files.npz import open_npz as open_archive
+from edgecodec.files.npz import read_npy as read_array
 from edgecodec.signal.reading import (
     RATE_NAMES,
     Reading,
@@ -28,33 +32,28 @@ OWNERS = ("subject", "recording")
 RHYTHM = "rhythm"
 """Array that says the rhythm of the heart in each row."""
 _ROWS = ("frames", "adc")
-_WIDEST_BYTES = 8
-_MOST_MAT_BYTES = 1 << 31
+_EXPECTED = "recordings"
+_SAMPLE_BYTES = 8
 _HDF5 = b"\x89HDF"
 _HDF5_AT = (0, 512)
 
 
 def read_npy(path: Path, reading: Reading) -> list[Rows]:
     """The array of a ``.npy``. Raises InputError."""
-    check_file(path)
-    with one_error(path):
-        # Mapped, so that its size is known before anything is read.
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-        if not isinstance(array, np.ndarray):
-            raise InputError(f"{path}: is no .npy array")
-        check_samples(array.size, path)
-        return [as_rows(np.array(array), None, path)]
+    array = read_array(path, path, _EXPECTED, RECORDINGS)
+    check_samples(array.size, path)
+    return [as_rows(array, None, path)]
 
 
 def read_npz(path: Path, reading: Reading) -> list[Rows]:
     """``frames``, ``adc``, the one that ``reading`` names or the only array of a ``.npz``. Raises InputError."""
     with open_npz(path) as archive:
-        rates = [name for name in archive.files if name.lower() in RATE_NAMES]
-        names = [name for name in archive.files if name not in (*OWNERS, RHYTHM, *rates)]
-        name = _chosen(path, names, reading, lambda name: _loaded(archive, name, path).ndim == 2)
+        rates = [name for name in archive if name.lower() in RATE_NAMES]
+        names = [name for name in archive if name not in (*OWNERS, RHYTHM, *rates)]
+        name = _chosen(path, names, reading, lambda name: len(archive.header(name).shape) == 2)
         rate_hz = check_rate(_loaded(archive, rates[0], path), path) if rates else None
         owners = owners_of(archive, path, reading.by)
-        rhythms = _names(archive, path, RHYTHM) if RHYTHM in archive.files else None
+        rhythms = _names(archive, path, RHYTHM) if RHYTHM in archive else None
         return [as_rows(_loaded(archive, name, path), rate_hz, path, owners, rhythms)]
 
 
@@ -63,7 +62,7 @@ def read_mat(path: Path, reading: Reading) -> list[Rows]:
 
     Raises InputError, also when SciPy is missing.
     """
-    check_file(path, _MOST_MAT_BYTES)
+    check_file(path, MATLAB)
     try:
         from scipy.io import loadmat, whosmat
     except ImportError as error:
@@ -89,23 +88,18 @@ def read_mat(path: Path, reading: Reading) -> list[Rows]:
         return [as_rows(numbers[name], check_rate(rates[0], path) if rates else None, path)]
 
 
-@contextmanager
-def open_npz(path: Path) -> Iterator[np.lib.npyio.NpzFile]:
+def open_npz(path: Path) -> AbstractContextManager[NpzFile]:
     """A ``.npz``, open to read. Raises InputError, for what goes wrong while it is read, too."""
-    check_file(path)
-    with one_error(path), np.load(path, allow_pickle=False) as archive:
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise InputError(f"{path}: is no .npz archive")
-        yield archive
+    return open_archive(path, path, _EXPECTED, RECORDINGS)
 
 
-def owners_of(archive: np.lib.npyio.NpzFile, path: Path, by: str) -> list[str] | None:
+def owners_of(archive: NpzFile, path: Path, by: str) -> list[str] | None:
     """Whose the rows are by the array ``by``, or the other one; None when there is none. Raises InputError."""
-    name = next((name for name in sorted(OWNERS, key=lambda name: name != by) if name in archive.files), None)
+    name = next((name for name in sorted(OWNERS, key=lambda name: name != by) if name in archive), None)
     return None if name is None else _names(archive, path, name)
 
 
-def _names(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> list[str]:
+def _names(archive: NpzFile, path: Path, name: str) -> list[str]:
     """What an array of names or numbers says of each row. Raises InputError."""
     values = _loaded(archive, name, path)
     if values.ndim != 1 or values.dtype.kind not in "iuUS":
@@ -115,13 +109,11 @@ def _names(archive: np.lib.npyio.NpzFile, path: Path, name: str) -> list[str]:
     return [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.tolist()]
 
 
-def _loaded(archive: np.lib.npyio.NpzFile, name: str, path: Path) -> npt.NDArray[Any]:
+def _loaded(archive: NpzFile, name: str, path: Path) -> npt.NDArray[Any]:
     """An array of the archive. Raises InputError, before it is unpacked, when it is too large."""
-    for info in archive.zip.infolist() if archive.zip is not None else ():
-        if info.filename.removesuffix(".npy") == name:
-            # Of a short type, text among them, it may still hold more: what takes memory is bytes.
-            check_samples(info.file_size // _WIDEST_BYTES, f"{path}: {name}")
-    return np.asarray(archive[name])
+    # Texts, too, by the memory that they take.
+    check_samples(archive.header(name).memory_bytes // _SAMPLE_BYTES, f"{path}: {name}")
+    return archive[name]
 
 
 def _chosen(path: Path, names: Sequence[str], reading: Reading, is_table: Any) -> str:

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError
+from edgecodec.files.limits import RECORDINGS
 from edgecodec.signal.reading import Rows, as_rows, check_file, check_samples, one_error
 
 WRIST_HZ = 64.0
 """Sampling rate of the wristband's PPG in PPG-DaLiA and WESAD, which their files do not say."""
-_MOST_BYTES = 1 << 32
 _PATH = ("signal", "wrist", "BVP")
 _KINDS = "fiub"
 
@@ -106,7 +106,7 @@ def read_pickle(path: Path) -> Rows:
 
     Raises InputError, and runs nothing that the file names.
     """
-    check_file(path, _MOST_BYTES)
+    check_file(path, RECORDINGS)
     with one_error(path), path.open("rb") as file:
         document = _Unpickler(file, encoding="latin1").load()
         found: Any = document

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import EdgecodecError, InputError
+from edgecodec.files.limits import RECORDINGS
 from edgecodec.files.regular import check_regular
 
 MOST_SAMPLES = 1 << 28
@@ -129,7 +130,7 @@ def check_samples(count: int, where: object) -> None:
         )
 
 
-def check_file(path: Path, most_bytes: int | None = None) -> None:
+def check_file(path: Path, most_bytes: int = RECORDINGS) -> None:
     """Raise InputError unless ``path`` is a regular file, of at most ``most_bytes``, so that reading it ends."""
     check_regular(path, "a file of recordings", most_bytes)
 

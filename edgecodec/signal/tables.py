@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError, install_extra
+from edgecodec.files.limits import TABLE
 from edgecodec.signal.reading import Reading, Rows, as_rows, check_file, check_samples, choose, one_error
 
 Column = npt.NDArray[np.float64]
 
-_MOST_CSV_BYTES = 1 << 29
 _TIME_NAME = re.compile(
     r"\W*(elapsed|timestamps?|datetime|date|time|utc|unix|t|seconds?|secs?|millis|ms)(?![a-z])", re.I
 )
@@ -45,7 +45,7 @@ def read_csv(path: Path, reading: Reading) -> Rows:
 
     Raises InputError, which names row and column.
     """
-    check_file(path, _MOST_CSV_BYTES)
+    check_file(path, TABLE)
     with one_error(path):
         text = _Text.of(path.read_text(encoding="utf-8-sig"))
         if not text.lines:

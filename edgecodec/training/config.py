@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from edgecodec.errors import InputError, short_repr
+from edgecodec.files.limits import CONFIGURATION
 from edgecodec.files.regular import read_regular
 from edgecodec.files.resources import preset_files
 from edgecodec.signal.reading import Reading
@@ -40,7 +41,6 @@ Selection = Annotated[
     ),
 ]
 """Some people: a list of their names, ``"first N"``, ``"last N"``, or a share between 0 and 1 drawn by hash."""
-_MOST_BYTES = 1 << 20
 _HEARTPY_TRAIN, _HEARTPY_TEST = ["data3", "data"], ["data2"]
 
 
@@ -549,7 +549,7 @@ def _read_yaml(source: Path) -> dict[str, Any]:
     from edgecodec.files.strict_yaml import parse_yaml
 
     try:
-        raw = parse_yaml(read_regular(source, "a YAML configuration", _MOST_BYTES).decode("utf-8"))
+        raw = parse_yaml(read_regular(source, "a YAML configuration", CONFIGURATION).decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InputError(f"{source}: cannot be read ({error})") from error
     except ValueError as error:

@@ -26,6 +26,9 @@ from edgecodec.codec.arrays import Frames
 from edgecodec.documents import Json, to_json
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import check_folder, npz_bytes, replace_folder
+from edgecodec.files.limits import DOCUMENT
+from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.nn.backend import import_keras, import_tensorflow, save_keras
 from edgecodec.signal.frames import frames_npz, load_frames
 from edgecodec.signal.reading import Reading
@@ -88,8 +91,8 @@ class TrainingRun:
                 f"{folder}: no {MARKER} in it, so it is no run folder", hint="make one with: edgecodec train"
             )
         try:
-            document = json.loads(file.read_text(encoding="utf-8"))
-        except (OSError, ValueError, RecursionError) as error:
+            document = parse_json(read_regular(file, "a run", DOCUMENT), finite=False)
+        except ValueError as error:
             raise InputError(f"{file}: cannot be read ({error})", hint=_AGAIN) from error
         if not isinstance(document, dict) or (document.get("format"), document.get("version")) != (FORMAT, VERSION):
             raise InputError(f"{file}: is no {FORMAT} of version {VERSION}", hint=_AGAIN)

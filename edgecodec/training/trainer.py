@@ -17,6 +17,9 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import npz_bytes, write_file
+from edgecodec.files.limits import CHECKPOINT
+from edgecodec.files.npz import read_npz
+from edgecodec.files.strict_json import parse_json
 from edgecodec.nn.backend import import_keras, import_tensorflow
 from edgecodec.nn.kmeans import residual_kmeans
 from edgecodec.nn.rate_loss import RateLoss
@@ -354,12 +357,12 @@ def config_digest(config: TrainConfig) -> str:
 def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Mapping[str, npt.NDArray[Any]], dict[str, Any]]:
     """Arrays and state of a checkpoint. Raises InputError when it is damaged or of another version."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        document = json.loads(arrays.pop("state").tobytes())
+        arrays = read_npz(Path(path), path, "a checkpoint", CHECKPOINT)
+        document = parse_json(arrays.pop("state").tobytes(), finite=False)
         version = document["version"]
-    except Exception as error:  # a damaged archive raises whatever its parsers raise
-        raise InputError(f"{path}: no readable checkpoint ({error})", hint=_REMOVE) from error
+    except (InputError, ValueError, KeyError, TypeError) as error:
+        reason = error.message if isinstance(error, InputError) else f"{path}: no readable checkpoint ({error})"
+        raise InputError(reason, hint=_REMOVE) from error
     if version != _CHECKPOINT_VERSION:
         raise InputError(f"{path}: checkpoint version {version!r}", hint=_REMOVE)
     return arrays, document
