@@ -6,10 +6,11 @@ OUT ?= edgecodec-demo
 PYTEST_ARGS ?=
 JOBS ?= auto
 FUZZ_SECONDS ?= 60
+NAMES ?=
 C_SOURCES := $(shell find firmware tests tools -name '*.[ch]' -not -path 'tests/golden/*' 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fuzz check lint format types wheel golden bench boards clean
+.PHONY: help setup demo test fuzz mutate prove check lint format types wheel golden bench boards clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | awk -F '\t' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -25,6 +26,12 @@ test: setup ## run all tests, one process a CPU (PYTEST_ARGS="-k name" for some,
 
 fuzz: setup ## run the fuzzers from where the last run ended, a minute each (FUZZ_SECONDS=N; takes clang)
 	@$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
+
+mutate: setup ## break the code in one place at a time and see that tests notice (NAMES="crc* cobs*" for some)
+	@$(BIN)/python -m tools.mutate $(NAMES)
+
+prove: setup ## prove the C for all inputs within bounds (takes cbmc)
+	@$(BIN)/python -m tests.proofs
 
 check: lint types test wheel ## what CI runs: lint, types, tests, the installed wheel
 

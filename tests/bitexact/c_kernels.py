@@ -149,6 +149,7 @@ typedef struct {
   const edc_codebook *levels; uint16_t level_count; uint16_t dimension; int8_t fraction_bits; int8_t zero_point; ...;
 } edc_rvq;
 uint32_t edc_divide(uint64_t number, uint32_t divisor);
+uint32_t edc_square_root(uint64_t value);
 int32_t edc_rvq_quantize(
     const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual, uint16_t *indices);
 typedef struct { int32_t lengths[8]; int16_t projections[4][8]; uint16_t indices[8]; ...; } edc_code_block;
@@ -173,6 +174,7 @@ _INCLUDES = "\n".join(
         *("edc", "edc_chain", "edc_conv", "edc_conv_bytes", "edc_conv_mve", "edc_conv_paired", "edc_conv_twin"),
         *("edc_divide", "edc_fixed", "edc_minmax", "edc_pointwise", "edc_rvq", "edc_rvq_mve", "edc_zscore"),
         *("edc_conv16", "edc_conv16_mve", "edc_conv16_pairs", "edc_fixed16", "edc_minmax16", "edc_zscore16"),
+        "edc_zscore_frame",
     )
 )
 MANY_LOOKS = 2**31 - 1
@@ -434,6 +436,11 @@ def normalize(normalizer: Normalizer, frames: npt.NDArray[np.int16]) -> tuple[Ac
 def divide(number: int, divisor: int) -> int:
     """``edc_divide``."""
     return int(_module().lib.edc_divide(number, divisor))
+
+
+def square_root(value: int) -> int:
+    """``edc_square_root``."""
+    return int(_module().lib.edc_square_root(value))
 
 
 def _codebooks(rvq: IntegerRvq, search: Search, ctype: str, ffi: Any, *, pruned: bool) -> tuple[Any, list[Any]]:

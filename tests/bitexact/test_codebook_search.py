@@ -391,3 +391,22 @@ def test_largest_codebook_and_extremes() -> None:
     expected = [[[32768], [32768 + 128 * 16], [32768 + 255 * 16]]]
     assert quantize_latent(rvq, latent).tolist() == expected
     assert c_kernels.quantize_latent(rvq, latent).tolist() == expected
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_bound_covers_the_rounding_of_projections(seed: int) -> None:
+    """Residuals along the direction that the projections lengthen most, with every rounding of the last bit."""
+    rng = np.random.default_rng([seed, 80])
+    dimension, count = int(rng.integers(3, 9)), 40_000
+    book = np.round(rng.normal(0, 120, (64, dimension))).astype(np.int16)
+    found = sort_codebook(IntegerRvq((book,), 2, 0.05, 0), 0)
+    assert found is not None
+    directions = found.directions.astype(np.int64)
+    codes = book[found.order].astype(np.int64)[rng.integers(0, 64, count)]
+    longest = directions.T @ np.linalg.eigh((directions @ directions.T).astype(float))[1][:, -1]
+    steps = rng.uniform(40, 180, (count, 1)) * rng.choice([-1, 1], (count, 1)) / np.linalg.norm(longest)
+    residuals = np.round(codes + longest * steps + rng.normal(0, 1, codes.shape)).astype(np.int64)
+    true = ((residuals - codes) ** 2).sum(axis=1)
+    projected = (((residuals @ directions.T >> 6) - (codes @ directions.T >> 6)) ** 2).sum(axis=1)
+    # No code at its true distance is left out by edc_rvq.c: its limit for a best code that is as far.
+    assert np.all(projected <= true + (true >> 8) * found.slack + found.slack + 132)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgecodec.codec.numerics import INT16X8
+from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.compile.blob import blob_files
 from edgecodec.compile.blob_header import with_header
 from edgecodec.compile.library import codec_files
@@ -26,7 +26,7 @@ from tests.c.test_generated_c import _in_stripes
 from tests.fuzz import unpack_formats
 from tests.link.device import activation_flag
 from tests.packets import network, tables
-from tests.tflite_builder import CONV, LayerSpec, build_encoder, bundle_of, small_bundle
+from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, small_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
@@ -188,6 +188,10 @@ def _server_files() -> dict[str, str]:
     return _texts([*paths, *(CODEC / f"edc_{name}.c" for name in _SERVED_SOURCES)])
 
 
+_KERNEL_SOURCES = (
+    *("edc_conv_paired.c", "edc_conv_twin.c", "edc_pointwise.c", "edc_conv_bytes.c", "edc_conv_mve.c"),
+    *("edc_conv16_pairs.c", "edc_conv16_mve.c", "edc_rvq.c", "edc_rvq_mve.c"),
+)
 _SERVED_SOURCES = ("divide", "encoder", "model", "packet", "range", "side")
 _SERVER = ("edc_server.c", "edc_link.c")
 _WIDE = (activation_flag(INT16X8),)
@@ -214,6 +218,85 @@ def _server_seeds() -> list[bytes]:
     return found
 
 
+_CONV_RELU = functools.partial(LayerSpec, CONV, activation="RELU")
+_MODELS = (
+    # Packed taps, packed channels, pointwise, bytes and vectors for one; pairs of int16 for the other; Winograd's for
+    # the third.
+    (INT8, [_CONV_RELU(8, 7, 2), LayerSpec(DEPTHWISE, 8, 5), _CONV_RELU(12), LayerSpec(CONV, 8, 5)]),
+    (INT16X8, [LayerSpec(CONV, 8, 5, 2), LayerSpec(DEPTHWISE, 8, 5), LayerSpec(CONV, 6), LayerSpec(CONV, 5, 3, 2)]),
+    (INT8, [_CONV_RELU(4, 5, 2), LayerSpec(DEPTHWISE, 4, 3, activation="RELU"), _CONV_RELU(8, 5, 2)]),
+)
+_FAST = (
+    ("cortex-m0", "speed"),
+    ("cortex-m3", "speed"),
+    ("cortex-m4", "speed"),
+    ("cortex-m4", "balanced"),
+    ("cortex-m55", "speed"),
+)
+FAST_KERNELS = {
+    *("edc_conv_paired", "edc_conv_winograd", "edc_conv_twin", "edc_pointwise", "edc_conv_bytes", "edc_conv_mve"),
+    *("edc_depthwise_mve", "edc_conv16_words", "edc_conv16_bytes", "edc_conv16_single", "edc_depthwise16_bytes"),
+    *("edc_conv16_mve", "edc_depthwise16_mve"),
+}
+"""Kernels that kernels.c is for."""
+
+
+def _kernels_files() -> dict[str, str]:
+    """Codecs whose encoders have all that fast kernels are chosen for, each by plain kernels and by those of cores."""
+    files: dict[str, str] = {}
+    rows, names, kernels = [], [], set()
+    with tempfile.TemporaryDirectory(prefix="edgecodec-fuzz-") as folder:
+        for number, (numerics, layers) in enumerate(_MODELS):
+            encoder = build_encoder(layers, 40, seed=number, numerics=numerics)
+            bundle = bundle_of(Path(folder) / str(number), encoder, (40, 13))
+            plain = Target.of_core(None, "flash")
+            fast = [Target.of_core(*core) for core in _FAST]
+            of_number = []
+            for place, target in enumerate([plain, *fast]):
+                plan = make_plan(bundle.codec, target)
+                kernels |= {step.packed.kernel.function for step in plan.steps}
+                of_number.append(f"m{number}_{place}")
+                files |= codec_files(bundle, plan, of_number[-1])
+            names += of_number
+            addresses = [f"&{name}_model" for name in of_number]
+            rows.append(f"{{{addresses[0]}, {{{', '.join(addresses[1:])}}}, {len(fast)}}}")
+    assert kernels >= FAST_KERNELS, FAST_KERNELS - kernels
+    header = [f'#include "{name}_model.h"' for name in names]
+    header += [
+        f"typedef struct {{ const edc_model *plain; const edc_model *fast[{len(_FAST)}]; size_t count; }} fuzz_models;",
+        f"enum {{ MODELS = {len(rows)} }};",
+        f"static const fuzz_models models[MODELS] = {{{', '.join(rows)}}};",
+        "",
+    ]
+    return files | {"models.h": "\n".join(header)}
+
+
+def _kernels_seeds() -> list[bytes]:
+    rng, found = random.Random(4), []
+    for number in range(40):
+        ends = [rng.choice([b"\x80\x80", b"\x7f\x7f", b"\x80\x7f", b"\0\0"]) for _ in range(40)]
+        walk, at = b"", 0
+        for _ in range(40):
+            at = max(-(2**15), min(2**15 - 1, at + rng.randint(-900, 900)))
+            walk += struct.pack("<h", at)
+        found.append(bytes([number % 3 | number % 2 << 7]) + (b"".join(ends) if number % 5 == 0 else walk))
+        found.append(bytes([number % 3 | number % 2 << 7]) + rng.randbytes(80))
+    return found
+
+
+def _framing_files() -> dict[str, str]:
+    return _texts(LINK / name for name in ("edc_link.c", "edc_link.h"))
+
+
+def _framing_seeds() -> list[bytes]:
+    rng, found = random.Random(5), []
+    for _ in range(30):
+        noise = bytes(rng.choice([0, 1, 2, 3, 254, 255]) for _ in range(rng.randrange(20)))
+        message = bytes(rng.choice([0, 0, 1, 255]) for _ in range(rng.choice([0, 2, 3, 20, 253, 254, 255, 300, 600])))
+        found.append(struct.pack("<HB", rng.randrange(1024), len(noise)) + noise + message)
+    return found
+
+
 @functools.cache
 def fuzzers() -> dict[str, Fuzzer]:
     """All of them, by name."""
@@ -221,6 +304,8 @@ def fuzzers() -> dict[str, Fuzzer]:
         Fuzzer("encoder", _encoder_files, _encoder_seeds, ("edc_encoder.c", "edc_packet.c", "edc_range.c"), 512, 3000),
         Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
         Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
+        Fuzzer("framing", _framing_files, _framing_seeds, ("edc_link.c",), 1024, 20000),
+        Fuzzer("kernels", _kernels_files, _kernels_seeds, _KERNEL_SOURCES, 81, 500),
         Fuzzer("server", _server_files, _server_seeds, _SERVER, 1024, 10000),
         Fuzzer("server-wide", _server_files, _server_seeds, _SERVER, 1024, 4000, _WIDE, variant_of="server"),
     )

@@ -26,7 +26,7 @@ def fuzz(name: str, folder: Path) -> None:
     assert f"Done {fuzzers()[name].runs} runs" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["encoder", "blob", "server", "server-wide"])
+@pytest.mark.parametrize("name", ["encoder", "blob", "framing", "kernels", "server", "server-wide"])
 def test_nothing_is_found(name: str, tmp_path: Path) -> None:
     fuzz(name, tmp_path)
 

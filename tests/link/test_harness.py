@@ -181,6 +181,32 @@ def test_damage_is_noticed_and_repaired(
         assert board.statistics.retries < 100
 
 
+@pytest.mark.parametrize("damaged", [True, False])
+def test_what_is_known_to_be_lost_is_sent_again_at_once(
+    server: HostServer, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    """A damaged reply, and one that a later frame's shows to be missing: nobody waits for the time to be over."""
+    replies = 0
+
+    def answer(data: bytes) -> bytes:
+        nonlocal replies
+        pieces = [piece + b"\0" for piece in server.exchange(data).split(b"\0")[:-1]]
+        for at, piece in enumerate(pieces):
+            replies += 1
+            if replies in (5, 12):
+                wrong = bytes([piece[20] % 255 + 1])  # another byte, and none that ends the message
+                pieces[at] = piece[:20] + wrong + piece[21:] if damaged else b""
+        return b"".join(pieces)
+
+    def late(_: object) -> bytes:
+        raise AssertionError("waited for an answer that is known to be lost")
+
+    monkeypatch.setattr(client._Run, "repeat_late", late)
+    with socket_device(answer) as url:
+        board = run(url, count=20, hello_timeout_s=10.0, reply_timeout_s=10.0)
+    assert board.statistics.retries == 2
+
+
 def test_silence_ends_soon() -> None:
     start = time.monotonic()
     with (

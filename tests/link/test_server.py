@@ -283,6 +283,16 @@ def test_bad_messages_are_reported_and_forgotten(server: HostServer, data: bytes
     assert ask(server, MessageType.HELLO, b"").type == MessageType.HELLO_REPLY
 
 
+@pytest.mark.parametrize("more", [b"x", b"\1\2\3\4", b"\0"], ids=["byte", "bytes", "zero"])
+def test_the_longest_request_and_more_is_no_request(server: HostServer, more: bytes) -> None:
+    """Its CRC is right, and what follows has no place in the buffer."""
+    longest = cobs.decode(layer_request(5, 0, 0, frames(1)[0])[:-1])
+    assert read(server.exchange(cobs.encode(longest + more) + b"\0")) == [BAD_FRAME]
+    (reply,) = read(server.exchange(cobs.encode(longest) + b"\0"))
+    assert isinstance(reply, Message)
+    assert reply.type == MessageType.LAYER_REPLY
+
+
 def test_zeros_flush_the_line(server: HostServer) -> None:
     assert server.exchange(b"\0" * 100) == b""
     assert read(server.exchange(hello_request(1)[:5] + b"\0\0" + hello_request(2)))[0] == BAD_FRAME

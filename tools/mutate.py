@@ -1,0 +1,130 @@
+"""Break the code on purpose, one place at a time, and see that tests notice: ``python -m tools.mutate [NAMES]``.
+
+Each mutant of ``tools/mutants.py`` is applied to a copy of the checkout in a temporary folder, and the tests that must
+notice it run there. A test that fails kills the mutant. Exit code 1 when one survives, 2 when the table is wrong: a
+mutant's text is not in its file exactly once, or tests fail without any mutant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+_LEFT_OUT = shutil.ignore_patterns(".git", ".venv", ".cache", "__pycache__", ".*_cache", ".hypothesis", "build", "dist")
+_SECONDS = 300
+"""Of one mutant's tests: one that loops without end is noticed, too."""
+_FAILED = 1
+"""Exit code of pytest when tests ran and some failed."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One wrong change."""
+
+    name: str
+    file: str
+    """Path in the checkout."""
+    text: str
+    """What stands there, exactly once."""
+    replacement: str
+    """What is put there instead."""
+    tests: tuple[str, ...]
+    """What of it pytest runs: paths, node ids and options."""
+    argument: str = ""
+    """Why no test can notice it, where that is so: what it computes is the same."""
+
+    def fault(self, root: Path) -> str | None:
+        """What is wrong with the row, if anything."""
+        try:
+            count = (root / self.file).read_text(encoding="utf-8").count(self.text)
+        except OSError as error:
+            return f"{self.file}: {error.strerror}"
+        if count != 1:
+            return f"{self.file}: has {count} of {self.text!r}; expected one"
+        return "its replacement is the same text" if self.text == self.replacement else None
+
+
+def apply(mutant: Mutant, root: Path) -> str:
+    """Change the file below ``root``. Returns what it was."""
+    path = root / mutant.file
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace(mutant.text, mutant.replacement), encoding="utf-8")
+    return text
+
+
+def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[str] | None:
+    """Run ``tests`` in the checkout ``root``; None when they took too long."""
+    environment = os.environ | {
+        "PYTHONPATH": str(root),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "CCACHE_DIR": str(ROOT / ".cache" / "ccache"),
+        "EDGECODEC_CACHE": str(root / ".cache" / "tests"),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "--hypothesis-seed=0", *tests]
+    try:
+        return subprocess.run(
+            command, cwd=root, env=environment, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None
+
+
+def main() -> int:
+    """Run the mutants whose names match."""
+    from tools.mutants import MUTANTS
+
+    parser = argparse.ArgumentParser(prog="python -m tools.mutate", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="names or patterns, such as 'crc*'; all by default")
+    options = parser.parse_args()
+    chosen = [m for m in MUTANTS if not options.names or any(fnmatch(m.name, name) for name in options.names)]
+    if not chosen:
+        parser.error("no mutant of that name")
+    faults = [f"{mutant.name}: {fault}" for mutant in chosen if (fault := mutant.fault(ROOT))]
+    if faults:
+        print("\n".join(faults), file=sys.stderr)
+        return 2
+    with tempfile.TemporaryDirectory(prefix="edgecodec-mutate-") as name:
+        root = Path(name) / "checkout"
+        shutil.copytree(ROOT, root, ignore=_LEFT_OUT)
+        return run(chosen, root)
+
+
+def run(chosen: Sequence[Mutant], root: Path) -> int:
+    """Run mutants in the checkout ``root``, which is left as it was. Returns the exit code."""
+    argued = sum(bool(mutant.argument) for mutant in chosen)
+    tried = [mutant for mutant in chosen if not mutant.argument]
+    for tests in dict.fromkeys(mutant.tests for mutant in tried):
+        done = run_tests(root, tests)
+        if done is None or done.returncode:
+            print(f"without a mutant: {' '.join(tests)} fails\n{'' if done is None else done.stdout}", file=sys.stderr)
+            return 2
+    survivors = []
+    for mutant in tried:
+        start = time.monotonic()
+        original = apply(mutant, root)
+        done = run_tests(root, mutant.tests)
+        (root / mutant.file).write_text(original, encoding="utf-8")
+        if done is not None and done.returncode not in (0, _FAILED):
+            print(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout}{done.stderr}", file=sys.stderr)
+            return 2
+        killed = done is None or done.returncode == _FAILED
+        if not killed:
+            survivors.append(mutant.name)
+        print(f"{mutant.name}: {'killed' if killed else 'SURVIVED'} ({time.monotonic() - start:.0f} s)", flush=True)
+    killed_count = len(tried) - len(survivors)
+    print(f"{len(chosen)} mutants: {killed_count} killed, {len(survivors)} survived, {argued} argued")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
