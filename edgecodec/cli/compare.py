@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 _SHOWN = 40
 """Changes that Markdown has, at most: a comment on a pull request is to be read."""
 
+_WHOLE = 100_000
+"""Figures from here on are shown without decimals."""
+
 
 @subcommand(
     "compare",
@@ -116,7 +119,7 @@ def _row(change: Change) -> tuple[str, ...]:
 
 
 def _figure(value: float | None, sign: str = "") -> str:
-    """A figure as it is, whole or with six digits."""
+    """A figure as it is when it is whole or large, else with six digits."""
     if value is None:
         return "-"
-    return f"{int(value):{sign},}" if value == int(value) and abs(value) < 1e15 else f"{value:{sign},.6g}"
+    return f"{value:{sign},.0f}" if value == int(value) or abs(value) >= _WHOLE else f"{value:{sign},.6g}"

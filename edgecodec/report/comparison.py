@@ -20,7 +20,7 @@ from edgecodec.report.documents import ReportDocument
 _MOST_BYTES = 1 << 22
 """Bytes of a document that is read, at most."""
 _RULE = re.compile(
-    r"(?P<name>.*\S)\s*(?P<op>[<>]=?|!=)\s*(?P<sign>[+-]?)(?P<number>\d{1,15}(?:\.\d{0,15})?)\s*(?P<percent>%?)",
+    r"(?P<name>.*[^\s<>=!])\s*(?P<op>[<>]=?|!=)\s*(?P<sign>[+-]?)(?P<number>\d{1,15}(?:\.\d{0,15})?)\s*(?P<percent>%?)",
     re.DOTALL | re.ASCII,
 )
 _UNITS = ("bytes", "per_frame", "ms", "bpm", "bits")

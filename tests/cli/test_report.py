@@ -49,11 +49,11 @@ def reports(bundle: Bundle, good: Path, tmp_path_factory: pytest.TempPathFactory
     np.savez(folder / "train.npz", frames=pulse_frames(40, seed=1), rate_hz=16.0)
     parts = {name: good / file for name, file in (("encoder", "encoder.tflite"), ("codebooks", "codebooks.npz"))}
     for command, *arguments in (
-        ("verify-host", bundle_with_packets(folder / "packets", bundle).path, "--limit", "4"),
+        ("verify-host", bundle_with_packets(bundle, folder / "packets", "plain").path, "--limit", "4"),
         ("evaluate", linear.path, "--frames", folder / "test.npz", "--train-frames", folder / "train.npz"),
         (
             *("quantize", "--encoder", parts["encoder"], "--codebooks", parts["codebooks"]),
-            *("--calibration", good / "frames.npz", "--rate-hz", "64", "-o", folder / "quantized"),
+            *("--calibration", good / "frames.npz", "--accept-quality", "-o", folder / "quantized"),
         ),
     ):
         code, _, said = run(command, *arguments, "--report", folder / command)
