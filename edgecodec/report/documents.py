@@ -204,7 +204,7 @@ class ReportDocument(Document):
     date: str
     """When it ended, ISO 8601 in UTC."""
     versions: Mapping[str, str]
-    """Versions of edgecodec, of Python and of the packages that took part, and the machine."""
+    """Versions of edgecodec, of Python and of the packages that it computes with, and the machine."""
     bundle: ReportedBundle
     """The bundle."""
     board: ReportedBoard | None = None

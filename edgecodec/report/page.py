@@ -119,6 +119,6 @@ def _change(value: float) -> str:
 
 def _bars(margins: LevelMargins) -> list[tuple[str, int, float]]:
     """Each bin of a histogram: what it is called, decisions, and its height in percent of the highest."""
-    names = [*(f"< {edge:g}" for edge in EDGES), f"\u2265 {EDGES[-1]:g}"]
+    names = [*(f"<{edge:g}" for edge in EDGES), f"\u2265{EDGES[-1]:g}"]
     most = max(margins.histogram)
     return [(name, count, 100.0 * count / most) for name, count in zip(names, margins.histogram, strict=True)]

@@ -51,7 +51,7 @@ from edgecodec.verify.run import VerifyResult
 
 _DECODED = 256
 """Frames that are decoded to draw the worst, the median and the best, at most."""
-_PACKAGES = ("numpy", "ai-edge-litert", "tflite-micro", "tensorflow")
+_PACKAGES = ("numpy", "ai-edge-litert", "tflite-micro", "tensorflow", "tensorflow-cpu")
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ def _versions() -> Mapping[str, str]:
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
-            continue  # one that took no part
+            continue  # not installed
     return found | {"machine": f"{platform.system()} {platform.machine()}"}
 
 
