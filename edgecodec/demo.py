@@ -19,15 +19,13 @@ from edgecodec.bundle import Bundle
 from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
 from edgecodec.verify.documents import VerificationDocument
-from edgecodec.verify.report import Row, plot_frames, write_report
 from edgecodec.verify.run import VerifyResult, verify_board
 
-PICTURED = (0.5, 0.75, 0.9)
 _STAMPS = "stamps.json"
 _PACKAGE = Path(__file__).resolve().parent
 _TRAINING_SIGNAL = ("normalize.py", "quality.py", "sources.py")
 _MODEL_PACKAGES = ("keras", "numpy", "heartpy")
-_NEEDED_MODULES = ("tensorflow", "keras", "heartpy", "scipy", "matplotlib")
+_NEEDED_MODULES = ("tensorflow", "keras", "heartpy", "scipy")
 
 Progress = Callable[..., None]
 """``progress(done, total, detail)``; ``detail`` is a text or figures."""
@@ -43,7 +41,7 @@ class DemoDocument(VerificationDocument):
     SCHEMA = "edgecodec.demo"
 
     summary: Mapping[str, str]
-    """Lines of the report, by what they are about."""
+    """What the demo found, by what it is about."""
     report: Path
     """The report, an HTML page."""
 
@@ -52,27 +50,29 @@ class DemoDocument(VerificationDocument):
 class DemoResult:
     """What the demo found."""
 
+    bundle: Bundle
+    """The codec that was trained and quantised."""
+    frames: npt.NDArray[np.int16]
+    """Frames that it was verified on, ADC counts ``[N, T]``."""
+    decoded: npt.NDArray[np.float32]
+    """What the board's packets of them were decoded to, in ADC counts ``[N, T]``."""
     verification: VerifyResult
     """The comparison of the board with all other executors."""
-    rows: tuple[Row, ...]
-    """Summary of the report."""
-    report: Path
-    """The report, an HTML page."""
+    summary: Mapping[str, str]
+    """What was found, by what it is about."""
 
     @property
     def exit_code(self) -> int:
         """0 only when every comparison was exact."""
         return self.verification.exit_code
 
-    @property
-    def document(self) -> DemoDocument:
-        """The demo as ``--json`` prints it."""
-        summary = {row.name: row.value for row in self.rows}
-        return DemoDocument(**vars(self.verification.document), summary=summary, report=self.report)
+    def document(self, report: Path) -> DemoDocument:
+        """The demo as ``--json`` prints it, whose page is ``report``."""
+        return DemoDocument(**vars(self.verification.document), summary=self.summary, report=report)
 
 
 def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
-    """Train, quantise, build, run on ``board``, verify, decode its packets and report into the folder ``out``.
+    """Train, quantise, build, run on ``board``, verify and decode its packets, in the folder ``out``.
 
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
@@ -83,22 +83,7 @@ def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
     with step(f"verify on {board.name}") as progress:
         result = verify_board(bundle, board, frames, progress=progress)
     decoded, prdn = _decode(bundle, frames, result)
-    rows = _rows(bundle, result, prdn)
-    chosen = _typical(prdn)
-    codec, rate_hz, air = bundle.codec, bundle.rate_hz or 1.0, result.bits_on_air
-    assert air is not None
-    picture = plot_frames(
-        frames[chosen],
-        decoded[chosen],
-        prdn[chosen].tolist(),
-        rate_hz,
-        f"{codec.samples} samples in packets of {air.mean / 8:.0f} bytes, encoded on {board.name}: "
-        "median, P75 and P90 frames",
-    )
-    write_file(out / "ppg.png", picture)
-    report = out / "report.html"
-    write_report(report, title="edgecodec demo", document=result.document, rows=rows, picture=picture)
-    return DemoResult(result, rows, report)
+    return DemoResult(bundle, frames, decoded, result, _summary(bundle, result, prdn))
 
 
 def _need_packages() -> None:
@@ -168,56 +153,48 @@ def _decode(
     return decoded, prdn(frames, decoded)
 
 
-def _typical(prdn: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-    """The frames at the median and above, never the best ones, so that the picture flatters nobody."""
-    order = np.argsort(prdn)
-    return order[[int(place * (len(order) - 1)) for place in PICTURED]]
-
-
-def _rows(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -> tuple[Row, ...]:
+def _summary(bundle: Bundle, result: VerifyResult, prdn: npt.NDArray[np.float64]) -> dict[str, str]:
     raw_bits, bits = 16 * bundle.codec.samples, bundle.codec.bits_per_frame
-    return (
-        Row("verdict", str(result.verdict)),
-        Row("frames", f"{result.frames:,}, each of {bundle.codec.samples} samples, from a recording not trained on"),
-        Row("indices compared", f"{result.indices_compared:,}"),
-        *_mismatches(result),
-        Row(
-            "PRDN",
-            f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median, {prdn.max():.2f} % at most, of packets decoded",
-        ),
-        Row("bits per frame", f"{bits:,} nominal, {raw_bits / bits:.1f} : 1"),
-        *on_air(result, raw_bits),
-        *_costs(result),
-    )
+    return {
+        "verdict": str(result.verdict),
+        "frames": f"{result.frames:,}, each of {bundle.codec.samples} samples, from a recording not trained on",
+        "indices compared": f"{result.indices_compared:,}",
+        **_mismatches(result),
+        "PRDN": f"{prdn.mean():.2f} % mean, {np.median(prdn):.2f} % median, {prdn.max():.2f} % at most, of packets "
+        "decoded",
+        "bits per frame": f"{bits:,} nominal, {raw_bits / bits:.1f} : 1",
+        **on_air(result, raw_bits),
+        **_costs(result),
+    }
 
 
-def on_air(result: VerifyResult, raw_bits: int) -> list[Row]:
+def on_air(result: VerifyResult, raw_bits: int) -> dict[str, str]:
     """What the board's packets take of frames of ``raw_bits``; nothing when the bundle has no packets."""
     bits = result.bits_on_air
     if bits is None:
-        return []
+        return {}
     said = f"{bits.mean / 8:,.1f} bytes mean, {bits.most // 8:,} at most, all included; {raw_bits / bits.mean:.1f} : 1"
-    return [Row("packet on air", said)]
+    return {"packet on air": said}
 
 
-def _mismatches(result: VerifyResult) -> list[Row]:
-    """A row for each pair of executors."""
+def _mismatches(result: VerifyResult) -> dict[str, str]:
+    """A line for each pair of executors."""
     stages: dict[str, list[str]] = {}
     for pair in result.comparison.pairs:
         stages.setdefault(f"{pair.a} / {pair.b}", []).append(f"{pair.stage} {pair.mismatches:,}")
-    return [Row(name, f"mismatches: {', '.join(counts)}") for name, counts in stages.items()]
+    return {name: f"mismatches: {', '.join(counts)}" for name, counts in stages.items()}
 
 
-def _costs(result: VerifyResult) -> tuple[Row, ...]:
+def _costs(result: VerifyResult) -> dict[str, str]:
     run = result.run
     if run is None:
-        return ()
+        return {}
     parts = ", ".join(f"{name} {value:,.0f}" for name, value in run.breakdown.items())
-    return (
-        Row("flash", f"{run.flash_bytes:,} bytes, server and tables included"),
-        Row("RAM", f"{run.ram_bytes:,} bytes, link buffers and stack included"),
-        Row(f"{run.unit} per frame", f"{run.cost_per_frame:,.0f} ({parts})"),
-    )
+    return {
+        "flash": f"{run.flash_bytes:,} bytes, server and tables included",
+        "RAM": f"{run.ram_bytes:,} bytes, link buffers and stack included",
+        f"{run.unit} per frame": f"{run.cost_per_frame:,.0f} ({parts})",
+    }
 
 
 def _sources(folder: str, names: Iterable[str] = ("*.py",)) -> list[Path]:

@@ -359,7 +359,7 @@ _CHECKS: tuple[Callable[[], Check], ...] = (
     _module("pyedflib", ("pyedflib",), "train --data: EDF records", install_extra("records")),
     _module("wfdb", ("wfdb",), "train --data: WFDB records", install_extra("records")),
     _module("distributed", ("distributed",), "decode --scheduler: a Dask cluster", install_extra("fleet")),
-    _module("matplotlib", ("matplotlib",), "demo: the picture of the report", install_extra("train")),
+    _module("matplotlib", ("matplotlib",), "evaluate: --plot", install_extra("train")),
     _program(
         "arm-none-eabi-g++",
         "build-firmware --engine tflm, with your TensorFlow Lite Micro",

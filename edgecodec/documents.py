@@ -46,6 +46,11 @@ class Document:
         return {"schema": self.SCHEMA, "schema_version": self.SCHEMA_VERSION, **_object(self)}
 
 
+def printable(text: str) -> str:
+    """``text`` with control characters escaped, and what is no character at all: names from files may hold any."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
 def to_json(value: Any) -> Any:
     """``value`` as JSON has it. Raises TypeError for a type that documents do not hold, ValueError for NaN."""
     if value is None or (isinstance(value, bool | str) and not isinstance(value, Enum)):

@@ -8,17 +8,31 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgecodec.cli.options import bundle_argument, json_option, path, png_path, reading_options, subcommand
+from edgecodec.cli.options import (
+    bundle_argument,
+    force_option,
+    json_option,
+    path,
+    png_path,
+    reading_options,
+    report_option,
+    subcommand,
+)
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgecodec.evaluation.rate_distortion import Evaluation
+    from edgecodec.report.sections import Origin, Report
     from edgecodec.signal.reading import Reading
 
 
-@subcommand("evaluate", example="edgecodec evaluate bundle --frames test.npz --train-frames train.npz --plot rate.png")
+@subcommand(
+    "evaluate",
+    example="edgecodec evaluate bundle --frames test.npz --train-frames train.npz --plot rate.png\n"
+    "edgecodec evaluate bundle --frames test.npz --train-frames train.npz --report report",
+)
 @bundle_argument
 @click.option("--frames", type=path, required=True, metavar="FILE", help="Recordings, file or folder.")
 @click.option(
@@ -40,6 +54,8 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write a picture of rate, distortion, worst and median frame here (.png).",
 )
+@report_option
+@force_option
 @reading_options
 @json_option
 @click.pass_obj
@@ -50,6 +66,8 @@ def command(
     train_frames: Path | None,
     opponents: str,
     plot: Path | None,
+    report: Path | None,
+    force: bool,
     reading: Reading,
 ) -> int:
     """Measure a bundle's quality and rate beside classical codecs.
@@ -61,6 +79,7 @@ def command(
     recordings say whose they are, and a .npz in an array "rhythm" which rhythm, beats are also compared by these.
     """
     from edgecodec.bundle import Bundle
+    from edgecodec.cli import report as reports
     from edgecodec.evaluation.opponents import opponents_of
     from edgecodec.evaluation.plotting import need_matplotlib, plot_evaluation
     from edgecodec.evaluation.rate_distortion import evaluate
@@ -69,6 +88,7 @@ def command(
 
     names = [name.strip() for name in opponents.split(",")]
     opponents_of(names)
+    reports.check(report, force=force)
     if plot is not None:
         need_matplotlib()
     loaded = Bundle.load(bundle)
@@ -85,13 +105,21 @@ def command(
             people=test.people,
             rhythms=test.rhythms,
             opponents=names,
-            curves=plot is not None,
+            curves=plot is not None or report is not None,
             progress=progress,
         )
     if plot is not None:
         write_file(plot, plot_evaluation(result, loaded, test.frames))
         result = replace(result, plot=plot)
-    return streams.finish(result, lambda console: _show(console, result))
+    exit_code = streams.finish(result, lambda console: _show(console, result))
+
+    def make(origin: Origin) -> Report:
+        from edgecodec.report.sections import report_evaluation
+
+        return report_evaluation(origin, loaded, test.frames, result)
+
+    reports.write(streams, report, make, force=force)
+    return exit_code
 
 
 def _show(console: Console, result: Evaluation) -> None:

@@ -24,12 +24,14 @@ if TYPE_CHECKING:
     from edgecodec.bundle import Bundle
     from edgecodec.device.connect import Attachment
     from edgecodec.engines.base import Engine
+    from edgecodec.report.sections import Origin, Report
     from edgecodec.signal.reading import Reading
 
 
 @subcommand(
     "flash-and-verify",
     example="edgecodec flash-and-verify bundle --board mps2-an386\n"
+    "edgecodec flash-and-verify bundle --board mps2-an386 --report report\n"
     "edgecodec flash-and-verify bundle --board nucleo-f446re --dry-run\n"
     "edgecodec flash-and-verify bundle --board nucleo-f446re --no-flash --port /dev/ttyACM0 --json\n"
     "edgecodec flash-and-verify bundle --board mps2-an386 --engine tflm --tflm-dir TREE --tflm-lib LIB",
@@ -55,6 +57,8 @@ def command(
     limit: int | None,
     indices_out: Path | None,
     keras: bool,
+    report: Path | None,
+    force: bool,
     reading: Reading,
 ) -> int:
     """Run a bundle on a board and compare every index.
@@ -70,10 +74,12 @@ def command(
     """
     from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
+    from edgecodec.cli import report as reports
     from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
+    reports.check(report, force=force, dry_run=dry_run)
     loaded, target = Bundle.load(bundle), load_board(board, trust=trust_board)
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
@@ -92,7 +98,20 @@ def command(
             keras=keras,
             progress=progress,
         )
-    return finish(streams, result, indices_out)
+
+    def make(origin: Origin) -> Report:
+        from edgecodec.report.sections import report_verification, reported_board
+
+        return report_verification(
+            origin,
+            loaded,
+            chosen,
+            result,
+            board=reported_board(target, optimize, emulate=attachment.emulate),
+            plan=reports.plan_of(loaded, target, attachment, optimize, opened),
+        )
+
+    return finish(streams, result, indices_out, lambda: reports.write(streams, report, make, force=force))
 
 
 def show_commands(

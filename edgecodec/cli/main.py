@@ -38,6 +38,7 @@ COMMANDS = {
     "encode": "Encode recordings to a stream of packets.",
     "decode": "Turn packets, or codebook indices, back into PPG.",
     "evaluate": "Measure a bundle's quality and rate beside classical codecs.",
+    "compare": "Show which figures changed from one document to another.",
     "boards": "List the boards that firmware can be built for.",
     "ports": "List the serial ports of this machine.",
     "doctor": "Check the tools that edgecodec uses.",
@@ -103,6 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line and return its exit code; the only place where errors become exit codes."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     with Streams(as_json="--json" in arguments) as streams:
+        streams.arguments = tuple(arguments)
         try:
             instruction = os.environ.get(COMPLETION_VARIABLE)
             if instruction:

@@ -146,6 +146,16 @@ def json_option(function: F) -> F:
     return option(function)
 
 
+def report_option(function: F) -> F:
+    """``--report``, the folder of a report; :mod:`edgecodec.cli.report` writes it."""
+    return click.option(
+        "--report",
+        type=path,
+        metavar="DIR",
+        help="Also write report.html, report.json and junit.xml into this folder; an earlier report is replaced.",
+    )(function)
+
+
 def force_option(function: F) -> F:
     """``--force``, to replace an output folder that holds other files."""
     return click.option("--force", is_flag=True, help="Replace an output folder that holds other files.")(function)
@@ -316,6 +326,8 @@ def verify_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """What both verifying commands take."""
     function = reading_options(function)
     for option in (
+        force_option,
+        report_option,
         click.option(
             "--keras", is_flag=True, help="Also compare with the float Keras encoder; tells, never decides the verdict."
         ),

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from edgecodec.documents import Document
+from edgecodec.documents import Document, printable
 from edgecodec.errors import InputError
 
 if TYPE_CHECKING:
@@ -28,8 +28,7 @@ Progress = Callable[..., None]
 
 def plain_line(text: str) -> str:
     """``text`` on one line, with control characters escaped: file names may hold any."""
-    one_line = " ".join(part.strip() for part in text.splitlines() if part.strip()) or "unknown"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in one_line)
+    return printable(" ".join(part.strip() for part in text.splitlines() if part.strip()) or "unknown")
 
 
 class SafeStream:
@@ -94,6 +93,8 @@ class Streams:
         self.as_json = as_json
         self.verbose = False
         """Show all that is known; set by ``-v``."""
+        self.arguments: tuple[str, ...] = ()
+        """The command line behind the program's name."""
         self.quiet = False
         """Show no progress and no notes; set by ``-q``."""
         self._saved = sys.stdout, sys.stderr

@@ -12,10 +12,12 @@ from edgecodec.cli.options import (
     attachment_options,
     board_option,
     bundle_argument,
+    force_option,
     json_option,
     optimize_option,
     path,
     reading_options,
+    report_option,
     subcommand,
 )
 from edgecodec.cli.output import Streams
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
     from edgecodec.boards.schema import Board
     from edgecodec.device.connect import Attachment
+    from edgecodec.report.sections import Origin, Report
     from edgecodec.signal.reading import Reading
     from edgecodec.verify.profile import FrameCost, ProfileDocument, ProfileRow
 
@@ -34,7 +37,8 @@ _FEWEST_BAR_CELLS = 4
 
 @subcommand(
     "profile",
-    example="edgecodec profile bundle --board mps2-an386\nedgecodec profile bundle --board microbit --json",
+    example="edgecodec profile bundle --board mps2-an386\nedgecodec profile bundle --board microbit --json\n"
+    "edgecodec profile bundle --board mps2-an386 --report report",
 )
 @bundle_argument
 @board_option
@@ -50,6 +54,8 @@ _FEWEST_BAR_CELLS = 4
 @click.option(
     "--limit", type=click.IntRange(min=1), default=16, show_default=True, metavar="N", help="Measure N frames at most."
 )
+@report_option
+@force_option
 @reading_options
 @json_option
 @click.pass_obj
@@ -64,6 +70,8 @@ def command(
     optimize: str,
     frames: Path | None,
     limit: int,
+    report: Path | None,
+    force: bool,
     reading: Reading,
 ) -> int:
     """Show what each layer costs on a board.
@@ -74,11 +82,13 @@ def command(
     """
     from edgecodec.boards.load import load_board
     from edgecodec.bundle import Bundle
+    from edgecodec.cli import report as reports
     from edgecodec.cli.flash_and_verify import show_commands
     from edgecodec.cli.verify import verification_frames
     from edgecodec.device.connect import check
     from edgecodec.verify.profile import profile_board
 
+    reports.check(report, force=force, dry_run=dry_run)
     loaded = Bundle.load(bundle)
     target = load_board(board, trust=trust_board)
     if dry_run:
@@ -91,7 +101,18 @@ def command(
         document = profile_board(
             loaded, target, chosen, attachment=attachment, optimize=optimize, engine=opened, progress=progress
         )
-    return streams.finish(document, lambda console: _show(console, document, target))
+    exit_code = streams.finish(document, lambda console: _show(console, document, target))
+
+    def make(origin: Origin) -> Report:
+        from edgecodec.report.sections import report_profile, reported_board
+
+        plan = reports.plan_of(loaded, target, attachment, optimize, opened)
+        return report_profile(
+            origin, loaded, document, reported_board(target, optimize, emulate=attachment.emulate), plan
+        )
+
+    reports.write(streams, report, make, force=force)
+    return exit_code
 
 
 def _show(console: Console, document: ProfileDocument, board: Board) -> None:

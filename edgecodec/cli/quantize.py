@@ -14,6 +14,7 @@ from edgecodec.cli.options import (
     output_option,
     path,
     reading_options,
+    report_option,
     subcommand,
 )
 from edgecodec.cli.output import Streams
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from edgecodec.cli.quantize_document import QuantizeDocument
     from edgecodec.quantization import QuantizationReport
     from edgecodec.quantization.report import IndexModelReport
+    from edgecodec.report.sections import Origin, Report
     from edgecodec.signal.normalize import Normalization
     from edgecodec.signal.reading import Reading
 
@@ -135,6 +137,7 @@ _IN_PERCENT = ("prdn_float", "prdn_integer", "latent_error")
     help="Write the bundle although its codec is no better than chance, as one is whose parts are not of one model.",
 )
 @output_option("Folder for the bundle.")
+@report_option
 @force_option
 @json_option
 @click.pass_obj
@@ -160,6 +163,7 @@ def command(
     normalization: Normalization | None,
     accept_quality: bool,
     output: Path,
+    report: Path | None,
     force: bool,
     reading: Reading,
 ) -> int:
@@ -172,6 +176,7 @@ def command(
     parts are, it is only said.
     """
     from edgecodec.bundle import MANIFEST
+    from edgecodec.cli import report as reports
     from edgecodec.cli.inspect import show_summary
     from edgecodec.cli.quantize_document import QuantizeDocument
     from edgecodec.cli.tables import facts
@@ -198,6 +203,9 @@ def command(
         raise click.UsageError(f"{given[0]} needs --index-model or --index-frames")
     usual = ModelBudget()
     check_folder(output, marker=MANIFEST, force=force)
+    if report is not None and report.resolve() == output.resolve():
+        raise click.UsageError("--report and --output name one folder")
+    reports.check(report, force=force)
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,
@@ -225,7 +233,8 @@ def command(
         else:
             assert codebooks is not None
             result = quantize(encoder, codebooks, calibration, decoder=decoder, **own, **shared)
-        inspection = summarize(result.write(output, force=force))
+        written = result.write(output, force=force)
+        inspection = summarize(written)
     for role, summary in result.report.recordings.items():
         streams.say(f"{role}: {summary.describe()}")
     document = QuantizeDocument(inspection, result.figures, result.report)
@@ -242,7 +251,15 @@ def command(
         for shortfall in document.quantization.shortfalls:
             console.print(f"no better than chance: {shortfall}", soft_wrap=True, markup=False)
 
-    return streams.finish(document, show)
+    exit_code = streams.finish(document, show)
+
+    def make(origin: Origin) -> Report:
+        from edgecodec.report.sections import report_quantization
+
+        return report_quantization(origin, written, document, inspection, result.figures, result.report)
+
+    reports.write(streams, report, make, force=force)
+    return exit_code
 
 
 def _describe(model: IndexModelReport) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,10 +39,10 @@ def verification_frames(
     return frames[:limit]
 
 
-def finish(streams: Streams, result: VerifyResult, indices_out: Path | None) -> int:
+def finish(streams: Streams, result: VerifyResult, indices_out: Path | None, report: Callable[[], None]) -> int:
     """Print a verification, write the indices of the executor under test (SPEC.md 4), and return the exit code.
 
-    Raises InputError when they cannot be written; the verdict has been printed then.
+    ``report`` writes the report. Raises InputError when something cannot be written; the verdict has been printed then.
     """
     document = result.document
     exit_code = streams.finish(document, lambda console: _show(console, document), exit_code=result.exit_code)
@@ -50,6 +51,7 @@ def finish(streams: Streams, result: VerifyResult, indices_out: Path | None) -> 
 
         stages = result.executor
         save_indices(indices_out, IndexFile(stages.indices, stages.offset, stages.spread, result.bundle_digest))
+    report()
     return exit_code
 
 

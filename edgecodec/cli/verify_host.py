@@ -11,10 +11,14 @@ from edgecodec.cli.options import bundle_argument, json_option, subcommand, veri
 from edgecodec.cli.output import Streams
 
 if TYPE_CHECKING:
+    from edgecodec.report.sections import Origin, Report
     from edgecodec.signal.reading import Reading
 
 
-@subcommand("verify-host", example="edgecodec verify-host bundle --frames ppg.npz --json")
+@subcommand(
+    "verify-host",
+    example="edgecodec verify-host bundle --frames ppg.npz --json\nedgecodec verify-host bundle --report report",
+)
 @bundle_argument
 @verify_options
 @json_option
@@ -26,6 +30,8 @@ def command(
     limit: int | None,
     indices_out: Path | None,
     keras: bool,
+    report: Path | None,
+    force: bool,
     reading: Reading,
 ) -> int:
     """Compare the C on this machine with reference and oracles.
@@ -35,11 +41,19 @@ def command(
     gets the frames as one stream, in odd pieces and with lost samples.
     """
     from edgecodec.bundle import Bundle
+    from edgecodec.cli import report as reports
     from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.verify.run import verify_host
 
+    reports.check(report, force=force)
     loaded = Bundle.load(bundle)
     chosen = verification_frames(streams, loaded, frames, limit, reading)
     with streams.progress("verifying") as progress:
         result = verify_host(loaded, chosen, keras=keras, progress=progress)
-    return finish(streams, result, indices_out)
+
+    def make(origin: Origin) -> Report:
+        from edgecodec.report.sections import report_verification
+
+        return report_verification(origin, loaded, chosen, result)
+
+    return finish(streams, result, indices_out, lambda: reports.write(streams, report, make, force=force))

@@ -113,8 +113,8 @@ def codec_sources() -> list[Path]:
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates_dir()),
-        # Escaping is right for the report and wrong for C.
-        autoescape=jinja2.select_autoescape(["html.j2"], default=False),
+        # Escaping of markup is wrong for C; what is printed here is no page.
+        autoescape=False,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

@@ -173,6 +173,8 @@ class Evaluation(Document):
     """The frame of the largest PRDN."""
     median_frame: FrameFigure
     """A frame of the median PRDN, or just above."""
+    best_frame: FrameFigure
+    """The frame of the smallest PRDN."""
     beats: BeatFigures | None
     """Heart rate, onsets and RMSSD; null when the bundle does not say a sampling rate of at least 8 Hz."""
     groups: tuple[GroupFigures, ...]
@@ -258,9 +260,9 @@ def evaluate(
         count.say("beats")
         comparison = BeatComparison(original, decoded, rate_hz)
     order = np.argsort(distortion, kind="stable")
-    worst_frame, median_frame = (
+    worst_frame, median_frame, best_frame = (
         FrameFigure(int(numbers[at]), float(distortion[at]), persons[at], kinds[at])
-        for at in (int(order[-1]), int(order[len(order) // 2]))
+        for at in (int(order[-1]), int(order[len(order) // 2]), int(order[0]))
     )
     groups = [
         GroupFigures(by, name, len(at), _summary(distortion[at]), comparison.figures(at) if comparison else None)
@@ -279,6 +281,7 @@ def evaluate(
         prdn=_summary(distortion),
         worst_frame=worst_frame,
         median_frame=median_frame,
+        best_frame=best_frame,
         beats=comparison.figures(np.arange(len(test))) if comparison else None,
         groups=tuple(groups),
         raw_bits_per_frame=RAW_BITS_PER_SAMPLE * bundle.codec.samples,

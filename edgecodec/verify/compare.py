@@ -143,6 +143,17 @@ def compare(a: NamedStages, b: NamedStages, rvq: IntegerRvq | None = None) -> Co
     return Comparison(tuple(pairs), tuple(statistics), _earliest(divergences))
 
 
+def difference(a: NamedStages, b: NamedStages, stage: str) -> npt.NDArray[np.bool_]:
+    """Which values of one of :data:`COMPARED` that both compute differ, ``[N, ...]``; of packets their bytes.
+
+    Raises InputError as :func:`compare` does, KeyError for a stage that one of them does not compute.
+    """
+    arrays = _arrays(a, b, stage)
+    if arrays is None:
+        raise KeyError(stage)
+    return np.asarray(arrays[0] != arrays[1])
+
+
 def merge(comparisons: Iterable[Comparison]) -> Comparison:
     """The comparisons as one: all pairs in order, and the earliest divergence of any (the first pair's in a tie)."""
     parts = list(comparisons)

@@ -30,6 +30,8 @@ DOCUMENTS = (
     "edgecodec.evaluation.rate_distortion.Evaluation",
     "edgecodec.firmware.report.BuildReport",
     "edgecodec.quantization.check.CheckDocument",
+    "edgecodec.report.comparison.ComparisonDocument",
+    "edgecodec.report.documents.ReportDocument",
     "edgecodec.verify.documents.VerificationDocument",
     "edgecodec.verify.profile.ProfileDocument",
 )
