@@ -122,9 +122,10 @@ def main() -> int:
     result = soak(bundle, board, options.frames, attachment=attachment, seed=options.seed, goes_on=goes_on)
     for stage, (compared, different) in result.stages.items():
         print(f"{stage}: {different:,} of {compared:,} differ")
+    verdict, seconds = "equal" if result.is_equal else "different", time.monotonic() - start
     print(
-        f"{'equal' if result.is_equal else 'different'}: {result.frames:,} frames on {board.name} in {time.monotonic() - start:.0f} s, "
-        f"{result.link.retries} sent again, {result.link.bad_messages} damaged, {result.growth_kib:,} KiB more memory"
+        f"{verdict}: {result.frames:,} frames on {board.name} in {seconds:.0f} s, {result.link.retries} sent again, "
+        f"{result.link.bad_messages} damaged, {result.growth_kib:,} KiB more memory"
     )
     return 0 if result.is_equal else 1
 
