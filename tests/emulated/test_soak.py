@@ -17,7 +17,7 @@ def test_board_goes_on_and_on() -> None:
     result = soak(Bundle.load("08x_light"), load_board(BOARD), FRAMES)
     assert result.is_equal
     assert result.frames == FRAMES
-    assert result.stages["indices"] == (40 * FRAMES, 0)
+    assert result.stages["indices"] == (80 * FRAMES, 0)
     assert result.stages.keys() == {"input", "latent", "indices", "packet"}
     assert result.link.bad_messages == 0
 
