@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from edgecodec import processes
 from edgecodec.errors import BuildError
 
 COMPILER = "arm-none-eabi-gcc"
@@ -73,9 +74,8 @@ def _on_path(program: str, remedy: str) -> Path:
 def _version(program: Path) -> str:
     """First line of what ``program --version`` prints. Raises BuildError when it does not run."""
     try:
-        done = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, errors="replace", timeout=_TIMEOUT_S, check=True
-        )
+        done = processes.run([program, "--version"], timeout_s=_TIMEOUT_S)
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
         stderr = error.stderr if isinstance(error, subprocess.CalledProcessError) else ""
         raise BuildError(

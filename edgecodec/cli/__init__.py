@@ -1,25 +1,33 @@
 """The ``edgecodec`` command line: parse, call, print; no logic.
 
-Exit codes: 0 fine or equal, 1 different or larger than a limit given, 2 undecided, which every error is.
+Exit codes: 0 fine or equal, 1 different or larger than a limit given, 2 undecided, which every error is. SIGINT,
+SIGTERM and SIGHUP are errors, too: what was started is ended, what is half written removed. SIGPIPE is none.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import sys
+from contextlib import suppress
+
+from edgecodec import interrupts
 
 
 def entry() -> None:
     """What the ``edgecodec`` script runs."""
-    _occupy_standard_descriptors()
-    # Both end like Ctrl-C, so that emulators are stopped and half-written outputs removed.
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.default_int_handler)
-    from edgecodec.cli.main import main
+    code = 2
+    try:
+        interrupts.install()
+        _occupy_standard_descriptors()
+        from edgecodec.cli.main import main
 
-    sys.exit(main())
+        code = main()
+        interrupts.ignore()
+    except KeyboardInterrupt:  # while commands are imported, or behind the last one
+        interrupts.ignore()
+        with suppress(OSError):
+            os.write(2, b"edgecodec: error: interrupted\n")
+    sys.exit(code)
 
 
 def _occupy_standard_descriptors() -> None:

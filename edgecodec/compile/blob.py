@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import re
 import struct
-import subprocess
-import tempfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgecodec import processes
 from edgecodec._version import __version__
 from edgecodec.boards.toolchain import find_toolchain
 from edgecodec.codec.numerics import INT8, Numerics
@@ -36,6 +35,7 @@ from edgecodec.compile.render import (
 )
 from edgecodec.compile.target import Target
 from edgecodec.errors import BuildError
+from edgecodec.files.temporary import temporary_folder
 from edgecodec.signal.normalize import NORMALIZATIONS
 
 if TYPE_CHECKING:
@@ -178,8 +178,7 @@ def make_blob(files: Mapping[str, str], symbol: str, digest: str, compiler: Sequ
         BuildError: The compiler is missing or fails, or is for a machine that blobs are not made for.
     """
     command = list(compiler) or [str(find_toolchain().compiler), *_ARM_FLAGS]
-    with tempfile.TemporaryDirectory(prefix="edgecodec-blob-") as name:
-        folder = Path(name)
+    with temporary_folder("blob") as folder:
         for file, text in files.items():
             (folder / file).write_text(text, encoding="utf-8")
         _run([*command, *_FLAGS, f"{symbol}.c", "-o", "model.o"], folder)
@@ -190,7 +189,7 @@ def make_blob(files: Mapping[str, str], symbol: str, digest: str, compiler: Sequ
 def _run(command: Sequence[str], folder: Path) -> None:
     compiler = Path(command[0]).name
     try:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
+        done = processes.run(command, cwd=folder)
     except OSError as error:
         raise BuildError(f"{command[0]} cannot be run ({error.strerror})") from error
     if done.returncode:

@@ -16,8 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from edgecodec import processes
 from edgecodec.boards.schema import Board
 from edgecodec.errors import BuildError, DeviceError
+from edgecodec.interrupts import held
 from edgecodec.link.protocol import FLUSH, Message, MessageReader, MessageType, hello_request
 
 QEMU = "qemu-system-arm"
@@ -97,8 +99,7 @@ class Emulator:
         """End QEMU. May be called twice."""
         process, self._process = self._process, None
         if process is not None:
-            process.kill()
-            process.wait()
+            processes.end(process)
         if self._stderr is not None:
             self._stderr.close()
             self._stderr = None
@@ -112,14 +113,14 @@ class Emulator:
             self._port = server.getsockname()[1]
             command = self.command(f"fd={server.fileno()}")
             self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - closed by stop()
-            self._process = subprocess.Popen(
-                [program, *command[1:]],
-                stdin=subprocess.DEVNULL,
-                stdout=self._stderr,
-                stderr=self._stderr,
-                pass_fds=[server.fileno()],
-                preexec_fn=_end_with_parent(),  # noqa: PLW1509 - only calls prctl
-            )
+            with held():
+                self._process = processes.start(
+                    [program, *command[1:]],
+                    stdout=self._stderr,
+                    stderr=self._stderr,
+                    pass_fds=[server.fileno()],
+                    preexec_fn=_end_with_parent(),
+                )
 
     def _wait(self) -> None:
         deadline = time.monotonic() + self._start_timeout_s

@@ -6,21 +6,15 @@ import re
 import subprocess
 from collections.abc import Sequence
 
+from edgecodec import processes
+
 _TIMEOUT_S = 10.0
 
 
 def output_of(command: Sequence[str]) -> str:
     """What a command prints, on stderr when nothing on stdout; empty when it does not run or end in time."""
     try:
-        result = subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_TIMEOUT_S,
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
+        result = processes.run(command, timeout_s=_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return result.stdout or result.stderr

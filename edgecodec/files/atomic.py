@@ -7,7 +7,6 @@ import glob
 import io
 import os
 import shutil
-import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError
-
-if sys.platform != "win32":
-    import fcntl
+from edgecodec.files.temporary import make_locked, make_locked_file, remove_left_behind, unlock
+from edgecodec.interrupts import held
 
 _READ = {"manifest.json": "a bundle", "run.json": "a training run"}
 """Folders that commands read, by the file that they are known by."""
@@ -39,23 +37,37 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     """
     check_folder(path, marker=marker, force=force)
     target = Path(os.path.realpath(path))
+    beside, lock = None, None
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        _remove_left_behind(target)
-        beside = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
-        lock = _locked(beside)
-    except OSError as error:
-        raise InputError(f"{target}: cannot be written ({error.strerror})") from error
-    try:
-        beside.chmod(0o755)
-        yield beside
-        _exchange(beside, target)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+        with _naming(target), held():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            remove_left_behind(_left_behind(target))
+            beside, lock = make_locked(target.parent, _prefix(target))
+            beside.chmod(0o755)
+        with _naming(target, unnamed=True):
+            yield beside
+        with held():
+            _exchange(beside, target)
+            beside = None
     finally:
-        if lock is not None:
-            os.close(lock)
+        with held():
+            if beside is not None:
+                shutil.rmtree(beside, ignore_errors=True)
+            unlock(lock)
+
+
+@contextmanager
+def _naming(target: Path, *, unnamed: bool = False) -> Iterator[None]:
+    """Turn a failure of the system's into InputError that names ``target``; ``unnamed``: if it names no file itself.
+
+    That is so when a disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if unnamed and (error.filename is not None or error.strerror is None):
+            raise
+        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
 def _exchange(beside: Path, target: Path) -> None:
@@ -83,35 +95,12 @@ def _prefix(target: Path) -> str:
     return f".{target.name}.edgecodec-"
 
 
-def _locked(path: Path) -> int | None:
-    """A descriptor that keeps ``path`` locked until it is closed or the process ends; None where that fails."""
-    if sys.platform == "win32":
-        return None
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except FileNotFoundError:
-        return None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        return None
-    return handle
-
-
-def _remove_left_behind(target: Path) -> None:
-    """Remove what killed processes left of what was to become ``target``: all that nobody holds locked."""
+def _left_behind(target: Path) -> Iterator[Path]:
+    """What processes have made of what is to become ``target``, killed or not."""
     for path in target.parent.glob(f"{glob.escape(_prefix(target))}*"):
         # What a writer has of its own beside a file has another suffix, and no lock.
-        mine = path.is_dir() or (path.is_file() and path.suffix == target.suffix)
-        lock = _locked(path) if mine and not path.is_symlink() else None
-        if lock is None:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-        os.close(lock)
+        if path.is_dir() or (path.is_file() and path.suffix == target.suffix):
+            yield path
 
 
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
@@ -140,31 +129,26 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
     What a link names is written, and the link stays. On any exception they are removed; what a killed process left is
     removed the next time. Raises InputError when one cannot be written, or is something else than a file.
     """
-    made: list[Path] = []
-    locks: list[int | None] = []
+    made: list[tuple[Path, int | None]] = []
     try:
-        try:
+        with _naming(paths[-1]):
             targets = [Path(os.path.realpath(path)) for path in paths]
             for target in targets:
                 check_output(target)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                _remove_left_behind(target)
-                handle, name = tempfile.mkstemp(prefix=_prefix(target), suffix=target.suffix, dir=target.parent)
-                os.close(handle)
-                made.append(Path(name))
-                locks.append(_locked(made[-1]))
-            yield made
-            for written, target in zip(made, targets, strict=True):
-                os.chmod(written, 0o644)
-                os.replace(written, target)
-        except OSError as error:
-            raise InputError(f"{paths[-1]}: cannot be written ({error.strerror or error})") from error
+                with held():
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    remove_left_behind(_left_behind(target))
+                    made.append(make_locked_file(target.parent, _prefix(target), target.suffix))
+            yield [written for written, _ in made]
+            with held():
+                for (written, _), target in zip(made, targets, strict=True):
+                    os.chmod(written, 0o644)
+                    os.replace(written, target)
     finally:
-        for written in made:
-            written.unlink(missing_ok=True)
-        for lock in locks:
-            if lock is not None:
-                os.close(lock)
+        with held():
+            for written, lock in made:
+                written.unlink(missing_ok=True)
+                unlock(lock)
 
 
 def check_output(path: Path) -> None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from edgecodec.errors import BuildError
+from edgecodec.files.temporary import make_locked, remove_left_behind, unlock
+from edgecodec.interrupts import held
 
 T = TypeVar("T")
 _BUILD_PREFIX = ".build."
@@ -45,20 +46,35 @@ def cached(kind: str, digest: str, build: Callable[[Path], None], read: Callable
     folder = cache_dir() / kind / digest
     with suppress(BuildError):
         return read(folder)
+    beside, lock = None, None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=_BUILD_PREFIX, dir=folder.parent))
-    except OSError as error:
-        raise BuildError(
-            f"the cache {folder.parent} cannot be written ({error.strerror})", hint="set EDGECODEC_CACHE to a folder"
-        ) from error
-    try:
-        done = beside / "done"
-        done.mkdir()
-        build(done)
+        with held(), _naming(folder.parent):
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            remove_left_behind(folder.parent.glob(f"{_BUILD_PREFIX}*"))
+            beside, lock = make_locked(folder.parent, _BUILD_PREFIX)
+            done = beside / "done"
+            done.mkdir()
+        with _naming(folder.parent, unnamed=True):
+            build(done)
         return _install(beside, folder, read)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        with held():
+            if beside is not None:
+                shutil.rmtree(beside, ignore_errors=True)
+            unlock(lock)
+
+
+@contextmanager
+def _naming(folder: Path, *, unnamed: bool = False) -> Iterator[None]:
+    """Turn a failure of the system's into BuildError that names ``folder``; ``unnamed``: if it names no file itself."""
+    try:
+        yield
+    except OSError as error:
+        if unnamed and (error.filename is not None or error.strerror is None):
+            raise
+        raise BuildError(
+            f"the cache {folder} cannot be written ({error.strerror})", hint="set EDGECODEC_CACHE to a folder"
+        ) from error
 
 
 def _install(beside: Path, folder: Path, read: Callable[[Path], T]) -> T:

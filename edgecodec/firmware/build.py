@@ -8,16 +8,17 @@ import os
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from edgecodec import processes
 from edgecodec.boards.schema import Board
 from edgecodec.boards.toolchain import Toolchain, find_toolchain
 from edgecodec.errors import BuildError
 from edgecodec.files.atomic import replace_folder
 from edgecodec.files.content_cache import cached
+from edgecodec.files.temporary import temporary_folder
 from edgecodec.firmware.artifacts import BINARY, ELF, MAP, REPORT, UF2
 from edgecodec.firmware.limits import NO_LIMITS, Limits, SizeLimitError, check_limits, check_stack
 from edgecodec.firmware.measure import measure
@@ -27,8 +28,6 @@ from edgecodec.firmware.uf2 import uf2_blocks
 
 _TIMEOUT_S = 600
 _ROOM_BYTES = 1 << 27
-_PLAIN_PATH = re.compile(r"[\w/\\:.+ -]+")
-"""Paths that CMake and Ninja take as they are."""
 # A user's flags would make another firmware of the same sources.
 _IGNORED_VARIABLES = (
     *("CC", "CFLAGS", "CXX", "CXXFLAGS", "CPPFLAGS", "LDFLAGS", "CPATH", "C_INCLUDE_PATH", "CPLUS_INCLUDE_PATH"),
@@ -84,10 +83,10 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits, progress: Pro
     """Build ``project`` and put its files and all that comes of it into ``folder``."""
     toolchain = find_toolchain()
     project.write(folder)
-    with tempfile.TemporaryDirectory(prefix="edgecodec-build-", dir=_plain_folder()) as name:
-        source, build = Path(name) / "project", Path(name) / "build"
+    with temporary_folder("build", plain=True) as work:
+        source, build = work / "project", work / "build"
         project.write(source)
-        run = _Runner(project.board)
+        run = _Runner(project.board, work)
         progress(0, _STEPS, "configuring")
         run([toolchain.cmake, *_configure_arguments(toolchain, source, build, project)])
         progress(1, _STEPS, "compiling")
@@ -121,18 +120,6 @@ def _build(project: FirmwareProject, folder: Path, limits: Limits, progress: Pro
     write_report(report, folder)
 
 
-def _plain_folder() -> str:
-    """The folder for temporary files, or the system's own where CMake takes no path with its characters.
-
-    Raises BuildError when there is none to write to.
-    """
-    named = tempfile.gettempdir()
-    for folder in (named, "/tmp", "/var/tmp"):
-        if _PLAIN_PATH.fullmatch(folder) and os.access(folder, os.W_OK | os.X_OK):
-            return folder
-    raise BuildError(f"{named}: CMake builds in no folder with such characters", hint="set TMPDIR to another one")
-
-
 def _configure_arguments(toolchain: Toolchain, source: Path, build: Path, project: FirmwareProject) -> list[str | Path]:
     return [
         "-G",
@@ -152,25 +139,15 @@ def _configure_arguments(toolchain: Toolchain, source: Path, build: Path, projec
 class _Runner:
     """Runs build tools and turns their failures into BuildError."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: Board, folder: Path) -> None:
         self._board = board
         self._environment = {key: value for key, value in os.environ.items() if key not in _IGNORED_VARIABLES}
-        self._environment["LC_ALL"] = "C"
+        self._environment |= {"LC_ALL": "C", "TMPDIR": str(folder)}
 
     def __call__(self, command: list[str | Path]) -> None:
         program = Path(command[0]).name
         try:
-            done = subprocess.run(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                env=self._environment,
-                check=False,
-            )
+            done = processes.run(command, merge=True, timeout_s=_TIMEOUT_S, env=self._environment)
         except subprocess.TimeoutExpired as error:
             raise BuildError(
                 f"{program} did not end within {_TIMEOUT_S} s", hint="is the machine overloaded?"

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgecodec import processes
 from edgecodec.errors import BuildError
 
 _NORMALIZE = r"edc_(zscore|minmax|fixed)(16)?_normalize"
@@ -196,7 +197,8 @@ def _handlers(image: Any) -> list[int]:
 def _disassemble(elf: Path, objdump: Path) -> str:
     command = [str(objdump), "--disassemble", "--no-show-raw-insn", str(elf)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True)
+        done = processes.run(command, timeout_s=_TIMEOUT_S)
+        done.check_returncode()
     except (OSError, subprocess.SubprocessError) as error:
         raise BuildError(f"{objdump.name} cannot read {elf.name} ({error})") from error
     return done.stdout

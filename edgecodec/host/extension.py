@@ -17,15 +17,16 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+from edgecodec import processes
 from edgecodec.errors import BuildError
 from edgecodec.files.content_cache import cached
+from edgecodec.files.temporary import temporary_folder
 
 STRICT_FLAGS = ("-std=c11", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Werror")
 _BUILD_FLAGS = ("-O2", "-fPIC", "-fvisibility=hidden")
@@ -65,9 +66,7 @@ class Compiler:
         """Run the compiler in ``folder``. Raises BuildError, with what it printed, when it fails."""
         environment = dict(os.environ, LC_ALL="C")
         try:
-            done = subprocess.run(
-                [*self.command, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-            )
+            done = processes.run([*self.command, *arguments], cwd=folder, env=environment)
         except OSError as error:
             raise BuildError(f"{self.command[0]} cannot be run ({error.strerror})") from error
         if done.returncode:
@@ -172,8 +171,8 @@ class _Recipe:
         if not (include / "Python.h").is_file():
             raise BuildError(f"no Python.h in {include}", hint="on Debian or Ubuntu: apt install python3-dev")
         library = folder / self.file
-        with tempfile.TemporaryDirectory(prefix="edgecodec-extension-") as work:
-            self._compile(Path(work), include, library)
+        with temporary_folder("extension") as work:
+            self._compile(work, include, library)
         checksum = hashlib.sha256(library.read_bytes()).hexdigest()
         (folder / _CHECKSUM).write_text(checksum, encoding="ascii")
 

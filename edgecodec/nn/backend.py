@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgecodec.errors import InputError, install_extra
+from edgecodec.files.temporary import temporary_folder
 
 _INSTALL_HINT = install_extra("train")
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -81,8 +82,8 @@ def save_keras(model: Any, path: Path) -> None:
 
 def keras_bytes(model: Any) -> bytes:
     """``model`` as the bytes that :func:`save_keras` writes."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.keras"
+    with temporary_folder("keras") as folder:
+        path = folder / "model.keras"
         save_keras(model, path)
         return path.read_bytes()
 

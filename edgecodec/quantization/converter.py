@@ -6,19 +6,20 @@ Its own process takes seconds, so graphs of layers that are known to convert sta
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from edgecodec import processes
 from edgecodec.codec.numerics import INT8, NUMERICS, Numerics
 from edgecodec.errors import QuantizationError
+from edgecodec.files.temporary import temporary_folder
 from edgecodec.nn.backend import import_tensorflow, quiet
 
 _GRAPH, _REQUEST, _INPUTS, _MODEL, _ERROR = "graph.pb", "request.json", "inputs.npy", "model.tflite", "error.txt"
@@ -56,8 +57,7 @@ def convert_apart(function: Any, role: str, inputs: npt.NDArray[np.float32] | No
     import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    with tempfile.TemporaryDirectory(prefix="edgecodec-convert-") as name, quiet():
-        folder = Path(name)
+    with temporary_folder("convert") as folder, quiet():
         frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         (folder / _GRAPH).write_bytes(frozen.graph.as_graph_def().SerializeToString())
         request: dict[str, Any] = {
@@ -68,7 +68,7 @@ def convert_apart(function: Any, role: str, inputs: npt.NDArray[np.float32] | No
         (folder / _REQUEST).write_text(json.dumps(request))
         if inputs is not None:
             np.save(folder / _INPUTS, inputs)
-        done = subprocess.run([sys.executable, "-m", __name__, name], capture_output=True, check=False)
+        done = processes.run([sys.executable, "-m", __name__, folder], env={**os.environ, "TMPDIR": str(folder)})
         if (folder / _MODEL).is_file() and done.returncode == 0:
             return (folder / _MODEL).read_bytes()
         if (folder / _ERROR).is_file():

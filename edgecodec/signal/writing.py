@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import shutil
-import tempfile
 import warnings
 import zipfile
 from abc import ABC, abstractmethod
@@ -22,6 +21,7 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError, install_extra
 from edgecodec.files.atomic import replace_files
+from edgecodec.files.temporary import temporary_folder
 from edgecodec.signal.reading import MOST_SAMPLES
 
 Values = npt.NDArray[np.float32]
@@ -373,9 +373,9 @@ class _Wfdb(_Grid):
             sig_name=self._recorded.names,
         )
         record.set_defaults()
-        with tempfile.TemporaryDirectory(prefix="edgecodec-wfdb-") as folder:
-            record.wrheader(write_dir=folder)
-            shutil.copyfile(Path(folder) / f"{self._name}.hea", self._head)
+        with temporary_folder("wfdb") as folder:
+            record.wrheader(write_dir=str(folder))
+            shutil.copyfile(folder / f"{self._name}.hea", self._head)
 
     def close(self) -> None:
         self._file.close()

@@ -425,7 +425,7 @@ def test_temporary_folder_with_characters_that_cmake_does_not_take(
     firmware = build_firmware(make_project(bundle, board), tmp_path / "out")
     assert firmware.elf.stat().st_size > 0
     assert list(odd.iterdir()) == []
-    monkeypatch.setattr("edgecodec.firmware.build._PLAIN_PATH", re.compile("nothing"))
+    monkeypatch.setattr("edgecodec.files.temporary._PLAIN_PATH", re.compile("nothing"))
     with pytest.raises(BuildError, match="CMake builds in no folder with such characters") as caught:
         build_firmware(make_project(bundle, board), tmp_path / "other")
     assert caught.value.hint == "set TMPDIR to another one"

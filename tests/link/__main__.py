@@ -1,7 +1,7 @@
 """Put one fault at every byte of a short session: ``python -m tests.link [--seeds 10]``, for as many draws of each.
 
-Prints of each fault how many sessions had it, came to their end all the same, and took how long at most from the last sound
-answer to the end. The first wrong stage, needless error or long wait ends the run with a traceback that names it.
+Prints of each fault how many sessions had it, came to their end all the same, and took how long at most from the last
+sound answer to the end. The first wrong stage, needless error or long wait ends the run with a traceback that names it.
 """
 
 from __future__ import annotations

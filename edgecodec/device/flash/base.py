@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgecodec import processes
 from edgecodec.errors import DeviceError, InputError
 
 if TYPE_CHECKING:
@@ -158,17 +159,7 @@ class CommandPlan(FlashPlan):
         for name, text in self.scripts.items():
             (self.folder / name).write_text(text, encoding="utf-8")
         try:
-            done = subprocess.run(
-                self.command,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                timeout=self.tool.timeout_s,
-                check=False,
-            )
+            done = processes.run(self.command, merge=True, cwd=self.folder, timeout_s=self.tool.timeout_s)
         except subprocess.TimeoutExpired as error:
             raise DeviceError(
                 f"{self.tool.name} did not end within {self.tool.timeout_s:g} s",

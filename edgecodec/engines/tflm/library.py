@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgecodec import processes
 from edgecodec.boards.schema import Board
 from edgecodec.boards.toolchain import Toolchain
 from edgecodec.engines.tflm.archive import (
@@ -25,6 +25,7 @@ from edgecodec.engines.tflm.archive import (
 )
 from edgecodec.engines.tflm.codec_files import TflmOp
 from edgecodec.errors import BuildError, InputError
+from edgecodec.files.temporary import temporary_folder
 
 _INTERPRETER = "_ZN6tflite16MicroInterpreter15AllocateTensorsEv"
 _MICRO_PRINTF = "_Z11MicroPrintfPKcz"
@@ -160,18 +161,18 @@ def runs_on(code: ArmAttributes, core: ArmAttributes) -> str | None:
 
 def core_attributes(board: Board, toolchain: Toolchain) -> ArmAttributes:
     """What the compiler says of the board's core. Raises BuildError when it does not know it."""
-    with tempfile.TemporaryDirectory(prefix="edgecodec-") as name:
-        source, target = Path(name) / "empty.c", Path(name) / "empty.o"
+    with temporary_folder("attributes") as folder:
+        source, target = folder / "empty.c", folder / "empty.o"
         source.write_text("")
         program = toolchain.compiler.name
         command = [str(toolchain.compiler), *board.cpu.flags, "-c", str(source), "-o", str(target)]
         try:
-            subprocess.run(command, check=True, capture_output=True, text=True, timeout=_TIMEOUT_S)
-        except subprocess.CalledProcessError as error:
-            problem = next(iter(error.stderr.splitlines()), "no message")
-            raise BuildError(f"{program} failed on {board.name}'s CPU: {problem}", error.stderr) from error
+            done = processes.run(command, timeout_s=_TIMEOUT_S)
         except (OSError, subprocess.SubprocessError) as error:
             raise BuildError(f"{program} cannot be run ({error})") from error
+        if done.returncode:
+            problem = next(iter(done.stderr.splitlines()), "no message")
+            raise BuildError(f"{program} failed on {board.name}'s CPU: {problem}", done.stderr)
         found = arm_attributes(target.read_bytes())
     if found is None:
         raise BuildError(f"{program} gives no Arm build attributes for {board.name}", hint="is it for Arm?")

@@ -1,0 +1,78 @@
+"""The signals that end a command: each is a KeyboardInterrupt in the main thread, at a moment when it does no harm."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+_NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_REPEAT_S = 1.0
+"""What comes so soon after one is the same: ``timeout`` sends more than one, and the first is being tended to."""
+
+
+class _Interrupts:
+    """Signals that came, and whether they are held back."""
+
+    def __init__(self) -> None:
+        self._holds = 0
+        self._is_waiting = False
+        self._last_s = -_REPEAT_S
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Raise KeyboardInterrupt, now or when the last hold ends."""
+        if self._holds:
+            self._is_waiting = True
+            return
+        now = time.monotonic()
+        if now - self._last_s >= _REPEAT_S:
+            self._last_s = now
+            raise KeyboardInterrupt
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        self._holds += 1
+        try:
+            yield
+        finally:
+            self._holds -= 1
+            if self._is_waiting and not self._holds:
+                self._is_waiting = False
+                self.handle(signal.SIGINT, None)
+
+
+_interrupts = _Interrupts()
+
+
+def install() -> None:
+    """Let SIGINT, SIGTERM and SIGHUP end what runs, but for those that the caller ignores, as ``nohup`` does."""
+    for number in _numbers():
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _interrupts.handle)
+
+
+def ignore() -> None:
+    """Let none of them change an outcome that is settled."""
+    for number in _numbers():
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep them for the end of the block, which is short: what it makes and the note of it belong together.
+
+    Other threads than the main one get none. Without :func:`install`, as in programs that use edgecodec as a library,
+    nothing is kept.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    with _interrupts.held():
+        yield
+
+
+def _numbers() -> list[signal.Signals]:
+    return [signal.Signals[name] for name in _NAMES if name in signal.Signals.__members__]

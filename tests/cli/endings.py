@@ -1,0 +1,197 @@
+"""Send a signal at a random moment of a command: ``python -m tests.cli.endings BUNDLE RECORDING [--moments 30]``.
+
+Each run has folders for temporary files, the cache and the output of its own, which tell what it left. Prints how many
+runs were hit in which command and how they ended; the first that leaves something, or ends in another way than it
+should, ends the program with a traceback. Takes Linux, whose /proc tells who is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE)
+OUT = "OUT"
+_MARK = "EDGECODEC_TEST_MARK"
+_TIMEOUT_S = 300.0
+_GRACE_S = 3.0
+"""For children of a killed child to be reaped."""
+
+
+def commands(bundle: str | Path, recording: str | Path, packets: str | Path) -> dict[str, list[str]]:
+    """Long commands, by name; ``OUT`` stands for the output."""
+    given = {
+        "generate": ["generate", bundle, "-o", OUT],
+        "library": ["generate", bundle, "--library", "-o", OUT],
+        "verify-host": ["verify-host", bundle, "--limit", "8"],
+        "build-firmware": ["build-firmware", bundle, "--board", "mps2-an386", "-o", OUT],
+        "flash-and-verify": ["flash-and-verify", bundle, "--board", "mps2-an386", "--limit", "8", "--indices-out", OUT],
+        "profile": ["profile", bundle, "--board", "mps2-an386", "--limit", "4"],
+        "encode": ["encode", bundle, "--frames", recording, "--rate", "64", "-o", f"{OUT}.ecs"],
+        "decode": ["decode", bundle, packets, "-o", f"{OUT}.csv"],
+        "evaluate": ["evaluate", bundle, "--frames", recording, "--json"],
+    }
+    return {name: list(map(str, arguments)) for name, arguments in given.items()}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    output: tuple[tuple[str, int], ...]
+    """Files of the output, and their bytes."""
+    hit: bool
+    """Whether it still ran when the signal was sent."""
+    seconds: float
+    """From the moment that it listens to signals to its end."""
+
+
+def run(
+    arguments: list[str],
+    number: signal.Signals | None = None,
+    after_s: float = 0.0,
+    env: Mapping[str, str] | None = None,
+) -> Ended:
+    """Run a command and send it a signal, if any, so many seconds after it listens to them.
+
+    Raises AssertionError when it leaves a process, or anything but its output in its folders.
+    """
+    mark = uuid.uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="endings-") as name:
+        folders = {key: Path(name) / key for key in ("tmp", "cache", "out")}
+        for folder in folders.values():
+            folder.mkdir()
+        environment = {**os.environ, _MARK: mark, "TMPDIR": str(folders["tmp"]), "PYTHONPATH": str(ROOT), **(env or {})}
+        environment |= {"EDGECODEC_CACHE": str(folders["cache"]), "COLUMNS": "120"}
+        command = [sys.executable, "-m", "edgecodec"]
+        command += [argument.replace(OUT, str(folders["out"] / "out"), 1) for argument in arguments]
+        with (folders["tmp"].parent / "stdout").open("w+") as out, (folders["tmp"].parent / "stderr").open("w+") as err:
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=name
+            )
+            try:
+                _wait_until_it_listens(process)
+                start = time.monotonic()
+                hit = False
+                if number is not None:
+                    try:
+                        process.wait(after_s)
+                    except subprocess.TimeoutExpired:
+                        hit = True
+                        process.send_signal(number)
+                code = process.wait(_TIMEOUT_S)
+                seconds = time.monotonic() - start
+            finally:
+                process.kill()
+                process.wait()
+            out.seek(0)
+            err.seek(0)
+            said, told = out.read(), err.read()
+        what = f"{arguments} after {number} at {after_s:.3f} s: exit {code}\n{told}"
+        assert not _left(mark), f"{what}\nleft {_left(mark)}"
+        left = [path for path in folders["tmp"].rglob("*") if not path.name.startswith(f"edgecodec-{os.getuid()}")]
+        left += folders["cache"].rglob(".build.*")
+        left += [path for path in folders["out"].iterdir() if not path.name.startswith("out")]
+        assert not left, f"{what}\nleft {left}"
+        files = sorted(path for path in folders["out"].rglob("*") if path.is_file())
+        output = tuple((str(path.relative_to(folders["out"])), path.stat().st_size) for path in files)
+        return Ended(code, said, told, output, hit, seconds)
+
+
+def interrupt(arguments: list[str], whole: Ended, number: signal.Signals, after_s: float) -> bool:
+    """Send a signal to a command that is ``whole`` when none comes. Returns whether that ended it.
+
+    Raises AssertionError when it does not end as it should, or with half an output.
+    """
+    ended = run(arguments, number, after_s)
+    what = f"{arguments} after {number.name} at {after_s:.3f} s: exit {ended.exit_code}\n{ended.stderr}"
+    assert not re.search("Traceback|Exception ignored", ended.stderr), what
+    assert ended.output in ((), whole.output), f"{what}\n{ended.output}\n{whole.output}"
+    interrupted = ended.stderr.endswith("edgecodec: error: interrupted\n")
+    if not ended.hit or number == signal.SIGPIPE:
+        assert (ended.exit_code, ended.output, interrupted) == (whole.exit_code, whole.output, False), what
+        return False
+    # What comes when all is done, and nothing but the end of the process is left, changes nothing.
+    assert (ended.exit_code, interrupted) in ((2, True), (whole.exit_code, False)), what
+    return interrupted
+
+
+def _wait_until_it_listens(process: subprocess.Popen[bytes]) -> None:
+    """Until then nothing of ours runs, and nothing is made."""
+    deadline = time.monotonic() + _TIMEOUT_S
+    while process.poll() is None and time.monotonic() < deadline:
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        caught = re.search(r"SigCgt:\s*(\w+)", status)
+        if caught is not None and int(caught.group(1), 16) & 1 << signal.SIGTERM - 1:
+            return
+        time.sleep(0.001)
+
+
+def _left(mark: str) -> list[str]:
+    """Command lines of processes that were started with ``mark``, once they have had time to end."""
+    deadline = time.monotonic() + _GRACE_S
+    while found := _marked(mark):
+        if time.monotonic() > deadline:
+            return found
+        time.sleep(0.05)
+    return []
+
+
+def _marked(mark: str) -> list[str]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit():
+            try:
+                if f"{_MARK}={mark}".encode() in (folder / "environ").read_bytes():
+                    found.append((folder / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue  # it has just ended, or is somebody else's
+    return found
+
+
+def main() -> None:
+    """Run them all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cli.endings", description=__doc__)
+    parser.add_argument("bundle")
+    parser.add_argument("recording", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="commands; all by default")
+    parser.add_argument("--moments", type=int, default=30, help="of each command")
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    bundle = Path(options.bundle).resolve() if Path(options.bundle).exists() else options.bundle
+    with tempfile.TemporaryDirectory(prefix="endings-") as name:
+        packets = Path(name) / "packets.ecs"
+        recording = options.recording.resolve()
+        given = commands(bundle, recording, packets)
+        encode = [argument.replace(f"{OUT}.ecs", str(packets)) for argument in given["encode"]]
+        subprocess.run([sys.executable, "-m", "edgecodec", *encode], check=True, capture_output=True, cwd=ROOT)
+        for command in options.names or given:
+            run(given[command])  # what compiler caches keep takes less time from now on
+            whole = run(given[command])
+            rng = random.Random(f"{command} {options.seed}")
+            ends: Counter[str] = Counter()
+            for _ in range(options.moments):
+                number, after_s = rng.choice(SIGNALS), rng.uniform(0, whole.seconds)
+                ends["interrupted" if interrupt(given[command], whole, number, after_s) else "whole"] += 1
+            counts = ", ".join(f"{count} {how}" for how, count in sorted(ends.items()))
+            print(f"{command}: {options.moments} signals within {whole.seconds:.1f} s: {counts}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
