@@ -1,7 +1,6 @@
 """Readers of what comes from outside, with any bytes.
 
 Each takes bytes, and returns when they are read or refused by an error of edgecodec; anything else is a finding.
-``python -m tests.fuzz.readers NAME`` is a program with libFuzzer's options, like those that clang makes of C.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ import functools
 import hashlib
 import json
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -133,17 +131,3 @@ READERS = {
     "recording": Reader(_read_recording, _recording_seeds, 2048, 300),
 }
 """By name."""
-
-
-def main() -> None:
-    """Run libFuzzer on the reader that is named first, as atheris has it."""
-    import atheris
-
-    reader = READERS[sys.argv.pop(1)]
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, lambda data: reader.read(bytes(data)))
-    atheris.Fuzz()
-
-
-if __name__ == "__main__":
-    main()

@@ -99,7 +99,7 @@ class ReaderFuzzer:
     def command(self, folder: Path) -> list[str]:
         """What starts libFuzzer."""
         folder.mkdir(parents=True, exist_ok=True)
-        return [sys.executable, "-m", "tests.fuzz.readers", self.name]
+        return [sys.executable, "-m", "tests.fuzz.atheris_program", self.name]
 
 
 def kept(name: str) -> list[bytes]:
