@@ -1,4 +1,4 @@
-"""A program with libFuzzer's options, like those that clang makes of C: ``python -m tests.fuzz.atheris_program NAME``."""
+"""A program with libFuzzer's options, as clang makes of C: ``python -m tests.fuzz.atheris_program NAME``."""
 
 from __future__ import annotations
 
