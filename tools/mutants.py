@@ -503,7 +503,7 @@ MUTANTS = (
         "edgecodec/link/protocol.py",
         "if len(payload) > 1 and payload[1] != read_back:",
         "if False:",
-        (*_PROTOCOL, *_HARNESS),
+        _PROTOCOL,
     ),
     Mutant(
         "reply-length",
@@ -518,7 +518,7 @@ MUTANTS = (
         "edgecodec/link/protocol.py",
         "total != layer_bytes and (total or first)",
         "False",
-        (*_PROTOCOL, *_HARNESS),
+        _PROTOCOL,
     ),
     Mutant("bundle-digest", "edgecodec/bundle.py", "if computed != manifest.digest:", "if False:", _BUNDLE),
     Mutant("bundle-file-digest", "edgecodec/bundle.py", "!= info.sha256:", "== '':", _BUNDLE),
