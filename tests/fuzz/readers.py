@@ -45,10 +45,13 @@ class Reader:
 
 
 @functools.cache
+def _temporary() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="edgecodec-fuzz-")
+
+
 def _folder() -> Path:
-    """One for this process, on a file system in memory where there is one."""
-    memory = Path("/dev/shm")
-    return Path(tempfile.mkdtemp(prefix="edgecodec-fuzz-", dir=memory if memory.is_dir() else None))
+    """One for this process, gone when it ends."""
+    return Path(_temporary().name)
 
 
 def _read_tflite(data: bytes) -> None:

@@ -348,7 +348,7 @@ def fuzzers() -> dict[str, Fuzzer]:
         Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
         Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
         Fuzzer("framing", _framing_files, _framing_seeds, ("edc_link.c",), 1024, 20000),
-        Fuzzer("kernels", _kernels_files, _kernels_seeds, _KERNEL_SOURCES, 81, 500),
+        Fuzzer("kernels", _kernels_files, _kernels_seeds, _KERNEL_SOURCES, 81, 200),
         Fuzzer("server", _server_files, _server_seeds, _SERVER, 1024, 10000),
         Fuzzer("server-wide", _server_files, _server_seeds, _SERVER, 1024, 4000, _WIDE, variant_of="server"),
     )

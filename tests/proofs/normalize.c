@@ -72,18 +72,3 @@ void prove_zscore_measure(void) {
   stats = edc_zscore_measure(frame, SAMPLES);
   PROVE(stats.offset == frame[0] + frame[1]);
 }
-
-/* What edc_zscore_frame does behind the variance, for all frames of two counts and all constants:
- * no overflow, and shifts of 1 to 61. */
-void prove_zscore(void) {
-  edc_zscore constants = {.epsilon = any_u64(),
-                          .inverse_scale = any_u32(),
-                          .samples = SAMPLES,
-                          .variance_shift = 30, /* the largest even f with 2^2 2^30 2^f < 2^63 */
-                          .inverse_shift = any_u8(),
-                          .zero_point = any_i8()};
-  ASSUME(constants.epsilon != 0 && constants.epsilon < 1ull << 63);
-  ASSUME(constants.inverse_scale >= 1u << 30 && constants.inverse_scale < 1u << 31);
-  ASSUME(constants.inverse_shift >= 14 && constants.inverse_shift <= 30);
-  edc_zscore_frame(&constants, frame, any_frame(), &stats, any_width());
-}

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The server: any requests that the link lets pass. The link itself is proven in link.c, and is
+/* The server: HELLO, ENCODE, and what it refuses. The link itself is proven in link.c, and is
  * here what its header promises; so are codec and port. */
 #include "proof.h"
 
@@ -122,14 +122,12 @@ static void handle(uint8_t type) {
   handle_message(EDC_LINK_HEADER_BYTES + payload_bytes_of(type) + EDC_LINK_CRC_BYTES);
 }
 
-/* A reply within its buffer, of a known status, to each request that has its length: whatever the
- * flags, the frame and the codec say. */
+/* A reply within its buffer, of a known status: whatever the flags, the frame and the codec say. */
 void prove_hello(void) { handle(HELLO); }
 void prove_encode(void) { handle(ENCODE); }
-void prove_layer(void) { handle(LAYER); }
 
-/* All others, of every type and length: refused by a reply of one byte, and the codec does not
- * run. */
+/* Requests of no type that there is, or of another length than their type's: refused by a reply of
+ * one byte, and the codec does not run. */
 void prove_refusals(void) {
   start();
   any_request();
@@ -143,19 +141,4 @@ void prove_refusals(void) {
   PROVE(reply[EDC_LINK_HEADER_BYTES] ==
         (type < HELLO || type > LAYER ? STATUS_BAD_TYPE : STATUS_BAD_LENGTH));
   PROVE(runs == 0);
-}
-
-/* A request that comes twice is answered by the same reply, and the codec does not run again; one
- * of another sequence number is another. */
-void prove_repeated_request(void) {
-  handle(ENCODE);
-  const unsigned once = runs;
-  const size_t bytes = replied;
-  const size_t count = EDC_LINK_HEADER_BYTES + payload_bytes_of(ENCODE) + EDC_LINK_CRC_BYTES;
-  replied = 0;
-  handle_message(count);
-  PROVE(runs == once && replied == bytes);
-  request.bytes[1] ^= 1;
-  handle_message(count);
-  PROVE(once == 0 || runs == once + 1);
 }
