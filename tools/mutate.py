@@ -66,7 +66,6 @@ def run_tests(root: Path, tests: Sequence[str]) -> subprocess.CompletedProcess[s
     """Run ``tests`` in the checkout ``root``; None when they took too long."""
     environment = os.environ | {
         "PYTHONPATH": str(root),
-        "PYTHONDONTWRITEBYTECODE": "1",
         "CCACHE_DIR": str(ROOT / ".cache" / "ccache"),
         "EDGECODEC_CACHE": str(root / ".cache" / "tests"),
     }

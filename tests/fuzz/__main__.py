@@ -1,25 +1,44 @@
 """Run the fuzzers: ``python -m tests.fuzz [--seconds 60] [--coverage] [NAME...]``, or ``make fuzz FUZZ_SECONDS=60``.
 
-Inputs that reach something new are kept in ``.cache/fuzz/NAME/corpus``, and the next run goes on with them. The first
-failure ends the run with exit code 1; the input that shows it is in ``.cache/fuzz/NAME``.
+Inputs that reach something new are kept in ``.cache/fuzz/NAME/corpus``, and the next run goes on with them; ``--keep``
+puts the shortest of them into ``tests/fuzz/corpus``, where all runs start from. The first failure ends the run with
+exit code 1; the input that shows it is in ``.cache/fuzz/NAME``.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.fuzz.targets import ROOT, Fuzzer, fuzzers
+from tests.fuzz.targets import ROOT, Fuzzer, ReaderFuzzer, all_fuzzers, keep, write_seeds
 
 
-def run(fuzzer: Fuzzer, folder: Path, *limits: str) -> subprocess.CompletedProcess[str]:
+def run(fuzzer: Fuzzer | ReaderFuzzer, folder: Path, *limits: str) -> subprocess.CompletedProcess[str]:
     """Build a fuzzer in ``folder`` and run it, from its seeds and what it found before, with libFuzzer's ``limits``."""
-    program, corpus = fuzzer.build(folder), folder / "corpus"
-    fuzzer.write_seeds(corpus)
-    options = [f"-max_len={fuzzer.longest}", f"-artifact_prefix={folder}/", "-seed=1", "-timeout=20", *limits]
-    return subprocess.run([program, *options, corpus], capture_output=True, text=True, errors="replace", check=False)
+    command, corpus = fuzzer.command(folder), folder / "corpus"
+    write_seeds(fuzzer, corpus)
+    command += [
+        f"-max_len={fuzzer.longest}",
+        f"-artifact_prefix={folder}/",
+        "-seed=1",
+        "-timeout=20",
+        *limits,
+        str(corpus),
+    ]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False)
+
+
+def least(fuzzer: Fuzzer | ReaderFuzzer, folder: Path) -> list[bytes]:
+    """The inputs in the corpus of ``folder`` that reach all that the corpus reaches, as libFuzzer merges them."""
+    merged = folder / "merged"
+    shutil.rmtree(merged, ignore_errors=True)
+    merged.mkdir()
+    command = [*fuzzer.command(folder), "-merge=1", str(merged), str(folder / "corpus")]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    return [path.read_bytes() for path in merged.iterdir()]
 
 
 def coverage(fuzzer: Fuzzer, folder: Path) -> str:
@@ -39,21 +58,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--seconds", type=int, default=60, help="of each")
     parser.add_argument("--coverage", action="store_true", help="say what was reached; takes llvm-cov")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(fuzzers())}; all by default")
+    parser.add_argument("--keep", action="store_true", help="keep the shortest inputs in tests/fuzz/corpus")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(all_fuzzers())}; all by default")
     options = parser.parse_args()
-    if unknown := set(options.names) - set(fuzzers()):
-        parser.error(f"no fuzzer {', '.join(sorted(unknown))}; there are {', '.join(fuzzers())}")
-    for name in options.names or fuzzers():
-        folder = ROOT / ".cache" / "fuzz" / name
-        done = run(fuzzers()[name], folder, f"-max_total_time={options.seconds}", "-print_final_stats=1")
+    if unknown := set(options.names) - set(all_fuzzers()):
+        parser.error(f"no fuzzer {', '.join(sorted(unknown))}; there are {', '.join(all_fuzzers())}")
+    for name in options.names or all_fuzzers():
+        fuzzer, folder = all_fuzzers()[name], ROOT / ".cache" / "fuzz" / name
+        done = run(fuzzer, folder, f"-max_total_time={options.seconds}", "-print_final_stats=1")
         if done.returncode:
             print(done.stderr, file=sys.stderr)
             return 1
         stats = dict(line.removeprefix("stat::").split(":") for line in done.stderr.splitlines() if "stat::" in line)
         inputs = len(list((folder / "corpus").iterdir()))
         print(f"{name}: {int(stats['number_of_executed_units']):,} runs, {inputs:,} inputs kept", flush=True)
-        if options.coverage:
-            print(coverage(fuzzers()[name], folder), flush=True)
+        if options.coverage and isinstance(fuzzer, Fuzzer):
+            print(coverage(fuzzer, folder), flush=True)
+        if options.keep:
+            keep(name, least(fuzzer, folder))
     return 0
 
 

@@ -1,11 +1,13 @@
-"""The fuzzers: what each is built of, and what it starts from. Seeds are made, none is kept."""
+"""The fuzzers: what each is built of, and what it starts from."""
 
 from __future__ import annotations
 
+import base64
 import functools
 import random
 import struct
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -24,12 +26,16 @@ from edgecodec.signal.normalize import MinMax
 from tests.bitexact.test_unpack import _packets
 from tests.c.test_generated_c import _in_stripes
 from tests.fuzz import unpack_formats
+from tests.fuzz.readers import READERS
 from tests.link.device import activation_flag
 from tests.packets import network, tables
 from tests.tflite_builder import CONV, DEPTHWISE, LayerSpec, build_encoder, bundle_of, small_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+CORPUS = HERE / "corpus"
+KEPT_BYTES = 4096
+"""Of a file in it, as inputs."""
 CODEC, LINK, HOST = ROOT / "firmware" / "codec", ROOT / "firmware" / "link", ROOT / "firmware" / "host"
 KERNELS = 6
 """Of blob.c, whose numbers count from 0."""
@@ -76,11 +82,48 @@ class Fuzzer:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         return folder / "fuzz"
 
-    def write_seeds(self, corpus: Path) -> None:
-        """Put the seeds into the folder ``corpus``."""
-        corpus.mkdir(parents=True, exist_ok=True)
-        for number, seed in enumerate(self.seeds()):
-            (corpus / f"seed-{number:03d}").write_bytes(seed)
+    def command(self, folder: Path) -> list[str]:
+        """What starts libFuzzer, built in ``folder``."""
+        return [str(self.build(folder))]
+
+
+@dataclass(frozen=True)
+class ReaderFuzzer:
+    """A fuzzer of a reader in Python; takes the package atheris."""
+
+    name: str
+    seeds: Callable[[], list[bytes]]
+    longest: int
+    """Bytes of an input."""
+
+    def command(self, folder: Path) -> list[str]:
+        """What starts libFuzzer."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return [sys.executable, "-m", "tests.fuzz.atheris_program", self.name]
+
+
+def kept(name: str) -> list[bytes]:
+    """What an earlier run of a fuzzer found worth keeping, in its file in ``corpus``, a line each."""
+    path = CORPUS / f"{name}.txt"
+    return [base64.b64decode(line) for line in path.read_text(encoding="ascii").splitlines()] if path.exists() else []
+
+
+def keep(name: str, inputs: Iterable[bytes]) -> None:
+    """Put the shortest of ``inputs`` into a fuzzer's file in ``corpus``, as many as its few kilobytes hold."""
+    lines, left = [], KEPT_BYTES
+    for data in sorted(inputs, key=lambda data: (len(data), data)):
+        left -= len(data)
+        if left >= 0:
+            lines.append(base64.b64encode(data).decode("ascii") + "\n")
+    CORPUS.mkdir(exist_ok=True)
+    (CORPUS / f"{name}.txt").write_text("".join(lines), encoding="ascii")
+
+
+def write_seeds(fuzzer: Fuzzer | ReaderFuzzer, corpus: Path) -> None:
+    """Put what a fuzzer starts from into the folder ``corpus``: seeds that are made, and what was kept."""
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate([*fuzzer.seeds(), *kept(fuzzer.name)]):
+        (corpus / f"seed-{number:03d}").write_bytes(seed)
 
 
 def _text(path: Path) -> str:
@@ -305,8 +348,14 @@ def fuzzers() -> dict[str, Fuzzer]:
         Fuzzer("unpack", _unpack_files, _unpack_seeds, ("edc_unpack.c",), 512, 20000, _VECTORS),
         Fuzzer("blob", _blob_files, _blob_seeds, ("edc_blob.c",), 8192, 20000),
         Fuzzer("framing", _framing_files, _framing_seeds, ("edc_link.c",), 1024, 20000),
-        Fuzzer("kernels", _kernels_files, _kernels_seeds, _KERNEL_SOURCES, 81, 500),
+        Fuzzer("kernels", _kernels_files, _kernels_seeds, _KERNEL_SOURCES, 81, 200),
         Fuzzer("server", _server_files, _server_seeds, _SERVER, 1024, 10000),
         Fuzzer("server-wide", _server_files, _server_seeds, _SERVER, 1024, 4000, _WIDE, variant_of="server"),
     )
     return {target.name: target for target in found}
+
+
+def all_fuzzers() -> dict[str, Fuzzer | ReaderFuzzer]:
+    """Those of :func:`fuzzers` and of the readers."""
+    readers = {name: ReaderFuzzer(name, reader.seeds, reader.longest) for name, reader in READERS.items()}
+    return fuzzers() | readers

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from edgecodec.entropy.unpacking import ReferenceUnpacker, Unpacked
 from edgecodec.host.unpack import PacketUnpacker
 from tests.bitexact.test_unpack import _sealed
+from tests.fuzz import readers, targets
 from tests.fuzz.__main__ import run
-from tests.fuzz.targets import Fuzzer, fuzzers, packets_of
+from tests.fuzz.readers import READERS
+from tests.fuzz.targets import Fuzzer, fuzzers, kept, packets_of
 from tests.fuzz.unpack_formats import formats
 from tests.tools import require
 
@@ -48,6 +51,42 @@ def test_nothing_is_found_in_packets_and_python_reads_the_same(tmp_path: Path) -
         want = ReferenceUnpacker(formats()[number]).unpack(given)
         for field in fields(Unpacked):
             np.testing.assert_array_equal(getattr(got, field.name), getattr(want, field.name), err_msg=field.name)
+
+
+def _damaged(data: bytes, dice: random.Random) -> bytes:
+    """Some bytes changed, left out, doubled, or put in."""
+    for _ in range(dice.randint(1, 6)):
+        at = dice.randrange(len(data) + 1)
+        end = min(len(data), at + dice.choice([1, 1, 2, 4, 16]))
+        put = dice.choice([dice.randbytes(end - at), b"", data[at:end] * 2, b"\xff" * (end - at), bytes(end - at)])
+        data = data[:at] + put + data[end:]
+    return data
+
+
+@pytest.mark.parametrize("name", list(READERS))
+def test_readers_read_or_refuse(name: str) -> None:
+    """What was kept, and seeds with damage; ``make fuzz`` follows what is reached."""
+    reader, dice = READERS[name], random.Random(1)
+    pool = [*reader.seeds(), *kept(name)]
+    for data in pool:
+        reader.read(data)
+    for _ in range(reader.runs):
+        reader.read(_damaged(dice.choice(pool), dice))
+
+
+def test_a_reader_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "read_graph", lambda data: data[1 << 20])
+    with pytest.raises(IndexError):
+        READERS["tflite"].read(b"x")
+
+
+def test_the_shortest_inputs_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "CORPUS", tmp_path / "corpus")
+    assert kept("a") == []
+    targets.keep("a", [b"", b"x" * 4000, b"\0\xff", b"y" * 90])
+    assert kept("a") == [b"", b"\0\xff", b"y" * 90, b"x" * 4000]
+    targets.keep("a", [b"x" * 4000, b"y" * 100])
+    assert kept("a") == [b"y" * 100]
 
 
 def test_a_fuzzer_can_fail(tmp_path: Path) -> None:

@@ -1,0 +1,46 @@
+"""The proofs that take seconds; ``make prove`` has all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.proofs.proofs import HERE, PROOFS, ROOT, Proof
+from tests.tools import require
+
+
+@pytest.mark.parametrize("proof", [proof for proof in PROOFS if proof.is_quick], ids=lambda proof: proof.function)
+def test_all_properties_hold(proof: Proof) -> None:
+    require("cbmc")
+    found = proof.run()
+    assert found.failed == ()
+    assert found.properties > 0
+
+
+def test_every_proof_of_a_harness_is_run() -> None:
+    defined = {
+        (path.stem, line.split("(")[0].removeprefix("void "))
+        for path in HERE.glob("*.c")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("void prove_")
+    }
+    assert {(proof.harness, proof.function) for proof in PROOFS} == defined
+
+
+@pytest.mark.parametrize(
+    ("function", "source", "text", "replacement"),
+    [
+        ("prove_crc32", "link/edc_link.c", "0xBDBDF21Cu", "0xBDBDF21Du"),
+        ("prove_saturation", "codec/edc_requantize.h", "edc_clamp(value, -128, 127)", "edc_clamp(value, -128, 128)"),
+        ("prove_fixed", "codec/edc_fixed_frame.h", "(int64_t)frame[i] *", "frame[i] *"),
+    ],
+)
+def test_a_proof_can_fail(function: str, source: str, text: str, replacement: str, tmp_path: Path) -> None:
+    require("cbmc")
+    path = ROOT / "firmware" / source
+    original = path.read_text(encoding="utf-8")
+    assert original.count(text) == 1
+    (tmp_path / path.name).write_text(original.replace(text, replacement), encoding="utf-8")
+    (proof,) = (proof for proof in PROOFS if proof.function == function)
+    assert proof.run(instead=tmp_path).failed
