@@ -72,6 +72,16 @@ MAX_WIDTH = 16384
 _MAX_CHANNELS = 4096
 MAX_KERNEL = 255
 """Most positions that a kernel reaches over."""
+MAX_LAYERS = 64
+"""Most layers of an encoder."""
+MAX_WEIGHTS = 1 << 24
+"""Most weights of an encoder, those included that dilation puts between them: more than any microcontroller's flash."""
+_MOST_NUMBERS = 4096
+"""Of a shape, or of an op's inputs, in a file of any graph."""
+_MOST_TABLES = 1 << 16
+"""Ops, tensors and buffers of a file of any graph."""
+_TABLE_BYTES = 8
+"""What a table takes of a file at least: an offset to it, and its own to what says where its fields are."""
 
 
 def read_graph(data: bytes) -> Graph:
@@ -106,15 +116,63 @@ def unpack(data: bytes) -> schema.ModelT:
     if len(data) < 8 or data[4:8] != _IDENTIFIER:
         raise InputError("not a TFLite file (no TFL3 identifier); expected an INT8 .tflite encoder")
     try:
+        root = schema.Model.GetRootAs(data, 0)
+        if root.SubgraphsLength() > 1:
+            raise UnsupportedOpError(f"the model has {root.SubgraphsLength()} subgraphs; expected 1 (no control flow)")
+        _check_sharing(root, len(data))
         model = schema.ModelT.InitFromPackedBuf(data, 0)
     # The generated reader follows offsets unchecked: a damaged file shows as any of these.
     except (struct.error, IndexError, ValueError, TypeError, OverflowError, AttributeError, MemoryError) as error:
         raise InputError("the TFLite file is truncated or damaged", hint=_EXPORT_AGAIN) from error
     if not model.subgraphs or not model.buffers or not model.operatorCodes:
         raise InputError("the TFLite file holds no graph", hint=_EXPORT_AGAIN)
-    if len(model.subgraphs) != 1:
-        raise UnsupportedOpError(f"the model has {len(model.subgraphs)} subgraphs; expected 1 (no control flow)")
     return model
+
+
+def _check_sharing(root: schema.Model, file_bytes: int) -> None:
+    """Raise InputError when unpacking takes more than the file has room for.
+
+    Tables and texts may lie where others do, so that a few bytes unfold to any number of them. No converter writes such
+    a file.
+    """
+    graph = root.Subgraphs(0) if root.SubgraphsLength() else None
+    counts = [
+        root.OperatorCodesLength(),
+        root.BuffersLength(),
+        root.MetadataLength(),
+        root.SignatureDefsLength(),
+        root.ExternalBufferGroupsLength(),
+        root.ExternalBuffersLength(),
+    ]
+    if graph is not None:
+        counts += [graph.TensorsLength(), graph.OperatorsLength()]
+    if sum(counts) > _MOST_TABLES:
+        raise UnsupportedOpError(
+            f"the model has {sum(counts):,} ops, tensors and buffers; at most {_MOST_TABLES:,} are read"
+        )
+    _check_room(_TABLE_BYTES * sum(counts), file_bytes)
+    tensors = [] if graph is None else [graph.Tensors(index) for index in range(graph.TensorsLength())]
+    codes = [root.OperatorCodes(index) for index in range(root.OperatorCodesLength())]
+    notes = [root.Metadata(index) for index in range(root.MetadataLength())]
+    tables, texts = sum(counts), 0
+    for index in range(root.SignatureDefsLength()):
+        signature = root.SignatureDefs(index)
+        ends = [(signature.Inputs, signature.InputsLength()), (signature.Outputs, signature.OutputsLength())]
+        tables += sum(count for _, count in ends)
+        _check_room(_TABLE_BYTES * tables + texts, file_bytes)
+        tensors += [tensor_map(place) for tensor_map, count in ends for place in range(count)]
+        texts += len(signature.SignatureKey() or b"")
+    for named in (*tensors, *codes, *notes):
+        texts += len((named.CustomCode() if isinstance(named, schema.OperatorCode) else named.Name()) or b"")
+        if isinstance(named, schema.Tensor):
+            sparsity = named.Sparsity()
+            tables += named.VariantTensorsLength() + (0 if sparsity is None else sparsity.DimMetadataLength())
+        _check_room(_TABLE_BYTES * tables + texts, file_bytes)
+
+
+def _check_room(needed_bytes: int, file_bytes: int) -> None:
+    if needed_bytes > file_bytes:
+        raise InputError(f"the TFLite file is damaged (it unfolds to more than its {file_bytes:,} bytes)")
 
 
 def _name_of(value: int, enum: type) -> str:
@@ -168,6 +226,8 @@ class _GraphReader:
     def __init__(self, model: schema.ModelT) -> None:
         self.model = model
         self.subgraph = model.subgraphs[0]
+        self.weights = 0
+        """Of the layers read so far."""
         self.numerics = INT8
         """What all activations must be; as the input is."""
 
@@ -179,6 +239,8 @@ class _GraphReader:
         for index, name in enumerate(names):
             if name not in (*Op, *MOVING_OPS):
                 raise self._unknown_op(name, index)
+        if (layers_count := sum(name in list(Op) for name in names)) > MAX_LAYERS:
+            raise UnsupportedOpError(f"the model has {layers_count} layers; expected at most {MAX_LAYERS}")
         current = self._only(self.subgraph.inputs, "input")
         # A file without such a tensor is refused where a layer reads it.
         tensors = self.subgraph.tensors or []
@@ -422,6 +484,12 @@ class _GraphReader:
                 f"{where}: {weights.shape[taps_axis]} taps at dilation {options.dilation} reach over {kernel} "
                 f"positions; at most {MAX_KERNEL}"
             )
+        self.weights += weights.size // weights.shape[taps_axis] * kernel
+        if self.weights > MAX_WEIGHTS:
+            raise UnsupportedOpError(
+                f"{where}: brings the model to {self.weights:,} weights, dilation filled up; expected at most "
+                f"{MAX_WEIGHTS:,}"
+            )
         weights = _dilated(weights, options.dilation, taps_axis)
         padded = shape[axis.long]
         if options.padding == "SAME":
@@ -545,6 +613,8 @@ def _indices(values: Any) -> list[int]:
     """A FlatBuffers vector of integers; the generated code gives None, 0, a list or an array."""
     if values is None or isinstance(values, int):
         return []
+    if len(values) > _MOST_NUMBERS:
+        raise InputError(f"the TFLite file is damaged (a shape or a list of tensors of {len(values):,} numbers)")
     return [int(value) for value in values]
 
 

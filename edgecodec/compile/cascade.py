@@ -21,6 +21,10 @@ LAYER_BYTES = 130
 """Bytes of arena and scratch memory that a cascade must save a layer: the flash that its layers take at ``-Os``."""
 MOST_EXTRA = 0.03
 """Share of the encoder's instructions that a cascade may cost on top."""
+MOST_LAYERS = 16
+"""Layers of a cascade at most: of more, the rows between them take what the tensors would."""
+MOST_STRIPES = 200_000
+"""Stripes that are worked through to choose a cascade, at most, so that no file makes planning endless."""
 CALL_INSTRUCTIONS = 40_000
 """Instructions that a call of a kernel shall take at most, modelled: below 50,000 with what padding takes and the model
 misses. One of the fewest positions that the kernel takes may be longer."""
@@ -206,22 +210,66 @@ def slices(packed: Sequence[PackedLayer], layers: Collection[int]) -> list[Casca
 
 
 def candidates(packed: Sequence[PackedLayer]) -> Iterator[Cascade]:
-    """For each run of layers around the largest tensor the cascade of the smallest stripes that cost little enough."""
+    """For each run of layers around the largest tensor the cascade of the smallest stripes that cost little enough.
+
+    Runs are of at most :data:`MOST_LAYERS`, and all of them are worked through in at most :data:`MOST_STRIPES`.
+    """
     largest = max(range(len(packed)), key=lambda index: packed[index].layer.output.size_bytes)
+    alone = _alone(packed)
+    left = MOST_STRIPES
     for first, last in product(range(largest + 1), range(largest + 1, len(packed))):
-        cascade = _smallest(packed, first, last)
-        if cascade is not None:
-            yield cascade
+        if last - first >= MOST_LAYERS:
+            continue
+        for stripes in _possible_stripes(packed, first, last, alone):
+            left -= sum(_fewest_calls(packed[first : last + 1], stripes))
+            if left < 0:
+                return
+            cascade = make_cascade(packed, first, last, stripes)
+            if _extra_share(packed, cascade, alone) <= MOST_EXTRA:
+                yield cascade
+                break
 
 
-def _smallest(packed: Sequence[PackedLayer], first: int, last: int) -> Cascade | None:
+def _possible_stripes(
+    packed: Sequence[PackedLayer], first: int, last: int, alone: Sequence[float]
+) -> Iterator[list[int]]:
+    """Positions at a time of layers ``first`` to ``last``, from the fewest, that may cost little enough."""
+    members = packed[first : last + 1]
     positions = 1
     while positions < packed[last].layer.output.width:
-        cascade = make_cascade(packed, first, last, _stripes(packed[first : last + 1], positions))
-        if extra_share(packed, cascade) <= MOST_EXTRA:
-            return cascade
+        stripes = _stripes(members, positions)
+        least = _least_instructions(members, stripes)
+        if least - sum(alone[first : last + 1]) <= MOST_EXTRA * sum(alone):
+            yield stripes
         positions += 1 + positions // 4
-    return None
+
+
+def _least_instructions(members: Sequence[PackedLayer], stripes: Sequence[int]) -> float:
+    """What layers in such stripes take at least: positions that are needed, and calls for these, whatever is moved."""
+    least = 0.0
+    calls = _fewest_calls(members, stripes)
+    for each, positions, count in zip(members, _needed_positions(members), calls, strict=True):
+        least += each.cost.position * positions + each.cost.call * count
+    return least
+
+
+def _fewest_calls(members: Sequence[PackedLayer], stripes: Sequence[int]) -> list[int]:
+    """Calls that each layer takes at least."""
+    return [
+        -(-positions // _multiple(stripe, each.cadence.granularity))
+        for each, positions, stripe in zip(members, _needed_positions(members), stripes, strict=True)
+    ]
+
+
+def _needed_positions(members: Sequence[PackedLayer]) -> list[int]:
+    """Positions of each layer that the last one's output needs: a stride may leave some out at the end."""
+    needed = members[-1].layer.output.width
+    found = [needed]
+    for each in reversed(members[1:]):
+        reached = needed * each.layer.stride - each.layer.pad_left + each.cadence.lookahead
+        needed = max(min(reached, each.layer.input.width), 1)
+        found.insert(0, needed)
+    return found
 
 
 def _stripes(members: Sequence[PackedLayer], positions: int) -> list[int]:
@@ -251,10 +299,15 @@ def encoder_calls(packed: Sequence[PackedLayer], cascades: Iterable[Cascade]) ->
             width = packed[first].layer.output.width
             yield LayerCall(first, width, packed[first].instructions(width, pauses=False))
             continue
-        for call in cascade.calls:
-            instructions = packed[first + call.layer].instructions(call.positions, pauses=call.pauses)
-            moved = _MOVED_INSTRUCTIONS * call.moved_bytes
-            yield LayerCall(first + call.layer, call.positions, instructions + moved)
+        yield from _cascade_calls(packed[first : cascade.last + 1], cascade)
+
+
+def _cascade_calls(members: Sequence[PackedLayer], cascade: Cascade) -> Iterator[LayerCall]:
+    """The calls of ``cascade``, whose layers are ``members``."""
+    for call in cascade.calls:
+        instructions = members[call.layer].instructions(call.positions, pauses=call.pauses)
+        moved = _MOVED_INSTRUCTIONS * call.moved_bytes
+        yield LayerCall(cascade.first + call.layer, call.positions, instructions + moved)
 
 
 def steps(layers: int, cascades: Iterable[Cascade]) -> Iterator[tuple[int, Cascade | None]]:
@@ -264,15 +317,24 @@ def steps(layers: int, cascades: Iterable[Cascade]) -> Iterator[tuple[int, Casca
     return ((index, starting.get(index)) for index in range(layers) if index not in inner)
 
 
+def _alone(packed: Sequence[PackedLayer]) -> list[float]:
+    """Instructions of each layer, one after the other, in calls that do not take too long; modelled."""
+    taken = [0.0] * len(packed)
+    for call in encoder_calls(packed, slices(packed, range(len(packed)))):
+        taken[call.layer] += call.instructions
+    return taken
+
+
 def extra_share(packed: Sequence[PackedLayer], cascade: Cascade) -> float:
     """Instructions that ``cascade`` adds to those of the encoder ``packed``, of these; modelled.
 
     Beside those of the encoder whose layers run one after the other, in calls that do not take too long.
     """
-    everything = range(len(packed))
-    outside = [index for index in everything if index not in cascade.layers]
-    without, with_it = (
-        sum(call.instructions for call in encoder_calls(packed, cascades))
-        for cascades in (slices(packed, everything), [cascade, *slices(packed, outside)])
-    )
-    return with_it / without - 1
+    return _extra_share(packed, cascade, _alone(packed))
+
+
+def _extra_share(packed: Sequence[PackedLayer], cascade: Cascade, alone: Sequence[float]) -> float:
+    """:func:`extra_share`, of which ``alone`` is known."""
+    members = packed[cascade.first : cascade.last + 1]
+    taken = sum(call.instructions for call in _cascade_calls(members, cascade))
+    return (taken - sum(alone[cascade.first : cascade.last + 1])) / sum(alone)

@@ -177,7 +177,7 @@ def test_pipe_put_in_a_files_place_keeps_nobody_waiting(tmp_path: Path, monkeypa
 @pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="Linux's /proc has it")
 def test_regular_file_of_no_size_that_goes_on() -> None:
     """Files of the kernel are regular, of 0 bytes, and some hold terabytes."""
-    with pytest.raises(InputError, match="more than 65,536 bytes|cannot be read"):
+    with pytest.raises(InputError, match=r"more than 65,536 bytes|cannot be read"):
         read_regular(Path("/proc/self/pagemap"), "something", 1 << 16)
 
 
