@@ -19,6 +19,7 @@ from edgecodec.compile.plan import Plan, Step
 from edgecodec.compile.tables import Constants, Table, number_rows, printed
 from edgecodec.entropy.packet import PacketFormat
 from edgecodec.errors import InputError
+from edgecodec.files.escape import FILTERS, c_string, checked
 from edgecodec.files.resources import firmware_dir, templates_dir
 
 if TYPE_CHECKING:
@@ -32,12 +33,13 @@ DEFAULT_PREFIX = "ppg"
 """First part of the names of a generated model."""
 _PREFIX = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
-_C_STRING = re.compile(r"[^ !#->@-\[\]-~]")
-"""What is not written as itself: quotes, backslashes, question marks (trigraphs), all that is no plain ASCII."""
 
 
 def render_template(name: str, **context: object) -> str:
-    """Print ``templates/<name>`` with ``context``. An undefined name is an error (jinja2.UndefinedError)."""
+    """Print ``templates/<name>`` with ``context``.
+
+    An undefined name is an error (jinja2.UndefinedError), and so is a text that is printed unescaped (ValueError).
+    """
     return _environment().get_template(name).render(**context)
 
 
@@ -119,24 +121,21 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        finalize=_printed,
     )
-    environment.filters["comment"] = c_comment
+    environment.filters.update(FILTERS)
     return environment
+
+
+@jinja2.pass_eval_context
+def _printed(context: jinja2.nodes.EvalContext, value: object) -> object:
+    """What a template prints, looked at on its way; the report's own escaping is Jinja's."""
+    return value if context.autoescape else checked(value)
 
 
 def byte_rows(data: bytes) -> str:
     """``data`` as the rows of a C array."""
     return number_rows(f"0x{byte:02x}" for byte in data)
-
-
-def c_string(text: str) -> str:
-    """``text`` as a C string literal of ASCII: all that is not plain as the octal escapes of its UTF-8."""
-    return '"' + _C_STRING.sub(lambda match: "".join(f"\\{byte:03o}" for byte in match[0].encode()), text) + '"'
-
-
-def c_comment(text: str) -> str:
-    """``text`` as it may stand in a C comment: on one line, without what ends or starts one."""
-    return " ".join(text.split()).replace("*/", "* /").replace("/*", "/ *")
 
 
 def check_prefix(prefix: str) -> None:

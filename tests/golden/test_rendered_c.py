@@ -12,11 +12,12 @@ from edgecodec.bundle import Bundle
 from edgecodec.compile.blob import kernel_set, target_kernels
 from edgecodec.compile.library import codec_files, write_sources
 from edgecodec.compile.plan import make_plan
-from edgecodec.compile.render import c_comment, c_string, render_codec, render_template
+from edgecodec.compile.render import render_codec, render_template
 from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.errors import InputError
+from edgecodec.files.escape import c_comment, c_string
 from tests.packets import tables
 from tests.tflite_builder import bundle_of, small_encoder
 
