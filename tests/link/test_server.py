@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import random
 import struct
 import subprocess
@@ -336,6 +337,19 @@ def test_a_message_cut_or_flipped_at_every_byte_never_passes(server: HostServer)
 
 def sum_of(sent: bytes) -> int:
     return parse_encode(read(sent)[0].payload, DIGEST, SHAPE, BOTH).offset
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0", b"\0\1", b"\0\0"])
+@pytest.mark.parametrize("run", [0, 1, 252, 253, 254, 255, 507, 508, 509, 600])
+def test_runs_without_a_zero_are_framed_as_by_cobs(host_library: Path, run: int, tail: bytes) -> None:
+    send = ctypes.CDLL(str(host_library)).edc_link_send
+    message = bytes(1 + i % 255 for i in range(run)) + tail
+    sent = bytearray()
+    write = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)(
+        lambda at, count: sent.extend(ctypes.string_at(at, count))
+    )
+    send(message, ctypes.c_size_t(len(message)), write)
+    assert bytes(sent) == cobs.encode(message) + b"\0"
 
 
 def test_bytes_may_come_one_by_one(server: HostServer) -> None:
