@@ -45,7 +45,8 @@ def command(streams: Streams, a: Path, b: Path, rules: tuple[str, ...], markdown
     """Show which figures changed from one document to another.
 
     A and B are report.json of two reports, or what one command printed twice with --json. Ends with 0 when no rule
-    hit, 1 when one did, and 2 when that could not be told, as for a figure that one of both has not.
+    hit, 1 when one did, and 2 when that could not be told, as for a figure that one of both has not. Figures of parts
+    and pairs, and those of one document alone, are shown with -v, and are all in --json.
     """
     from edgecodec.report.comparison import Outcome, Rule, compare_documents
 
@@ -53,19 +54,20 @@ def command(streams: Streams, a: Path, b: Path, rules: tuple[str, ...], markdown
         raise click.UsageError("give --markdown or --json, not both")
     document = compare_documents(a, b, [Rule.parse(rule) for rule in rules])
     show = _show_markdown if markdown else _show
+    changes = [change for change in document.changes if streams.verbose or not change.is_detail]
     return streams.finish(
-        document, lambda console: show(console, document), exit_code=int(document.verdict == Outcome.FAILED)
+        document, lambda console: show(console, document, changes), exit_code=int(document.verdict == Outcome.FAILED)
     )
 
 
-def _show(console: Console, document: ComparisonDocument) -> None:
+def _show(console: Console, document: ComparisonDocument, changes: Sequence[Change]) -> None:
     from edgecodec.cli.tables import facts, table
 
     if document.texts:
         table(console, ("what", "a", "b"), ((each.name, each.a, each.b) for each in document.texts))
         console.print()
-    if document.changes:
-        table(console, ("figure", "a", "b", "change", "%"), ((each.name, *_row(each)) for each in document.changes))
+    if changes:
+        table(console, ("figure", "a", "b", "change", "%"), ((each.name, *_row(each)) for each in changes))
         console.print()
     if document.rules:
         table(
@@ -74,11 +76,11 @@ def _show(console: Console, document: ComparisonDocument) -> None:
             ((each.rule, each.name, _figure(each.b), _figure(each.limit), each.failed) for each in document.rules),
         )
         console.print()
-    facts(console, {"figures": _counted(document), "verdict": str(document.verdict)})
+    facts(console, {"figures": _counted(document, changes), "verdict": str(document.verdict)})
 
 
-def _show_markdown(console: Console, document: ComparisonDocument) -> None:
-    lines = [f"**{document.verdict}**: {_counted(document)}"]
+def _show_markdown(console: Console, document: ComparisonDocument, changes: Sequence[Change]) -> None:
+    lines = [f"**{document.verdict}**: {_counted(document, changes)}"]
     if document.rules:
         judged = [
             (_code(each.rule), _figure(each.b), _figure(each.limit), "**hit**" if each.failed else "fine")
@@ -88,11 +90,11 @@ def _show_markdown(console: Console, document: ComparisonDocument) -> None:
     if document.texts:
         said = [(_code(each.name), _code(each.a or "-"), _code(each.b or "-")) for each in document.texts]
         lines += _markdown_table(("", "before", "after"), said)
-    if document.changes:
-        changes = [(_code(each.name), *_row(each)) for each in document.changes[:_SHOWN]]
-        lines += _markdown_table(("figure", "before", "after", "change", "%"), changes)
-    if len(document.changes) > _SHOWN:
-        lines += ["", f"and {len(document.changes) - _SHOWN} more"]
+    if changes:
+        rows = [(_code(each.name), *_row(each)) for each in changes[:_SHOWN]]
+        lines += _markdown_table(("figure", "before", "after", "change", "%"), rows)
+    if len(changes) > _SHOWN:
+        lines += ["", f"and {len(changes) - _SHOWN} more"]
     console.print("\n".join(lines), soft_wrap=True)
 
 
@@ -109,8 +111,10 @@ def _code(text: str) -> str:
     return f"`{plain_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def _counted(document: ComparisonDocument) -> str:
-    return f"{len(document.changes):,} changed, {document.figures:,} in both"
+def _counted(document: ComparisonDocument, changes: Sequence[Change]) -> str:
+    details = len(document.changes) - len(changes)
+    hidden = f", {details:,} of them details (-v)" if details else ""
+    return f"{len(document.changes):,} changed{hidden}, {document.figures:,} in both"
 
 
 def _row(change: Change) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
@@ -27,10 +28,12 @@ _UNITS = ("bytes", "per_frame", "ms", "bpm", "bits")
 """Ends of figures' names that may be left out."""
 _KEYS = ("a", "b", "stage", "by", "name", "executor", "part", "engine", "level", "place", "flip")
 """Fields that tell the entries of a list apart."""
-_NAMED = 60
+_NAMED = 16
 """Names that an error lists, at most."""
-_REPORTED = ("margins", "flips", "quality", "parts")
-"""Sections of a report that have figures which the command's own document has not."""
+_REPORTED = {"margins": "margins", "flips": "flips", "quality": "prdn", "parts": "parts"}
+"""Sections of a report that have figures which the command's own document has not, and what these are called here."""
+_DETAILS = ("margins.", "flips.", "parts.", "pairs.", "statistics.", "runs.", "groups.", "levels.")
+"""What figures of details start with: those of one pair, part or group, whose sums have figures of their own."""
 
 
 class Outcome(StrEnum):
@@ -54,6 +57,11 @@ class Change:
     """The second less the first; null when one has none."""
     percent: float | None
     """The change in percent of the first; null when that is 0, or one has none."""
+
+    @property
+    def is_detail(self) -> bool:
+        """Whether a reader is shown it only on asking: figures that are of a part, or in one document alone."""
+        return self.name.startswith(_DETAILS) or self.change is None
 
 
 @dataclass(frozen=True)
@@ -229,7 +237,13 @@ def _find(wanted: str, names: Iterable[str]) -> str:
         return found[0]
     if found:
         raise InputError(f"{short_repr(wanted)} may be {_list(found)}", hint="write the whole name")
-    raise InputError(f"no figure is called {short_repr(wanted)}; there are {_list(sorted(listed, key=_depth))}")
+    ends_of = {name.rsplit(".", 1)[-1]: name for name in listed} | {name: name for name in listed}
+    near = [ends_of[end] for end in difflib.get_close_matches(wanted, ends_of, n=3)]
+    headline = sorted((name for name in listed if not name.startswith(_DETAILS)), key=_depth)
+    raise InputError(
+        f"no figure is called {short_repr(wanted)}; there are {_list(list(dict.fromkeys((*near, *headline))))}",
+        hint="compare -v shows all that changed",
+    )
 
 
 def _depth(name: str) -> int:
@@ -252,7 +266,8 @@ def _read(path: Path) -> _Content:
             # A report is compared as its command's document is, with what it has besides.
             report, document = document, document["result"]
             schema, version = _kind(document)
-            document = {**document, **{key: report.get(key) for key in _REPORTED if key not in document}}
+            besides = {name: report.get(key) for key, name in _REPORTED.items() if name not in document}
+            document = {**document, **besides}
         figures = dict(_figures(document, ""))
     except RecursionError as error:
         raise InputError(f"{path}: nested too deeply to be a document of edgecodec") from error

@@ -125,13 +125,20 @@ def test_what_changed(tmp_path: Path) -> None:
 
 
 def test_a_report_is_compared_as_its_command_s_document(tmp_path: Path) -> None:
-    report = {"schema": "edgecodec.report", "schema_version": 1, "date": "now", "result": A, "quality": {"mean": 3.0}}
-    quality = compare_documents(
-        file(tmp_path, "a", report), file(tmp_path, "b", report), [Rule.parse("quality.mean!=3")]
-    )
+    result = {key: value for key, value in A.items() if key != "prdn"}
+    report = {"schema": "edgecodec.report", "schema_version": 1, "date": "now", "quality": {"mean": 3.0}}
+    one = file(tmp_path, "a", report | {"result": result})
+    quality = compare_documents(one, one, [Rule.parse("prdn.mean!=3")])
     assert quality.verdict == "passed"
-    beside = compare_documents(file(tmp_path, "a", report), file(tmp_path, "b", A | {"flash_bytes": 1001}))
-    assert [change.name for change in beside.changes] == ["flash_bytes", "quality.mean"]
+    beside = compare_documents(one, file(tmp_path, "b", result | {"flash_bytes": 1001}))
+    assert [change.name for change in beside.changes] == ["flash_bytes", "prdn.mean"]
+    assert [change.is_detail for change in beside.changes] == [False, True]
+    # What the command's own document says of it goes first.
+    own = compare_documents(one, file(tmp_path, "b", report | {"result": A}))
+    assert [(change.name, change.b) for change in own.changes] == [
+        ("prdn.mean", A["prdn"]["mean"]),
+        ("prdn.worst", 4.0),
+    ]
     assert beside.texts == ()
 
 
