@@ -339,17 +339,38 @@ def sum_of(sent: bytes) -> int:
     return parse_encode(read(sent)[0].payload, DIGEST, SHAPE, BOTH).offset
 
 
+class LinkReader(ctypes.Structure):
+    """``edc_link_reader``."""
+
+    _fields_ = (
+        ("buffer", ctypes.c_char_p),
+        ("capacity", ctypes.c_size_t),
+        ("count", ctypes.c_size_t),
+        ("left", ctypes.c_uint8),
+        ("flags", ctypes.c_bool * 3),
+    )
+
+
 @pytest.mark.parametrize("tail", [b"", b"\0", b"\0\1", b"\0\0"])
-@pytest.mark.parametrize("run", [0, 1, 252, 253, 254, 255, 507, 508, 509, 600])
+@pytest.mark.parametrize("run", [3, 252, 253, 254, 255, 507, 508, 509, 600])
 def test_runs_without_a_zero_are_framed_as_by_cobs(host_library: Path, run: int, tail: bytes) -> None:
-    send = ctypes.CDLL(str(host_library)).edc_link_send
+    link = ctypes.CDLL(str(host_library))
     message = bytes(1 + i % 255 for i in range(run)) + tail
+    message += struct.pack("<I", zlib.crc32(message))
     sent = bytearray()
     write = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_size_t)(
         lambda at, count: sent.extend(ctypes.string_at(at, count))
     )
-    send(message, ctypes.c_size_t(len(message)), write)
+    link.edc_link_send(message, ctypes.c_size_t(len(message)), write)
     assert bytes(sent) == cobs.encode(message) + b"\0"
+    buffer = ctypes.create_string_buffer(len(message))
+    reader = LinkReader()
+    link.edc_link_reader_init(ctypes.byref(reader), buffer, ctypes.c_size_t(len(message)))
+    results = [link.edc_link_reader_push(ctypes.byref(reader), byte) for byte in sent]
+    more, whole = 1, 0
+    assert (results[:-1], results[-1]) == ([more] * (len(sent) - 1), whole)
+    assert buffer.raw == message
+    assert reader.count == len(message)
 
 
 def test_bytes_may_come_one_by_one(server: HostServer) -> None:
