@@ -505,7 +505,7 @@ def test_report_that_is_not_of_this_build(
     assert "\n" not in str(caught.value)
 
 
-def test_output_of_a_missing_tool(board: Board) -> None:
-    runner = build._Runner(board)
+def test_output_of_a_missing_tool(board: Board, tmp_path: Path) -> None:
+    runner = build._Runner(board, tmp_path)
     with pytest.raises(BuildError, match="no-such-tool cannot be run"):
         runner([Path("/no-such-tool")])
