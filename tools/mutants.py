@@ -464,7 +464,7 @@ MUTANTS = (
     Mutant(
         "retry-damage",
         "edgecodec/link/client.py",
-        'link.write(run.repeat_oldest("damaged messages"))',
+        'link.write(b"".join(run.repeat_damaged(damaged)))',
         "pass",
         _HARNESS,
     ),
@@ -478,15 +478,15 @@ MUTANTS = (
     Mutant(
         "retry-late",
         "edgecodec/link/client.py",
-        "link.write(FLUSH + run.repeat_late())\n                    continue\n                message",
-        "run.repeat_late()\n                    continue\n                message",
+        'link.write(FLUSH + b"".join(requests))',
+        "pass",
         _LATE,
     ),
     Mutant(
         "retry-end",
         "edgecodec/link/client.py",
-        "request.timeouts >= _MAX_TIMEOUTS or request.attempts >= _MAX_ATTEMPTS",
-        "request.timeouts >= 1000",
+        "return bool(self._in_flight) and time.monotonic() >= self._end",
+        "return False",
         _LATE,
     ),
     Mutant("reply-type", "edgecodec/link/client.py", "if message.type != self._reply_type:", "if False:", _HARNESS),

@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
-_MOST_DIGITS = 20
-"""Of an integer: 64 bits have no more."""
 _DEEPEST = 100
 
 
-def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
+def parse_json(text: str | bytes, *, finite: bool = True, bits: int = 64) -> Any:
     """What ``text`` says: dicts, lists and scalars.
 
     Raises ValueError, of one line, for what is no JSON and what :func:`check_plain` refuses, and, where numbers must be
-    ``finite``, for NaN and infinity, which are no JSON either.
+    ``finite``, for NaN and infinity, which are no JSON either. Integers have ``bits`` at most.
     """
     try:
-        found = json.loads(text, parse_int=_integer, parse_constant=_no_constant if finite else None)
+        found = json.loads(
+            text, parse_int=partial(_integer, bits=bits), parse_constant=_no_constant if finite else None
+        )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
-    check_plain(found)
+    check_plain(found, bits)
     return found
 
 
-def check_plain(value: Any) -> None:
+def check_plain(value: Any, bits: int = 64) -> None:
     """Raise ValueError for what a parsed document may not hold.
 
-    That is integers beyond 64 bits, lists and dicts more than a hundred deep, and texts with half a surrogate pair,
+    That is integers beyond ``bits``, lists and dicts more than a hundred deep, and texts with half a surrogate pair,
     which cannot be printed: they are nobody's settings, and lead to errors far from the file.
     """
     level = [value]
@@ -40,8 +41,8 @@ def check_plain(value: Any) -> None:
                 below += each
             elif isinstance(each, str):
                 _check_text(each)
-            elif isinstance(each, int) and each.bit_length() > 64:
-                raise ValueError("an integer of more than 64 bits")
+            elif isinstance(each, int) and each.bit_length() > bits:
+                raise ValueError(f"an integer of more than {bits} bits")
         if not below:
             return
         level = below
@@ -55,8 +56,9 @@ def _check_text(text: str) -> None:
         raise ValueError("a text that is not Unicode (half a surrogate pair)") from error
 
 
-def _integer(digits: str) -> int:
-    if len(digits.lstrip("-")) > _MOST_DIGITS:
+def _integer(digits: str, bits: int) -> int:
+    # Before it is converted, which takes time that grows with the square of its length.
+    if len(digits) > len(str(-(1 << bits))):
         raise ValueError(f"an integer of {len(digits)} digits")
     return int(digits)
 

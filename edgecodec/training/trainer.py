@@ -34,6 +34,8 @@ _GRACE = 0.1
 """Share of ``max_seconds`` after which a slow machine shortens the schedule. On others the clock changes nothing,
 so that the same seed gives the same codec."""
 _CHECKPOINT_VERSION = 1
+_STATE_BITS = 128
+"""Of the integers in a checkpoint: the state of numpy's generator is two of these."""
 _REMOVE = "remove it and train again"
 
 FloatFrames = npt.NDArray[np.float32]
@@ -358,7 +360,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> tuple[Mapping[str, npt.NDAr
     """Arrays and state of a checkpoint. Raises InputError when it is damaged or of another version."""
     try:
         arrays = read_npz(Path(path), path, "a checkpoint", CHECKPOINT)
-        document = parse_json(arrays.pop("state").tobytes(), finite=False)
+        document = parse_json(arrays.pop("state").tobytes(), finite=False, bits=_STATE_BITS)
         version = document["version"]
     except (InputError, ValueError, KeyError, TypeError) as error:
         reason = error.message if isinstance(error, InputError) else f"{path}: no readable checkpoint ({error})"

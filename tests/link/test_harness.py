@@ -198,10 +198,10 @@ def test_what_is_known_to_be_lost_is_sent_again_at_once(
                 pieces[at] = piece[:20] + wrong + piece[21:] if damaged else b""
         return b"".join(pieces)
 
-    def late(_: object) -> bytes:
+    def late(*_: object) -> None:
         raise AssertionError("waited for an answer that is known to be lost")
 
-    monkeypatch.setattr(client._Run, "repeat_late", late)
+    monkeypatch.setattr(BoardExecutor, "_repeat_late", late)
     with socket_device(answer) as url:
         board = run(url, count=20, hello_timeout_s=10.0, reply_timeout_s=10.0)
     assert board.statistics.retries == 2

@@ -163,7 +163,7 @@ def test_unreadable_index_files(tmp_path):
     with pytest.raises(InputError, match="not a readable"):
         load_indices(tmp_path / "bad.npz")
     np.save(tmp_path / "one.npy", np.zeros(3))
-    with pytest.raises(InputError, match="single array"):
+    with pytest.raises(InputError, match=r"not a readable \.npz of indices"):
         load_indices(tmp_path / "one.npy")
 
 

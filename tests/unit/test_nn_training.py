@@ -192,7 +192,7 @@ def test_checkpoints_of_other_runs_and_damaged_ones_are_refused(smoke_config, tm
         train(_config(smoke_config, model=SMALL, training={"learning_rate": 2e-3}), run, resume=True)
     for bad in (b"", good[:1000], b"x" * 100):
         checkpoint.write_bytes(bad)
-        with pytest.raises(InputError, match="no readable checkpoint"):
+        with pytest.raises(InputError, match=r"no readable checkpoint|not a readable \.npz of a checkpoint"):
             train(config, run, resume=True)
     assert not run.exists()
     assert checkpoint.read_bytes() == b"x" * 100
