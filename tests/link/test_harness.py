@@ -193,7 +193,8 @@ def test_what_is_known_to_be_lost_is_sent_again_at_once(
         pieces = [piece + b"\0" for piece in server.exchange(data).split(b"\0")[:-1]]
         for at, piece in enumerate(pieces):
             replies += 1
-            if replies in (5, 12):
+            # HELLO's is the first and the last frame's the 23rd, behind which no other shows that it is lost.
+            if replies in (5, 12) or (damaged and replies == 23):
                 wrong = bytes([piece[20] % 255 + 1])  # another byte, and none that ends the message
                 pieces[at] = piece[:20] + wrong + piece[21:] if damaged else b""
         return b"".join(pieces)
@@ -204,7 +205,7 @@ def test_what_is_known_to_be_lost_is_sent_again_at_once(
     monkeypatch.setattr(BoardExecutor, "_repeat_late", late)
     with socket_device(answer) as url:
         board = run(url, count=20, hello_timeout_s=10.0, reply_timeout_s=10.0)
-    assert board.statistics.retries == 2
+    assert board.statistics.retries == (3 if damaged else 2)
 
 
 def test_silence_ends_soon() -> None:
