@@ -255,6 +255,7 @@ def plot(rows: list[Result], path: Path) -> None:
         )
         if points:
             axis.plot(*zip(*points, strict=True), "D", color=color, markersize=4, label=kind.title)
+    named: set[str] = set()
     for row in rows:
         bits, prdn = row["evaluation"]["bits_per_frame"], row["evaluation"]["prdn"]["mean"]
         first = row is rows[0]
@@ -263,9 +264,11 @@ def plot(rows: list[Result], path: Path) -> None:
         )
         if "coded" in bits:
             axis.plot([bits["coded"]], [prdn], "*", color="#7c2d12", label="presets, packets' model" if first else None)
-        axis.annotate(
-            row["preset"], (bits["conditional"], prdn), (0, 8), textcoords="offset points", ha="center", fontsize=8
-        )
+        if row["preset"] not in named:
+            # Other seeds lie beside the first.
+            named.add(row["preset"])
+            at = (bits["conditional"], prdn)
+            axis.annotate(row["preset"], at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
     axis.set_xlabel("bits per frame, side information not counted")
     axis.set_ylabel("PRDN in %, mean over frames")
     axis.set_ylim(0, 1.15 * max(row["evaluation"]["prdn"]["mean"] for row in rows))
