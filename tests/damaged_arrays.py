@@ -43,7 +43,7 @@ def _sound() -> list[tuple[str, bytes]]:
     for arrays in contents:
         for save in (np.savez, np.savez_compressed):
             buffer = io.BytesIO()
-            save(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]
+            save(buffer, allow_pickle=False, **arrays)  # type: ignore[arg-type]  # one of two functions
             files.append((".npz", buffer.getvalue()))
     for array in (adc, np.asfortranarray(adc, ">i2"), rng.normal(size=(2, 8, 4))):
         buffer = io.BytesIO()

@@ -122,7 +122,7 @@ def open_npz(source: Path | bytes, where: object, expected: str, most_bytes: int
     Whatever is wrong with it, also while its arrays are read, is an InputError of one line, that starts with ``where``.
     """
     with (
-        one_error(where, f".npz of {expected}"),
+        one_error(where, f"not a readable .npz of {expected}"),
         _opened(source, expected, most_bytes) as file,
         zipfile.ZipFile(file) as archive,
     ):
@@ -137,7 +137,7 @@ def read_npz(source: Path | bytes, where: object, expected: str, most_bytes: int
 
 def read_npy(source: Path | bytes, where: object, expected: str, most_bytes: int) -> npt.NDArray[Any]:
     """The array of a ``.npy``. Raises InputError of one line, that starts with ``where``."""
-    with one_error(where, f".npy of {expected}"), _opened(source, expected, most_bytes) as file:
+    with one_error(where, f"not a readable .npy of {expected}"), _opened(source, expected, most_bytes) as file:
         header = _read_header(file)
         size = file.seek(0, io.SEEK_END)
         if header.offset_bytes + header.data_bytes != size:
@@ -154,15 +154,15 @@ def budget_bytes(file_bytes: int) -> int:
 
 
 @contextmanager
-def one_error(where: object, kind: str) -> Iterator[None]:
-    """Turn whatever a parser raises on a damaged file into one InputError of one line."""
+def one_error(where: object, complaint: str) -> Iterator[None]:
+    """Turn what a parser raises on a damaged file into one InputError of one line: where, what is wrong, and why."""
     try:
         yield
     except EdgecodecError:
         raise
     except Exception as error:  # parsers of hostile files raise what they like, zlib.error and struct.error among it
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{where}: not a readable {kind} ({reason})") from error
+        raise InputError(f"{where}: {complaint} ({reason})") from error
 
 
 class Bounded:

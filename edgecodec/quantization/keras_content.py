@@ -25,7 +25,7 @@ def check_content(path: Path) -> None:
         import h5py  # type: ignore[import-untyped]  # it has no stubs
     except ImportError as error:
         raise InputError(f"{path}: h5py is needed to read it", hint=install_extra("train")) from error
-    with one_error(path, "Keras model"), open_regular(path, "a Keras model", MODEL) as file:
+    with one_error(path, "not a readable Keras model"), open_regular(path, "a Keras model", MODEL) as file:
         weights: Any = file
         if file.read(2) == b"PK":
             with zipfile.ZipFile(Bounded(file)) as archive:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from edgecodec.errors import EdgecodecError, InputError
+from edgecodec.errors import InputError
+from edgecodec.files import npz
 from edgecodec.files.limits import RECORDINGS
 from edgecodec.files.regular import check_regular
 
@@ -135,16 +136,9 @@ def check_file(path: Path, most_bytes: int = RECORDINGS) -> None:
     check_regular(path, "a file of recordings", most_bytes)
 
 
-@contextmanager
-def one_error(path: Path) -> Iterator[None]:
+def one_error(path: Path) -> AbstractContextManager[None]:
     """Turn whatever a parser raises on a damaged file into one InputError of one line, which names the file."""
-    try:
-        yield
-    except EdgecodecError:
-        raise
-    except Exception as error:  # parsers of hostile files raise what they like, zlib.error and struct.error among it
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as {path.suffix.lower()} ({reason})") from error
+    return npz.one_error(path, f"cannot be read as {path.suffix.lower()}")
 
 
 def choose(names: Sequence[str], wanted: str | None, where: object, kind: str, option: str) -> int:

@@ -211,7 +211,7 @@ def test_flips_turn_one_decision_each(linear: Bundle) -> None:
             seen.append(indices)
             return decoder.decode(indices, *rest)
 
-    costs: Any = measure_flips(rvq, Watched(), frames, stages)  # type: ignore[arg-type]
+    costs: Any = measure_flips(rvq, Watched(), frames, stages)  # type: ignore[arg-type]  # a stand-in
     usual, *flipped = seen
     assert (usual == stages.indices).all()
     assert [(cost.level, cost.flip, cost.flips) for cost in costs] == [
