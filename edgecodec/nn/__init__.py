@@ -18,6 +18,7 @@ if TYPE_CHECKING:
         build_rvq_autoencoder,
         compute_compression_stats,
         helia_edge_objects,
+        lapped_transform,
         make_divisible,
     )
     from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
@@ -35,6 +36,7 @@ __all__ = [
     "build_rvq_autoencoder",
     "compute_compression_stats",
     "helia_edge_objects",
+    "lapped_transform",
     "make_divisible",
 ]
 
@@ -51,6 +53,7 @@ __getattr__, __dir__ = lazy(
         "build_rvq_autoencoder": "edgecodec.nn.autoencoder",
         "compute_compression_stats": "edgecodec.nn.autoencoder",
         "helia_edge_objects": "edgecodec.nn.autoencoder",
+        "lapped_transform": "edgecodec.nn.autoencoder",
         "make_divisible": "edgecodec.nn.autoencoder",
     },
 )

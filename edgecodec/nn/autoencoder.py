@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from edgecodec.nn.ema_rvq import EmaResidualVectorQuantizer
 from edgecodec.nn.rvq import ResidualQuantizerBase, ResidualVectorQuantizer, keras, ops
 
@@ -66,15 +69,39 @@ def build_linear_encoder_2d(
 ) -> Any:
     """Encoder of one linear convolution, from ``(1, T, in_ch)`` frames to ``(1, T / 2^num_stages, embedding_dim)``.
 
-    ``kernel`` taps, a stride of ``2^num_stages``, no activation and no norm. Raises ValueError when ``input_len`` is
-    not divisible by the stride, ``num_stages < 1`` or ``kernel`` is shorter than the stride, which would skip samples.
+    ``kernel`` taps, a stride of ``2^num_stages``, no activation and no norm. Training starts from
+    :func:`lapped_transform`. Raises ValueError when ``input_len`` is not divisible by the stride, ``num_stages < 1`` or
+    ``kernel`` is shorter than the stride, which would skip samples.
     """
     factor = _downsample_factor("input_len", input_len, num_stages)
     if kernel < factor:
         raise ValueError(f"kernel is {kernel}; expected at least the stride, {factor}, or samples are skipped")
     inputs = layers.Input((1, input_len, in_ch), name="enc_in")
-    latent = layers.Conv2D(embedding_dim, (1, kernel), strides=(1, factor), padding="same", name="to_vq")(inputs)
-    return keras.Model(inputs, latent, name=f"LinearEncoder2D_ds{factor}")
+    to_vq = layers.Conv2D(embedding_dim, (1, kernel), strides=(1, factor), padding="same", name="to_vq")
+    model = keras.Model(inputs, to_vq(inputs), name=f"LinearEncoder2D_ds{factor}")
+    # Assigned, for an initialiser of our own could be loaded only where edgecodec is.
+    taps = lapped_transform(kernel, factor, embedding_dim) / in_ch
+    to_vq.kernel.assign(np.broadcast_to(taps[:, None, :], to_vq.kernel.shape))
+    return model
+
+
+def lapped_transform(taps: int, stride: int, bands: int) -> npt.NDArray[np.float32]:
+    """Analysis filters ``[taps, bands]`` of a modulated lapped transform, lowest band first, centred in their taps.
+
+    ``w[n] cos((n + (stride + 1) / 2) (k + 1/2) pi / M) sqrt(2 / (stride M))`` for band k, M the greater of ``stride``
+    and ``bands``, with the sine window w of ``min(taps, 2 stride)`` taps. With as many bands as the stride it is
+    orthogonal but for a factor: the latent's squared length is the mean square of the samples that it stands for, so
+    that from the first step an error of the latent counts as much as it does in the signal.
+    Source: Malvar 1990, "Lapped transforms for efficient transform/subband coding".
+    """
+    length, cosines = min(taps, 2 * stride), max(stride, bands)
+    n, k = np.arange(length)[:, None], np.arange(bands)
+    window = np.sin(np.pi * (n + 0.5) / length)
+    phase = (n + (stride + 1) / 2) * (k + 0.5) * np.pi / cosines
+    filters = np.zeros((taps, bands), np.float32)
+    start = (taps - length) // 2
+    filters[start : start + length] = window * np.cos(phase) * math.sqrt(2 / (stride * cosines))
+    return filters
 
 
 def build_decoder_2d(

@@ -28,9 +28,10 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     moves to a residual of the batch, the one farthest from its code first, and starts anew with N the mean count.
 
     With ``rate_bias`` lambda above 0, a level chooses the code of least ``||c||^2 - 2 r.c + lambda (-log2 p)``, p the
-    code's share of N, so that a likely code wins over a slightly closer one that costs more bits. lambda is in squared
-    units of the latent a bit, one for all levels or one for each. Source: entropy-constrained vector quantisation,
-    Chou, Lookabaugh and Gray 1989.
+    code's share of N, so that a likely code wins over a slightly closer one that costs more bits. lambda is ``rate_bias``
+    times the moving mean of the input's squared length, so that no scale that an encoder happens to have changes what
+    a bit is worth; one for all levels or one for each. Source: entropy-constrained vector quantisation, Chou,
+    Lookabaugh and Gray 1989.
 
     Raises ValueError unless ``0 <= ema_decay < 1``, ``epsilon > 0``, ``0 <= revive_threshold < 1`` and
     ``rate_bias >= 0``, and as the base does.
@@ -64,10 +65,16 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         self.epsilon = float(epsilon)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        """Create for each level its codebook, ``ema_count_l{l}`` (ones) and ``ema_weight_l{l}`` (the codebook)."""
+        """Create for each level its codebook, ``ema_count_l{l}`` (ones) and ``ema_weight_l{l}`` (the codebook).
+
+        With a rate bias there is ``ema_power`` too, the mean of the input's squared length.
+        """
         self._ema_counts: list[Any] = []
         self._ema_weights: list[Any] = []
         super().build(input_shape)
+        if any(self.rate_bias):
+            self._ema_power = self.add_weight(name="ema_power", shape=(), initializer="zeros", trainable=False)
+            self._start_power()
 
     def _build_level(self, level: int, size: int) -> None:
         super()._build_level(level, size)
@@ -87,6 +94,12 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         for count, total, book in zip(self._ema_counts, self._ema_weights, codebooks, strict=True):
             count.assign(np.ones(len(book), np.float32))
             total.assign(book)
+        if any(self.rate_bias):
+            self._start_power()
+
+    def _start_power(self) -> None:
+        """The first level's codes stand for inputs until there are some."""
+        self._ema_power.assign(ops.mean(ops.sum(ops.square(self._codebooks[0]), axis=1)))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of ``__init__``; those that heliaEDGE's layer lacks only where they are set."""
@@ -101,7 +114,7 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
         if not any(self.rate_bias):
             return None
         shares = self._smoothed(self._ema_counts[level]) / ops.sum(self._ema_counts[level])
-        return -self.rate_bias[level] * ops.log2(shares)
+        return -self.rate_bias[level] * self._ema_power * ops.log2(shares)
 
     def _smoothed(self, count: Any) -> Any:
         """N', which no code that nothing chooses makes zero."""
@@ -113,6 +126,9 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
 
     def _learn(self, level: int, index: Any, residual: Any) -> None:
         decay, size = self.ema_decay, self.codebook_sizes[level]
+        if level == 0 and any(self.rate_bias):
+            power = ops.mean(ops.sum(ops.square(residual), axis=1))
+            self._ema_power.assign(decay * self._ema_power + (1.0 - decay) * power)
         chosen = ops.one_hot(index, size, dtype="float32")
         count = decay * self._ema_counts[level] + (1.0 - decay) * ops.sum(chosen, axis=0)
         total = decay * self._ema_weights[level] + (1.0 - decay) * ops.matmul(ops.transpose(chosen), residual)

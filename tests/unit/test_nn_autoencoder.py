@@ -50,6 +50,38 @@ def test_linear_encoder_is_one_convolution(nn, kernel, stages):
     assert latent == pytest.approx(windows @ weights[0, :, 0] + bias, abs=1e-4)
 
 
+@pytest.mark.parametrize(("kernel", "stages"), [(31, 3), (63, 4), (16, 3)])
+def test_linear_encoder_starts_orthogonal(nn, kernel, stages):
+    """With as many bands as the stride, filters and their shifts are orthogonal: energy is kept, but for a factor."""
+    stride = 2**stages
+    encoder = nn.build_linear_encoder_2d(64, embedding_dim=stride, num_stages=stages, kernel=kernel)
+    taps, bias = encoder.get_layer("to_vq").get_weights()
+    filters = taps[0, :, 0].astype(np.float64) * np.sqrt(stride)
+    assert filters.T @ filters == pytest.approx(np.eye(stride), abs=1e-6)
+    for shift in range(stride, kernel, stride):
+        assert filters[shift:].T @ filters[:-shift] == pytest.approx(np.zeros((stride, stride)), abs=1e-6)
+    assert not bias.any()
+
+
+@pytest.mark.parametrize(("kernel", "stride", "bands"), [(31, 8, 16), (63, 16, 8), (9, 8, 3)])
+def test_lapped_transform_of_other_shapes(nn, kernel, stride, bands):
+    """Bands lie in order from the lowest, none is empty, and no band passes more than the whole."""
+    filters = nn.lapped_transform(kernel, stride, bands)
+    assert (filters.shape, filters.dtype) == ((kernel, bands), np.float32)
+    spectrum = np.abs(np.fft.rfft(filters, 1024, axis=0)) ** 2
+    peaks = spectrum.argmax(axis=0)
+    assert list(peaks) == sorted(peaks)
+    assert len(set(peaks)) == bands
+    assert spectrum.sum(axis=1).max() <= 2.0
+
+
+def test_linear_encoder_of_two_channels_starts_with_their_mean(nn):
+    one, two = (nn.build_linear_encoder_2d(64, channels, 4, 3, 15) for channels in (1, 2))
+    taps = [encoder.get_layer("to_vq").get_weights()[0] for encoder in (one, two)]
+    assert taps[1].shape == (1, 15, 2, 4)
+    assert taps[1].sum(axis=2) == pytest.approx(taps[0][:, :, 0], abs=1e-7)
+
+
 def test_linear_encoder_with_a_decoder_of_its_own_width(nn):
     encoder, _, decoder, model = nn.build_rvq_autoencoder(
         64, embedding_dim=3, latent_width=4, num_stages=3, encoder="linear", encoder_kernel=31, decoder_base_filters=16

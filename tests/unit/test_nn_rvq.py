@@ -235,7 +235,7 @@ def test_revival_is_kept_by_the_configuration(nn):
 
 
 def test_rate_bias_follows_the_formula(nn):
-    """Indices of each level are those of least ||c||^2 - 2 r.c - lambda log2(share), worked out in float64."""
+    """Indices of each level are those of least ||c||^2 - 2 r.c - w P log2(share), worked out in float64."""
     rng = np.random.default_rng(5)
     books = [rng.normal(0, scale, (8, 2)).astype(np.float32) for scale in (1.0, 0.3)]
     weights = [0.3, 0.05]
@@ -243,16 +243,20 @@ def test_rate_bias_follows_the_formula(nn):
     layer.build((None, 2))
     layer.set_codebooks(books)
     assert [bias.tolist() for bias in layer.biases] == [[0.0] * 8] * 2  # all codes are as likely at the start
-    latents = rng.normal(0, 1, (500, 2)).astype(np.float32)
+    latents = rng.normal(0, 1.3, (500, 2)).astype(np.float32)
     for _ in range(3):
         layer(latents, training=True)
     counts = [np.asarray(layer.get_weights()[number], np.float64) for number in (1, 4)]
+    # From the mean of the first level's codes, half of the way to that of the latents in each of the three steps.
+    start, seen = (np.mean(np.sum(rows.astype(np.float64) ** 2, axis=1)) for rows in (books[0], latents))
+    power = seen + (start - seen) / 8
+    assert start != pytest.approx(seen, rel=0.1)
     residual = latents.astype(np.float64)
     nearest_differs = False
     for level, index in enumerate(layer.encode(latents)):
         book, cost = (
             layer.codebooks[level].astype(np.float64),
-            -weights[level] * np.log2(counts[level] / counts[level].sum()),
+            -weights[level] * power * np.log2(counts[level] / counts[level].sum()),
         )
         assert layer.biases[level] == pytest.approx(cost - cost.min(), abs=1e-4)
         distance = ((residual[:, None] - book) ** 2).sum(axis=2)
@@ -261,6 +265,22 @@ def test_rate_bias_follows_the_formula(nn):
         nearest_differs |= bool((np.argmin(distance, axis=1) != expected).any())
         residual = residual - book[np.asarray(index)]
     assert nearest_differs
+
+
+def test_rate_bias_knows_no_scale(nn):
+    """A latent of another scale takes the same codes; 16 and its square are exact in float32."""
+    rng = np.random.default_rng(6)
+    books = [rng.normal(0, scale, (8, 2)).astype(np.float32) for scale in (1.0, 0.3)]
+    latents = rng.normal(0, 1, (300, 2)).astype(np.float32)
+    indices = []
+    for scale in (np.float32(1), np.float32(16)):
+        layer = nn.EmaResidualVectorQuantizer(2, 8, 2, ema_decay=0.5, rate_bias=0.1)
+        layer.build((None, 2))
+        layer.set_codebooks([book * scale for book in books])
+        for _ in range(4):
+            layer(latents * scale, training=True)
+        indices.append([np.asarray(index).tolist() for index in layer.encode(latents * scale)])
+    assert indices[0] == indices[1]
 
 
 def test_rate_bias_in_the_configuration(nn):
