@@ -106,8 +106,9 @@ class ModelConfig(_Section):
     decoder_base_filters: int | None = Field(default=None, ge=1)
     """Channels of the decoder's last stage; ``base_filters`` by default."""
     rate_bias: RateBias = []
-    """Weight of a code's bits beside its squared distance, in squared units of the latent a bit: one number for all
-    levels, or a list with one for each; none takes the nearest code. For the EMA layer, whose counts say the bits."""
+    """Weight of a code's bits beside its squared distance, in shares of the latent's mean squared length a bit: one
+    number for all levels, or a list with one for each; none takes the nearest code. For the EMA layer, whose counts say
+    the bits."""
     codebook_sizes: list[Annotated[int, Field(ge=1, le=65536)]] | None = None
     """One size per level, in place of ``latent_width``."""
     revive_dead_codes: bool = False
