@@ -2,11 +2,13 @@
 
     python -m tools.presets DATA OUT [NAME ...] [--seeds 1,2,3] [--activations 16] [--opponents NAMES] [--write]
 
-DATA is a .npz of recordings with ``adc``, ``subject`` and, where it is known, ``rhythm``. The last eight people are
-tested on, the three before them choose weights and roundings, and nobody is on two sides. All is done by commands of
-``edgecodec``, which the results hold. OUT/NAME/seedN keeps run, bundle and evaluation; what is there is not made again,
-so a run that was killed goes on. OUT/presets.json has the results of all that is in OUT; with ``--write`` they become
-docs/presets.json, and the tables and the picture of docs/presets.md are made from them.
+NAME is a preset, or one with settings of its ``model`` section, to see what another codec at its rate would give:
+``08x_light:embedding_dim=16,encoder_kernel=63``. DATA is a .npz of recordings with ``adc``, ``subject`` and, where it
+is known, ``rhythm``. The last eight people are tested on, the three before them choose weights and roundings, and
+nobody is on two sides. All is done by commands of ``edgecodec``, which the results hold. OUT/NAME/seedN keeps run,
+bundle, evaluation and what a frame takes of two emulated boards; what is there is not made again, so a run that was
+killed goes on. OUT/presets.json has the results of all that is in OUT; with ``--write`` they become docs/presets.json,
+and the tables and the picture of docs/presets.md are made from them.
 """
 
 from __future__ import annotations
@@ -33,11 +35,20 @@ RATE_HZ = 64.0
 NETWORK_BUDGET = {"flash_bytes": 27000, "instructions": 600000}
 """Of the packets' model: networks up to 26 KiB."""
 OPPONENT_NAMES = "dct,dct-rdoq,klt-rdoq,dct-network"
+BOARDS = {"M4": "mps2-an386", "M0": "microbit"}
+"""Emulated boards that count instructions, by their core's short name."""
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 _BEGIN, _END = "<!-- measured -->\n", "<!-- end of measured -->\n"
 
 Result = dict[str, Any]
-"""A bundle's figures: ``preset``, ``seed``, ``commands``, ``float_prdn``, ``quantization``, ``evaluation``."""
+"""A bundle's figures: ``preset`` (NAME), ``seed``, ``commands``, ``float_prdn``, ``quantization``, ``evaluation`` and
+``boards``."""
+
+
+def split_name(name: str) -> tuple[str, list[str]]:
+    """A preset, and the settings behind it."""
+    preset, _, settings = name.partition(":")
+    return preset, settings.split(",") if settings else []
 
 
 def train_command(name: str, seed: int, data: Path, folder: Path) -> list[str]:
@@ -45,7 +56,9 @@ def train_command(name: str, seed: int, data: Path, folder: Path) -> list[str]:
     split = [f"data.split.test=last {TEST_PEOPLE}", f"data.split.validation=last {VALIDATION_PEOPLE}", f"seed={seed}"]
     settings = [part for setting in split for part in ("--set", setting)]
     given = ["--data", str(data), "--rate", f"{RATE_HZ:g}"]
-    return ["train", "--preset", name, *given, *settings, "-o", str(folder / "run")]
+    preset, model = split_name(name)
+    settings += [part for setting in model for part in ("--set", f"model.{setting}")]
+    return ["train", "--preset", preset, *given, *settings, "-o", str(folder / "run")]
 
 
 def quantize_command(folder: Path, steps: int | None, activations: str, budget: dict[str, int] | None) -> list[str]:
@@ -67,6 +80,11 @@ def evaluate_command(folder: Path, test: Path, opponents: str) -> list[str]:
     return ["evaluate", str(folder / "bundle"), *frames, "--opponents", opponents, "--json"]
 
 
+def profile_command(folder: Path, board: str) -> list[str]:
+    """Arguments of ``edgecodec`` for what a frame takes on ``board``."""
+    return ["profile", str(folder / "bundle"), "--board", board, "--json"]
+
+
 def measure(name: str, seed: int, options: argparse.Namespace) -> None:
     """Make what is missing of a preset and a seed."""
     folder = options.out / name / f"seed{seed}"
@@ -75,6 +93,7 @@ def measure(name: str, seed: int, options: argparse.Namespace) -> None:
         "run": train_command(name, seed, options.data, folder),
         "bundle": quantize_command(folder, options.fine_tune_steps, options.activations, NETWORK_BUDGET),
         "evaluation.json": evaluate_command(folder, options.out / "test.npz", options.opponents),
+        **{f"{board}.json": profile_command(folder, board) for board in BOARDS.values()},
     }
     for made, arguments in made_by.items():
         if (folder / made).exists():
@@ -115,12 +134,13 @@ def results(out: Path) -> list[Result]:
             del opponent["curve"]
         train = train_command(name, seed, Path("ppg.npz"), Path())
         epochs = run["config"]["data"]["epochs"]
-        if epochs != load_config(preset_path(name), data=Path("ppg.npz")).data.epochs:
+        if epochs != load_config(preset_path(split_name(name)[0]), data=Path("ppg.npz")).data.epochs:
             train[-2:-2] = ["--set", f"data.epochs={epochs}"]
         made_by = [
             train,
             quantize_command(Path(), tuned and tuned["steps"], activations, fitted and fitted["budget"]),
             evaluate_command(Path(), Path("test.npz"), ",".join(o["name"] for o in evaluation["opponents"])),
+            *(profile_command(Path(), board) for board in BOARDS.values()),
         ]
         found.append(
             {
@@ -130,15 +150,33 @@ def results(out: Path) -> list[Result]:
                 "float_prdn": run["metrics"]["test_prdn_mean"],
                 "quantization": manifest["provenance"]["figures"],
                 "evaluation": evaluation,
+                "boards": {core: _board_costs(folder / f"{board}.json") for core, board in BOARDS.items()},
             }
         )
     return found
 
 
+def _board_costs(path: Path) -> dict[str, int]:
+    """Instructions a frame and bytes, of what ``profile`` wrote."""
+    profile = json.loads(path.read_text(encoding="utf-8"))
+    kinds = {"normaliser": "normaliser", "encoder": "layer", "search": "rvq", "packet": "packet"}
+    layers = profile["layers"]
+    costs = {name: round(sum(row["cost"] for row in layers if row["kind"] == kind)) for name, kind in kinds.items()}
+    codec = [part for part in profile["memory"]["parts"] if part["part"] in ("codec", "weights", "codebooks")]
+    costs["flash_bytes"] = sum(part["text"] + part["rodata"] for part in codec)
+    costs["state_bytes"] = profile["memory"]["codec_state_bytes"]
+    return costs
+
+
 def tables(rows: list[Result]) -> str:
-    """The tables of docs/presets.md, a row a preset, mean and spread of its seeds."""
-    presets = {row["preset"]: [other for other in rows if other["preset"] == row["preset"]] for row in rows}
-    return "\n".join([*_rate_table(presets), "", *_opponent_table(presets), "", *_beat_table(presets), ""])
+    """The tables of docs/presets.md, a row a preset, mean and spread of its seeds.
+
+    A preset with settings of its own is in that of costs alone.
+    """
+    every = {row["preset"]: [other for other in rows if other["preset"] == row["preset"]] for row in rows}
+    presets = {name: found for name, found in every.items() if not split_name(name)[1]}
+    made = (_rate_table(presets), _opponent_table(presets), _cost_table(every), _beat_table(presets))
+    return "\n".join(line for table in made for line in (*table, ""))
 
 
 def _rate_table(presets: dict[str, list[Result]]) -> list[str]:
@@ -186,6 +224,36 @@ def _opponent_table(presets: dict[str, list[Result]]) -> list[str]:
                     f"{np.mean([point['flash_bytes'] for point in points]) / 1024:.1f} KiB",
                 )
             )
+    return lines
+
+
+def _cost_table(presets: dict[str, list[Result]]) -> list[str]:
+    """What a board pays for what it saves."""
+    against = f"codec / {OPPONENTS['dct-rdoq'].title}"
+    columns = ("seeds", "PRDN integer", "packets' model", against)
+    kinds = [f"{kind}, {core}" for core in BOARDS for kind in ("encoder", "search", "whole frame without packets")]
+    lines = _head("codec", (*columns, *kinds, "flash", "state"))
+    for name, rows in presets.items():
+        preset, settings = split_name(name)
+        found = [o for row in rows for o in row["evaluation"]["opponents"] if o["name"] == "dct-rdoq"]
+        cells = []
+        for core in BOARDS:
+            costs = [row["boards"][core] for row in rows]
+            for parts in (("encoder",), ("search",), ("normaliser", "encoder", "search")):
+                mean = np.mean([sum(cost[part] for part in parts) for cost in costs])
+                cells.append(f"{mean / 1e6:.3f} M")
+        lines.append(
+            _row(
+                ", ".join((f"`{preset}`", *(f"`{setting}`" for setting in settings))),
+                ", ".join(str(row["seed"]) for row in rows),
+                _spread([row["evaluation"]["prdn"]["mean"] for row in rows], "%.3f %%"),
+                _spread([row["evaluation"]["bits_per_frame"]["coded"] for row in rows], "%.1f"),
+                _spread([o["bits_over_opponent"]["coded"] for o in found], "%.3f"),
+                *cells,
+                f"{np.mean([row['boards']['M4']['flash_bytes'] for row in rows]) / 1024:.1f} KiB",
+                f"{np.mean([row['boards']['M4']['state_bytes'] for row in rows]):.0f} bytes",
+            )
+        )
     return lines
 
 
@@ -257,6 +325,8 @@ def plot(rows: list[Result], path: Path) -> None:
             axis.plot(*zip(*points, strict=True), "D", color=color, markersize=4, label=kind.title)
     named: set[str] = set()
     for row in rows:
+        if split_name(row["preset"])[1]:
+            continue
         bits, prdn = row["evaluation"]["bits_per_frame"], row["evaluation"]["prdn"]["mean"]
         first = row is rows[0]
         axis.plot(

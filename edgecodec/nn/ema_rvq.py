@@ -27,10 +27,10 @@ class EmaResidualVectorQuantizer(ResidualQuantizerBase):
     With ``revive_threshold`` above 0, a code whose N falls below that share of the level's mean count is dead: it
     moves to a residual of the batch, the one farthest from its code first, and starts anew with N the mean count.
 
-    With ``rate_bias`` lambda above 0, a level chooses the code of least ``||c||^2 - 2 r.c + lambda (-log2 p)``, p the
-    code's share of N, so that a likely code wins over a slightly closer one that costs more bits. lambda is ``rate_bias``
-    times the moving mean of the input's squared length, so that no scale that an encoder happens to have changes what
-    a bit is worth; one for all levels or one for each. Source: entropy-constrained vector quantisation, Chou,
+    With ``rate_bias`` above 0, a level chooses the code of least ``||c||^2 - 2 r.c + lambda (-log2 p)``, p the code's
+    share of N, so that a likely code wins over a slightly closer one that costs more bits. lambda is ``rate_bias``
+    times the moving mean of the input's squared length, so that a bit is worth the same whatever scale an encoder
+    happens to have; one for all levels or one for each. Source: entropy-constrained vector quantisation, Chou,
     Lookabaugh and Gray 1989.
 
     Raises ValueError unless ``0 <= ema_decay < 1``, ``epsilon > 0``, ``0 <= revive_threshold < 1`` and

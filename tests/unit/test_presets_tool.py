@@ -25,6 +25,16 @@ BEATS = {
 }
 
 
+COSTS = {
+    "normaliser": 10_000,
+    "encoder": 20_000,
+    "search": 70_000,
+    "packet": 0,
+    "flash_bytes": 2048,
+    "state_bytes": 700,
+}
+
+
 def result(seed: int, bits: float) -> dict[str, Any]:
     prdn = {"mean": 1.5, "median": 1.4, "p90": 2.0, "p95": 2.5, "worst": 9.0}
     point = {"step": 0.1, "bits_per_frame": 400.0, "prdn": 1.5, "instructions": 43_000, "flash_bytes": 9_000}
@@ -53,6 +63,7 @@ def result(seed: int, bits: float) -> dict[str, Any]:
             "opponents": [opponent],
             "best_model": "coded",
         },
+        "boards": {"M4": COSTS, "M0": COSTS | {"search": 200_000}},
     }
 
 
@@ -63,6 +74,34 @@ def test_seeds_become_mean_and_spread() -> None:
     assert "| DCT, contexts, RDOQ | 400.0 (400.0 to 400.0) | 1.000 (0.950 to 1.050) |" in text
     assert "| worst person | 10 | 1.40 % | 0.20 | 0.60 | 10.0 | 4.0 | no |" in text
     assert "| rhythm 2 | 10 |" in text
+
+
+def test_costs_are_those_of_boards_and_of_settings_too() -> None:
+    other = result(1, 390.0) | {"preset": "08x:embedding_dim=4,encoder_kernel=63"}
+    text = presets.tables([result(1, 380.0), result(2, 420.0), other])
+    costs = "0.020 M | 0.070 M | 0.100 M | 0.020 M | 0.200 M | 0.230 M | 2.0 KiB | 700 bytes |"
+    spread = "400.0 (380.0 to 420.0) | 1.000 (0.950 to 1.050)"
+    assert f"| `08x` | 1, 2 | 1.500 % (1.500 % to 1.500 %) | {spread} | {costs}" in text
+    assert f"| `08x`, `embedding_dim=4`, `encoder_kernel=63` | 1 | 1.500 % | 390.0 | 0.975 | {costs}" in text
+    # In no other table.
+    assert text.count("embedding_dim") == 1
+
+
+def test_settings_behind_a_preset_are_of_its_model(tmp_path: Path) -> None:
+    train = presets.train_command("08x_light:embedding_dim=4,encoder_kernel=63", 1, tmp_path / "data.npz", tmp_path)
+    assert train[train.index("--preset") + 1] == "08x_light"
+    assert train[train.index("model.embedding_dim=4") - 1] == "--set"
+    assert train[train.index("model.encoder_kernel=63") - 1] == "--set"
+
+
+def test_board_costs_are_read_of_a_profile(tmp_path: Path) -> None:
+    layers = [("normaliser", 10.4), ("layer", 20.0), ("layer", 1.0), ("rvq", 70.0), ("packet", 9.0), ("reply", 4.0)]
+    parts = [{"part": name, "text": 100, "rodata": 1} for name in ("codec", "weights", "codebooks", "link", "port")]
+    memory = {"parts": parts, "codec_state_bytes": 700}
+    profile = {"layers": [{"kind": kind, "cost": cost} for kind, cost in layers], "memory": memory}
+    (tmp_path / "board.json").write_text(json.dumps(profile), encoding="utf-8")
+    expected = {"normaliser": 10, "encoder": 21, "search": 70, "packet": 9, "flash_bytes": 303, "state_bytes": 700}
+    assert presets._board_costs(tmp_path / "board.json") == expected
 
 
 def test_page_keeps_what_is_around_the_tables(tmp_path: Path) -> None:
@@ -109,7 +148,8 @@ def test_commands_are_those_of_edgecodec_and_say_the_rate(tmp_path: Path) -> Non
     assert train[train.index("--rate") + 1] == "64"
     quantize = presets.quantize_command(tmp_path, 4000, "16", presets.NETWORK_BUDGET)
     evaluate = presets.evaluate_command(tmp_path, tmp_path / "test.npz", presets.OPPONENT_NAMES)
-    for command, *arguments in (train, quantize, evaluate):
+    profile = presets.profile_command(tmp_path, presets.BOARDS["M0"])
+    for command, *arguments in (train, quantize, evaluate, profile):
         assert command in COMMANDS
         module = importlib.import_module(f"edgecodec.cli.{command}")
         with module.command.make_context(command, arguments) as context:
