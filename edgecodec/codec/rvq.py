@@ -17,6 +17,9 @@ FRACTION_BITS = {INT8: range(9), INT16X8: range(-8, 1)}
 """Fraction bits that are executed; negative ones shift a latent to the right, rounded half up (SPEC.md 1.3, 1.4)."""
 _TRIED = {INT8: range(4, -1, -1), INT16X8: range(0, -9, -1)}
 """Fraction bits that are tried for float codebooks, in order."""
+_LONGEST = 0.9 * 2**31
+"""Squared length of a 16-bit latent's residual up to which the device's pruned search holds it, and what its rounded
+projections add, in 32 bits."""
 MAX_CODES = 65536
 _INT32_MAX = 2**31 - 1
 
@@ -174,6 +177,9 @@ class IntegerRvq:
                 found = cls(integer_codes, bits, latent_scale, latent_zero_point, numerics, integer_biases)
             except PlanError as error:
                 reason = error.message
+                continue
+            if numerics == INT16X8 and int((found.residual_bounds[0] ** 2).sum()) > _LONGEST:
+                reason = "a residual is too long for 32 bits"
                 continue
             _refuse_vanished(found, codebooks)
             return found

@@ -219,6 +219,15 @@ def test_residuals_by_hand() -> None:
     assert rvq.dequantize(np.zeros((1, 1), np.uint16)).tolist() == [[4.0, -4.0]]
 
 
+@pytest.mark.parametrize(("dimension", "bits"), [(2, -1), (4, -1), (7, -1), (8, -2), (16, -2), (32, -3)])
+def test_residuals_stay_short_enough_for_the_pruned_search(dimension: int, bits: int) -> None:
+    """Entries of 2^(15 + k): 8 of 2^14 would have a squared length of 2^31."""
+    rng = np.random.default_rng(dimension)
+    rvq = IntegerRvq.from_float([rng.normal(0, 500, (64, dimension))], 1.0, 0, INT16X8)
+    assert rvq.fraction_bits == bits
+    assert sort_codebook(rvq, 0) is not None
+
+
 def test_codebooks_take_the_most_bits_that_are_proven() -> None:
     codes = [np.full((1, 16), 8000.0)]
     rvq = IntegerRvq.from_float(codes, 1.0, 0, INT16X8)
