@@ -18,6 +18,9 @@ from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
+from edgecodec.files.limits import DOCUMENT
+from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.verify.documents import VerificationDocument
 from edgecodec.verify.run import VerifyResult, verify_board
 
@@ -218,8 +221,8 @@ def _digest(*parts: Iterable[Path] | str) -> str:
 
 def _stamps(out: Path) -> dict[str, str]:
     try:
-        stamps = json.loads((out / _STAMPS).read_text())
-    except (OSError, ValueError):
+        stamps = parse_json(read_regular(out / _STAMPS, "the stamps of a demo", DOCUMENT))
+    except (InputError, ValueError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 from edgecodec.documents import Document
 from edgecodec.errors import InputError, short_repr
 from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.report.documents import ReportDocument
 
 _MOST_BYTES = 1 << 22
@@ -260,7 +260,7 @@ def _read(path: Path) -> _Content:
     """A document. Raises InputError."""
     data = read_regular(path, "report.json, or what a command prints with --json", _MOST_BYTES)
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = parse_json(data)
         schema, version = _kind(document)
         if schema == ReportDocument.SCHEMA:
             # A report is compared as its command's document is, with what it has besides.
@@ -269,8 +269,6 @@ def _read(path: Path) -> _Content:
             besides = {name: report.get(key) for key, name in _REPORTED.items() if name not in document}
             document = {**document, **besides}
         figures = dict(_figures(document, ""))
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply to be a document of edgecodec") from error
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no JSON document of edgecodec ({' '.join(str(error).split())})") from error
     if schema == "edgecodec.error":
@@ -326,14 +324,6 @@ def _number(value: Any) -> float | None:
     """A finite number; None for all else. Raises ValueError for one that is too large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise ValueError("a number is too large") from error
-    if not math.isfinite(number):
+    if not math.isfinite(value):
         raise ValueError("a number is too large")
-    return number
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
+    return float(value)

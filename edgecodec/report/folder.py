@@ -8,6 +8,7 @@ from pathlib import Path
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import check_folder, replace_folder
 from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.report.documents import ReportDocument
 from edgecodec.report.page import html_page, junit_xml
 from edgecodec.report.sections import Report
@@ -53,7 +54,7 @@ def _is_report(folder: Path) -> bool:
     if {path.name for path in folder.iterdir()} - {DOCUMENT, JUNIT, PAGE}:
         return False
     try:
-        found = json.loads(read_regular(folder / DOCUMENT, "a report", _MOST_BYTES))
-    except (InputError, ValueError, RecursionError):
+        found = parse_json(read_regular(folder / DOCUMENT, "a report", _MOST_BYTES))
+    except (InputError, ValueError):
         return False
     return isinstance(found, dict) and found.get("schema") == ReportDocument.SCHEMA
