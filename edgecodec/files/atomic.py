@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError
 from edgecodec.files.temporary import make_locked, make_locked_file, remove_left_behind, unlock
+from edgecodec.files.writing import writing
 from edgecodec.interrupts import held
 
 _READ = {"manifest.json": "a bundle", "run.json": "a training run"}
@@ -39,12 +40,12 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     target = Path(os.path.realpath(path))
     beside, lock = None, None
     try:
-        with _naming(target), held():
+        with writing(target), held():
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_left_behind(_left_behind(target))
             beside, lock = make_locked(target.parent, _prefix(target))
             beside.chmod(0o755)
-        with _naming(target, unnamed=True):
+        with writing(target, unnamed=True):
             yield beside
         with held():
             _exchange(beside, target)
@@ -54,20 +55,6 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
             if beside is not None:
                 shutil.rmtree(beside, ignore_errors=True)
             unlock(lock)
-
-
-@contextmanager
-def _naming(target: Path, *, unnamed: bool = False) -> Iterator[None]:
-    """Turn a failure of the system's into InputError that names ``target``; ``unnamed``: if it names no file itself.
-
-    That is so when a disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if unnamed and (error.filename is not None or error.strerror is None):
-            raise
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
 def _exchange(beside: Path, target: Path) -> None:
@@ -131,7 +118,7 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
     """
     made: list[tuple[Path, int | None]] = []
     try:
-        with _naming(paths[-1]):
+        with writing(paths[-1]):
             targets = [Path(os.path.realpath(path)) for path in paths]
             for target in targets:
                 check_output(target)

@@ -9,6 +9,7 @@ from edgecodec.errors import InputError
 from edgecodec.files.atomic import check_folder, replace_folder
 from edgecodec.files.regular import read_regular
 from edgecodec.files.strict_json import parse_json
+from edgecodec.files.writing import writing
 from edgecodec.report.documents import ReportDocument
 from edgecodec.report.page import html_page, junit_xml
 from edgecodec.report.sections import Report
@@ -42,11 +43,9 @@ def write_report(report: Report, folder: Path, *, force: bool = False) -> None:
         PAGE: html_page(report),
     }
     with replace_folder(folder, marker=DOCUMENT, force=force) as beside:
-        try:
-            for name, text in files.items():
+        for name, text in files.items():
+            with writing(folder):
                 (beside / name).write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _is_report(folder: Path) -> bool:
