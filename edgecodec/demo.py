@@ -84,7 +84,7 @@ def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
     bundle = _bundle(out, step)
     frames = _frames(bundle)
     with step(f"verify on {board.name}") as progress:
-        result = verify_board(bundle, board, frames, progress=progress)
+        result = verify_board(bundle, board, frames, by_part=True, progress=progress)
     decoded, prdn = _decode(bundle, frames, result)
     return DemoResult(bundle, frames, decoded, result, _summary(bundle, result, prdn))
 

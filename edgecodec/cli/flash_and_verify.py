@@ -96,6 +96,7 @@ def command(
             optimize=optimize,
             engine=opened,
             keras=keras,
+            by_part=report is not None,
             progress=progress,
         )
 
