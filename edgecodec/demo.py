@@ -16,11 +16,13 @@ import numpy.typing as npt
 
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
+from edgecodec.device.connect import check
 from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
 from edgecodec.files.limits import DOCUMENT
 from edgecodec.files.regular import read_regular
 from edgecodec.files.strict_json import parse_json
+from edgecodec.host.extension import Compiler
 from edgecodec.verify.documents import VerificationDocument
 from edgecodec.verify.run import VerifyResult, verify_board
 
@@ -80,6 +82,9 @@ def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
     _need_packages()
+    # Before minutes of training, all that comes behind it.
+    check(board)
+    Compiler.find()
     _claim(out)
     bundle = _bundle(out, step)
     frames = _frames(bundle)
