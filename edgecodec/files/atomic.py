@@ -92,21 +92,20 @@ def _left_behind(target: Path) -> Iterator[Path]:
 
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
     """Raise InputError where :func:`replace_folder` would refuse ``path``, before long work; nothing is made."""
-    target = Path(path)
+    # What is replaced, which exists where a folder before `..` is missing, too.
+    target = Path(os.path.realpath(path))
     if os.path.lexists(target) and not target.is_dir():
-        raise InputError(f"{target}: exists and is no folder", hint="choose another output")
+        raise InputError(f"{path}: exists and is no folder", hint="choose another output")
     if target.is_dir():
         here = Path.cwd()
         if any(os.path.samefile(target, folder) for folder in (here, *here.parents)):
-            raise InputError(f"{target}: the current folder cannot be replaced", hint="choose another output")
+            raise InputError(f"{path}: the current folder cannot be replaced", hint="choose another output")
         for name, kind in _READ.items():
             if (target / name).exists() and not (target / marker).exists():
-                raise InputError(
-                    f"{target}: holds {kind} ({name}), which is not replaced", hint="choose another output"
-                )
+                raise InputError(f"{path}: holds {kind} ({name}), which is not replaced", hint="choose another output")
     if target.is_dir() and not force and any(target.iterdir()) and not (target / marker).exists():
-        raise InputError(f"{target}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
-    _check_parent(Path(os.path.realpath(target)), target)
+        raise InputError(f"{path}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
+    _check_parent(target, Path(path))
 
 
 @contextmanager
@@ -152,7 +151,7 @@ def check_output(path: Path) -> None:
 
 def _check_parent(target: Path, path: Path) -> None:
     """Raise InputError, which names ``path``, unless something can be made beside ``target``."""
-    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    parent = next((folder for folder in target.absolute().parents if os.path.lexists(folder)), None)
     if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = os.strerror(errno.EACCES if parent is None or parent.is_dir() else errno.ENOTDIR)
         raise InputError(f"{path}: cannot be written ({reason})")
