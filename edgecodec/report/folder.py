@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from edgecodec.errors import InputError
@@ -27,7 +28,8 @@ def check_report(folder: Path, *, force: bool = False) -> None:
     schema. Other folders are replaced with ``force`` alone, and the current one, bundles and runs never.
     """
     check_folder(folder, marker=DOCUMENT, force=force)
-    if folder.is_dir() and not force and any(folder.iterdir()) and not _is_report(folder):
+    target = Path(os.path.realpath(folder))
+    if target.is_dir() and not force and any(target.iterdir()) and not _is_report(target):
         raise InputError(f"{folder}: holds other files than a report's", hint="choose an empty folder or pass --force")
 
 

@@ -197,15 +197,44 @@ def test_folder_of_somebody_else_is_refused_before_the_work(bundle: Bundle, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_verdict_is_printed_before_the_report_fails(bundle: Bundle, tmp_path: Path) -> None:
+def test_verdict_is_printed_before_the_report_fails(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require("cc", "Python.h")
     folder = tmp_path / "report"
-    # What is in the way comes after the folder was looked at.
-    out = ("--indices-out", folder / "indices.npz", "--report", folder)
-    code, printed, said = run("verify-host", bundle.path, "--limit", "1", *out)
+    folder.mkdir()
+
+    def look(*_: object, **__: object) -> None:
+        """What is in the way comes after the folder was looked at."""
+        (folder / "mine.txt").touch()
+
+    monkeypatch.setattr("edgecodec.cli.report.check", look)
+    code, printed, said = run("verify-host", bundle.path, "--limit", "1", "--report", folder)
     assert (code, printed.splitlines()[-1].split()) == (2, ["verdict", "equal"])
     assert "holds other files" in said.splitlines()[-1]
-    assert [path.name for path in folder.iterdir()] == ["indices.npz"]
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("verify-host BUNDLE", "--indices-out"),
+        ("flash-and-verify BUNDLE", "--indices-out"),
+        ("evaluate BUNDLE --frames F", "--plot"),
+        ("quantize --encoder E --codebooks C --calibration F", "-o"),
+        ("demo", "-o"),
+    ],
+)
+def test_report_takes_no_other_output_with_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suffix = {"--indices-out": ".npz", "--plot": ".png"}.get(output, "")
+    words = [str(bundle.path) if word == "BUNDLE" else word for word in command.split()]
+    for other in (f"r/x{suffix}", f"missing/../r/deep/x{suffix}", *([] if suffix else ["r"])):
+        code, printed, said = run(*words, output, other, "--report", "r", "--force")
+        assert (code, printed, list(tmp_path.iterdir())) == (2, "", [])
+        assert f"{other} lies in the folder of --report, which is replaced as a whole" in said
 
 
 @pytest.mark.parametrize(
@@ -219,14 +248,6 @@ def test_reports_of_nothing(bundle: Bundle, arguments: tuple[str, ...], said: st
     code, printed, errors = run(arguments[0], bundle.path, *arguments[1:])
     assert (code, printed) == (2, "")
     assert said in errors
-
-
-def test_report_and_bundle_of_one_name(good: Path, tmp_path: Path) -> None:
-    parts = ("--encoder", good / "encoder.tflite", "--codebooks", good / "codebooks.npz")
-    out = ("--calibration", good / "frames.npz", "-o", tmp_path / "x", "--report", tmp_path / "." / "x")
-    code, _, errors = run("quantize", *parts, *out)
-    assert (code, list(tmp_path.iterdir())) == (2, [])
-    assert "name one folder" in errors
 
 
 def test_compare(reports: Path, tmp_path: Path) -> None:

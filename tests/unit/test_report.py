@@ -288,6 +288,8 @@ def test_folders_of_others_are_kept(linear: Bundle, tmp_path: Path, foreign: dic
     with pytest.raises(InputError, match="holds other files"):
         written(linear, tmp_path)
     assert names(tmp_path) == sorted(foreign)
+    with pytest.raises(InputError, match="holds other files"):
+        check_report(tmp_path / "missing" / "..")
     written(linear, tmp_path, force=True)
     assert names(tmp_path) == sorted([DOCUMENT, JUNIT, PAGE])
 
