@@ -268,17 +268,24 @@ def _read(path: Path) -> _Content:
             schema, version = _kind(document)
             besides = {name: report.get(key) for key, name in _REPORTED.items() if name not in document}
             document = {**document, **besides}
-        figures = dict(_figures(document, ""))
+        figures = dict(_figures(document, "")) | _mismatches(document)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no JSON document of edgecodec ({' '.join(str(error).split())})") from error
     if schema == "edgecodec.error":
         raise InputError(f"{path}: is the document of an error, which has no figures")
     texts = {key: value for key, value in document.items() if isinstance(value, str) and key not in ("schema", "plot")}
-    pairs = document.get("pairs")
-    if isinstance(pairs, list):
-        exact = [pair for pair in pairs if isinstance(pair, dict) and pair.get("exact") is True]
-        figures |= {"mismatches": float(sum(_number(pair.get("mismatches")) or 0 for pair in exact))}
     return _Content((schema, version), figures, texts)
+
+
+def _mismatches(document: Mapping[str, Any]) -> dict[str, float]:
+    """The mismatches of all exact pairs together, if it has pairs. Raises ValueError where one does not say them."""
+    if document.get("pairs") is None:
+        return {}
+    exact = [pair for pair in document["pairs"] if pair["exact"] is True]
+    counts = [_number(pair["mismatches"]) for pair in exact]
+    if None in counts:
+        raise ValueError("mismatches that are no number")
+    return {"mismatches": float(sum(count for count in counts if count is not None))}
 
 
 def _kind(document: Any) -> tuple[str, int]:
@@ -286,7 +293,7 @@ def _kind(document: Any) -> tuple[str, int]:
     if not isinstance(document, dict):
         raise ValueError("expected an object")
     schema, version = document.get("schema"), document.get("schema_version")
-    if not isinstance(schema, str) or not schema.startswith("edgecodec.") or not isinstance(version, int):
+    if not isinstance(schema, str) or not schema.startswith("edgecodec.") or type(version) is not int:
         raise ValueError("expected keys schema and schema_version")
     return schema, version
 
