@@ -16,8 +16,13 @@ import numpy.typing as npt
 
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
+from edgecodec.device.connect import check
 from edgecodec.errors import BundleError, InputError, install_extra
 from edgecodec.files.atomic import write_file
+from edgecodec.files.limits import DOCUMENT
+from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
+from edgecodec.host.extension import Compiler
 from edgecodec.verify.documents import VerificationDocument
 from edgecodec.verify.run import VerifyResult, verify_board
 
@@ -77,11 +82,14 @@ def run_demo(out: Path, board: Board, step: Step) -> DemoResult:
     What has not changed since the last run in ``out`` is reused. Raises EdgecodecError.
     """
     _need_packages()
+    # Before minutes of training, all that comes behind it.
+    check(board)
+    Compiler.find()
     _claim(out)
     bundle = _bundle(out, step)
     frames = _frames(bundle)
     with step(f"verify on {board.name}") as progress:
-        result = verify_board(bundle, board, frames, progress=progress)
+        result = verify_board(bundle, board, frames, by_part=True, progress=progress)
     decoded, prdn = _decode(bundle, frames, result)
     return DemoResult(bundle, frames, decoded, result, _summary(bundle, result, prdn))
 
@@ -218,8 +226,8 @@ def _digest(*parts: Iterable[Path] | str) -> str:
 
 def _stamps(out: Path) -> dict[str, str]:
     try:
-        stamps = json.loads((out / _STAMPS).read_text())
-    except (OSError, ValueError):
+        stamps = parse_json(read_regular(out / _STAMPS, "the stamps of a demo", DOCUMENT))
+    except (InputError, ValueError):
         return {}
     return stamps if isinstance(stamps, dict) else {}
 

@@ -139,10 +139,10 @@ def connect(scheduler: str) -> Any:
 def _jobs(bundle: Bundle, source: Path, out: Path, column: str) -> list[_Job]:
     if not source.is_dir():
         raise InputError(f"{source}: no such folder")
-    source, out = source.resolve(), out.resolve()
+    source, out = (Path(os.path.realpath(path)) for path in (source, out))
     if out == source or source in out.parents:
         raise InputError(f"{out}: is in the folder of packets", hint="choose another output")
-    if out.exists() and not out.is_dir():
+    if os.path.lexists(out) and not out.is_dir():
         raise InputError(f"{out}: exists and is no folder", hint="choose another output")
     found = sorted(path for path in source.rglob(f"*{_SUFFIX}") if path.is_file() and not path.name.startswith("."))
     if not found:

@@ -53,7 +53,7 @@ def _cmake() -> Path:
         import cmake
     except ImportError:
         return _on_path("cmake", "pip install cmake")
-    return Path(cmake.CMAKE_BIN_DIR) / "cmake"
+    return _on_path("cmake", "pip install cmake", first=cmake.CMAKE_BIN_DIR)
 
 
 def _ninja() -> Path:
@@ -61,11 +61,12 @@ def _ninja() -> Path:
         import ninja
     except ImportError:
         return _on_path("ninja", "pip install ninja")
-    return Path(ninja.BIN_DIR) / "ninja"
+    return _on_path("ninja", "pip install ninja", first=ninja.BIN_DIR)
 
 
-def _on_path(program: str, remedy: str) -> Path:
-    found = shutil.which(program)
+def _on_path(program: str, remedy: str, *, first: str = "") -> Path:
+    """A program in the folder ``first``, or else on the path. Raises BuildError when it is in neither."""
+    found = (shutil.which(program, path=first) if first else None) or shutil.which(program)
     if found is None:
         raise BuildError(f"{program} not found", hint=remedy)
     return Path(found).absolute()

@@ -42,7 +42,7 @@ def command(streams: Streams, board: str, trust_board: bool, output: Path, repor
     from edgecodec.report.folder import PAGE
 
     folder = report or output / "report"
-    reports.check(folder, force=force)
+    reports.check(folder, output, force=force)
     target = load_board(board, trust=trust_board)
     result = run_demo(output, target, streams.progress)
     document = result.document(folder / PAGE)

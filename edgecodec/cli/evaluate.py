@@ -88,7 +88,7 @@ def command(
 
     names = [name.strip() for name in opponents.split(",")]
     opponents_of(names)
-    reports.check(report, force=force)
+    reports.check(report, plot, force=force)
     if plot is not None:
         need_matplotlib()
     loaded = Bundle.load(bundle)

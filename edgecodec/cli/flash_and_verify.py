@@ -79,7 +79,7 @@ def command(
     from edgecodec.device.connect import check
     from edgecodec.verify.run import verify_board
 
-    reports.check(report, force=force, dry_run=dry_run)
+    reports.check(report, indices_out, force=force, dry_run=dry_run)
     loaded, target = Bundle.load(bundle), load_board(board, trust=trust_board)
     if dry_run:
         opened = engine.open(streams, loaded, target, optimize)
@@ -96,6 +96,7 @@ def command(
             optimize=optimize,
             engine=opened,
             keras=keras,
+            by_part=report is not None,
             progress=progress,
         )
 

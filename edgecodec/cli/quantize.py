@@ -203,9 +203,7 @@ def command(
         raise click.UsageError(f"{given[0]} needs --index-model or --index-frames")
     usual = ModelBudget()
     check_folder(output, marker=MANIFEST, force=force)
-    if report is not None and report.resolve() == output.resolve():
-        raise click.UsageError("--report and --output name one folder")
-    reports.check(report, force=force)
+    reports.check(report, output, force=force)
     shared: dict[str, Any] = {
         "validation": validation,
         "reading": reading,

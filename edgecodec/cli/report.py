@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -20,10 +21,17 @@ if TYPE_CHECKING:
     from edgecodec.report.sections import Origin, Report
 
 
-def check(folder: Path | None, *, force: bool, dry_run: bool = False) -> None:
-    """Refuse, before long work, a folder that could not be written in the end. Raises InputError and UsageError."""
+def check(folder: Path | None, *others: Path | None, force: bool, dry_run: bool = False) -> None:
+    """Refuse, before long work, a folder that could not be written in the end, or would take ``others`` with it.
+
+    ``others`` are written by the same command. Raises InputError and UsageError.
+    """
     if folder is None:
         return
+    target = os.path.realpath(folder)
+    for other in others:
+        if other is not None and Path(os.path.realpath(other)).is_relative_to(target):
+            raise click.UsageError(f"{other} lies in the folder of --report, which is replaced as a whole")
     if dry_run:
         raise click.UsageError("--dry-run finds nothing to report")
     from edgecodec.report.folder import check_report

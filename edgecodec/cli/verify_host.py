@@ -45,7 +45,7 @@ def command(
     from edgecodec.cli.verify import finish, verification_frames
     from edgecodec.verify.run import verify_host
 
-    reports.check(report, force=force)
+    reports.check(report, indices_out, force=force)
     loaded = Bundle.load(bundle)
     chosen = verification_frames(streams, loaded, frames, limit, reading)
     with streams.progress("verifying") as progress:

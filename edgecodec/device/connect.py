@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgecodec.device.emulator import Emulator
+from edgecodec.boards.toolchain import find_toolchain
+from edgecodec.device.emulator import Emulator, find_qemu
 from edgecodec.device.flash import flash, flash_tool, plan_flash
 from edgecodec.device.flash.base import FlashPlan
 from edgecodec.device.ports import PortInfo, list_ports
@@ -143,10 +144,13 @@ def check(board: Board, attachment: Attachment = AUTO) -> None:
     """Raise what :func:`connected` would for want of a port, a tool or sense, before anything is built or run."""
     target = attachment.checked(board)
     if attachment.emulates(board):
-        return
-    _, serial_number = _port(target, attachment)
-    if target.is_real and attachment.flash:
-        _flash_plan(target, Path(), attachment, serial_number)
+        find_qemu()
+    else:
+        _, serial_number = _port(target, attachment)
+        if target.is_real and attachment.flash:
+            _flash_plan(target, Path(), attachment, serial_number)
+    if attachment.builds(board):
+        find_toolchain()
 
 
 def find_port(board: Board, probe: str | None = None, ports: list[PortInfo] | None = None) -> PortInfo:

@@ -32,6 +32,14 @@ _LONGEST_HELLO_BYTES = 1024
 """Encoded bytes of a reply to HELLO, with some to spare."""
 
 
+def find_qemu() -> str:
+    """Path of QEMU. Raises BuildError when it is missing."""
+    program = shutil.which(QEMU)
+    if program is None:
+        raise BuildError(f"{QEMU} not found", hint=f"install the Debian package {QEMU}")
+    return program
+
+
 class Emulator:
     """QEMU with ``elf`` on ``board``; a context manager, whose ``url`` a serial port opens.
 
@@ -105,9 +113,7 @@ class Emulator:
             self._stderr = None
 
     def _start(self) -> None:
-        program = shutil.which(QEMU)
-        if program is None:
-            raise BuildError(f"{QEMU} not found", hint=f"install the Debian package {QEMU}")
+        program = find_qemu()
         # QEMU inherits a listening socket, so no other process can take the port in between.
         with socket.create_server(("127.0.0.1", 0), backlog=1) as server:
             self._port = server.getsockname()[1]

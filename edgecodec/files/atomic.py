@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from edgecodec.errors import InputError
 from edgecodec.files.temporary import make_locked, make_locked_file, remove_left_behind, unlock
+from edgecodec.files.writing import writing
 from edgecodec.interrupts import held
 
 _READ = {"manifest.json": "a bundle", "run.json": "a training run"}
@@ -39,12 +40,12 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
     target = Path(os.path.realpath(path))
     beside, lock = None, None
     try:
-        with _naming(target), held():
+        with writing(target), held():
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_left_behind(_left_behind(target))
             beside, lock = make_locked(target.parent, _prefix(target))
             beside.chmod(0o755)
-        with _naming(target, unnamed=True):
+        with writing(target, unnamed=True):
             yield beside
         with held():
             _exchange(beside, target)
@@ -54,20 +55,6 @@ def replace_folder(path: str | os.PathLike[str], *, marker: str, force: bool = F
             if beside is not None:
                 shutil.rmtree(beside, ignore_errors=True)
             unlock(lock)
-
-
-@contextmanager
-def _naming(target: Path, *, unnamed: bool = False) -> Iterator[None]:
-    """Turn a failure of the system's into InputError that names ``target``; ``unnamed``: if it names no file itself.
-
-    That is so when a disk is full.
-    """
-    try:
-        yield
-    except OSError as error:
-        if unnamed and (error.filename is not None or error.strerror is None):
-            raise
-        raise InputError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
 def _exchange(beside: Path, target: Path) -> None:
@@ -105,21 +92,20 @@ def _left_behind(target: Path) -> Iterator[Path]:
 
 def check_folder(path: str | os.PathLike[str], *, marker: str, force: bool = False) -> None:
     """Raise InputError where :func:`replace_folder` would refuse ``path``, before long work; nothing is made."""
-    target = Path(path)
+    # What is replaced, which exists where a folder before `..` is missing, too.
+    target = Path(os.path.realpath(path))
     if os.path.lexists(target) and not target.is_dir():
-        raise InputError(f"{target}: exists and is no folder", hint="choose another output")
+        raise InputError(f"{path}: exists and is no folder", hint="choose another output")
     if target.is_dir():
         here = Path.cwd()
         if any(os.path.samefile(target, folder) for folder in (here, *here.parents)):
-            raise InputError(f"{target}: the current folder cannot be replaced", hint="choose another output")
+            raise InputError(f"{path}: the current folder cannot be replaced", hint="choose another output")
         for name, kind in _READ.items():
             if (target / name).exists() and not (target / marker).exists():
-                raise InputError(
-                    f"{target}: holds {kind} ({name}), which is not replaced", hint="choose another output"
-                )
+                raise InputError(f"{path}: holds {kind} ({name}), which is not replaced", hint="choose another output")
     if target.is_dir() and not force and any(target.iterdir()) and not (target / marker).exists():
-        raise InputError(f"{target}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
-    _check_parent(Path(os.path.realpath(target)), target)
+        raise InputError(f"{path}: holds other files (no {marker})", hint="choose an empty folder or pass --force")
+    _check_parent(target, Path(path))
 
 
 @contextmanager
@@ -131,7 +117,7 @@ def replace_files(*paths: Path) -> Iterator[list[Path]]:
     """
     made: list[tuple[Path, int | None]] = []
     try:
-        with _naming(paths[-1]):
+        with writing(paths[-1]):
             targets = [Path(os.path.realpath(path)) for path in paths]
             for target in targets:
                 check_output(target)
@@ -165,7 +151,7 @@ def check_output(path: Path) -> None:
 
 def _check_parent(target: Path, path: Path) -> None:
     """Raise InputError, which names ``path``, unless something can be made beside ``target``."""
-    parent = next((folder for folder in target.absolute().parents if folder.exists()), None)
+    parent = next((folder for folder in target.absolute().parents if os.path.lexists(folder)), None)
     if parent is None or not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
         reason = os.strerror(errno.EACCES if parent is None or parent.is_dir() else errno.ENOTDIR)
         raise InputError(f"{path}: cannot be written ({reason})")

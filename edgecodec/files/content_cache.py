@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from edgecodec.errors import BuildError
 from edgecodec.files.temporary import make_locked, remove_left_behind, unlock
+from edgecodec.files.writing import writing
 from edgecodec.interrupts import held
 
 T = TypeVar("T")
@@ -46,15 +48,16 @@ def cached(kind: str, digest: str, build: Callable[[Path], None], read: Callable
     folder = cache_dir() / kind / digest
     with suppress(BuildError):
         return read(folder)
+    failing = partial(writing, f"the cache {folder.parent}", error=BuildError, hint="set EDGECODEC_CACHE to a folder")
     beside, lock = None, None
     try:
-        with held(), _naming(folder.parent):
+        with held(), failing():
             folder.parent.mkdir(parents=True, exist_ok=True)
             remove_left_behind(folder.parent.glob(f"{_BUILD_PREFIX}*"))
             beside, lock = make_locked(folder.parent, _BUILD_PREFIX)
             done = beside / "done"
             done.mkdir()
-        with _naming(folder.parent, unnamed=True):
+        with failing(unnamed=True):
             build(done)
         return _install(beside, folder, read)
     finally:
@@ -62,19 +65,6 @@ def cached(kind: str, digest: str, build: Callable[[Path], None], read: Callable
             if beside is not None:
                 shutil.rmtree(beside, ignore_errors=True)
             unlock(lock)
-
-
-@contextmanager
-def _naming(folder: Path, *, unnamed: bool = False) -> Iterator[None]:
-    """Turn a failure of the system's into BuildError that names ``folder``; ``unnamed``: if it names no file itself."""
-    try:
-        yield
-    except OSError as error:
-        if unnamed and (error.filename is not None or error.strerror is None):
-            raise
-        raise BuildError(
-            f"the cache {folder} cannot be written ({error.strerror})", hint="set EDGECODEC_CACHE to a folder"
-        ) from error
 
 
 def _install(beside: Path, folder: Path, read: Callable[[Path], T]) -> T:

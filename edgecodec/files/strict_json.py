@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Hashable, Iterable
 from functools import partial
 from typing import Any
+
+from edgecodec.errors import short_repr
 
 _DEEPEST = 100
 
@@ -12,12 +15,16 @@ _DEEPEST = 100
 def parse_json(text: str | bytes, *, finite: bool = True, bits: int = 64) -> Any:
     """What ``text`` says: dicts, lists and scalars.
 
-    Raises ValueError, of one line, for what is no JSON and what :func:`check_plain` refuses, and, where numbers must be
-    ``finite``, for NaN and infinity, which are no JSON either. Integers have ``bits`` at most.
+    Raises ValueError, of one line, for what is no JSON, for a key that an object has twice, of which other readers
+    take the one or the other, for what :func:`check_plain` refuses, and, where numbers must be ``finite``, for NaN and
+    infinity, which are no JSON either. Integers have ``bits`` at most.
     """
     try:
         found = json.loads(
-            text, parse_int=partial(_integer, bits=bits), parse_constant=_no_constant if finite else None
+            text,
+            object_pairs_hook=_object,
+            parse_int=partial(_integer, bits=bits),
+            parse_constant=_no_constant if finite else None,
         )
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
@@ -47,6 +54,20 @@ def check_plain(value: Any, bits: int = 64) -> None:
             return
         level = below
     raise ValueError("nested too deeply")
+
+
+def check_keys(keys: Iterable[Hashable]) -> None:
+    """Raise ValueError when one of ``keys`` is there twice."""
+    seen: set[Hashable] = set()
+    for key in keys:
+        if key in seen:
+            raise ValueError(f"the key {short_repr(key)} is there twice")
+        seen.add(key)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    check_keys(key for key, _ in pairs)
+    return dict(pairs)
 
 
 def _check_text(text: str) -> None:

@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from edgecodec.errors import BuildError, InputError
+from edgecodec.files.writing import writing
 from edgecodec.interrupts import held
 
 if sys.platform != "win32":
@@ -28,6 +29,7 @@ _ATTEMPTS = 8
 """At locking what was just made before somebody who cleans up takes it for left behind."""
 _FULL_BYTES = 1 << 16
 """A file system with less room is full."""
+_HINT = "set TMPDIR to another folder"
 
 
 @contextmanager
@@ -40,21 +42,15 @@ def temporary_folder(purpose: str, *, plain: bool = False) -> Iterator[Path]:
     root = _root(_plain_folder() if plain else tempfile.gettempdir())
     folder, lock = None, None
     try:
-        with held():
-            try:
-                remove_left_behind(root.iterdir())
-                folder, lock = make_locked(root, f"{purpose}-")
-            except OSError as error:
-                raise InputError(
-                    f"{root}: cannot be written ({error.strerror})", hint="set TMPDIR to another folder"
-                ) from error
+        with held(), writing(root, hint=_HINT):
+            remove_left_behind(root.iterdir())
+            folder, lock = make_locked(root, f"{purpose}-")
         try:
             yield folder
-        except OSError as error:
-            if error.filename is None and shutil.disk_usage(root).free < _FULL_BYTES:
-                raise InputError(
-                    f"{root}: cannot be written ({error.strerror})", hint="set TMPDIR to another folder"
-                ) from error
+        except OSError:
+            if shutil.disk_usage(root).free < _FULL_BYTES:
+                with writing(root, unnamed=True, hint=_HINT):
+                    raise
             raise
     finally:
         with held():
@@ -144,7 +140,7 @@ def _root(parent: str) -> Path:
             root.mkdir(0o700)
         found = root.lstat()
     except OSError as error:
-        raise InputError(f"{root}: cannot be made ({error.strerror})", hint="set TMPDIR to another folder") from error
+        raise InputError(f"{root}: cannot be made ({error.strerror})", hint=_HINT) from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
         raise InputError(f"{root}: is no folder of yours alone", hint="remove it, or set TMPDIR to another folder")
     return root

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgecodec.errors import InputError
 from edgecodec.files.limits import MODEL_DOCUMENT
 from edgecodec.files.strict_json import parse_json
 from edgecodec.nn.backend import import_keras
@@ -35,18 +36,26 @@ class ForeignLayer:
 
 
 def model_config(path: Path) -> Any:
-    """What a ``.keras`` or ``.h5`` file says of its layers, parsed; None when it cannot be read or says nothing."""
+    """What a ``.keras`` or ``.h5`` file says of its layers, parsed; None when it cannot be read or says nothing.
+
+    Raises InputError for JSON that is not read.
+    """
     try:
         if zipfile.is_zipfile(path):
             with zipfile.ZipFile(path) as archive, archive.open("config.json") as member:
-                return parse_json(member.read(MODEL_DOCUMENT), finite=False)
-        import h5py  # type: ignore[import-untyped]  # it has no stubs
+                text = member.read(MODEL_DOCUMENT)
+        else:
+            import h5py  # type: ignore[import-untyped]  # it has no stubs
 
-        with h5py.File(path, "r") as file:
-            return parse_json(file.attrs["model_config"], finite=False)
+            with h5py.File(path, "r") as file:
+                text = file.attrs["model_config"]
     # A damaged file raises whatever the damaged part of it leads to; loading it says what that is.
     except Exception:
         return None
+    try:
+        return parse_json(text, finite=False) if isinstance(text, str | bytes) else None
+    except ValueError as error:
+        raise InputError(f"{path}: its layers are not readable JSON ({error})", hint="save it again") from error
 
 
 def foreign_layers(config: Any, known: dict[str, Any]) -> list[ForeignLayer]:

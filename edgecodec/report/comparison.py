@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from typing import Any
 from edgecodec.documents import Document
 from edgecodec.errors import InputError, short_repr
 from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
 from edgecodec.report.documents import ReportDocument
 
 _MOST_BYTES = 1 << 22
@@ -260,7 +260,7 @@ def _read(path: Path) -> _Content:
     """A document. Raises InputError."""
     data = read_regular(path, "report.json, or what a command prints with --json", _MOST_BYTES)
     try:
-        document = json.loads(data, parse_constant=_refuse)
+        document = parse_json(data)
         schema, version = _kind(document)
         if schema == ReportDocument.SCHEMA:
             # A report is compared as its command's document is, with what it has besides.
@@ -268,19 +268,24 @@ def _read(path: Path) -> _Content:
             schema, version = _kind(document)
             besides = {name: report.get(key) for key, name in _REPORTED.items() if name not in document}
             document = {**document, **besides}
-        figures = dict(_figures(document, ""))
-    except RecursionError as error:
-        raise InputError(f"{path}: nested too deeply to be a document of edgecodec") from error
+        figures = dict(_figures(document, "")) | _mismatches(document)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: no JSON document of edgecodec ({' '.join(str(error).split())})") from error
     if schema == "edgecodec.error":
         raise InputError(f"{path}: is the document of an error, which has no figures")
     texts = {key: value for key, value in document.items() if isinstance(value, str) and key not in ("schema", "plot")}
-    pairs = document.get("pairs")
-    if isinstance(pairs, list):
-        exact = [pair for pair in pairs if isinstance(pair, dict) and pair.get("exact") is True]
-        figures |= {"mismatches": float(sum(_number(pair.get("mismatches")) or 0 for pair in exact))}
     return _Content((schema, version), figures, texts)
+
+
+def _mismatches(document: Mapping[str, Any]) -> dict[str, float]:
+    """The mismatches of all exact pairs together, if it has pairs. Raises ValueError where one does not say them."""
+    if document.get("pairs") is None:
+        return {}
+    exact = [pair for pair in document["pairs"] if pair["exact"] is True]
+    counts = [_number(pair["mismatches"]) for pair in exact]
+    if None in counts:
+        raise ValueError("mismatches that are no number")
+    return {"mismatches": float(sum(count for count in counts if count is not None))}
 
 
 def _kind(document: Any) -> tuple[str, int]:
@@ -288,7 +293,7 @@ def _kind(document: Any) -> tuple[str, int]:
     if not isinstance(document, dict):
         raise ValueError("expected an object")
     schema, version = document.get("schema"), document.get("schema_version")
-    if not isinstance(schema, str) or not schema.startswith("edgecodec.") or not isinstance(version, int):
+    if not isinstance(schema, str) or not schema.startswith("edgecodec.") or type(version) is not int:
         raise ValueError("expected keys schema and schema_version")
     return schema, version
 
@@ -326,14 +331,6 @@ def _number(value: Any) -> float | None:
     """A finite number; None for all else. Raises ValueError for one that is too large."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    try:
-        number = float(value)
-    except OverflowError as error:
-        raise ValueError("a number is too large") from error
-    if not math.isfinite(number):
+    if not math.isfinite(value):
         raise ValueError("a number is too large")
-    return number
-
-
-def _refuse(constant: str) -> float:
-    raise ValueError(f"{constant} is no JSON number")
+    return float(value)

@@ -9,6 +9,9 @@ from typing import Any
 
 from edgecodec.documents import Document
 
+ESTIMATED = "estimated instructions"
+"""Unit of costs that nothing counted."""
+
 
 class Outcome(StrEnum):
     """What a report says first."""
@@ -178,9 +181,9 @@ class PartCost:
     macs: int | None
     """Multiply-accumulates of a frame; null where there are none."""
     cost: float | None
-    """Mean instructions or CPU cycles of a frame, as ``unit`` of the report says; null where nothing counted."""
+    """Mean instructions or CPU cycles of a frame, as ``unit`` of the report says; null where they are not known."""
     share: float | None
-    """Cost over that of all parts, from 0 to 1; null where nothing counted."""
+    """Cost over that of all parts whose cost is known, from 0 to 1; null where it is not."""
     flash_bytes: int | None
     """Bytes of flash of its constants; null where it has none, or they are not known."""
     ram_bytes: int | None
@@ -222,8 +225,8 @@ class ReportDocument(Document):
     drawn: tuple[FrameQuality, ...] | None = None
     """The frames that the page draws."""
     unit: str | None = None
-    """What the costs of parts count: ``instructions`` on emulated boards, ``cycles`` on real ones; null where nothing
-    counted."""
+    """What the costs of parts count: ``instructions`` on emulated boards, ``cycles`` on real ones, ``estimated
+    instructions`` of layers, modelled, where nothing counted; null where there are none of these."""
     parts: tuple[PartCost, ...] | None = None
     """What the parts of the codec take, in the order in which they run."""
     result: Mapping[str, Any]

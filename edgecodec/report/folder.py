@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import check_folder, replace_folder
 from edgecodec.files.regular import read_regular
+from edgecodec.files.strict_json import parse_json
+from edgecodec.files.writing import writing
 from edgecodec.report.documents import ReportDocument
 from edgecodec.report.page import html_page, junit_xml
 from edgecodec.report.sections import Report
@@ -25,7 +28,8 @@ def check_report(folder: Path, *, force: bool = False) -> None:
     schema. Other folders are replaced with ``force`` alone, and the current one, bundles and runs never.
     """
     check_folder(folder, marker=DOCUMENT, force=force)
-    if folder.is_dir() and not force and any(folder.iterdir()) and not _is_report(folder):
+    target = Path(os.path.realpath(folder))
+    if target.is_dir() and not force and any(target.iterdir()) and not _is_report(target):
         raise InputError(f"{folder}: holds other files than a report's", hint="choose an empty folder or pass --force")
 
 
@@ -41,11 +45,9 @@ def write_report(report: Report, folder: Path, *, force: bool = False) -> None:
         PAGE: html_page(report),
     }
     with replace_folder(folder, marker=DOCUMENT, force=force) as beside:
-        try:
-            for name, text in files.items():
+        for name, text in files.items():
+            with writing(folder):
                 (beside / name).write_text(text, encoding="utf-8", newline="\n")
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written ({error.strerror})") from error
 
 
 def _is_report(folder: Path) -> bool:
@@ -53,7 +55,7 @@ def _is_report(folder: Path) -> bool:
     if {path.name for path in folder.iterdir()} - {DOCUMENT, JUNIT, PAGE}:
         return False
     try:
-        found = json.loads(read_regular(folder / DOCUMENT, "a report", _MOST_BYTES))
-    except (InputError, ValueError, RecursionError):
+        found = parse_json(read_regular(folder / DOCUMENT, "a report", _MOST_BYTES))
+    except (InputError, ValueError):
         return False
     return isinstance(found, dict) and found.get("schema") == ReportDocument.SCHEMA

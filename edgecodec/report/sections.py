@@ -21,7 +21,7 @@ from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.codec.stages import Stages
 from edgecodec.compile.codebook_search import pack_codebook
 from edgecodec.compile.inspect import InspectDocument
-from edgecodec.compile.plan import Plan
+from edgecodec.compile.plan import Plan, make_plan
 from edgecodec.decoding.decoder import FrameDecoder
 from edgecodec.documents import Document
 from edgecodec.evaluation.rate_distortion import MODELS, Evaluation
@@ -30,6 +30,7 @@ from edgecodec.host.encoders import fastest_encoder
 from edgecodec.host.oracles import KerasExecutor
 from edgecodec.quantization.report import Figures, QuantizationReport
 from edgecodec.report.documents import (
+    ESTIMATED,
     Attribution,
     FrameQuality,
     Outcome,
@@ -45,8 +46,7 @@ from edgecodec.report.drawing import Chart, Curves, Map, chart, curves, differen
 from edgecodec.report.margins import LOOKED_AT, measure_flips, measure_margins
 from edgecodec.signal.quality import prdn
 from edgecodec.verify.compare import COMPARED, NamedStages, Verdict, difference
-from edgecodec.verify.documents import Breakdown
-from edgecodec.verify.profile import ProfileDocument
+from edgecodec.verify.profile import ProfileDocument, ProfileRow, codec_parts
 from edgecodec.verify.run import VerifyResult
 
 _DECODED = 256
@@ -100,7 +100,8 @@ def report_verification(
 ) -> Report:
     """The report of a verification on ``frames`` int16 ``[N, T]``.
 
-    ``plan`` is that of the firmware; None where another engine runs the encoder. ``decoded`` ``[N, T]`` in ADC counts
+    ``plan`` is that of the firmware; None where another engine runs the encoder, or it was there already. Without a
+    board costs are those that the plan of the C on this machine expects. ``decoded`` ``[N, T]`` in ADC counts
     is what the frames' packets were decoded to; without it the reference's indices are decoded. ``document`` takes the
     place of the result's own. Raises BundleError for a decoder that does not fit.
     """
@@ -114,7 +115,10 @@ def report_verification(
     quality, drawn = _quality(frames, decoded, source)
     rvq = bundle.codec.rvq
     assert reference.latent is not None
-    run, found = result.run, document or result.document
+    found = document or result.document
+    if board is None:
+        plan = make_plan(bundle.codec)
+    unit, parts = _costs(result, bundle, plan)
     made = _document(
         origin,
         bundle,
@@ -128,8 +132,8 @@ def report_verification(
         flips=None if decoder is None else measure_flips(rvq, decoder, frames, reference) or None,
         quality=quality,
         drawn=tuple(frame for frame, _ in drawn) or None,
-        unit=None if run is None else run.unit,
-        parts=None if run is None else _measured_stages(run.breakdown, bundle, plan),
+        unit=unit,
+        parts=parts,
     )
     return Report(made, found, "ADC counts", drawn, _maps(result))
 
@@ -144,11 +148,7 @@ def report_profile(
         else (f"; {result.memory.flash_bytes:,} bytes of flash, {result.memory.ram_bytes:,} of RAM")
     )
     said = f"{result.cost_per_frame:,.0f} {result.unit} a frame on {result.board}{memory}"
-    space = _Space.of(bundle, plan)
-    parts = tuple(
-        PartCost(row.name, row.kernel, row.macs or None, row.cost, row.share, *space.of_row(row.kind, number - 1))
-        for number, row in enumerate(result.layers)
-    )
+    parts = _measured_parts(result.layers, bundle, plan)
     made = _document(origin, bundle, Outcome.MEASURED, said, result, board=board, unit=result.unit, parts=parts)
     return Report(made, result)
 
@@ -387,21 +387,36 @@ class _Space:
         return others.get(kind, (None, None))
 
 
-def _measured_stages(costs: Breakdown, bundle: Bundle, plan: Plan | None) -> tuple[PartCost, ...]:
-    """What a board measured of its stages, beside what they take."""
+def _costs(result: VerifyResult, bundle: Bundle, plan: Plan | None) -> tuple[str | None, tuple[PartCost, ...] | None]:
+    """Unit and costs of the parts: as the board timed them, else as ``plan`` expects."""
+    if result.run is not None and result.parts:
+        return result.run.unit, _measured_parts(result.parts, bundle, plan)
+    return (None, None) if plan is None else (ESTIMATED, _estimated_parts(bundle, plan))
+
+
+def _measured_parts(rows: Sequence[ProfileRow], bundle: Bundle, plan: Plan | None) -> tuple[PartCost, ...]:
     space = _Space.of(bundle, plan)
-    total = sum(cost for _, cost in costs.items()) or 1.0
-    flash = sum(each or 0 for each, _ in space.layers) if plan else None
-    taken = {
-        "normalize": ("normaliser", *space.normalizer),
-        "encoder": ("encoder", flash, None if plan is None else plan.arena_bytes),
-        "rvq": ("codebook search", *space.search),
-        "packet": ("packet", *space.packet),
-    }
-    macs = {"encoder": bundle.codec.graph.macs}
     return tuple(
-        PartCost(taken[key][0], "", macs.get(key), cost, cost / total, *taken[key][1:]) for key, cost in costs.items()
+        PartCost(row.name, row.kernel, row.macs or None, row.cost, row.share, *space.of_row(row.kind, number - 1))
+        for number, row in enumerate(rows)
     )
+
+
+def _estimated_parts(bundle: Bundle, plan: Plan) -> tuple[PartCost, ...]:
+    """What the calls of each layer take by the kernels' models; of the other parts there is none."""
+    space = _Space.of(bundle, plan)
+    costs = [0.0] * len(plan.steps)
+    for call in plan.calls:
+        costs[call.layer] += call.instructions
+    total = sum(costs)
+    made = []
+    for number, head in enumerate(codec_parts(bundle, plan, [str(step.kernel) for step in plan.steps])):
+        cost = costs[number - 1] if head.kind == "layer" else None
+        share = None if cost is None else cost / total
+        made.append(
+            PartCost(head.name, head.kernel, head.macs or None, cost, share, *space.of_row(head.kind, number - 1))
+        )
+    return tuple(made)
 
 
 def _rate(result: Evaluation) -> Chart:

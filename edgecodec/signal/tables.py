@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from edgecodec.errors import InputError, install_extra
-from edgecodec.files.limits import TABLE
+from edgecodec.files.limits import TABLE, TABLE_LINE
+from edgecodec.files.regular import open_regular
 from edgecodec.signal.reading import Reading, Rows, as_rows, check_file, check_samples, choose, one_error
 
 Column = npt.NDArray[np.float64]
@@ -38,17 +40,21 @@ _MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "inf", "-inf", "+inf", 
 _GIVE_RATE = "give --rate HZ, and --column to leave the time column out"
 _UNIX_S = 1e9
 _EMPATICA = "bvp.csv"
+_PIECE = 1 << 18
+"""Characters of a CSV that are read at a time."""
+_HEAD = 20
+"""Lines that say what separates a CSV's cells."""
 
 
 def read_csv(path: Path, reading: Reading) -> Rows:
     """A recording a row; or, with a header, a time column or ``reading.column``, one column.
 
-    Raises InputError, which names row and column.
+    The file is read once for each column that is used, a piece at a time. Raises InputError, which names row and
+    column.
     """
-    check_file(path, TABLE)
     with one_error(path):
-        text = _Text.of(path.read_text(encoding="utf-8-sig"))
-        if not text.lines:
+        text = _Text.of(path)
+        if text.is_empty:
             raise InputError(f"{path}: is empty; expected numbers separated by commas, or a header and columns")
         first = text.cells(0)
         if path.name.lower() == _EMPATICA and _is_empatica(text):
@@ -58,13 +64,13 @@ def read_csv(path: Path, reading: Reading) -> Rows:
             return as_rows(_matrix(path, text), None, path)
         names = [cell.strip(" '\"") for cell in first] if named else [str(i) for i in range(1, len(first) + 1)]
         body = text.after(1) if named else text
-        if named and body.lines:
+        if named and not body.is_empty:
             units = body.cells(0)
             if not any(_is_number(cell) for cell in units) and _stamp(units[0]) is None:
                 # A second line of units, as WFDB's tools write it.
                 names = [f"{name} [{unit}]" for name, unit in zip(names, _texts(units, len(names)), strict=True)]
                 body = body.after(1)
-        if not body.lines:
+        if body.is_empty:
             raise InputError(f"{path}: holds a header and no rows")
         return _table_rows(path, names, _TextColumns(path, names, body), reading, named)
 
@@ -93,30 +99,30 @@ class _TextColumns:
 
     def numbers(self, index: int) -> Column:
         """A column as float64 ``[M]``, NaN where a cell is empty or says so."""
-        whole = self.body.parsed(index)
-        if whole is not None and self.body.separators <= len(self.names):
-            return whole[:, 0]
-        made = np.empty(len(self.body.lines))
-        for place, (line, cell) in enumerate(self._column(index)):
+        whole = self.body.parsed(index, len(self.names))
+        return np.fromiter(self._numbers(index), np.float64) if whole is None else whole[:, 0]
+
+    def _numbers(self, index: int) -> Iterator[float]:
+        for line, cell in self._column(index):
             try:
-                made[place] = math.nan if cell.lower() in _MISSING else float(cell)
+                yield math.nan if cell.lower() in _MISSING else float(cell)
             except ValueError as error:
                 raise InputError(
                     f"{self.path}: line {line}, column {self.names[index]!r}: {cell[:40]!r} is no number"
                 ) from error
-        return made
 
     def times(self, index: int) -> tuple[Column, bool]:
         """A column of times ``[M]``, and whether they are known to be in seconds."""
         if _stamp(next(iter(self._column(index)))[1]) is None:
             return self.numbers(index), False
-        made = np.empty(len(self.body.lines))
-        for place, (line, cell) in enumerate(self._column(index)):
+        return np.fromiter(self._stamps(index), np.float64), True
+
+    def _stamps(self, index: int) -> Iterator[float]:
+        for line, cell in self._column(index):
             stamp = _stamp(cell)
             if stamp is None:
                 raise InputError(f"{self.path}: line {line}, column {self.names[index]!r}: {cell[:40]!r} is no time")
-            made[place] = stamp
-        return made, True
+            yield stamp
 
     def _column(self, index: int) -> Iterator[tuple[int, str]]:
         """Line numbers and cells of a column, empty where a line is too short."""
@@ -204,11 +210,10 @@ def _on_a_grid(path: Path, name: str, times: Column, unit: float | None, values:
         raise InputError(f"{where}: {rate_hz:g} Hz is no rate of PPG; is its unit another?", hint=_GIVE_RATE)
     if abs(round(rate_hz) / rate_hz - 1) < 1e-3:
         rate_hz = float(round(rate_hz))
-    missing = np.where(usual, 0, np.maximum(np.rint(steps / unit * rate_hz) - 1, 0))
+    gaps = np.flatnonzero(~usual)
+    missing = np.maximum(np.rint(steps[gaps] / unit * rate_hz) - 1, 0)
     check_samples(len(values) + int(min(missing.sum(), 2.0**62)), where)
-    places = np.arange(len(values)) + np.concatenate([[0], np.cumsum(missing.astype(np.int64))])
-    grid = np.full(int(places[-1]) + 1, np.nan)
-    grid[places] = values
+    grid = np.insert(values, np.repeat(gaps + 1, missing.astype(np.int64)), np.nan) if gaps.size else values
     rows = as_rows(grid, rate_hz, path)
     return Rows(rows.values, rate_hz, None, notes)
 
@@ -224,54 +229,95 @@ def _said_unit(name: str) -> float | None:
 
 @dataclass(frozen=True)
 class _Text:
-    """Lines of a CSV that hold something."""
+    """A CSV, whose lines are read anew each time, so that they are never all in memory."""
 
-    lines: Sequence[str]
-    numbers: Sequence[int]
-    """Number of each line in its file, from 1."""
+    path: Path
     delimiter: str | None
     """Between cells; None for spaces."""
+    skipped: int = 0
+    """Lines at its start that are left out, of those that hold something."""
 
     @classmethod
-    def of(cls, text: str) -> _Text:
-        """The lines of ``text`` but for comments (#), and what separates their cells."""
-        kept = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip() and not line.startswith("#")]
-        lines, numbers = [line for _, line in kept], [i for i, _ in kept]
-        head = lines[:20]
-        delimiter = next((each for each in ";\t," if all(each in line for line in head)), None)
-        if delimiter is None and not all(len(line.split()) > 1 for line in head):
-            delimiter = ","
-        if delimiter == ";":
-            lines = [line.replace(",", ".") for line in lines]
-        return cls(lines, numbers, delimiter)
+    def of(cls, path: Path) -> _Text:
+        """The CSV ``path``, whose first lines say what separates its cells."""
+        between, spaced = [*";\t,"], True
+        for _, line in islice(cls(path, None).lines(), _HEAD):
+            between = [each for each in between if each in line]
+            spaced = spaced and len(line.split(None, 1)) > 1
+        return cls(path, between[0] if between else None if spaced else ",")
 
     def after(self, count: int) -> _Text:
         """The text without its first lines."""
-        return _Text(self.lines[count:], self.numbers[count:], self.delimiter)
+        return replace(self, skipped=self.skipped + count)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no line holds anything."""
+        return next(self.lines(), None) is None
+
+    def lines(self) -> Iterator[tuple[int, str]]:
+        """Lines that hold something, but for comments (#), and their numbers in the file, from 1."""
+        numbered = enumerate(chain.from_iterable(self._pieces()), 1)
+        return islice(((at, line) for at, line in numbered if line.strip() and line[0] != "#"), self.skipped, None)
+
+    def _pieces(self) -> Iterator[list[str]]:
+        """All lines, some at a time."""
+        with (
+            open_regular(self.path, "a file of recordings", TABLE) as data,
+            io.TextIOWrapper(data, encoding="utf-8-sig") as file,
+        ):
+            rest = ""
+            while text := file.read(_PIECE):
+                *whole, rest = (rest + (text.replace(",", ".") if self.delimiter == ";" else text)).split("\n")
+                if max(map(len, (rest, *whole[:1]))) > TABLE_LINE:
+                    raise InputError(
+                        f"{self.path}: a line of more than {TABLE_LINE:,} characters, which is the most that is read",
+                        hint="write a sample a line",
+                    )
+                yield whole
+            yield [rest]
 
     def cells(self, place: int) -> list[str]:
         """Cells of a line."""
-        return next(_Text(self.lines[place : place + 1], [0], self.delimiter).rows())[1]
+        return next(self.after(place).rows())[1]
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Line numbers and cells; an empty last cell is none."""
-        split = csv.reader(self.lines, delimiter=self.delimiter) if self.delimiter else map(str.split, self.lines)
-        for number, cells in zip(self.numbers, split, strict=True):
+        number = 0
+
+        def lines() -> Iterator[str]:
+            nonlocal number
+            for number, line in self.lines():  # noqa: B007 - told beside the cells
+                yield line
+
+        split = csv.reader(lines(), delimiter=self.delimiter) if self.delimiter else map(str.split, lines())
+        for cells in split:
             yield number, cells[:-1] if len(cells) > 1 and not cells[-1].strip() else cells
 
-    @cached_property
-    def separators(self) -> int:
-        """The most delimiters that a line holds; 0 for spaces."""
-        return max(line.count(self.delimiter) for line in self.lines) if self.delimiter else 0
+    def parsed(self, column: int | None, most: int | None = None) -> Column | None:
+        """A column or all, float64 ``[N, M]``, by numpy's own parser; None for what it does not take.
 
-    def parsed(self, column: int | None) -> Column | None:
-        """A column or all, float64 ``[N, M]``, by numpy's own parser; None for what it does not take."""
+        Nor are lines taken that hold the delimiter more than ``most`` times.
+        """
         try:
             return np.loadtxt(
-                self.lines, np.float64, comments=None, delimiter=self.delimiter, usecols=column, ndmin=2, quotechar='"'
+                self._narrow(most),
+                np.float64,
+                comments=None,
+                delimiter=self.delimiter,
+                usecols=column,
+                ndmin=2,
+                quotechar='"',
             )
         except ValueError:
             return None
+
+    def _narrow(self, most: int | None) -> Iterator[str]:
+        between = self.delimiter
+        for number, line in self.lines():
+            if most is not None and between is not None and line.count(between) > most:
+                raise ValueError(f"line {number} has too many cells")
+            yield line
 
 
 def _matrix(path: Path, text: _Text) -> Column:
@@ -280,24 +326,26 @@ def _matrix(path: Path, text: _Text) -> Column:
     if whole is not None:
         return whole
     width = len(text.cells(0))
-    made = np.empty((len(text.lines), width))
-    for place, (line, cells) in enumerate(text.rows()):
+    return np.fromiter(_matrix_numbers(path, text, width), np.float64).reshape(-1, width)
+
+
+def _matrix_numbers(path: Path, text: _Text, width: int) -> Iterator[float]:
+    for line, cells in text.rows():
         if len(cells) != width:
             raise InputError(f"{path}: rows of different lengths ({width} numbers, on line {line} {len(cells)})")
         for column, cell in enumerate(cells):
             try:
-                made[place, column] = math.nan if cell.strip().lower() in _MISSING else float(cell)
+                yield math.nan if cell.strip().lower() in _MISSING else float(cell)
             except ValueError as error:
                 raise InputError(
                     f"{path}: line {line}, column {column + 1}: {cell.strip()[:40]!r}; expected numbers",
                     hint="a header is a first line without numbers",
                 ) from error
-    return made
 
 
 def _is_empatica(text: _Text) -> bool:
-    heads = [text.cells(place) for place in range(min(len(text.lines), 2))]
-    numeric = len(text.lines) > 2 and all(len(cells) == 1 and _is_number(cells[0]) for cells in heads)
+    heads = [cells for _, cells in islice(text.rows(), 3)]
+    numeric = len(heads) > 2 and all(len(cells) == 1 and _is_number(cells[0]) for cells in heads[:2])
     return numeric and float(heads[0][0]) > _UNIX_S and _is_ppg_rate(float(heads[1][0]))
 
 

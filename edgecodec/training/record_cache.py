@@ -13,6 +13,7 @@ import numpy as np
 
 from edgecodec.errors import InputError
 from edgecodec.files.atomic import write_file
+from edgecodec.files.writing import writing
 from edgecodec.nn.backend import import_tensorflow, quiet
 from edgecodec.signal.collection import SourceFile
 from edgecodec.signal.reading import Reading, check_file
@@ -79,10 +80,8 @@ def _write(path: Path, key: str, recordings: Sequence[Recording]) -> None:
     header = _example(tf, format=_FORMAT.encode(), key=key.encode(), count=len(recordings))
     examples = [header, *(_recording_example(tf, recording) for recording in recordings)]
     # TensorFlow writes to a path of its own, and only a whole file takes the name that is looked for.
-    try:
+    with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{path.parent}: cannot be written ({error.strerror})") from error
     beside = path.with_suffix(".part")
     try:
         with quiet(), tf.io.TFRecordWriter(str(beside)) as writer:

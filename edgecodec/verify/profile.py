@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from edgecodec.boards.schema import Board
 from edgecodec.bundle import Bundle
 from edgecodec.codec.arrays import Frames
-from edgecodec.compile.plan import LongestCall
+from edgecodec.compile.plan import LongestCall, Plan
 from edgecodec.compile.search_bound import bound_search
 from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
@@ -20,6 +20,7 @@ from edgecodec.entropy.packet import PacketFormat
 from edgecodec.errors import DeviceError, InputError
 from edgecodec.firmware.project import FirmwareProject, make_project
 from edgecodec.firmware.report import MemoryUse
+from edgecodec.link.client import BoardExecutor
 from edgecodec.link.costs import LayerCosts
 
 Progress = Callable[[int, int, str], None]
@@ -27,8 +28,8 @@ Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True)
-class Part:
-    """A part of the codec, and what it was measured to cost."""
+class PartHead:
+    """A part of the codec."""
 
     name: str
     """Name of the layer in the model, or of the part."""
@@ -40,6 +41,12 @@ class Part:
     """C function that runs it, or the engine's name where that is all that is known, such as ``TFLM``."""
     macs: int
     """Multiply-accumulates of a frame as the model defines them, whatever the kernel spares; 0 where there are none."""
+
+
+@dataclass(frozen=True)
+class Part(PartHead):
+    """A part of the codec, and what it was measured to cost."""
+
     cost: float
     """Mean instructions or CPU cycles of a frame, as the document's ``unit`` says."""
     least: float
@@ -158,19 +165,11 @@ def profile_board(
     check(board, attachment)
     project = make_project(bundle, attachment.checked(board), engine=engine, optimize=optimize)
     report = progress or (lambda done, total, what: None)
-    want = ("layers",) if bundle.packets() is None else ("layers", "packet")
     with connected(project, attachment, lambda what: report(0, len(frames), what)) as (device, firmware):
-        device.stages(
-            frames, want=want, progress=lambda done, total: report(done, total, f"streaming to {device.name}")
+        rows = time_parts(
+            project, device, frames, lambda done, total: report(done, total, f"streaming to {device.name}")
         )
         costs, running = device.frame_costs, device.hello.engine
-    steps = len(project.plan.steps)
-    if not costs or len(costs[0].layers) != steps:
-        found = len(costs[0].layers) if costs else "none"
-        raise DeviceError(
-            f"{board.name}: the firmware timed {found} layers; the bundle has {steps}", hint="build and flash it again"
-        )
-    rows = rows_of(_parts(project, costs, running))
     unit = costs[0].unit
     frame = frame_cost(rows, [sum(each.parts) for each in costs])
     return ProfileDocument(
@@ -190,6 +189,29 @@ def profile_board(
     )
 
 
+def time_parts(
+    project: FirmwareProject,
+    device: BoardExecutor,
+    frames: Frames,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[ProfileRow, ...]:
+    """What each part of a codec costs on an open ``device``, as the mean over ``frames`` int16 ``[N, T]``.
+
+    No frames may have been timed on it before. Raises DeviceError and LinkError as
+    :meth:`edgecodec.link.client.BoardExecutor.stages` does, and DeviceError for another count of layers.
+    """
+    want = ("layers",) if project.bundle.packets() is None else ("layers", "packet")
+    device.stages(frames, want=want, progress=progress)
+    costs, steps = device.frame_costs, len(project.plan.steps)
+    if not costs or len(costs[0].layers) != steps:
+        found = len(costs[0].layers) if costs else "none"
+        raise DeviceError(
+            f"{project.board.name}: the firmware timed {found} layers; the bundle has {steps}",
+            hint="build and flash it again",
+        )
+    return rows_of(_parts(project, costs, device.hello.engine))
+
+
 def frame_cost(rows: Sequence[ProfileRow], totals: Sequence[float]) -> FrameCost:
     """The cost of a frame of these parts; ``totals`` are the frames', all parts together."""
     bounded = any(row.bound is not None for row in rows)
@@ -199,32 +221,40 @@ def frame_cost(rows: Sequence[ProfileRow], totals: Sequence[float]) -> FrameCost
 
 def _parts(project: FirmwareProject, costs: Sequence[LayerCosts], running: str) -> tuple[Part, ...]:
     """The parts of a codec whose encoder the engine named ``running`` runs, which may not be the project's."""
-    codec, plan, engine = project.bundle.codec, project.plan, project.engine
-    sizes, kind = codec.rvq.codebook_sizes, codec.normalizer.kind
-    rvq_macs = codec.positions * codec.rvq.dimension * sum(sizes)
-    search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
-    bound = bound_search(codec, plan).instructions if costs[0].unit == "instructions" else None
-    packets = project.bundle.packets()
-    heads: tuple[tuple[str, str, str, str, int], ...] = (
-        ("normaliser", "normaliser", kind, f"{codec.normalizer.function}_normalize", 0),
-        *(
-            (
-                step.layer.name,
-                "layer",
-                str(step.layer.op),
-                engine.kernel(step) if running == engine.hello_name else running,
-                step.layer.macs,
-            )
-            for step in plan.steps
-        ),
-        ("rvq", "rvq", search, str(plan.search), rvq_macs),
-        *(("entropy coding", "packet", _model_of(each), "edc_packet_write", 0) for each in [packets] if each),
-        ("reply", "reply", "reply with indices, CRC-32", "edc_link_seal", 0),
+    plan, engine = project.plan, project.engine
+    bound = bound_search(project.bundle.codec, plan).instructions if costs[0].unit == "instructions" else None
+    kernels = [engine.kernel(step) if running == engine.hello_name else running for step in plan.steps]
+    heads = (
+        *codec_parts(project.bundle, plan, kernels),
+        PartHead("reply", "reply", "reply with indices, CRC-32", "edc_link_seal", 0),
     )
     frames = zip(*(each.parts for each in costs), strict=True)
     return tuple(
-        Part(*head, sum(each) / len(each), min(each), max(each), bound if head[1] == "rvq" else None)
+        Part(
+            **vars(head),
+            cost=sum(each) / len(each),
+            least=min(each),
+            most=max(each),
+            bound=bound if head.kind == "rvq" else None,
+        )
         for head, each in zip(heads, frames, strict=True)
+    )
+
+
+def codec_parts(bundle: Bundle, plan: Plan, kernels: Sequence[str]) -> tuple[PartHead, ...]:
+    """The parts of a codec in the order in which they run; ``kernels`` run the layers."""
+    codec, packets = bundle.codec, bundle.packets()
+    sizes = codec.rvq.codebook_sizes
+    rvq_macs = codec.positions * codec.rvq.dimension * sum(sizes)
+    search = f"{len(sizes)} level{'s' if len(sizes) > 1 else ''} of {', '.join(map(str, sorted(set(sizes))))} codes"
+    return (
+        PartHead("normaliser", "normaliser", codec.normalizer.kind, f"{codec.normalizer.function}_normalize", 0),
+        *(
+            PartHead(step.layer.name, "layer", str(step.layer.op), kernel, step.layer.macs)
+            for step, kernel in zip(plan.steps, kernels, strict=True)
+        ),
+        PartHead("rvq", "rvq", search, str(plan.search), rvq_macs),
+        *(PartHead("entropy coding", "packet", _model_of(each), "edc_packet_write", 0) for each in [packets] if each),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 from itertools import combinations
 
@@ -15,7 +16,7 @@ from edgecodec.compile.target import DEFAULT_OPTIMIZE
 from edgecodec.device.connect import AUTO, Attachment, check, connected
 from edgecodec.engines.base import Engine
 from edgecodec.engines.native import NATIVE_ENGINE
-from edgecodec.errors import DeviceError, InputError
+from edgecodec.errors import DeviceError, InputError, LinkError
 from edgecodec.firmware.project import make_project
 from edgecodec.firmware.report import Firmware
 from edgecodec.host.oracles import KerasExecutor, OracleMissingError, TfliteReferenceExecutor, TflmExecutor
@@ -25,6 +26,7 @@ from edgecodec.verify.attribution import LayerDivergence, locate
 from edgecodec.verify.compare import Comparison, NamedStages, Pair, Verdict, compare, merge
 from edgecodec.verify.documents import BitsOnAir, BoardRun, Breakdown, ReportedPair, VerificationDocument
 from edgecodec.verify.packets import add_packets
+from edgecodec.verify.profile import ProfileRow, time_parts
 from edgecodec.verify.pushed import compare_board, compare_host
 
 Progress = Callable[[int, int, str], None]
@@ -33,6 +35,8 @@ Progress = Callable[[int, int, str], None]
 EXIT_CODES = {Verdict.EQUAL: 0, Verdict.DIFFERENT: 1, Verdict.UNDECIDED: 2}
 _PART = 50
 """Frames between two signs of progress."""
+_TIMED = 8
+"""Frames on which the parts of the codec are timed, at most."""
 _HOST_BUILD = "building the C for this machine"
 
 
@@ -54,6 +58,8 @@ class VerifyResult:
     """What each firmware cost; the last is under test."""
     layer_divergences: tuple[LayerDivergence, ...] = ()
     """Where a board's encoder goes wrong, one for each that does."""
+    parts: tuple[ProfileRow, ...] = ()
+    """What each part of the codec cost on the board under test; empty when that was not asked for, or not told."""
 
     @property
     def run(self) -> BoardRun | None:
@@ -152,6 +158,7 @@ def verify_board(
     optimize: str = DEFAULT_OPTIMIZE,
     engine: Engine = NATIVE_ENGINE,
     keras: bool = False,
+    by_part: bool = False,
     progress: Progress | None = None,
 ) -> VerifyResult:
     """Compare a board with host shim, numpy reference and oracle over ``frames`` int16 ``[N, T]``.
@@ -161,7 +168,8 @@ def verify_board(
     and each is compared with the other. Of a bundle with packets, an encoder object on the board (``board-encoder``)
     also gets one frame in nine, but at least eight, in pieces; firmware without one (``encoder_bytes`` of the run is 0)
     is left out. Where a board's latent is wrong, its layers are read back to find the one that is. ``keras`` also
-    compares with the float encoder, which tells and never decides.
+    compares with the float encoder, which tells and never decides. ``by_part`` also has the firmware under test time
+    each part of the codec, on 8 frames; where that fails :attr:`VerifyResult.parts` is empty, and the verdict stays.
 
     Raises InputError without frames and for goals that contradict each other, BuildError when shim or firmware cannot
     be built, LinkError and DeviceError when the board is missing, silent, of another bundle or ends mid-run.
@@ -181,6 +189,7 @@ def verify_board(
     reference = stages[ReferenceExecutor.name]
     pushed = [compare_host(bundle, shim, frames, reference)]
     runs, divergences = [], []
+    parts: tuple[ProfileRow, ...] = ()
     for project in projects:
         with connected(project, attachment, count.say) as (device, firmware):
             found = device.stages(frames, progress=count.executor(f"streaming to {device.name}"))
@@ -189,8 +198,12 @@ def verify_board(
             divergences.append(locate(device, bundle.codec.graph, frames, found, reference))
             count.say(f"pushing samples to {device.name}")
             pushed.append(compare_board(bundle, device, frames, reference))
+            if by_part and project is projects[-1]:
+                count.say(f"timing the parts on {device.name}")
+                with suppress(LinkError, DeviceError):
+                    parts = time_parts(project, device, frames[:_TIMED])
     wrong = tuple(each for each in divergences if each is not None)
-    return _result(bundle, frames, stages, pushed, tuple(runs), wrong)
+    return replace(_result(bundle, frames, stages, pushed, tuple(runs), wrong), parts=parts)
 
 
 def _board_run(device: BoardExecutor, firmware: Firmware | None) -> BoardRun:

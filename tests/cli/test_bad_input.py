@@ -395,6 +395,26 @@ def test_no_cross_compiler(bundle: Bundle, tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("command", ["flash-and-verify", "profile", "demo"])
+def test_tools_of_the_last_step_are_missed_before_the_first(bundle: Bundle, tmp_path: Path, command: str) -> None:
+    """Not behind minutes of training, of building and of the host's part."""
+    if command == "demo":
+        require("module:tensorflow", "module:heartpy")
+    tools, work = tmp_path / "tools", tmp_path / "work"
+    tools.mkdir()
+    work.mkdir()
+    what = ["-o", "demo"] if command == "demo" else [bundle.path, "--report", "report"]
+    env = {"PATH": str(tools), "EDGECODEC_CACHE": str(tmp_path / "cache"), "CC": ""}
+    expected = ["qemu-system-arm not found; install the", "arm-none-eabi-gcc not found; install the"]
+    for name, text in zip(["qemu-system-arm", ""], expected, strict=True):
+        result = edgecodec(command, *what, cwd=work, env=env)
+        assert_one_error(result, text)
+        assert len(result.stderr.splitlines()) == 1, "nothing was begun"
+        assert files_below(work) == set()
+        if name:
+            (tools / name).symlink_to("/bin/false")
+
+
 def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     for arguments, env in (
         (["inspect", "nowhere", "--debug"], {}),

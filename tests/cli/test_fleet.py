@@ -121,12 +121,15 @@ def test_bad_files_do_not_stop_others(bundle: Bundle, packets: list[bytes], tmp_
     assert _files(out) == ["a.parquet", "c.parquet"]
     with pytest.raises(InputError, match="has no column 'x'"):
         decode_folder(bundle, source, out, column="x")
+    loop = tmp_path / "loop"
+    loop.symlink_to(loop)
     for wrong, message in (
         ((tmp_path / "none", out), "no such folder"),
         ((source, source), "is in the folder of packets"),
         ((source, source / "deep"), "is in the folder of packets"),
         ((source, source / "a.parquet"), "is in the folder of packets"),
         ((out.parent / "out", tmp_path / "in" / "a.parquet"), "exists and is no folder"),
+        ((source, loop), "exists and is no folder"),
     ):
         with pytest.raises(InputError, match=message):
             decode_folder(bundle, *wrong)

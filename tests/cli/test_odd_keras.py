@@ -116,6 +116,7 @@ def keras_models() -> dict[str, tuple[str, Make]]:
         "null": b"null",
         "a number": b"1e999",
         "an empty object": b"{}",
+        "a key twice": keras_file()["config.json"].replace(b"{", b'{"module": "keras", ', 1),
         "deep brackets": b"[" * 100_000,
         "deep objects": b'{"config":' * 50_000,
         "no UTF-8": b'{"class_name": "\xff\xfe"}',

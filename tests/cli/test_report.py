@@ -16,6 +16,7 @@ import pytest
 from edgecodec.bundle import Bundle
 from edgecodec.cli.main import main
 from edgecodec.decoding.decoder import FrameDecoder
+from edgecodec.errors import LinkError
 from edgecodec.report.documents import ReportedBoard
 from edgecodec.report.folder import write_report
 from edgecodec.report.sections import Origin, report_profile
@@ -84,7 +85,7 @@ def test_files(reports: Path, name: str) -> None:
     assert (
         sections
         == {
-            "verify-host": {"attribution", "margins"},
+            "verify-host": {"attribution", "margins", "parts"},
             "evaluate": {"drawn"},
             "quantize": {"parts"},
             "profile": {"parts"},
@@ -102,6 +103,33 @@ def test_report_says_how_to_repeat_it(reports: Path) -> None:
     assert [row["executor"] for row in document["attribution"]] == ["tflm", "host", "host-encoder"]
 
 
+def test_costs_without_a_board_are_estimates(reports: Path) -> None:
+    document = json.loads((reports / "verify-host" / "report.json").read_text(encoding="utf-8"))
+    assert document["unit"] == "estimated instructions"
+    kinds = {part["name"]: part["cost"] is not None for part in document["parts"]}
+    assert kinds.pop("normaliser") == kinds.pop("rvq") == kinds.pop("entropy coding") is False
+    assert len(kinds) == 5
+    assert all(kinds.values()), "layers"
+    page = (reports / "verify-host" / "report.html").read_text(encoding="utf-8")
+    assert page.count('<td class=none data-of="share"></td>') == 3, "no empty line on a phone"
+    assert '<th scope="col" class="n">estimated instructions</th>' in page
+    assert "Instructions are a model's, for any core from Cortex-M3 up, some tenths more or less" in page
+
+
+@pytest.mark.emulated
+def test_verdict_stays_when_the_parts_cannot_be_timed(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def silent(*_: object) -> None:
+        raise LinkError("the board has gone")
+
+    monkeypatch.setattr("edgecodec.verify.run.time_parts", silent)
+    code, _, said = run("flash-and-verify", bundle.path, "--limit", "2", "--report", tmp_path / "report")
+    assert code == 0, said
+    document = json.loads((tmp_path / "report" / "report.json").read_text(encoding="utf-8"))
+    assert (document["verdict"], document["unit"]) == ("equal", "estimated instructions")
+
+
 def test_evaluation_draws_worst_median_and_best(reports: Path) -> None:
     document = json.loads((reports / "evaluate" / "report.json").read_text(encoding="utf-8"))
     drawn = {frame["place"]: frame for frame in document["drawn"]}
@@ -117,7 +145,8 @@ def test_evaluation_draws_worst_median_and_best(reports: Path) -> None:
 @pytest.mark.emulated
 def test_boards(bundle: Bundle, tmp_path: Path) -> None:
     board = ("--board", "mps2-an386", "--limit", "2")
-    for command, parts in (("flash-and-verify", 3), ("profile", 8)):
+    timed = []
+    for command in ("flash-and-verify", "profile"):
         code, printed, said = run(command, bundle.path, *board, "--json", "--report", tmp_path / command)
         assert code == 0, said
         document = json.loads((tmp_path / command / "report.json").read_text(encoding="utf-8"))
@@ -125,11 +154,18 @@ def test_boards(bundle: Bundle, tmp_path: Path) -> None:
         assert document["result"] == json.loads(printed)
         assert document["board"]["name"] == "mps2-an386"
         assert (document["board"]["emulated"], document["unit"]) == (True, "instructions")
-        assert len(document["parts"]) == parts
+        timed.append(document["parts"])
+        assert [part["name"] for part in document["parts"]][0::6] == ["normaliser", "rvq"]
+        assert len(document["parts"]) == 8
+        assert all(part["flash_bytes"] > 0 for part in document["parts"][1:-1])
+        # What a verification counts has no reply in it, and no reading of the timer.
         costs = [part["cost"] for part in document["parts"]]
-        assert sum(costs) == pytest.approx(document["result"]["instructions_per_frame"])
-        search = next(part for part in document["parts"] if part["name"] in ("rvq", "codebook search"))
-        assert search["flash_bytes"] > 0
+        whole, within = (sum(costs), 1e-6) if command == "profile" else (sum(costs[:-1]), 0.01)
+        assert whole == pytest.approx(document["result"]["instructions_per_frame"], rel=within)
+    assert timed[0] == [
+        {**part, "cost": pytest.approx(part["cost"], rel=0.01), "share": pytest.approx(part["share"], abs=0.01)}
+        for part in timed[1]
+    ]
 
 
 @pytest.mark.emulated
@@ -161,15 +197,44 @@ def test_folder_of_somebody_else_is_refused_before_the_work(bundle: Bundle, tmp_
     assert sorted(path.name for path in tmp_path.iterdir()) == FILES
 
 
-def test_verdict_is_printed_before_the_report_fails(bundle: Bundle, tmp_path: Path) -> None:
+def test_verdict_is_printed_before_the_report_fails(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     require("cc", "Python.h")
     folder = tmp_path / "report"
-    # What is in the way comes after the folder was looked at.
-    out = ("--indices-out", folder / "indices.npz", "--report", folder)
-    code, printed, said = run("verify-host", bundle.path, "--limit", "1", *out)
+    folder.mkdir()
+
+    def look(*_: object, **__: object) -> None:
+        """What is in the way comes after the folder was looked at."""
+        (folder / "mine.txt").touch()
+
+    monkeypatch.setattr("edgecodec.cli.report.check", look)
+    code, printed, said = run("verify-host", bundle.path, "--limit", "1", "--report", folder)
     assert (code, printed.splitlines()[-1].split()) == (2, ["verdict", "equal"])
     assert "holds other files" in said.splitlines()[-1]
-    assert [path.name for path in folder.iterdir()] == ["indices.npz"]
+    assert [path.name for path in folder.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("command", "output"),
+    [
+        ("verify-host BUNDLE", "--indices-out"),
+        ("flash-and-verify BUNDLE", "--indices-out"),
+        ("evaluate BUNDLE --frames F", "--plot"),
+        ("quantize --encoder E --codebooks C --calibration F", "-o"),
+        ("demo", "-o"),
+    ],
+)
+def test_report_takes_no_other_output_with_it(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str, output: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    suffix = {"--indices-out": ".npz", "--plot": ".png"}.get(output, "")
+    words = [str(bundle.path) if word == "BUNDLE" else word for word in command.split()]
+    for other in (f"r/x{suffix}", f"missing/../r/deep/x{suffix}", *([] if suffix else ["r"])):
+        code, printed, said = run(*words, output, other, "--report", "r", "--force")
+        assert (code, printed, list(tmp_path.iterdir())) == (2, "", [])
+        assert f"{other} lies in the folder of --report, which is replaced as a whole" in said
 
 
 @pytest.mark.parametrize(
@@ -183,14 +248,6 @@ def test_reports_of_nothing(bundle: Bundle, arguments: tuple[str, ...], said: st
     code, printed, errors = run(arguments[0], bundle.path, *arguments[1:])
     assert (code, printed) == (2, "")
     assert said in errors
-
-
-def test_report_and_bundle_of_one_name(good: Path, tmp_path: Path) -> None:
-    parts = ("--encoder", good / "encoder.tflite", "--codebooks", good / "codebooks.npz")
-    out = ("--calibration", good / "frames.npz", "-o", tmp_path / "x", "--report", tmp_path / "." / "x")
-    code, _, errors = run("quantize", *parts, *out)
-    assert (code, list(tmp_path.iterdir())) == (2, [])
-    assert "name one folder" in errors
 
 
 def test_compare(reports: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Inputs that reach something new are kept in ``.cache/fuzz/NAME/corpus``, and the next run goes on with them; ``--keep``
 puts the shortest of them into ``tests/fuzz/corpus``, where all runs start from. The first failure ends the run with
-exit code 1; the input that shows it is in ``.cache/fuzz/NAME``.
+exit code 1 (2: a tool is missing); the input that shows it is in ``.cache/fuzz/NAME``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from tests.fuzz.targets import ROOT, Fuzzer, ReaderFuzzer, all_fuzzers, keep, write_seeds
+from tests.tools import available
 
 
 def run(fuzzer: Fuzzer | ReaderFuzzer, folder: Path, *limits: str) -> subprocess.CompletedProcess[str]:
@@ -63,7 +64,12 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(all_fuzzers()):
         parser.error(f"no fuzzer {', '.join(sorted(unknown))}; there are {', '.join(all_fuzzers())}")
-    for name in options.names or all_fuzzers():
+    names = options.names or list(all_fuzzers())
+    for tool, remedy in {tool: remedy for name in names for tool, remedy in all_fuzzers()[name].takes.items()}.items():
+        if not available(tool):
+            print(f"{tool.removeprefix('module:')} not found; {remedy}", file=sys.stderr)
+            return 2
+    for name in names:
         fuzzer, folder = all_fuzzers()[name], ROOT / ".cache" / "fuzz" / name
         done = run(fuzzer, folder, f"-max_total_time={options.seconds}", "-print_final_stats=1")
         if done.returncode:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from edgecodec.codec.numerics import INT8, INT16X8
 from edgecodec.compile.blob import blob_files
@@ -50,6 +51,8 @@ _COVERAGE = ("-fprofile-instr-generate", "-fcoverage-mapping")
 class Fuzzer:
     """A fuzzer."""
 
+    takes: ClassVar = {"clang": "Debian: apt install clang", "libFuzzer": "Debian: apt install libclang-rt-dev"}
+    """Tools of :mod:`tests.tools`, and how to get them."""
     name: str
     files: Callable[[], dict[str, str]]
     """All of its C but ``source`` and fuzz.h, file name to text."""
@@ -89,8 +92,10 @@ class Fuzzer:
 
 @dataclass(frozen=True)
 class ReaderFuzzer:
-    """A fuzzer of a reader in Python; takes the package atheris."""
+    """A fuzzer of a reader in Python."""
 
+    takes: ClassVar = {"module:atheris": "pip install atheris"}
+    """Tools of :mod:`tests.tools`, and how to get them."""
     name: str
     seeds: Callable[[], list[bytes]]
     longest: int

@@ -13,7 +13,7 @@ from edgecodec.entropy.unpacking import ReferenceUnpacker, Unpacked
 from edgecodec.host.unpack import PacketUnpacker
 from tests.bitexact.test_unpack import _sealed
 from tests.fuzz import readers, targets
-from tests.fuzz.__main__ import run
+from tests.fuzz.__main__ import main, run
 from tests.fuzz.readers import READERS
 from tests.fuzz.targets import Fuzzer, fuzzers, kept, packets_of
 from tests.fuzz.unpack_formats import formats
@@ -27,6 +27,19 @@ def fuzz(name: str, folder: Path) -> None:
     done = run(fuzzers()[name], folder, f"-runs={fuzzers()[name].runs}")
     assert done.returncode == 0, done.stderr[-4000:]
     assert f"Done {fuzzers()[name].runs} runs" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"),
+    [("framing", "clang not found; Debian: apt install clang"), ("tflite", "atheris not found; pip install atheris")],
+)
+def test_a_tool_that_is_missing_is_named(
+    name: str, missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("tests.fuzz.__main__.available", lambda tool: False)
+    monkeypatch.setattr("sys.argv", ["fuzz", "--seconds", "1", name])
+    assert main() == 2
+    assert capsys.readouterr() == ("", f"{missing}\n")
 
 
 @pytest.mark.parametrize("name", ["encoder", "blob", "framing", "kernels", "server", "server-wide"])

@@ -1,6 +1,6 @@
 """Prove the C for all inputs within bounds: ``python -m tests.proofs [NAME...]``, or ``make prove``. Takes CBMC.
 
-Prints a row for each proof: how many properties hold. Exit code 1 when one does not, 2 without CBMC.
+Prints a row for each proof: how many properties hold. Exit code 1 when one does not, 2 without CBMC or its GCC.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ def main() -> int:
     options = parser.parse_args()
     if unknown := set(options.names) - set(names):
         parser.error(f"no proof {', '.join(sorted(unknown))}; there are {', '.join(names)}")
-    if shutil.which("cbmc") is None:
-        print("cbmc not found; Debian has it in the package cbmc", file=sys.stderr)
-        return 2
+    for tool in ("cbmc", "gcc"):  # gcc is CBMC's preprocessor
+        if shutil.which(tool) is None:
+            print(f"{tool} not found; Debian has it in the package {tool}", file=sys.stderr)
+            return 2
     failed = 0
     for proof in PROOFS:
         if options.names and proof.function not in options.names:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.proofs.__main__ import main
 from tests.proofs.proofs import HERE, PROOFS, ROOT, Proof
 from tests.tools import require
 
@@ -16,6 +17,19 @@ def test_all_properties_hold(proof: Proof) -> None:
     found = proof.run()
     assert found.failed == ()
     assert found.properties > 0
+
+
+@pytest.mark.parametrize("missing", ["cbmc", "gcc"])
+def test_a_tool_that_is_missing_is_named(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in {"cbmc", "gcc"} - {missing}:
+        (tmp_path / name).symlink_to("/bin/false")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sys.argv", ["proofs", "prove_crc32"])
+    assert main() == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", f"{missing} not found; Debian has it in the package {missing}\n")
 
 
 def test_every_proof_of_a_harness_is_run() -> None:

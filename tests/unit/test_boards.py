@@ -271,9 +271,7 @@ def test_file_that_is_no_text(tmp_path: Path) -> None:
         load_board(f"{tmp_path}/")
 
 
-def test_compiler_that_does_not_run_is_told_with_what_it_printed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_tools_that_are_missing_or_do_not_run_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, script in (("gcc", "echo 'no such library' >&2; exit 1"), ("objcopy", ""), ("objdump", "")):
         program = tmp_path / f"arm-none-eabi-{name}"
         program.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
@@ -282,6 +280,12 @@ def test_compiler_that_does_not_run_is_told_with_what_it_printed(
     with pytest.raises(BuildError, match=r"gcc does not run .*; install gcc-arm-none-eabi again") as caught:
         find_toolchain.__wrapped__()
     assert caught.value.stderr == "no such library\n"
+    (tmp_path / "arm-none-eabi-gcc").write_text("#!/bin/sh\necho 12\n", encoding="utf-8")
+    for name, folder in (("cmake", "CMAKE_BIN_DIR"), ("ninja", "BIN_DIR")):
+        with monkeypatch.context() as patch:
+            patch.setattr(f"{name}.{folder}", str(tmp_path / "nowhere"))  # a package without its program
+            with pytest.raises(BuildError, match=f"^{name} not found; pip install {name}$"):
+                find_toolchain.__wrapped__()
     monkeypatch.setenv("PATH", "")
     with pytest.raises(BuildError) as caught:
         find_toolchain.__wrapped__()

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from edgecodec.errors import BuildError, InputError
+from edgecodec.files.atomic import replace_folder
 from edgecodec.files.content_cache import cached
+from edgecodec.files.temporary import temporary_folder
 
 DIGEST = "ab" * 32
 TEXT = "whole"
@@ -90,6 +92,27 @@ def test_cache_that_cannot_be_written(cache: Path) -> None:
     cache.write_text("")
     with pytest.raises(BuildError, match=r"cache .* cannot be written .*; set EDGECODEC_CACHE to a folder"):
         cached("things", DIGEST, build, read)
+
+
+@pytest.mark.parametrize("error", [OSError("the disk has gone"), OSError(5, "the disk has gone", "/name")])
+def test_what_the_system_says_is_told(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    """In the same words for all that is written, a system's error without a number among it."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    said = r": cannot be written \(the disk has gone\)"
+    monkeypatch.setattr("edgecodec.files.content_cache.make_locked", fail)
+    with pytest.raises(BuildError, match=f"^the cache {cache}/things{said}; set EDGECODEC_CACHE to a folder$"):
+        cached("things", DIGEST, build, read)
+    monkeypatch.setattr("edgecodec.files.atomic.make_locked", fail)
+    with pytest.raises(InputError, match=f"^{tmp_path}/out{said}$"), replace_folder(tmp_path / "out", marker="m"):
+        pass
+    monkeypatch.setattr("edgecodec.files.temporary.make_locked", fail)
+    with pytest.raises(InputError, match=f"{said}; set TMPDIR to another folder$"), temporary_folder("test"):
+        pass
 
 
 def test_several_at_once_get_the_same(cache: Path) -> None:

@@ -34,6 +34,9 @@ JSON = {
     "infinity": ("[-Infinity]", "-Infinity is no JSON"),
     "half a pair": (r'{"a": ["\ud800"]}', "not Unicode"),
     "half a pair for a key": (r'{"\udfff": 1}', "not Unicode"),
+    "a key twice": ('{"a": 1, "b": [{"c": 1, "a": 2, "c": 1}]}', "the key 'c' is there twice"),
+    "a key twice, once escaped": (r'{"a": 1, "\u0061": 1}', "the key 'a' is there twice"),
+    "a long key twice": ('{"%s": 1, "%s": 1}' % (2 * ("a" * 10_000,)), r"^the key 'a+\.\.\.a+' is there twice$"),
     "half a pair in UTF-8": (b'"\xed\xa0\x80"', "not Unicode"),
 }
 
@@ -61,6 +64,9 @@ def test_json_that_is_taken() -> None:
         ("seed: " + "9" * 5000, "a number of 5000 characters"),
         ("a: " + "[" * 150 + "]" * 150, "nested too deeply"),
         (r'a: "\ud800"', "not Unicode"),
+        ("a: 1\nb: 2\na: 1", "the key 'a' is there twice"),
+        ("a: {b: [{c: 1, 'c': 2}]}", "the key 'c' is there twice"),
+        ("16: 1\n0x10: 2", "the key 16 is there twice"),
     ],
 )
 def test_yaml(text: str, message: str, tmp_path: Path) -> None:
@@ -112,6 +118,22 @@ def deep(levels: int) -> Any:
 def test_manifest(bundle: Path, tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Bundle.load(copied(bundle, tmp_path, **change))
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_manifest_with_a_key_twice(bundle: Path, tmp_path: Path, number: int) -> None:
+    """Whichever is taken, another reader may take the other."""
+    folder = copied(bundle, tmp_path)
+    key, place = [("name", "{"), ("samples", '"frame": {'), ("encoder.tflite", '"files": {')][number]
+    text = (folder / MANIFEST).read_text()
+    assert text.count(place) > 0
+    (folder / MANIFEST).write_text(text.replace(place, f'{place}"{key}": 1, ', 1))
+    with pytest.raises(BundleError, match=f"the key '{key}' is there twice"):
+        Bundle.load(folder)
+
+
+def test_yaml_keys_that_yield_to_others() -> None:
+    assert parse_yaml("a: {<<: {b: 1, c: 1}, b: 2}") == {"a": {"b": 2, "c": 1}}
 
 
 def soon(read: Callable[[], object]) -> list[Exception]:

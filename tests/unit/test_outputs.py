@@ -143,6 +143,34 @@ def test_folder_is_checked_without_making_anything(tmp_path: Path) -> None:
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("path", ["missing/..", "a/missing/../..", "link/missing/../../..", "missing/../other"])
+def test_folder_behind_a_missing_one_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, force: bool
+) -> None:
+    """No system finds it, but what is made of the path's words is replaced."""
+    for name in ("a", "other"):
+        (tmp_path / "here" / name).mkdir(parents=True)
+    (tmp_path / "here" / "other" / "manifest.json").touch()
+    (tmp_path / "here" / "link").symlink_to("a")
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(InputError, match=rf"^{path}: (the current folder|holds a bundle)"):
+        check_folder(path, marker="m", force=force)
+    with pytest.raises(InputError), replace_folder(path, marker="m", force=force):
+        pass
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_folder_in_a_link_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to("loop")
+    for path, message in (("loop", "exists and is no folder"), ("loop/new", "Not a directory")):
+        with pytest.raises(InputError, match=message):
+            check_folder(tmp_path / path, marker="m")
+    with pytest.raises(InputError, match="Not a directory"):
+        check_output(tmp_path / "loop" / "new")
+
+
 def test_file_over_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         write_file(tmp_path, b"1")

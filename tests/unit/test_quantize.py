@@ -419,6 +419,7 @@ def test_run_folders_that_are_none(trained_run, tmp_path):
     document = json.loads((run / "run.json").read_text())
     for content, message in (
         ("{", "cannot be read"),
+        (json.dumps(document).replace("{", '{"steps": 1, ', 1), "the key 'steps' is there twice"),
         (json.dumps({**document, "version": 2}), "version 1"),
         (json.dumps({**document, "config": {}}), r"run\.json: lacks config\.run_name; train again"),
         (json.dumps({**document, "split": 3}), "cannot be read"),

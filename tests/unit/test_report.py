@@ -100,7 +100,7 @@ def test_document_of_a_divergence(linear: Bundle) -> None:
     assert [frame["place"] for frame in document["drawn"]] == ["worst", "median", "best"]
     assert document["drawn"][0]["prdn"] == document["quality"]["worst"]
     assert document["result"]["schema"] == "edgecodec.verification"
-    assert document["parts"] is None, "no board was timed"
+    assert document["parts"] is None, "the firmware was there already, and was not timed"
 
 
 def test_prdn_of_the_frames_is_that_of_the_definition(linear: Bundle) -> None:
@@ -143,7 +143,9 @@ def test_page_of_agreement_has_only_what_was_measured(bundle: Bundle) -> None:
     page = html_page(report)
     assert text_of(page).startswith("equal reference, host: all 2,048 values of 16 frames are equal")
     headings = re.findall(r"<h2>(.*?)</h2>", page)
-    assert headings == ["Each executor beside the reference", "How near decisions are"], "no decoder and no board"
+    assert headings == ["Each executor beside the reference", "How near decisions are", "What a frame costs"], (
+        "no decoder"
+    )
     assert report.document.to_json()["flips"] is None
 
 
@@ -286,6 +288,8 @@ def test_folders_of_others_are_kept(linear: Bundle, tmp_path: Path, foreign: dic
     with pytest.raises(InputError, match="holds other files"):
         written(linear, tmp_path)
     assert names(tmp_path) == sorted(foreign)
+    with pytest.raises(InputError, match="holds other files"):
+        check_report(tmp_path / "missing" / "..")
     written(linear, tmp_path, force=True)
     assert names(tmp_path) == sorted([DOCUMENT, JUNIT, PAGE])
 

@@ -6,7 +6,9 @@ import os
 import pickle
 import struct
 import sys
+import tracemalloc
 import zipfile
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +17,7 @@ import pytest
 
 from edgecodec.errors import InputError
 from edgecodec.signal import reading as reading_module
+from edgecodec.signal import tables as tables_module
 from edgecodec.signal.arrays import read_npz
 from edgecodec.signal.collection import find_files
 from edgecodec.signal.frames import frames_npz, load_frames, read_frames
@@ -212,6 +215,62 @@ def csv(path, rows, header=None, delimiter=","):
     lines = [] if header is None else [header]
     path.write_text("\n".join([*lines, *(delimiter.join(map(str, row)) for row in rows)]) + "\n")
     return path
+
+
+def peak_bytes(read):
+    """The most memory that Python and numpy have at a time in ``read``, which they had not before."""
+    tracemalloc.start()
+    try:
+        read()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+class TestMemoryOfText:
+    """A CSV is read a piece at a time, by columns: what is in memory is arrays."""
+
+    def test_at_most_five_times_the_file(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tables_module, "_PIECE", 1 << 12)
+        samples = np.tile(counts(100, 64), 4)
+        times = [f"{i / 64:.6f}" for i in range(len(samples))]
+        lines = {
+            "column": ["ppg", *map(str, samples)],
+            "rows": [",".join(map(str, row)) for row in samples.reshape(-1, 100)],
+            "timed": ["time,ppg", *(f"{time},{sample}" for time, sample in zip(times, samples, strict=True))],
+            "missing": [
+                *("time;ppg", "0;"),
+                *(f"{time};{sample}" for time, sample in zip(times[1:], samples[1:], strict=True)),
+            ],
+        }
+        for kind, text in lines.items():
+            path = tmp_path / f"{kind}.csv"
+            path.write_text("\n".join(text))
+            read = partial(read_counts, path, None)
+            read()  # what is imported
+            assert peak_bytes(read) < 5 * path.stat().st_size, kind
+            assert read()[0].counts.size == samples.size
+
+    def test_lines_that_are_too_long(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(tables_module, "TABLE_LINE", 2000)
+        monkeypatch.setattr(tables_module, "_PIECE", 500)
+        row = ",".join(map(str, counts(5, 64)))
+        path = tmp_path / "long.csv"
+        path.write_text(f"{row}\n{row}")
+        assert read_counts(path, None)[0].counts.shape == (2, 320)
+        for text in (f"{row},{row}", f"{row}\n{row},{row}\n{row}", "#" + "x" * 3000, f"{row}\n{row},1" + 2000 * ","):
+            path.write_text(text)
+            refused(path, "a line of more than 2,000 characters, .*; write a sample a line", codec_hz=None)
+
+    @pytest.mark.parametrize("piece", [1, 2, 7, 1 << 18])
+    def test_pieces_end_anywhere(self, tmp_path, monkeypatch, piece):
+        monkeypatch.setattr(tables_module, "_PIECE", piece)
+        text = '\ufeff# made by hand\r\n\r\ntime;"ppg, left"\n0;1,5\n\n# more\n0,015625;"2,25"\r\n0,03125;-3\n'
+        (tmp_path / "a.csv").write_bytes(text.encode())
+        rows = tables_module.read_csv(tmp_path / "a.csv", Reading())
+        assert (rows.values.tolist(), rows.rate_hz) == ([[1.5, 2.25, -3.0]], 64.0)
+        (tmp_path / "b.csv").write_bytes(text.replace("-3", "\u2013").encode())
+        refused(tmp_path / "b.csv", r"line 8, column 'ppg. left': '\u2013' is no number")
 
 
 class TestTables:
