@@ -31,6 +31,8 @@ _SECONDS = 300
 """Of one mutant's tests: one that loops without end is noticed, too."""
 _FAILED = 1
 """Exit code of pytest when tests ran and some failed."""
+_CRASHES = (-signal.SIGABRT, -signal.SIGSEGV, -signal.SIGFPE, -signal.SIGILL)
+"""Those of a pytest that a mutant ended, as one does that writes outside of its memory."""
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,7 @@ def run(chosen: Sequence[Mutant], root: Path, path: Path = RECORD) -> int:
         original = apply(mutant, root)
         done = run_tests(root, mutant.tests)
         (root / mutant.file).write_text(original, encoding="utf-8")
-        # What writes outside of its memory may end pytest itself, by a signal.
-        if done is not None and done.returncode > _FAILED:
+        if done is not None and done.returncode not in (0, _FAILED, *_CRASHES):
             print(f"{mutant.name}: pytest ended with {done.returncode}\n{done.stdout}{done.stderr}", file=sys.stderr)
             return 2
         killed_by = killer(done)
