@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,6 +278,17 @@ def test_c_kernels(seed: int) -> None:
     stripes = rng.integers(1, 12, len(packed)).tolist()
     cascade = make_cascade(packed, 0, len(packed) - 1, stripes)
     np.testing.assert_array_equal(c_kernels.run_cascade(packed, cascade, sources[0][2]), sources[-1][2])
+
+
+def test_c_kernels_about_the_least_shift() -> None:
+    """Of 17 on C rounds in another way than below."""
+    require("cc", "Python.h")
+    layer = read_graph(build_encoder([LayerSpec(CONV, 4, 3)], 33, seed=1, numerics=INT16X8)).layers[0]
+    layer = replace(layer, shift=np.array([0, -1, -2, -3], np.int32))
+    assert layer.total_shift.tolist() == [15, 16, 17, 18]
+    source = np.random.default_rng(2).integers(-60, 61, (8, 33, 1)).astype(np.int16)
+    expected = run_every_layer(Graph((layer,)), source.reshape(len(source), -1))[0]
+    np.testing.assert_array_equal(c_kernels.run(layer, plain_kernel(layer), source), expected)
 
 
 @pytest.mark.parametrize("op", [CONV, DEPTHWISE])

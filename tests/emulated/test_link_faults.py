@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
+import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +51,41 @@ def url(bundle: Bundle) -> Iterator[str]:
     board = load_board(BOARD)
     with Emulator(board, cached_firmware(make_project(bundle, board)).elf) as emulator:
         yield emulator.url
+
+
+@pytest.fixture
+def resettable(bundle: Bundle, tmp_path: Path) -> Iterator[tuple[str, Callable[[], None]]]:
+    """The URL of an emulated board, and what presses its reset button: QEMU's ``system_reset``."""
+    board = load_board(BOARD)
+    assert board.emulator is not None
+    control = tmp_path / "qmp"
+    emulator = board.emulator.model_copy(update={"args": ("-qmp", f"unix:{control},server=on,wait=off")})
+    elf = cached_firmware(make_project(bundle, board)).elf
+    with (
+        Emulator(board.model_copy(update={"emulator": emulator}), elf) as running,
+        socket.socket(socket.AF_UNIX) as link,
+        link.makefile("rw") as stream,
+    ):
+        link.settimeout(30.0)
+        link.connect(str(control))
+        assert "QMP" in json.loads(stream.readline())
+
+        def execute(command: str) -> list[str]:
+            """Names of the events until the answer."""
+            stream.write(json.dumps({"execute": command}) + "\n")
+            stream.flush()
+            events: list[str] = []
+            while "return" not in (answer := json.loads(stream.readline())):
+                events.append(answer["event"])
+            return events
+
+        def press() -> None:
+            events = execute("system_reset")
+            while "RESET" not in events:
+                events += execute("query-status")
+
+        execute("qmp_capabilities")
+        yield running.url, press
 
 
 @contextmanager
@@ -102,6 +140,28 @@ def test_board_that_stands_is_given_up_and_goes_on_later(bundle: Bundle) -> None
             os.kill(process.pid, signal.SIGCONT)
         with BoardExecutor(bundle, emulator.url) as executor:
             np.testing.assert_array_equal(executor.stages(frames).indices, want.indices)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no sockets with names")
+@pytest.mark.parametrize("after", [1, 3, 7])
+def test_board_that_is_reset_mid_run_goes_on(
+    bundle: Bundle, resettable: tuple[str, Callable[[], None]], after: int
+) -> None:
+    """Nothing that was in flight is lost or comes from before: an encoder object's stream as well."""
+    url, press = resettable
+    frames = bundle.frames()[:FRAMES]
+    want = ReferenceExecutor(bundle.codec).stages(frames)
+
+    def reset(done: int, _: int) -> None:
+        if done == after:
+            press()
+
+    with BoardExecutor(bundle, url, reply_timeout_s=1.0) as executor:
+        found = executor.stages(frames, progress=reset)
+        for stage in ("input", "latent", "indices", "offset", "spread"):
+            np.testing.assert_array_equal(getattr(found, stage), getattr(want, stage), err_msg=stage)
+        assert executor.statistics.retries > 0
+        assert executor.hello.fault is None
 
 
 def test_board_that_is_exchanged_mid_run_is_seen(bundle: Bundle, url: str, tmp_path: Path) -> None:

@@ -1,8 +1,13 @@
-"""The fuzzers run for a little while, the same each time. ``make fuzz`` runs them for as long as one likes."""
+"""The fuzzers run for a little while, the same each time. ``make fuzz`` runs them for as long as one likes.
+
+With ``EDGECODEC_FUZZ_SECONDS``, as in CI, each runs for so long instead, and those of readers follow what is reached.
+"""
 
 from __future__ import annotations
 
+import os
 import random
+import re
 from dataclasses import fields
 from pathlib import Path
 
@@ -15,15 +20,19 @@ from tests.bitexact.test_unpack import _sealed
 from tests.fuzz import readers, targets
 from tests.fuzz.__main__ import main, run
 from tests.fuzz.readers import READERS
-from tests.fuzz.targets import Fuzzer, fuzzers, kept, packets_of
+from tests.fuzz.targets import Fuzzer, all_fuzzers, fuzzers, kept, packets_of
 from tests.fuzz.unpack_formats import formats
 from tests.tools import require
 
 _COMPARED = 60
+_SECONDS = int(os.environ.get("EDGECODEC_FUZZ_SECONDS", "0"))
 
 
 def fuzz(name: str, folder: Path) -> None:
     require("clang", "libFuzzer", "cc", "Python.h")
+    if _SECONDS:
+        fuzz_for_seconds(name, folder)
+        return
     done = run(fuzzers()[name], folder, f"-runs={fuzzers()[name].runs}")
     assert done.returncode == 0, done.stderr[-4000:]
     assert f"Done {fuzzers()[name].runs} runs" in done.stderr
@@ -40,6 +49,13 @@ def test_a_tool_that_is_missing_is_named(
     monkeypatch.setattr("sys.argv", ["fuzz", "--seconds", "1", name])
     assert main() == 2
     assert capsys.readouterr() == ("", f"{missing}\n")
+
+
+def fuzz_for_seconds(name: str, folder: Path) -> None:
+    done = run(all_fuzzers()[name], folder, f"-max_total_time={_SECONDS}")
+    assert done.returncode == 0, done.stderr[-4000:]
+    (seconds,) = re.findall(r"^Done \d+ runs in (\d+) second", done.stderr, re.MULTILINE)
+    assert int(seconds) >= _SECONDS
 
 
 @pytest.mark.parametrize("name", ["encoder", "blob", "framing", "kernels", "server", "server-wide"])
@@ -78,13 +94,20 @@ def _damaged(data: bytes, dice: random.Random) -> bytes:
 
 @pytest.mark.parametrize("name", list(READERS))
 def test_readers_read_or_refuse(name: str) -> None:
-    """What was kept, and seeds with damage; ``make fuzz`` follows what is reached."""
+    """What was kept, and seeds with damage."""
     reader, dice = READERS[name], random.Random(1)
     pool = [*reader.seeds(), *kept(name)]
     for data in pool:
         reader.read(data)
     for _ in range(reader.runs):
         reader.read(_damaged(dice.choice(pool), dice))
+
+
+@pytest.mark.skipif(not _SECONDS, reason="for EDGECODEC_FUZZ_SECONDS, which is not set")
+@pytest.mark.parametrize("name", list(READERS))
+def test_nothing_is_found_in_readers(name: str, tmp_path: Path) -> None:
+    require("module:atheris")
+    fuzz_for_seconds(name, tmp_path)
 
 
 def test_a_reader_can_fail(monkeypatch: pytest.MonkeyPatch) -> None:
