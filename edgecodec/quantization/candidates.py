@@ -40,6 +40,9 @@ CRITERIA = ("prdn_integer", "latent_error")
 """Figures that may decide between candidates, the first that there is."""
 _GAIN = 0.999
 """A candidate has to lower the criterion below this share of the best so far."""
+_LOST = 1.005
+"""Share of the float codec's PRDN from which on codebooks are refitted: that regains what rounding cost, and where
+that is nothing it only makes another codec of it."""
 _LATENT_PERCENTILES = (99.99, 99.95)
 _RANGE_PERCENTILE = 99.99
 _RANGE_FRAMES = 256
@@ -114,10 +117,17 @@ class Search:
         if data.other_people:
             if first.model is not None:
                 best = self._ranged(best)
-            best = self._try("codebooks refitted", best, self._refitted)
+            if self._loses():
+                best = self._try("codebooks refitted", best, self._refitted)
         if data.fine_tuning is not None:
             best = self._try("fine-tuned", best, self._fine_tuned)
         return best
+
+    def _loses(self) -> bool:
+        """Whether rounding costs the best candidate more than a little, or nobody knows."""
+        figures = self.candidates[0].figures
+        known = self.criterion == "prdn_integer" and "prdn_float" in figures
+        return not known or self._best_value > _LOST * figures["prdn_float"]
 
     def _judge(self, variant: Variant, latents: Any, best: Variant) -> Variant:
         """Measure ``variant`` with the ``latents [N, P, D]`` of its float model; the better of it and ``best``."""
