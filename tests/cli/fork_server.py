@@ -50,11 +50,14 @@ class ForkServer:
             server.settimeout(timeout_s)
             try:
                 code = int(server.recv(32))
-            except TimeoutError:
+            except BaseException as error:
+                # Its answer would be taken for the next one's: that gets a new server.
                 os.kill(process, signal.SIGKILL)
-                server.settimeout(None)
-                server.recv(32)
-                raise subprocess.TimeoutExpired(arguments, timeout_s) from None
+                server.close()
+                self._socket = None
+                if isinstance(error, TimeoutError):
+                    raise subprocess.TimeoutExpired(arguments, timeout_s) from None
+                raise
             server.settimeout(None)
             texts = []
             for stream in (out, err):

@@ -13,6 +13,8 @@ from tests.cli.fork_server import ForkServer
 TIMEOUT_S = 280
 ROOT = Path(__file__).resolve().parents[2]
 _SERVER = ForkServer()
+_TENSORFLOW = {"train", "quantize", "check", "demo"}
+"""Commands that may import it, which is not to be trusted in a fork."""
 
 
 def edgecodec(
@@ -20,13 +22,13 @@ def edgecodec(
 ) -> subprocess.CompletedProcess[str]:
     """Run ``python -m edgecodec`` with ``arguments``.
 
-    With ``env``, which replaces variables, it is a new process of Python; else a fork of one that has imported what
-    it takes, which is several times quicker.
+    With ``env``, which replaces variables, and for commands that may import TensorFlow, it is a new process of Python;
+    else a fork of one that has imported what it takes, which is several times quicker.
     """
     words = [os.fspath(argument) for argument in arguments]
     # The width is that of no terminal, whatever runs the tests.
     environment = {**os.environ, "COLUMNS": "120", "PYTHONPATH": str(ROOT), **(env or {})}
-    if env is None and hasattr(os, "fork"):
+    if env is None and not _TENSORFLOW & set(words) and hasattr(os, "fork"):
         return _SERVER.run(words, cwd, environment, TIMEOUT_S)
     return subprocess.run(
         [sys.executable, "-m", "edgecodec", *words],
