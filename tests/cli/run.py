@@ -8,15 +8,30 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from tests.cli.fork_server import ForkServer
+
 TIMEOUT_S = 280
+ROOT = Path(__file__).resolve().parents[2]
+_SERVER = ForkServer()
+_TENSORFLOW = {"train", "quantize", "check", "demo"}
+"""Commands that may import it, which is not to be trusted in a fork."""
 
 
 def edgecodec(
     *arguments: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m edgecodec`` with ``arguments``."""
+    """Run ``python -m edgecodec`` with ``arguments``.
+
+    With ``env``, which replaces variables, and for commands that may import TensorFlow, it is a new process of Python;
+    else a fork of one that has imported what it takes, which is several times quicker.
+    """
+    words = [os.fspath(argument) for argument in arguments]
+    # The width is that of no terminal, whatever runs the tests.
+    environment = {**os.environ, "COLUMNS": "120", "PYTHONPATH": str(ROOT), **(env or {})}
+    if env is None and not _TENSORFLOW & set(words) and hasattr(os, "fork"):
+        return _SERVER.run(words, cwd, environment, TIMEOUT_S)
     return subprocess.run(
-        [sys.executable, "-m", "edgecodec", *map(os.fspath, arguments)],
+        [sys.executable, "-m", "edgecodec", *words],
         capture_output=True,
         text=True,
         errors="surrogateescape",
@@ -24,8 +39,7 @@ def edgecodec(
         timeout=TIMEOUT_S,
         check=False,
         cwd=cwd,
-        # The width is that of no terminal, whatever runs the tests.
-        env={**os.environ, "COLUMNS": "120", "PYTHONPATH": str(Path(__file__).resolve().parents[2]), **(env or {})},
+        env=environment,
     )
 
 
