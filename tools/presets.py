@@ -123,6 +123,8 @@ def results(out: Path) -> list[Result]:
     found = []
     for path in sorted(out.glob("*/seed*/evaluation.json")):
         folder, name, seed = path.parent, path.parts[-3], int(path.parts[-2].removeprefix("seed"))
+        if not all((folder / f"{board}.json").exists() for board in BOARDS.values()):
+            continue  # killed before
         run = json.loads((folder / "run" / "run.json").read_text(encoding="utf-8"))
         manifest = json.loads((folder / "bundle" / "manifest.json").read_text(encoding="utf-8"))
         quantization = manifest["provenance"]["quantization"]
