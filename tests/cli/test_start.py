@@ -36,13 +36,19 @@ sys.exit(main(sys.argv[1:]))
 
 def run_refusing(refused: set[str], *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run the command line where importing a module of ``refused`` fails."""
-    program = (
-        "import sys; from edgecodec.cli.main import main; main(['--help']); print(len(sys.modules), file=sys.stderr)"
+    program = _REFUSE.format(refused=refused)
+    return subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, timeout=280, check=False
     )
+
+
+def test_help_imports_little() -> None:
+    """Importing is what starting takes; clocks say little on a busy machine."""
+    program = "import sys; from edgecodec.cli.main import main; main(['--help']); sys.exit(str(len(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=280, check=False, cwd=ROOT
     )
-    assert result.returncode == 0
+    assert "Usage: edgecodec" in result.stdout
     assert int(result.stderr) < HELP_MODULES
 
 
