@@ -287,7 +287,8 @@ class _Text:
 
         def lines() -> Iterator[str]:
             nonlocal number
-            for number, line in self.lines():  # noqa: B007 - told beside the cells
+            for at, line in self.lines():
+                number = at
                 yield line
 
         split = csv.reader(lines(), delimiter=self.delimiter) if self.delimiter else map(str.split, lines())

@@ -10,7 +10,7 @@ import pytest
 from tests.cli.fork_server import ForkServer
 from tests.cli.run import edgecodec
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks on this system")
 
 
 @pytest.mark.parametrize("arguments", [["boards", "--json"], ["inspect", "nowhere"]])
