@@ -38,6 +38,9 @@ _SLOWEST_HZ, _FASTEST_HZ = 8.0, 4000.0
 """Rates of PPG: slower shows no pulse, faster no sensor samples."""
 _MISSING = ("", "nan", "na", "n/a", "null", "none", "-", "inf", "-inf", "+inf", "infinity")
 _GIVE_RATE = "give --rate HZ, and --column to leave the time column out"
+_MOST_MISSING, _MISSING_SHARE = 1 << 22, 100
+"""Samples that may be missing between times, and how many more for each that is there: a digit too many in one time
+would take gigabytes."""
 _UNIX_S = 1e9
 _EMPATICA = "bvp.csv"
 _PIECE = 1 << 18
@@ -212,7 +215,14 @@ def _on_a_grid(path: Path, name: str, times: Column, unit: float | None, values:
         rate_hz = float(round(rate_hz))
     gaps = np.flatnonzero(~usual)
     missing = np.maximum(np.rint(steps[gaps] / unit * rate_hz) - 1, 0)
-    check_samples(len(values) + int(min(missing.sum(), 2.0**62)), where)
+    lacking = int(min(missing.sum(), 2.0**62))
+    check_samples(len(values) + lacking, where)
+    if lacking > _MOST_MISSING + _MISSING_SHARE * len(values):
+        longest_s = float(steps.max()) / unit
+        raise InputError(
+            f"{where}: {lacking:,} samples are missing between {len(values):,}, in gaps of up to {longest_s:,.0f} s",
+            hint="give one recording a file",
+        )
     grid = np.insert(values, np.repeat(gaps + 1, missing.astype(np.int64)), np.nan) if gaps.size else values
     rows = as_rows(grid, rate_hz, path)
     return Rows(rows.values, rate_hz, None, notes)
