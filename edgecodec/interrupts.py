@@ -1,4 +1,4 @@
-"""The signals that end a command: each is a KeyboardInterrupt in the main thread, at a moment when it does no harm."""
+"""The signals that end a command: each is an exception in the main thread, at a moment when it does no harm."""
 
 from __future__ import annotations
 
@@ -14,6 +14,14 @@ _REPEAT_S = 1.0
 """What comes so soon after one is the same: ``timeout`` sends more than one, and the first is being tended to."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """One of the signals came.
+
+    A class of its own because of CPython: when a KeyboardInterrupt itself, and no subclass, leaves an ``exec`` of a
+    text, as each dataclass does one, ``python -m`` ends by SIGINT and not with its exit code, though it is caught.
+    """
+
+
 class _Interrupts:
     """Signals that came, and whether they are held back."""
 
@@ -23,14 +31,14 @@ class _Interrupts:
         self._last_s = -_REPEAT_S
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Raise KeyboardInterrupt, now or when the last hold ends."""
+        """Raise Interrupted, now or when the last hold ends."""
         if self._holds:
             self._is_waiting = True
             return
         now = time.monotonic()
         if now - self._last_s >= _REPEAT_S:
             self._last_s = now
-            raise KeyboardInterrupt
+            raise Interrupted
 
     @contextmanager
     def held(self) -> Iterator[None]:

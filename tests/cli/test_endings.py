@@ -114,6 +114,25 @@ def test_interrupted_before_there_is_a_command(number: signal.Signals) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "edgecodec: error: interrupted\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_amid_a_text_that_python_runs(number: signal.Signals, tmp_path: Path) -> None:
+    """As while a dataclass is made: ``python -m`` would end by SIGINT, though the exception is caught."""
+    text = f"import os; os.kill(os.getpid(), {int(number)})"
+    program = f"""
+from edgecodec import interrupts
+interrupts.install()
+try:
+    exec({text!r})
+except KeyboardInterrupt:
+    raise SystemExit(2)
+"""
+    (tmp_path / "program.py").write_text(program)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-m", "program"]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
 def test_signals_wait_for_what_must_not_be_cut_in_two() -> None:
     interrupts = _Interrupts()
     done = []
