@@ -20,8 +20,8 @@ typedef struct {
   uint8_t squared;       /* 1 when spread is a square, as a variance is */
 } edc_side;
 
-/* What the normaliser removed -> out [EDC_SIDE_MAX]. |offset| < 2^29, spread >= 1. Returns the
- * bytes written; EDC_SIDE_MAX of them are the wide form. */
+/* What the normaliser removed -> out [EDC_SIDE_MAX]. |offset| < 2^29, 1 <= spread < 2^58. Returns
+ * the bytes written; EDC_SIDE_MAX of them are the wide form. */
 uint32_t edc_side_write(const edc_side *side, int32_t offset, uint64_t spread, uint8_t *out);
 
 EDC_END_C

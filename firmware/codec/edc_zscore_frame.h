@@ -34,33 +34,46 @@ EDC_ALWAYS_INLINE edc_frame_stats edc_zscore_measure(const int16_t *frame, int32
   return stats;
 }
 
-/* edc_zscore_normalize, or edc_zscore16_normalize. */
-EDC_ALWAYS_INLINE void edc_zscore_frame(const edc_zscore *normalizer, const int16_t *frame,
-                                        int8_t *out, edc_frame_stats *stats, int is_int16) {
-  const int32_t samples = normalizer->samples;
-  *stats = edc_zscore_measure(frame, samples);
-  if (stats->spread == 0) {
-    for (int32_t i = 0; i < samples; i++) {
-      edc_put_activation(out, i, normalizer->zero_point, is_int16);
-    }
-    return;
-  }
-  uint64_t wide = (stats->spread << normalizer->variance_shift) + normalizer->epsilon;
+/* How many steps of the output 2^shift of a count's deviation are, for a variance of spread > 0. */
+EDC_ALWAYS_INLINE uint32_t edc_zscore_gain(const edc_zscore *normalizer, uint64_t spread,
+                                           int *shift) {
+  uint64_t wide = (spread << normalizer->variance_shift) + normalizer->epsilon;
   int half_shift = 0; /* n / 2 */
   while (wide < (1ull << 62)) {
     wide <<= 2;
     half_shift++;
   }
-  /* Both fit 32 bits: the mantissa is below 2^31 because root >= 2^31 > inverse_scale. */
+  *shift = 31 + normalizer->inverse_shift - half_shift - normalizer->variance_shift / 2;
+  /* Both fit 32 bits: the gain is below 2^31 because root >= 2^31 > inverse_scale. */
   const uint32_t root = edc_square_root(wide);
-  const int64_t gain = edc_divide((uint64_t)normalizer->inverse_scale << 31, root);
-  const int shift = 31 + normalizer->inverse_shift - half_shift - normalizer->variance_shift / 2;
+  return edc_divide((uint64_t)normalizer->inverse_scale << 31, root);
+}
+
+EDC_ALWAYS_INLINE void edc_zscore_scale(const edc_zscore *normalizer, const int16_t *frame,
+                                        int32_t sum, int64_t gain, int shift, int8_t *out,
+                                        int is_int16) {
+  const int32_t samples = normalizer->samples;
   const int64_t half = (int64_t)1 << (shift - 1);
   for (int32_t i = 0; i < samples; i++) {
-    const int32_t deviation = samples * frame[i] - stats->offset; /* |d| < 2^30 */
+    const int32_t deviation = samples * frame[i] - sum; /* |d| < 2^30 */
     const int64_t value = ((deviation * gain + half) >> shift) + normalizer->zero_point;
     edc_put_activation(out, i, value, is_int16);
   }
+}
+
+/* edc_zscore_normalize, or edc_zscore16_normalize. */
+EDC_ALWAYS_INLINE void edc_zscore_frame(const edc_zscore *normalizer, const int16_t *frame,
+                                        int8_t *out, edc_frame_stats *stats, int is_int16) {
+  *stats = edc_zscore_measure(frame, normalizer->samples);
+  if (stats->spread == 0) {
+    for (int32_t i = 0; i < normalizer->samples; i++) {
+      edc_put_activation(out, i, normalizer->zero_point, is_int16);
+    }
+    return;
+  }
+  int shift;
+  const uint32_t gain = edc_zscore_gain(normalizer, stats->spread, &shift);
+  edc_zscore_scale(normalizer, frame, stats->offset, gain, shift, out, is_int16);
 }
 
 #endif

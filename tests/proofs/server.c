@@ -10,6 +10,7 @@ static int8_t input[INPUT_BYTES];
 static int8_t latent[LATENT_BYTES];
 static int16_t residual[EDC_SERVED_LATENT_CHANNELS];
 static size_t replied;
+static uint32_t output_bytes[EDC_SERVED_LAYERS];
 
 const uint8_t edc_engine_id = EDC_ENGINE_NATIVE;
 const edc_packet_format any_packets = {.positions = EDC_SERVED_POSITIONS,
@@ -41,6 +42,7 @@ int edc_engine_infer_watched(void) {
   for (uint32_t layer = 0; layer < EDC_SERVED_LAYERS; layer++) {
     const uint32_t bytes = any_u16();
     ASSUME(bytes <= sizeof output);
+    output_bytes[layer] = bytes;
     edc_watch_layer_starts();
     edc_watch_layer_ends(layer);
     edc_watch_layer_output(layer, bytes == 0 ? NULL : output, bytes);
@@ -141,4 +143,32 @@ void prove_refusals(void) {
   PROVE(reply[EDC_LINK_HEADER_BYTES] ==
         (type < HELLO || type > LAYER ? STATUS_BAD_TYPE : STATUS_BAD_LENGTH));
   PROVE(runs == 0);
+}
+
+/* A layer's output from any byte on: as much as there is room for, and nothing for a layer that
+ * there is not. */
+void prove_layer(void) {
+  handle(LAYER);
+  const uint32_t layer = request.encode.flags;
+  const uint32_t first = u32_at(request.encode.tail);
+  size_t bytes = 0;
+  if (layer < EDC_SERVED_LAYERS && first < output_bytes[layer]) {
+    const size_t room = sizeof reply - OUTPUT_PLACE - 4 - EDC_LINK_CRC_BYTES;
+    bytes = output_bytes[layer] - first < room ? output_bytes[layer] - first : room;
+  }
+  PROVE(replied == (reply[EDC_LINK_HEADER_BYTES] == STATUS_OK ? OUTPUT_PLACE + 4 + bytes
+                                                              : EDC_LINK_HEADER_BYTES + 1) +
+                       EDC_LINK_CRC_BYTES);
+}
+
+/* A request that comes again is answered by the same bytes and not run again. */
+void prove_repeat(void) {
+  handle(ENCODE);
+  const size_t first = replied;
+  const unsigned once = runs;
+  const size_t at = any_u16();
+  ASSUME(at < first);
+  const uint8_t byte = reply[at];
+  handle_message(EDC_LINK_HEADER_BYTES + payload_bytes_of(ENCODE) + EDC_LINK_CRC_BYTES);
+  PROVE(replied == first && runs == once && reply[at] == byte);
 }

@@ -47,6 +47,9 @@ def test_every_proof_of_a_harness_is_run() -> None:
     [
         ("prove_crc32", "link/edc_link.c", "0xBDBDF21Cu", "0xBDBDF21Du"),
         ("prove_saturation", "codec/edc_requantize.h", "edc_clamp(value, -128, 127)", "edc_clamp(value, -128, 128)"),
+        ("prove_plain", "codec/edc_packet.c", "held >> count", "held >> (count + 1)"),
+        ("prove_side", "codec/edc_side.c", "if (shift > 0)", "if (shift >= 0)"),
+        ("prove_zscore_scale", "codec/edc_zscore_frame.h", "(deviation * gain + half)", "((int32_t)gain * deviation)"),
         ("prove_fixed", "codec/edc_fixed_frame.h", "(int64_t)frame[i] *", "frame[i] *"),
     ],
 )
