@@ -53,7 +53,7 @@ typedef struct {
 typedef uint32_t edc_next_function(const edc_model *model, void *state, edc_progress *progress);
 
 /* One position: latent [D] -> indices [L]; residual is scratch. Of the looks that are left to the
- * frame, returns those that are left then. */
+ * frame, returns those that are left then; below 0 when one more was needed. */
 typedef int32_t edc_search_function(const void *rvq, const int8_t *latent, int32_t looks,
                                     int16_t *residual, uint16_t *indices);
 

@@ -414,7 +414,7 @@ static int32_t search(const edc_rvq *rvq, int32_t looks, int16_t *residual, uint
     if (book->projections != NULL && looks > 0) {
       found.looks = looks;
       nearest_of_few(book, residual, dimension, &found);
-      looks = found.looks < 0 ? 0 : found.looks;
+      looks = found.looks;
     }
     if (found.looks < 0) {
       found.index = nearest_of_all(book, residual, dimension);

@@ -429,7 +429,7 @@ static int32_t search_levels(const edc_mve_rvq *rvq, int32_t looks, int16_t *res
     if (book->blocks != NULL && looks > 0) {
       s.looks = looks;
       find_among_few(&s);
-      looks = s.looks < 0 ? 0 : s.looks;
+      looks = s.looks;
     }
     if (s.looks < 0) {
       s.best.index = nearest_of_all(book, residual, vectors);

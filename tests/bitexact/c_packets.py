@@ -48,6 +48,10 @@ typedef struct {
   uint8_t block_count; uint8_t level_count; uint8_t embedding_size; ...;
 } edc_causal_network;
 extern const edc_index_model edc_causal_model;
+typedef struct {
+  uint64_t low; uint64_t range; uint8_t *out; uint32_t carry; uint32_t size; uint32_t capacity; uint8_t full; ...;
+} edc_range;
+uint32_t edc_range_finish(edc_range *coder);
 """
 _GUARD = 0x5A
 CLIPPED, GAP = 4, 8
@@ -77,6 +81,16 @@ def _module(simd: bool = False) -> Any:
         causal = files["edc_causal.c"].replace("#include <arm_acle.h>", _ACLE)
         files["edc_causal.c"] = f"#define __ARM_FEATURE_SIMD32 1\n{causal}"
     return load_extension(files, _CDEF, '#include "edc_context.h"\n#include "edc_causal.h"')
+
+
+def finish(low: int, width: int, written: bytes) -> bytes:
+    """``edc_range_finish``: the payload of an interval ``[low, low + width)`` of 2^64 behind the bytes ``written``."""
+    module = _module()
+    out = module.ffi.new("uint8_t[]", written + bytes([_GUARD]) * 16)
+    given = {"low": low, "range": width, "out": out, "size": len(written), "capacity": len(written) + 8}
+    count = module.lib.edc_range_finish(module.ffi.new("edc_range *", given))
+    assert bytes(out)[len(written) + 8 : -1] == bytes([_GUARD]) * 8
+    return bytes(out)[:count]
 
 
 class Writer:

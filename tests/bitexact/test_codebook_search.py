@@ -293,6 +293,14 @@ def test_projections_that_leave_int16_are_not_pruned() -> None:
     assert sort_codebook(IntegerRvq((np.stack([line // 2, line // 2], axis=1),), 0, 1.0, 0), 0) is not None
 
 
+def test_distances_that_leave_int32_are_not_pruned() -> None:
+    """Codes of 25,000 and residuals of up to 32,768: 25,000^2 and twice the product are more than 2^31."""
+    line = np.zeros((64, 16), np.int16)
+    for longest, pruned in ((20_000, True), (25_000, False)):
+        line[:, 0] = np.linspace(-longest, longest, 64)
+        assert (sort_codebook(IntegerRvq((line,), 6, 1.0, 0), 0) is not None) == pruned
+
+
 def test_blocks_by_hand() -> None:
     """35 codes of two entries make five blocks of eight, the last one filled with its last code."""
     book = np.stack([np.arange(35) * 10, np.arange(35) % 2], axis=1).astype(np.int16)[::-1]
@@ -359,6 +367,15 @@ def test_pruning_knows_of_the_bias() -> None:
     assert found.directions.shape == (4, 4)
     away = np.abs(found.projections[:, 0].astype(int))
     assert away[bias[found.order] > 0].min() > 900 > 100 > away[bias[found.order] == 0].max()
+
+
+def test_no_projection_is_longer_than_its_bias() -> None:
+    """64 equal codes that biases alone tell apart, and their direction with them: roots are rounded down."""
+    bias = np.concatenate([[0], np.arange(2, 65) ** 2 - 1]).astype(np.int32)
+    found = sort_codebook(IntegerRvq((np.zeros((64, 2), np.int16),), 0, 1.0, 0, biases=(bias,)), 0)
+    assert found is not None
+    assert found.order.tolist() == list(range(64))
+    assert found.projections[:, 0].tolist() == list(range(64))
 
 
 def test_a_bias_by_hand() -> None:

@@ -106,6 +106,9 @@ static uint32_t next(const edc_model *model, void *state, edc_progress *progress
 static int32_t search(const void *rvq, const int8_t *latent, int32_t looks, int16_t *residual,
                       uint16_t *indices) {
   interrupt();
+  if (target->position == 0 && looks != ppg_model.looks) {
+    abort(); /* each frame has its own */
+  }
   return ppg_model.search(rvq, latent, looks, residual, indices);
 }
 

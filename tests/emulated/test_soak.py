@@ -9,7 +9,7 @@ from edgecodec.boards.load import load_board
 from edgecodec.bundle import Bundle
 from tools.soak import BOARD, frames_like, soak
 
-FRAMES = 300
+FRAMES = 2000
 
 
 @pytest.mark.emulated

@@ -273,11 +273,12 @@ def test_bad_requests_are_refused(server: HostServer, type_: int, payload: bytes
         b"\x05ab\0",
         cobs.encode(b"\x01\0\0\0\0\0") + b"\0",
         cobs.encode(b"\x01\0\0\0\0\0\0") + b"\0",
+        *(cobs.encode(head + zlib.crc32(head).to_bytes(4, "little")) + b"\0" for head in (b"", b"\x01", b"\x01\x07")),
         encode_message(Message(3, 0, b"\0" * (2 * SAMPLES + 6))),
         b"\xff" * 100_000 + b"\0",
         bytes(range(1, 256)) + b"\0",
     ],
-    ids=["empty", "cut block", "short", "crc", "long", "very long", "ramp"],
+    ids=["empty", "cut block", "short", "crc", "nothing", "no number", "half a number", "long", "very long", "ramp"],
 )
 def test_bad_messages_are_reported_and_forgotten(server: HostServer, data: bytes) -> None:
     assert read(server.exchange(data)) == [BAD_FRAME]

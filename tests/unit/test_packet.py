@@ -146,6 +146,29 @@ def test_damage_is_found_or_harmless(coded: PacketFormat) -> None:
     assert passed <= 6  # of some 6,000, 2^-12 each
 
 
+def _sealed(packets: PacketFormat, body: bytes) -> bytes:
+    """A packet with a right check around ``body``, whose first byte has its low nibble free."""
+    check = check_bits(body) ^ packets.tag
+    return bytes([body[0] | check >> 8]) + body[1:] + bytes([check & 0xFF])
+
+
+def test_what_only_the_decoder_can_find() -> None:
+    """Bits and bytes that are too many, and codes that there are not, behind a right check."""
+    packets = PacketFormat((3, 2), 1, "5ec", SIDE, tables(1, 1, (3, 2)))
+    side = SIDE.pack(*SIDE.quantize(1000, 1 << 30))
+    plain, coded, flat = (bytes([0x40 | form << 4, 0]) for form in (Form.PLAIN, Form.CODED, Form.FLAT))
+    assert packets.decode(_sealed(packets, plain + side + b"\xa0")).indices.tolist() == [[2, 1]]
+    for body, message in (
+        (plain + side + b"\xe0", "index 3 at level 0; the codebook has 3 codes"),
+        (plain + side + b"\xb0", "bits after the last index are not zero"),
+        (plain + side + b"\xa1", "bits after the last index are not zero"),
+        (coded + side + b"\xa0", "a coded payload of 1 bytes; expected fewer than 1"),
+        (flat + b"\0\0\0", "a packet of a flat frame has 1 bytes too many"),
+    ):
+        with pytest.raises(PacketError, match=message):
+            packets.decode(_sealed(packets, body))
+
+
 def _accepted(packets: PacketFormat, packet: bytes) -> bool:
     try:
         packets.decode(packet)

@@ -243,6 +243,14 @@ def test_overflow_is_refused_exactly_at_the_limit() -> None:
     assert layer_of(shift=1, bias=2**30 - 1 - 512).accumulator_bound == 2**30 - 1
 
 
+def test_narrow_rounding_is_for_sums_below_2_to_30() -> None:
+    for least in (0, 1):
+        layer = layer_of(shift=-1, bias=2**30 - 1 - 512 + least)
+        whole = replace(layer, activation_min=-128, activation_max=127)
+        assert whole.accumulator_bound == 2**30 - 1 + least
+        assert whole.is_narrow == (least == 0)
+
+
 def test_huge_left_shift_is_refused_even_for_zeros() -> None:
     with pytest.raises(PlanError):
         replace(layer_of(shift=31, bias=0), weights=np.zeros((1, 1, 1), np.int8))
