@@ -102,18 +102,31 @@ def test_folder_in_the_tree_of_another_project(library: Path, tmp_path: Path) ->
     run(cmake_program(), "--build", "build", cwd=tmp_path)
 
 
-@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m33", "cortex-m55"])
-def test_compiles_for_the_core(bundle: Bundle, tmp_path: Path, core: str) -> None:
+def compiled(bundle: Bundle, folder: Path, core: str) -> str:
+    """The generated model of a library whose codec and link the cross compiler takes for ``core``."""
     require("arm-none-eabi-gcc")
-    folder = tmp_path / "codec"
     files = write_package(bundle, folder, core=core)
     sources = [path for path in files if path.suffix == ".c" and path.parent.name in {"codec", "link"}]
     assert len(sources) > 6
     flags = ("-ffreestanding", "-mthumb", f"-mcpu={core}", "-O2", "-Icodec", "-Ilink", "-Iport", "-fsyntax-only")
     run("arm-none-eabi-gcc", *STRICT_FLAGS, *flags, *(path.relative_to(folder) for path in sources), cwd=folder)
-    kernels = (folder / "codec" / "ppg_model.c").read_text(encoding="utf-8")
+    return (folder / "codec" / "ppg_model.c").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("core", ["cortex-m0plus", "cortex-m3", "cortex-m33", "cortex-m55"])
+def test_compiles_for_the_core(bundle: Bundle, tmp_path: Path, core: str) -> None:
+    kernels = compiled(bundle, tmp_path / "codec", core)
     assert ("edc_conv_mve" in kernels) == (core == "cortex-m55")
     assert ("edc_conv_twin" in kernels) == (core == "cortex-m0plus")
+
+
+@pytest.mark.parametrize("name", ["08x_light", "32x_light"])
+def test_library_with_packets(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "codec"
+    assert "edc_packet_format" in compiled(Bundle.load(name), folder, "cortex-m4")
+    told = (folder / "README.md").read_text(encoding="utf-8")
+    assert "`edc_encoder.h`" in told
+    assert "`EDC_SERVED_WITHOUT_ENCODER`" in told
 
 
 FLAGS = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jinja2
+import jinja2.nodes
 import pytest
 
 from edgecodec.bundle import Bundle
@@ -17,7 +19,8 @@ from edgecodec.compile.target import DEFAULT_TARGET, Target
 from edgecodec.entropy.packet_file import PacketConstants
 from edgecodec.entropy.side_information import SideInformation
 from edgecodec.errors import InputError
-from edgecodec.files.escape import c_comment, c_string
+from edgecodec.files.escape import c_comment, c_string, checked
+from edgecodec.files.resources import templates_dir
 from tests.packets import tables
 from tests.tflite_builder import bundle_of, small_encoder
 
@@ -80,6 +83,32 @@ def test_library_never_replaces_a_foreign_folder(bundle: Bundle, tmp_path: Path)
 def test_template_with_a_missing_name_is_an_error() -> None:
     with pytest.raises(jinja2.UndefinedError):
         render_template("model.h.j2")
+
+
+def _literals(node: jinja2.nodes.Node) -> Iterator[str]:
+    """Texts that an expression may print as they stand in the template, filters of escaping aside."""
+    if isinstance(node, jinja2.nodes.Const) and isinstance(node.value, str):
+        yield node.value
+    elif isinstance(node, jinja2.nodes.CondExpr):
+        for child in (node.expr1, node.expr2):
+            if child is not None:
+                yield from _literals(child)
+    elif isinstance(node, jinja2.nodes.BinExpr | jinja2.nodes.Concat):
+        for child in node.iter_child_nodes():
+            yield from _literals(child)
+
+
+def test_no_template_refuses_a_text_of_its_own() -> None:
+    """What is printed only for some bundles would be refused when the first of them comes."""
+    environment, found = jinja2.Environment(), 0
+    for path in sorted(templates_dir().glob("*.j2")):
+        if path.name.endswith(".html.j2"):
+            continue  # escaped by Jinja
+        for output in environment.parse(path.read_text(encoding="utf-8")).find_all(jinja2.nodes.Output):
+            for text in (text for node in output.nodes for text in _literals(node)):
+                assert checked(text) == text, path.name
+                found += 1
+    assert found > 5
 
 
 @pytest.mark.parametrize(
