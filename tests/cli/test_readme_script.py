@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import typing
@@ -13,6 +15,9 @@ import pytest
 import yaml
 
 import edgecodec
+from edgecodec.bundle import Bundle
+from tests.cli.run import edgecodec as edgecodec_process
+from tests.tflite_builder import ppg_frames
 from tests.tools import require
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +49,27 @@ def test_script_does_the_whole_road(tmp_path: Path, smoke_config: dict[str, obje
     assert re.fullmatch(r"\d+\.\d ADC counts off in the mean", printed[3])
     assert printed[4].startswith("PrdnSummary(mean=")
     assert (tmp_path / "firmware" / "firmware.elf").is_file()
+
+
+@pytest.mark.emulated
+def test_commands_on_a_bundle_run_one_behind_the_other(tmp_path: Path) -> None:
+    require("cc", "Python.h")
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^    edgecodec (.*[^\\])$", text, re.MULTILINE)
+    commands = [
+        line for line in lines if re.search(r" (bundle|08x_light) ?", line) and not re.search(_TAKES_MORE, line)
+    ]
+    assert len(commands) >= 16
+    shutil.copytree(Bundle.load("08x_light").path, tmp_path / "bundle")
+    rows = "\n".join(map(str, ppg_frames(12, 320, 1).reshape(-1)))
+    (tmp_path / "ppg.csv").write_text(f"ppg\n{rows}\n", encoding="utf-8")
+    for command in commands:
+        done = edgecodec_process(*shlex.split(command), cwd=tmp_path)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+
+
+_TAKES_MORE = r"^(train|quantize|compare) |nucleo|tcp://|TREE"
+"""Data, hardware, a cluster, a report of another day."""
 
 
 def test_script_is_short() -> None:
