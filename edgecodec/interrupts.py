@@ -29,6 +29,7 @@ class _Interrupts:
         self._holds = 0
         self._is_waiting = False
         self._last_s = -_REPEAT_S
+        self.have_come = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Raise Interrupted, now or when the last hold ends."""
@@ -38,6 +39,7 @@ class _Interrupts:
         now = time.monotonic()
         if now - self._last_s >= _REPEAT_S:
             self._last_s = now
+            self.have_come = True
             raise Interrupted
 
     @contextmanager
@@ -60,6 +62,11 @@ def install() -> None:
     for number in _numbers():
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupts.handle)
+
+
+def have_come() -> bool:
+    """Whether one was raised: an error that comes behind it is what somebody made of it, as C extensions do."""
+    return _interrupts.have_come
 
 
 def ignore() -> None:

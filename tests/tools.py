@@ -44,7 +44,7 @@ def require(*tools: str) -> None:
     """Skip the calling test, or fail it when CI=true, unless every tool is there."""
     missing = [tool for tool in tools if not available(tool)]
     if missing:
-        lack(f"{', '.join(missing)} not found; `edgecodec doctor` says how to get it")
+        lack(f"{', '.join(missing)} not found; `edgecodec doctor` or .ci/run says how to get it")
 
 
 def lack(reason: str) -> NoReturn:

@@ -23,7 +23,9 @@ def entry() -> None:
 
         code = main()
         interrupts.ignore()
-    except KeyboardInterrupt:  # while commands are imported, or behind the last one
+    except BaseException:  # while commands are imported, or behind the last one
+        if not interrupts.have_come():
+            raise
         interrupts.ignore()
         with suppress(OSError):
             os.write(2, b"edgecodec: error: interrupted\n")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from edgecodec import interrupts
 from edgecodec._version import __version__
 from edgecodec.cli.options import DEBUG_VARIABLE, common_options
 from edgecodec.cli.output import Streams, plain_line
@@ -128,33 +129,38 @@ def _complete(instruction: str) -> int:
 
 def _fail(error: BaseException, streams: Streams) -> int:
     from edgecodec.cli.error_document import ErrorDocument
-    from edgecodec.firmware.limits import LimitExceededError
 
-    message, hint = _message(error)
     if os.environ.get(DEBUG_VARIABLE) == "1":
         traceback.print_exception(error)
-    if isinstance(error, BuildError) and error.stderr:
-        if os.environ.get(DEBUG_VARIABLE) == "1":
+    if interrupts.have_come():
+        error = interrupts.Interrupted()
+    message, hint = _message(error)
+    exceeded = False
+    if isinstance(error, BuildError):
+        if error.stderr and os.environ.get(DEBUG_VARIABLE) == "1":
             print(error.stderr.rstrip(), file=sys.stderr)
-        else:
+        elif error.stderr:
             message += " (--debug shows what the tool printed)"
-    _show_size(error, streams)
+        exceeded = _show_size(error, streams)
     print(f"{PROGRAM}: error: {message}{'' if hint is None else f'; {hint}'}", file=sys.stderr)
-    # That a firmware is too large is known: the build is a check that was asked for, and its answer is no.
-    exceeded = isinstance(error, LimitExceededError)
     verdict = "exceeded" if exceeded else "undecided"
     streams.fail(ErrorDocument(verdict, message, hint, type(error).__name__))
     return DIFFERENT if exceeded else UNDECIDED
 
 
-def _show_size(error: BaseException, streams: Streams) -> None:
-    """Show what takes the space of a firmware that is too large for its board."""
-    from edgecodec.firmware.limits import SizeLimitError
+def _show_size(error: BuildError, streams: Streams) -> bool:
+    """Show what takes the space of a firmware that is too large; whether that is for a limit that was given.
+
+    Then it is known: the build is a check that was asked for, and its answer is no.
+    """
+    # Not for other errors: an import that a signal cut short is none that can be made again.
+    from edgecodec.firmware.limits import LimitExceededError, SizeLimitError
 
     if isinstance(error, SizeLimitError) and error.memory is not None:
         from edgecodec.cli.build_firmware import show_parts
 
         show_parts(streams.prose_console(), error.memory)
+    return isinstance(error, LimitExceededError)
 
 
 def _message(error: BaseException) -> tuple[str, str | None]:

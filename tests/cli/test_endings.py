@@ -133,6 +133,44 @@ except KeyboardInterrupt:
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
 
 
+@pytest.mark.parametrize(
+    "becomes", ["raise", "raise ImportError('failed to import') from None"], ids=["itself", "another"]
+)
+def test_interrupted_while_numpy_is_imported(bundle: Bundle, tmp_path: Path, becomes: str) -> None:
+    """What is half imported can't be imported again, and C extensions make another error of an interrupt."""
+    program = f"""
+import os, signal, sys
+from importlib.machinery import PathFinder
+
+class Finder:
+    def find_spec(self, name, path, target=None):
+        if not name.endswith("._multiarray_umath"):
+            return None
+        sys.meta_path.remove(self)
+        spec = PathFinder.find_spec(name, path)
+        execute = spec.loader.exec_module
+
+        def execute_and_interrupt(module):
+            execute(module)
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(1000):
+                    pass
+            except KeyboardInterrupt:
+                {becomes}
+
+        spec.loader.exec_module = execute_and_interrupt
+        return spec
+
+sys.meta_path.insert(0, Finder())
+from edgecodec.cli import entry
+entry()
+"""
+    command = [sys.executable, "-c", program, "generate", str(bundle.path), "-o", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "edgecodec: error: interrupted\n")
+
+
 def test_signals_wait_for_what_must_not_be_cut_in_two() -> None:
     interrupts = _Interrupts()
     done = []
