@@ -19,7 +19,7 @@ SMALL = [
     *("--set", "data.split.validation=last 1", "--set", "data.split.test=last 2"),
 ]
 
-MODEL = ["--index-model", "--index-flash", "4000"]
+MODEL = ["--index-model", "--index-flash", "4000", "--index-instructions", "20000"]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def people(tmp_path: Path) -> Path:
 
 def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     require("module:tensorflow", "module:scipy")
-    training = ("train", "--preset", "08x_ds8_l2", "--data", people, *SMALL, "-o", tmp_path / "run", "--json")
+    training = ("train", "--preset", "08x_light", "--data", people, *SMALL, "-o", tmp_path / "run", "--json")
     unsaid = edgecodec(*training)
     assert_one_error(unsaid, "people.npz: does not say its sampling rate; the codec's is 64 Hz; give it with --rate HZ")
     made = edgecodec(*training, "--rate", "64")
@@ -52,7 +52,7 @@ def test_preset_to_bundle(people: Path, tmp_path: Path) -> None:
     assert manifest["provenance"]["training"]["recordings"] == run["recordings"] == document["recordings"]
     assert report["validation"]["source"] == "validation.npz"
     assert report["index_model"]["frames"] == 200
-    assert report["index_model"]["budget"] == {"flash_bytes": 4000, "instructions": 100_000}
+    assert report["index_model"]["budget"] == {"flash_bytes": 4000, "instructions": 20_000}
     again = edgecodec(*training[:-3], "--rate", "64", "-o", people)
     assert_one_error(again, "exists and is no folder")
 
