@@ -23,7 +23,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,9 +118,10 @@ def run(
         command = [sys.executable, "-m", "edgecodec"]
         command += [argument.replace(OUT, str(folders["out"] / "out"), 1) for argument in arguments]
         with (folders["tmp"].parent / "stdout").open("w+") as out, (folders["tmp"].parent / "stderr").open("w+") as err:
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=name
-            )
+            with _heeded_signals():
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, cwd=name
+                )
             try:
                 _wait_until_it_listens(process)
                 start = time.monotonic()
@@ -149,6 +151,19 @@ def run(
         output = tuple((at, _digest(at, data)) for at, data in contents.items() if not _KEPT.fullmatch(at))
         left_for_next = tuple((at, data) for at, data in contents.items() if _KEPT.fullmatch(at))
         return Ended(code, said, told, output, left_for_next, hit, seconds)
+
+
+@contextmanager
+def _heeded_signals() -> Iterator[None]:
+    """Ignore none: what a shell's background and ``nohup`` ignore, their children do."""
+    ignored = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN]
+    for number in ignored:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def interrupt(
