@@ -24,6 +24,8 @@ _STUCK_S = 0.15
 _FLAT_S = 1.5
 _FLAT_SHARE = 0.05
 _MARGIN_S = 0.1
+_PIECE = 1 << 18
+"""Samples that are looked at together."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,11 @@ class Recording:
         """Every position at which a frame of ``samples`` valid, not constant, samples starts."""
         if len(self.samples) < samples:
             return np.empty(0, np.intp)
-        bad = np.concatenate([[0], np.cumsum(~self.valid)])
-        changes = np.concatenate([[0], np.cumsum(np.diff(self.samples, prepend=self.samples[0]) != 0)])
-        begin = np.arange(len(self.samples) - samples + 1)
-        end = begin + samples
-        return np.flatnonzero((bad[end] == bad[begin]) & (changes[end] > changes[begin + 1]))
+        bad = _counted(~self.valid)
+        changes = _counted(np.diff(self.samples, prepend=self.samples[0]) != 0)
+        unbroken = bad[samples:] == bad[:-samples]
+        # A change to a frame's first sample is none within it.
+        return np.flatnonzero(unbroken & (changes[samples:] > changes[1 : len(changes) - samples + 1]))
 
 
 def heartpy_recordings(rate_hz: float = 64.0) -> dict[str, Recording]:
@@ -107,10 +109,8 @@ def find_flaws(samples: npt.NDArray[np.floating], rate_hz: float) -> npt.NDArray
     missing = ~np.isfinite(samples)
     filled = _fill(samples)
     # Straight lines that bridge gaps are no sensor's: windows with a missing sample are never flat.
-    seen = np.where(missing, np.nan, filled)
-    ranges = _window_ranges(seen, round(_FLAT_S * rate_hz))
-    ranges = ranges[np.isfinite(ranges)]
-    flat_range = _FLAT_SHARE * float(np.median(ranges)) if len(ranges) else 0.0
+    seen = np.where(missing, np.nan, filled) if missing.any() else filled
+    flat_range = _FLAT_SHARE * _median(_window_ranges(seen, round(_FLAT_S * rate_hz)))
     stuck = _runs_within(seen, 0.0, round(_STUCK_S * rate_hz))
     at_end = (filled == filled.max()) | (filled == filled.min())
     flat = (stuck & ~at_end) | _runs_within(seen, flat_range, round(_FLAT_S * rate_hz))
@@ -168,16 +168,39 @@ def _lowpass(ratio: Fraction) -> npt.NDArray[np.float64]:
     return taps
 
 
+def _counted(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.int32]:
+    """How many are marked before each, ``[M + 1]``."""
+    counts = np.zeros(len(marked) + 1, np.int32)
+    np.cumsum(marked, dtype=np.int32, out=counts[1:])
+    return counts
+
+
 def _near(marked: npt.NDArray[np.bool_], margin: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
     """Samples that are marked or within half the length of ``margin`` of one that is."""
     near: npt.NDArray[np.bool_] = np.convolve(marked, margin)[len(margin) // 2 :][: len(marked)] > 0.5
     return near
 
 
+def _median(values: npt.NDArray[np.float64]) -> float:
+    """Of those that are finite, which end in another order; 0 when none is."""
+    known = np.isfinite(values)
+    finite = values if known.all() else values[known]
+    return float(np.median(finite, overwrite_input=True)) if len(finite) else 0.0
+
+
 def _window_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.float64]:
     """Largest less smallest value of every window of ``length`` samples, NaN where one is; empty when there is none."""
     if length < 2 or len(values) < length:
         return np.empty(0)
+    # Piece by piece: a recording may be of weeks.
+    found = np.empty(len(values) - length + 1)
+    for start in range(0, len(found), _PIECE):
+        found[start : start + _PIECE] = _piece_ranges(values[start : start + _PIECE + length - 1], length)
+    return found
+
+
+def _piece_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray[np.float64]:
+    """Of every window of at least one."""
     # Extremes of windows of 1, 2, 4, ... samples; two of the last, which overlap, make one of ``length``.
     low = high = np.asarray(values, np.float64)
     width = 1
@@ -194,10 +217,10 @@ def _window_ranges(values: npt.NDArray[np.floating], length: int) -> npt.NDArray
 def _runs_within(values: npt.NDArray[np.floating], spread: float, length: int) -> npt.NDArray[np.bool_]:
     """Mark every window of ``length`` samples whose range is at most ``spread``."""
     starts = np.flatnonzero(_window_ranges(values, length) <= spread)
-    edges = np.zeros(len(values) + 1, int)
+    edges = np.zeros(len(values) + 1, np.int32)
     edges[starts] += 1
     edges[starts + min(length, len(values))] -= 1
-    marked: npt.NDArray[np.bool_] = np.cumsum(edges[:-1]) > 0
+    marked: npt.NDArray[np.bool_] = np.cumsum(edges[:-1], dtype=np.int32) > 0
     return marked
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -133,3 +135,21 @@ def test_people_and_rhythms_of_frames(tmp_path: Path) -> None:
     np.savez(tmp_path / "short.npz", **(arrays | {"rhythm": np.array(["AF"])}))
     with pytest.raises(InputError, match="3 recordings but 1 rhythms"):
         read_frames(tmp_path / "short.npz", 20, 64.0, Reading(rate_hz=64.0))
+
+
+@pytest.mark.parametrize(("rate_hz", "bytes_a_sample"), [(64.0, 36), (100.0, 48)])
+def test_memory_of_a_long_recording(tmp_path: Path, rate_hz: float, bytes_a_sample: int) -> None:
+    """A few arrays of its length and no dozen: a week at 64 Hz has 39 million samples."""
+    count = 1_000_000
+    beats = 1000 * np.sin(np.arange(count) / 8)
+    beats[5000:5100] = 7
+    np.savez(tmp_path / "week.npz", adc=beats.astype(np.int16)[None], rate_hz=rate_hz)
+    importlib.import_module("scipy.signal")  # takes memory, too
+    tracemalloc.start()
+    try:
+        frames = load_frames(tmp_path / "week.npz", 320, 64.0)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert len(frames) > 1900
+    assert peak < bytes_a_sample * count
