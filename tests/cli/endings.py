@@ -62,7 +62,7 @@ def commands(
     small = [word for setting in _SMALL for word in ("--set", setting)]
     given = {
         "train": ["train", "--preset", "08x_light", "--data", people, "--rate", "64", *small, "-o", OUT],
-        "quantize": ["quantize", trained, "--index-model", "-o", OUT],
+        "quantize": ["quantize", trained, "--index-model", "--index-instructions", "20000", "-o", OUT],
         "demo": ["demo", "--output", OUT],
         "generate": ["generate", bundle, "-o", OUT],
         "library": ["generate", bundle, "--library", "-o", OUT],
