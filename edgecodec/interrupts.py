@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
+_AGAIN_S = 0.02
 _REPEAT_S = 1.0
 """What comes so soon after one is the same: ``timeout`` sends more than one, and the first is being tended to."""
 
@@ -29,10 +31,12 @@ class _Interrupts:
         self._holds = 0
         self._is_waiting = False
         self._last_s = -_REPEAT_S
+        self._number = int(signal.SIGINT)
         self.have_come = False
 
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Raise Interrupted, now or when the last hold ends."""
+        self._number = number
         if self._holds:
             self._is_waiting = True
             return
@@ -51,7 +55,16 @@ class _Interrupts:
             self._holds -= 1
             if self._is_waiting and not self._holds:
                 self._is_waiting = False
-                self.handle(signal.SIGINT, None)
+                self.handle(self._number, None)
+
+    def send_again(self) -> None:
+        """Send the last one to the main thread once more, a moment later."""
+        self._last_s = -_REPEAT_S
+        main = threading.main_thread().ident
+        assert main is not None
+        timer = threading.Timer(_AGAIN_S, signal.pthread_kill, (main, self._number))
+        timer.daemon = True
+        timer.start()
 
 
 _interrupts = _Interrupts()
@@ -62,6 +75,16 @@ def install() -> None:
     for number in _numbers():
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupts.handle)
+    if sys.platform != "win32":
+        sys.unraisablehook = _hear_unraisable
+
+
+def _hear_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
+    """What is raised amid a finaliser or the callback of a weak reference ends nothing: let it come again."""
+    if unraisable.exc_type is Interrupted:
+        _interrupts.send_again()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def have_come() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,10 @@ if tools.available("ccache"):
     os.environ.setdefault("CCACHE_DIR", str(_CACHE / "ccache"))
     os.environ.setdefault("CCACHE_BASEDIR", tempfile.gettempdir())
     os.environ.setdefault("CCACHE_NOHASHDIR", "1")
+
+# A shell's background ignores Ctrl-C, and what it starts would, too.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tests do not time: what a busy machine takes longer for is no fault of the example's.
 settings.register_profile("untimed", deadline=None)

@@ -171,6 +171,31 @@ entry()
     assert (done.returncode, done.stdout, done.stderr) == (2, "", "edgecodec: error: interrupted\n")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+def test_interrupted_amid_a_finaliser(number: signal.Signals) -> None:
+    """Python drops what is raised there, so it is raised once more behind it, in a wait too."""
+    program = f"""
+import os, time
+from edgecodec import interrupts
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), {int(number)})
+        for _ in range(1000):
+            pass
+
+interrupts.install()
+try:
+    made = Finalised()
+    del made
+    time.sleep(50)
+except KeyboardInterrupt:
+    raise SystemExit(2)
+"""
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
 def test_signals_wait_for_what_must_not_be_cut_in_two() -> None:
     interrupts = _Interrupts()
     done = []
