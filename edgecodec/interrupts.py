@@ -12,6 +12,7 @@ from types import FrameType
 
 _NAMES = ("SIGINT", "SIGTERM", "SIGHUP")
 _AGAIN_S = 0.02
+"""Until what amid a finaliser ends nothing comes again, by when that is over."""
 _REPEAT_S = 1.0
 """What comes so soon after one is the same: ``timeout`` sends more than one, and the first is being tended to."""
 

@@ -379,7 +379,8 @@ def main(arguments: list[str]) -> None:
         for seed in map(int, options.seeds.split(",")):
             measure(name, seed, options)
     found = results(options.out)
-    text = json.dumps(found, indent=1) + "\n"
+    # A bundle a line, so that a difference shows whose figures changed.
+    text = "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n"
     (options.out / "presets.json").write_text(text, encoding="utf-8")
     if options.write:
         (DOCS / "presets.json").write_text(text, encoding="utf-8")

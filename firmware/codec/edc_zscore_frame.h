@@ -34,7 +34,8 @@ EDC_ALWAYS_INLINE edc_frame_stats edc_zscore_measure(const int16_t *frame, int32
   return stats;
 }
 
-/* How many steps of the output 2^shift of a count's deviation are, for a variance of spread > 0. */
+/* What a deviation T x - S is multiplied by, and shifted right then, to be steps of the output;
+ * spread > 0. */
 EDC_ALWAYS_INLINE uint32_t edc_zscore_gain(const edc_zscore *normalizer, uint64_t spread,
                                            int *shift) {
   uint64_t wide = (spread << normalizer->variance_shift) + normalizer->epsilon;
@@ -49,6 +50,7 @@ EDC_ALWAYS_INLINE uint32_t edc_zscore_gain(const edc_zscore *normalizer, uint64_
   return edc_divide((uint64_t)normalizer->inverse_scale << 31, root);
 }
 
+/* The frame in steps of the output. */
 EDC_ALWAYS_INLINE void edc_zscore_scale(const edc_zscore *normalizer, const int16_t *frame,
                                         int32_t sum, int64_t gain, int shift, int8_t *out,
                                         int is_int16) {
