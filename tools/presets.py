@@ -3,18 +3,19 @@
     python -m tools.presets DATA OUT [NAME ...] [--seeds 1,2,3] [--activations 16] [--opponents NAMES] [--write]
 
 NAME is a preset, or one with settings of its ``model`` section, to see what another codec at its rate would give:
-``08x_light:embedding_dim=16,encoder_kernel=63``. DATA is a .npz of recordings with ``adc``, ``subject`` and, where it
-is known, ``rhythm``. The last eight people are tested on, the three before them choose weights and roundings, and
-nobody is on two sides. All is done by commands of ``edgecodec``, which the results hold. OUT/NAME/seedN keeps run,
+``08x_light:embedding_dim=16,rate_bias=[1e-3,1e-4]``. DATA is a .npz of recordings with ``adc``, ``subject`` and,
+where it is known, ``rhythm``. The last eight people are tested on, the three before them choose weights and roundings,
+and nobody is on two sides. All is done by commands of ``edgecodec``, which the results hold. OUT/NAME/seedN keeps run,
 bundle, evaluation and what a frame takes of two emulated boards; what is there is not made again, so a run that was
-killed goes on. OUT/presets.json has the results of all that is in OUT; with ``--write`` they become docs/presets.json,
-and the tables and the picture of docs/presets.md are made from them.
+killed goes on. OUT/presets.json has the results of all that is in OUT; with ``--write`` they take their place in
+docs/presets.json, beside those of other bundles, and the tables and the picture of docs/presets.md are made from it.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -27,7 +28,10 @@ from edgecodec.codec.numerics import NUMERICS
 from edgecodec.evaluation.opponents import OPPONENTS
 from edgecodec.training.config import load_config, preset_path
 
-PRESETS = ("08x_light", "16x_light", "32x_light", "08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1", "04x_ds4_l2")
+PRESETS = (
+    *("08x_light", "16x_light", "32x_light", "04x_light"),
+    *("08x_ds8_l2", "16x_ds16_l2", "32x_ds16_l1", "04x_ds4_l2"),
+)
 """Recommended first; a night that ends early has measured those."""
 TEST_PEOPLE, VALIDATION_PEOPLE = 8, 3
 RATE_HZ = 64.0
@@ -48,7 +52,7 @@ Result = dict[str, Any]
 def split_name(name: str) -> tuple[str, list[str]]:
     """A preset, and the settings behind it."""
     preset, _, settings = name.partition(":")
-    return preset, settings.split(",") if settings else []
+    return preset, re.split(r",(?![^\[]*\])", settings) if settings else []
 
 
 def train_command(name: str, seed: int, data: Path, folder: Path) -> list[str]:
@@ -158,6 +162,20 @@ def results(out: Path) -> list[Result]:
     return found
 
 
+def merged(held: list[Result], found: list[Result]) -> list[Result]:
+    """``found`` beside what is ``held`` of other presets and seeds, by preset and seed."""
+    return sorted(({_key(row): row for row in held} | {_key(row): row for row in found}).values(), key=_key)
+
+
+def _key(row: Result) -> tuple[str, int]:
+    return row["preset"], row["seed"]
+
+
+def _json(rows: list[Result]) -> str:
+    """A bundle a line, so that a difference shows whose figures changed."""
+    return "[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n"
+
+
 def _board_costs(path: Path) -> dict[str, int]:
     """Instructions a frame and bytes, of what ``profile`` wrote."""
     profile = json.loads(path.read_text(encoding="utf-8"))
@@ -182,8 +200,8 @@ def tables(rows: list[Result]) -> str:
 
 
 def _rate_table(presets: dict[str, list[Result]]) -> list[str]:
-    head = ("seeds", "PRDN float", "integer", "integer / float", "P95", "worst", "tables, ideal", "packets' model")
-    lines = _head("preset", (*head, "packets, all included"))
+    head = ("seeds", "PRDN float", "integer", "integer / float", "indices as float's", "P95", "worst")
+    lines = _head("preset", (*head, "tables, ideal", "packets' model", "packets, all included"))
     for name, rows in presets.items():
         prdn = [row["evaluation"]["prdn"] for row in rows]
         bits = [row["evaluation"]["bits_per_frame"] for row in rows]
@@ -195,6 +213,7 @@ def _rate_table(presets: dict[str, list[Result]]) -> list[str]:
                 _spread([row["float_prdn"] for row in rows], "%.3f %%"),
                 _spread([found["mean"] for found in prdn], "%.3f %%"),
                 _spread([p["mean"] / row["float_prdn"] for p, row in zip(prdn, rows, strict=True)], "%.3f"),
+                _agreement([row["quantization"] for row in rows]),
                 _spread([found["p95"] for found in prdn], "%.2f %%"),
                 _spread([found["worst"] for found in prdn], "%.2f %%"),
                 _spread([found["conditional"] for found in bits], "%.1f"),
@@ -203,6 +222,12 @@ def _rate_table(presets: dict[str, list[Result]]) -> list[str]:
             )
         )
     return lines
+
+
+def _agreement(figures: list[Result]) -> str:
+    """Least of the seeds, by level."""
+    levels = sorted(key for key in figures[0] if re.fullmatch(r"agreement_l\d+", key))
+    return ", ".join(f"{100 * min(each[level] for each in figures):.1f} %" for level in levels)
 
 
 def _opponent_table(presets: dict[str, list[Result]]) -> list[str]:
@@ -379,11 +404,11 @@ def main(arguments: list[str]) -> None:
         for seed in map(int, options.seeds.split(",")):
             measure(name, seed, options)
     found = results(options.out)
-    # A bundle a line, so that a difference shows whose figures changed.
-    text = "[\n" + ",\n".join(map(json.dumps, found)) + "\n]\n"
-    (options.out / "presets.json").write_text(text, encoding="utf-8")
+    (options.out / "presets.json").write_text(_json(found), encoding="utf-8")
     if options.write:
-        (DOCS / "presets.json").write_text(text, encoding="utf-8")
+        kept = DOCS / "presets.json"
+        found = merged(json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else [], found)
+        kept.write_text(_json(found), encoding="utf-8")
         write_page(found, DOCS / "presets.md")
         plot(found, DOCS / "presets.png")
     print(tables(found))

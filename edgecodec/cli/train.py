@@ -56,8 +56,8 @@ class TrainDocument(Document):
     "--preset",
     shell_complete=complete_preset,
     metavar="NAME",
-    help="In place of CONFIG, by nominal ratio: 08x_light (recommended), 16x_light or 32x_light, whose encoder is one "
-    "linear convolution; 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1; demo.",
+    help="In place of CONFIG, by nominal ratio: 08x_light (recommended), 04x_light, 16x_light or 32x_light, whose "
+    "encoder is one linear convolution; 04x_ds4_l2, 08x_ds8_l2, 16x_ds16_l2 or 32x_ds16_l1; demo.",
 )
 @click.option(
     "--data",

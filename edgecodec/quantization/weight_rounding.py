@@ -15,8 +15,8 @@ from edgecodec.quantization.convolutions import Convolution, FloatArray
 _LIMIT = 127
 """Largest magnitude of an int8 weight."""
 _DAMPINGS = (1e-4, 1e-5, 1e-6)
-"""Shares of the mean power that are added to each weight's: the less, the more an error is made good by weights far away
-or already at their limit. Which does best depends on the layer."""
+"""Shares of the mean power that are added to each weight's: the less, the more an error is made good by weights far
+away, or already at their limit. Which does best depends on the layer."""
 _SCALES = np.concatenate([np.linspace(0.8, 1.02, 128), [1.0]])
 """Tried as the scale, in parts of the largest magnitude over 127."""
 

@@ -91,7 +91,7 @@ def test_paths_are_relative_to_the_file(tmp_path):
 
 def test_every_preset_is_valid():
     ratios = {"04x_ds4_l2": 4, "08x_ds8_l2": 8, "16x_ds16_l2": 16, "32x_ds16_l1": 32}
-    ratios |= {"08x_light": 8, "16x_light": 16, "32x_light": 32}
+    ratios |= {"04x_light": 4, "08x_light": 8, "16x_light": 16, "32x_light": 32}
     assert set(preset_names()) == {*ratios, "demo"}
     assert load_config(preset_path("demo")).model.num_stages == 3
     for name, ratio in ratios.items():

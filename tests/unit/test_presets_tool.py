@@ -52,7 +52,7 @@ def result(seed: int, bits: float) -> dict[str, Any]:
         "seed": seed,
         "commands": [],
         "float_prdn": 1.2,
-        "quantization": {},
+        "quantization": {"agreement_l1": 0.99, "agreement_l2": seed / 2, "agreement_rounded_input_l1": 1.0},
         "evaluation": {
             "frames": 10,
             "prdn": prdn,
@@ -70,6 +70,8 @@ def result(seed: int, bits: float) -> dict[str, Any]:
 def test_seeds_become_mean_and_spread() -> None:
     text = presets.tables([result(1, 380.0), result(2, 420.0)])
     assert "| `08x` | 1, 2 | 1.200 % (1.200 % to 1.200 %) | 1.500 %" in text
+    # The least of them.
+    assert "| 99.0 %, 50.0 % |" in text
     assert "400.0 (380.0 to 420.0)" in text
     assert "| DCT, contexts, RDOQ | 400.0 (400.0 to 400.0) | 1.000 (0.950 to 1.050) |" in text
     assert "| worst person | 10 | 1.40 % | 0.20 | 0.60 | 10.0 | 4.0 | no |" in text
@@ -92,6 +94,16 @@ def test_settings_behind_a_preset_are_of_its_model(tmp_path: Path) -> None:
     assert train[train.index("--preset") + 1] == "08x_light"
     assert train[train.index("model.embedding_dim=4") - 1] == "--set"
     assert train[train.index("model.encoder_kernel=63") - 1] == "--set"
+    # Commas of a list are its own.
+    assert presets.split_name("08x:a=[1,2],b=3") == ("08x", ["a=[1,2]", "b=3"])
+
+
+def test_results_take_their_place_beside_those_of_other_bundles() -> None:
+    held = [result(1, 380.0), result(2, 420.0), result(1, 100.0) | {"preset": "32x"}]
+    found = [result(2, 410.0), result(1, 170.0) | {"preset": "16x"}]
+    rows = presets.merged(held, found)
+    bits = [(row["preset"], row["seed"], row["evaluation"]["bits_per_frame"]["coded"]) for row in rows]
+    assert bits == [("08x", 1, 380.0), ("08x", 2, 410.0), ("16x", 1, 170.0), ("32x", 1, 100.0)]
 
 
 def test_board_costs_are_read_of_a_profile(tmp_path: Path) -> None:
