@@ -21,7 +21,7 @@ setup: ## install missing tools and make .venv (done by every target that needs 
 demo: setup ## train, quantise, build, run on the emulated board, verify, report (OUT=DIR, BOARD=NAME)
 	@$(BIN)/edgecodec demo --board $(BOARD) --output $(OUT)
 
-test: setup ## run all tests, one process a CPU (PYTEST_ARGS="-k name" for some, JOBS=0 for one process)
+test: setup ## run all tests, some side by side (PYTEST_ARGS="-k name" for some, JOBS=0 for one process)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(PYTEST_ARGS)
 
 fuzz: setup ## run the fuzzers from where the last run ended, a minute each (FUZZ_SECONDS=N; takes clang)

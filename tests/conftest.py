@@ -39,6 +39,11 @@ settings.load_profile("untimed")
 _SAMPLES = 64
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Half as many processes again as CPUs: tests wait for boards and for what they start."""
+    return max(2, len(os.sched_getaffinity(0)) * 3 // 2) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Start what takes long first, so that processes that run tests side by side end together."""
     items.sort(key=lambda item: item.get_closest_marker("slow") is None)

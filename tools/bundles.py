@@ -28,7 +28,7 @@ from edgecodec.signal.synthetic import synthetic_ppg
 from edgecodec.training.config import load_config, preset_path
 from edgecodec.training.run import TrainingRun, train
 
-PRESETS = {"08x_light": 20, "16x_light": 20, "32x_light": 20}
+PRESETS = {"08x_light": 20, "04x_light": 20, "16x_light": 20, "32x_light": 20}
 """Epochs of 500 steps, by preset."""
 RATE_HZ, ROW, FRAME = 64.0, 1280, 320
 PEOPLE, ROWS_EACH, VALIDATION_PEOPLE = 400, 6, 20
