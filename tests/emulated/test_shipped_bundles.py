@@ -15,8 +15,8 @@ from edgecodec.verify.compare import Verdict
 from edgecodec.verify.run import verify_board
 from tests.tools import require
 
-NAMES = ("08x_light", "16x_light", "32x_light")
-RATIOS = {"08x_light": 8, "16x_light": 16, "32x_light": 32}
+RATIOS = {"04x_light": 4, "08x_light": 8, "16x_light": 16, "32x_light": 32}
+NAMES = tuple(RATIOS)
 
 
 def test_there_are_these() -> None:
