@@ -126,7 +126,9 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     residual, code = (math.sqrt(max(stretch, 1.0)) * length + PROJECTIONS for length in (residual, code))
     if slack > _MOST_SLACK or (residual + code) ** 2 * (1 + slack / 256) + slack + _ROUNDING > _UINT32_MAX:
         return None
-    if max(residual**2, code**2 + 2 * code * residual) > _INT32_MAX:
+    on_residuals = directions[:, : rvq.dimension]
+    farthest = _farthest(projections, on_residuals, rvq.residual_bounds[level], residual)
+    if max(residual**2, farthest) > _INT32_MAX:
         return None
     if projections.min() < -_INT16_MAX - 1 or projections.max() > _INT16_MAX:
         return None
@@ -134,9 +136,26 @@ def sort_codebook(rvq: IntegerRvq, level: int) -> SortedCodebook | None:
     return SortedCodebook(
         order.astype(np.uint16),
         projections[order].astype(np.int16),
-        directions[:, : rvq.dimension].astype(np.int8),
+        on_residuals.astype(np.int8),
         slack,
     )
+
+
+def _farthest(
+    projections: npt.NDArray[np.int64],
+    directions: npt.NDArray[np.int64],
+    bound: npt.NDArray[np.int64],
+    longest: float,
+) -> float:
+    """The most that a code's squared distance of projections may be, less the residual's part.
+
+    Of ``projections [K, 4]`` on ``directions [4, D]`` for residuals whose entries are at most ``bound [D]`` and whose
+    projections are at most ``longest`` in length. The distances of the codes themselves fit int32 in every codec.
+    """
+    lengths = np.sqrt((projections.astype(np.float64) ** 2).sum(axis=1))
+    # Each projection of a residual is rounded down, by less than 1.
+    by_entries = np.abs(projections @ directions) @ bound / 2.0**SHIFT + np.abs(projections).sum(axis=1)
+    return float((lengths**2 + 2 * np.minimum(lengths * longest, by_entries)).max())
 
 
 def frame_looks(positions: int, codebooks: Sequence[SortedCodebook | None]) -> int:

@@ -294,11 +294,24 @@ def test_projections_that_leave_int16_are_not_pruned() -> None:
 
 
 def test_distances_that_leave_int32_are_not_pruned() -> None:
-    """Codes of 25,000 and residuals of up to 32,768: 25,000^2 and twice the product are more than 2^31."""
+    """Residuals are up to 16,768: 32,513^2 and twice the product are below 2^31, not with the projection's rounding."""
+    for longest, pruned in ((32_400, True), (32_513, False)):
+        line = np.linspace(-longest, longest, 64).astype(np.int16)[:, None]
+        assert (sort_codebook(IntegerRvq((line,), 7, 1.0, 3), 0) is not None) == pruned
+
+
+def test_long_codes_are_pruned_where_residuals_are_not_long_along_them() -> None:
+    """Residuals of up to 32,768, of 16 entries of up to 8,192; of codes of 25,000 along one of them."""
+    require("cc", "Python.h")
     line = np.zeros((64, 16), np.int16)
-    for longest, pruned in ((20_000, True), (25_000, False)):
-        line[:, 0] = np.linspace(-longest, longest, 64)
-        assert (sort_codebook(IntegerRvq((line,), 6, 1.0, 0), 0) is not None) == pruned
+    line[:, 0] = np.linspace(-25_000, 25_000, 64)
+    rvq = IntegerRvq((line,), 6, 1.0, 0)
+    assert sort_codebook(rvq, 0) is not None
+    latent = np.random.default_rng(1).choice(np.array([-128, -127, 0, 127], np.int8), (4, 50, 16))
+    latent[..., 0] = np.arange(-100, 100, dtype=np.int8).reshape(4, 50)
+    expected = quantize_latent(rvq, latent)
+    for search in (c_kernels.quantize_latent, c_kernels.quantize_latent_mve):
+        np.testing.assert_array_equal(search(rvq, latent, pruned=True), expected)
 
 
 def test_blocks_by_hand() -> None:
