@@ -357,8 +357,8 @@ MUTANTS = (
     Mutant(
         "bound-distance",
         "edgecodec/compile/codebook_search.py",
-        "max(residual**2, code**2 + 2 * code * residual)",
-        "max(residual**2, code**2)",
+        "max(residual**2, farthest)",
+        "residual**2",
         _SEARCH,
     ),
     Mutant(

@@ -18,8 +18,8 @@ from edgecodec.codec.codec import Codec
 from edgecodec.compile.plan import Plan
 from edgecodec.compile.target import Optimize
 
-LONG_DIMENSION, SHORT_DIMENSION = 16, 8
-"""Dimensions for which the full search has kernels of their own."""
+LONG_DIMENSION, SHORT_DIMENSION, TINY_DIMENSION = 16, 8, 4
+"""Dimensions for which the full search has kernels of their own; vectors have whole ones of 8."""
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,8 @@ class _Costs:
     """Of a position, beside its searches."""
     search: tuple[float, float]
     """Of a full search, beside its codes."""
-    code: float
-    """Of a code of 16 entries in the full search."""
-    short_code: float
-    """Of a code of 8 entries in the full search."""
+    kernels: tuple[float, ...]
+    """Of a code of 16, 8 and 4 entries in the full search."""
     other_code: tuple[float, float, float]
     """Of a code in the full search at another dimension: once, for each eight entries, and for each one over."""
     few: tuple[float, float]
@@ -74,7 +72,7 @@ class _Costs:
 
     def full(self, codes: int, dimension: int) -> float:
         """A search that looks at all codes."""
-        kernels = {LONG_DIMENSION: self.code, SHORT_DIMENSION: self.short_code}
+        kernels = dict(zip((LONG_DIMENSION, SHORT_DIMENSION, TINY_DIMENSION), self.kernels, strict=False))
         each = kernels.get(dimension, self._other(dimension))
         return self.search[0] + self.search[1] * dimension + codes * each
 
@@ -95,24 +93,24 @@ _SPEED, _BALANCED, _FLASH = Optimize.SPEED, Optimize.BALANCED, Optimize.FLASH
 _COSTS = {
     # Where a code that is nearer than all before costs more, each is taken to be.
     _Core.VECTORS: {
-        _SPEED: _Costs((52, 1), (60, 0.75), 15.1, 11.1, (15, 4.1, 0), (102, 7), 7, 40),
-        _BALANCED: _Costs((52, 1), (60, 0.75), 15.1, 11.1, (15, 4.1, 0), (102, 7), 7, 40),
-        _FLASH: _Costs((42, 0.9), (157, 0.9), 16.1, 12.1, (17, 5, 0), (102, 7), 7, 40),
+        _SPEED: _Costs((52, 1), (60, 0.75), (15.1, 11.1), (15, 4.1, 0), (102, 7), 7, 40),
+        _BALANCED: _Costs((52, 1), (60, 0.75), (15.1, 11.1), (15, 4.1, 0), (102, 7), 7, 40),
+        _FLASH: _Costs((42, 0.9), (157, 0.9), (16.1, 12.1), (17, 5, 0), (102, 7), 7, 40),
     },
     _Core.SIMD: {
-        _SPEED: _Costs((74, 7), (58, 3), 19.5, 12, (22, 16, 8), (95, 11), 10.5, 90),
-        _BALANCED: _Costs((66, 7), (62, 3), 19.5, 12, (24, 16, 8), (102, 11), 10.5, 90),
-        _FLASH: _Costs((47, 8), (64, 4), 19.5, 12, (32, 20, 8), (102, 11), 10.5, 90),
+        _SPEED: _Costs((74, 7), (58, 3), (19.5, 12, 10), (22, 16, 8), (95, 11), 10.5, 90),
+        _BALANCED: _Costs((66, 7), (62, 3), (19.5, 12, 10), (24, 16, 8), (102, 11), 10.5, 90),
+        _FLASH: _Costs((47, 8), (64, 4), (19.5, 12, 10), (32, 20, 8), (102, 11), 10.5, 90),
     },
     _Core.LONG_MULTIPLY: {
-        _SPEED: _Costs((69, 4), (62, 9), 55.1, 31.1, (24, 28, 8), (95, 19), 17, 132),
-        _BALANCED: _Costs((58, 4), (60, 11.5), 55.1, 31.1, (26, 29, 8), (104, 19), 29, 152),
-        _FLASH: _Costs((41, 5), (60, 12.8), 60.1, 35.1, (33, 32, 8.5), (104, 19), 29, 152),
+        _SPEED: _Costs((69, 4), (62, 9), (55.1, 31.1, 19.1), (24, 28, 8), (95, 19), 17, 132),
+        _BALANCED: _Costs((58, 4), (60, 11.5), (55.1, 31.1, 19.1), (26, 29, 8), (104, 19), 29, 152),
+        _FLASH: _Costs((41, 5), (60, 12.8), (61.1, 37.1, 23.1), (33, 32, 8.5), (104, 19), 29, 152),
     },
     _Core.PLAIN: {
-        _SPEED: _Costs((118, 1.1), (110, 12.6), 102.1, 54.1, (41, 53, 17), (126, 35), 30, 218),
-        _BALANCED: _Costs((86, 2.5), (133, 16), 102.1, 54.1, (44, 53, 23), (130, 32), 49, 253),
-        _FLASH: _Costs((46, 6.4), (142, 19.3), 93.1, 53.1, (44, 53, 23), (130, 32), 49, 253),
+        _SPEED: _Costs((118, 1.1), (110, 12.6), (102.1, 54.1, 30.1), (41, 53, 17), (126, 35), 30, 218),
+        _BALANCED: _Costs((86, 2.5), (133, 16), (102.1, 54.1, 30.1), (44, 53, 23), (130, 32), 49, 253),
+        _FLASH: _Costs((46, 6.4), (142, 19.3), (93.1, 53.1, 33.1), (44, 53, 23), (130, 32), 49, 253),
     },
 }
 _BLOCK_CODES = 8

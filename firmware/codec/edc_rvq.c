@@ -30,6 +30,7 @@ static inline int16x2_t saturated(int32_t low, int32_t high) {
 /* Dimensions with kernels of their own. */
 #define LONG 16
 #define SHORT 8
+#define TINY 4
 
 static inline int32_t dot(const int16_t *a, const int16_t *b, int32_t count) {
   int32_t sum = 0;
@@ -257,6 +258,8 @@ uint32_t edc_rvq_nearest_long(const int16_t *residual, const int16_t *codes, con
                               uint32_t size);
 uint32_t edc_rvq_nearest_short(const int16_t *residual, const int16_t *codes, const int32_t *keys,
                                uint32_t size);
+uint32_t edc_rvq_nearest_tiny(const int16_t *residual, const int16_t *codes, const int32_t *keys,
+                              uint32_t size);
 #define BEGIN(name)                                                                                \
   ".section .text." name ", \"ax\", %progbits\n"                                                   \
   ".p2align 2\n"                                                                                   \
@@ -289,40 +292,70 @@ uint32_t edc_rvq_nearest_short(const int16_t *residual, const int16_t *codes, co
   "itt lt\n"                                                                                       \
   "movlt r3, r0\n"                                                                                 \
   "movlt lr, r2\n"
-__asm__(".syntax unified\n"
-        ".thumb\n" BEGIN("edc_rvq_nearest_long")
-        /* All 14 registers are used, so the best place and the end are in memory. */
-        "add r12, r2, #4\n"
-        "push {r1-r11, lr}\n"
-        "str r12, [sp]\n" /* behind the key of the best code */
-        "add r12, r2, r3, lsl #2\n"
-        "str r12, [sp, #8]\n"
-        "ldmia r0, {r4-r11}\n"
-        "lsls r0, r3, #31\n" /* whether one is over when they are taken by 2 */
-        "mvn r3, #0x80000000\n"
-        "bmi 2f\n"
-        "1:\n" LONG_CODE "2:\n" LONG_CODE "ldr r0, [sp, #8]\n"
-        "cmp r2, r0\n"
-        "bne 1b\n"
-        "pop {r0, r1}\n"
-        "subs r0, r0, r1\n"
-        "lsrs r0, r0, #2\n"
-        "subs r0, #1\n"
-        "pop {r3-r11, pc}\n" END("edc_rvq_nearest_long") BEGIN(
-            "edc_rvq_nearest_short") "push {r2, r4-r11, lr}\n"
-                                     "add r12, r2, r3, lsl #2\n" /* the end */
-                                     "add lr, r2, #4\n" /* behind the key of the best code */
-                                     "ldmia r0, {r4-r7}\n"
-                                     "lsls r0, r3, #31\n"
-                                     "mvn r3, #0x80000000\n"
-                                     "bmi 2f\n"
-                                     "1:\n" SHORT_CODE "2:\n" SHORT_CODE "cmp r2, r12\n"
-                                     "bne 1b\n"
-                                     "pop {r0}\n"
-                                     "sub r0, lr, r0\n"
-                                     "lsrs r0, r0, #2\n"
-                                     "subs r0, #1\n"
-                                     "pop {r4-r11, pc}\n" END("edc_rvq_nearest_short") ".text\n");
+#define TINY_CODE                                                                                  \
+  "ldmia r1!, {r6, r7}\n"                                                                          \
+  "smuad r0, r4, r6\n"                                                                             \
+  "smlad r0, r5, r7, r0\n"                                                                         \
+  "ldr r6, [r2], #4\n"                                                                             \
+  "sub r0, r6, r0, lsl #1\n"                                                                       \
+  "cmp r0, r3\n"                                                                                   \
+  "itt lt\n"                                                                                       \
+  "movlt r3, r0\n"                                                                                 \
+  "movlt lr, r2\n"
+__asm__(
+    ".syntax unified\n"
+    ".thumb\n" BEGIN("edc_rvq_nearest_long")
+    /* All 14 registers are used, so the best place and the end are in memory. */
+    "add r12, r2, #4\n"
+    "push {r1-r11, lr}\n"
+    "str r12, [sp]\n" /* behind the key of the best code */
+    "add r12, r2, r3, lsl #2\n"
+    "str r12, [sp, #8]\n"
+    "ldmia r0, {r4-r11}\n"
+    "lsls r0, r3, #31\n" /* whether one is over when they are taken by 2 */
+    "mvn r3, #0x80000000\n"
+    "bmi 2f\n"
+    "1:\n" LONG_CODE "2:\n" LONG_CODE "ldr r0, [sp, #8]\n"
+    "cmp r2, r0\n"
+    "bne 1b\n"
+    "pop {r0, r1}\n"
+    "subs r0, r0, r1\n"
+    "lsrs r0, r0, #2\n"
+    "subs r0, #1\n"
+    "pop {r3-r11, pc}\n" END("edc_rvq_nearest_long") BEGIN(
+        "edc_rvq_nearest_short") "push {r2, r4-r11, lr}\n"
+                                 "add r12, r2, r3, lsl #2\n" /* the end */
+                                 "add lr, r2, #4\n"          /* behind the key of the best code */
+                                 "ldmia r0, {r4-r7}\n"
+                                 "lsls r0, r3, #31\n"
+                                 "mvn r3, #0x80000000\n"
+                                 "bmi 2f\n"
+                                 "1:\n" SHORT_CODE "2:\n" SHORT_CODE "cmp r2, r12\n"
+                                 "bne 1b\n"
+                                 "pop {r0}\n"
+                                 "sub r0, lr, r0\n"
+                                 "lsrs r0, r0, #2\n"
+                                 "subs r0, #1\n"
+                                 "pop {r4-r11, pc}\n" END("edc_rvq_nearest_short") BEGIN(
+                                     "edc_rvq_nearest_tiny") "push {r2, r4-r7, lr}\n"
+                                                             "add r12, r2, r3, lsl #2\n" /* the end
+                                                                                          */
+                                                             "add lr, r2, #4\n" /* behind the key of
+                                                                                   the best code */
+                                                             "ldmia r0, {r4, r5}\n"
+                                                             "lsls r0, r3, #31\n"
+                                                             "mvn r3, #0x80000000\n"
+                                                             "bmi 2f\n"
+                                                             "1:\n" TINY_CODE "2:\n" TINY_CODE
+                                                             "cmp r2, r12\n"
+                                                             "bne 1b\n"
+                                                             "pop {r0}\n"
+                                                             "sub r0, lr, r0\n"
+                                                             "lsrs r0, r0, #2\n"
+                                                             "subs r0, #1\n"
+                                                             "pop {r4-r7, pc}\n" END(
+                                                                 "edc_rvq_nearest_tiny") ".text\n");
+#undef TINY_CODE
 #undef SHORT_CODE
 #undef LONG_CODE
 #undef FOUR_ENTRIES
@@ -365,6 +398,11 @@ static uint32_t edc_rvq_nearest_short(const int16_t *residual, const int16_t *co
                                       const int32_t *keys, uint32_t size) {
   return nearest_at(residual, codes, keys, size, SHORT);
 }
+
+static uint32_t edc_rvq_nearest_tiny(const int16_t *residual, const int16_t *codes,
+                                     const int32_t *keys, uint32_t size) {
+  return nearest_at(residual, codes, keys, size, TINY);
+}
 #endif
 
 static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual,
@@ -374,6 +412,9 @@ static uint32_t nearest_of_all(const edc_codebook *book, const int16_t *residual
   }
   if (dimension == SHORT) {
     return edc_rvq_nearest_short(residual, book->codes, book->keys, book->size);
+  }
+  if (dimension == TINY) {
+    return edc_rvq_nearest_tiny(residual, book->codes, book->keys, book->size);
   }
   const int16_t *code = book->codes;
   int32_t best_distance = INT32_MAX;

@@ -60,8 +60,8 @@ def test_bound_holds_on_cores_of_the_same_kind(codec: Bundle, board: str) -> Non
 
 @pytest.fixture(
     scope="module",
-    params=[(16, (255, 64), INT8), (9, (33, 40), INT8), (8, (255, 64), INT16X8)],
-    ids=["16 entries", "9 entries", "8 entries of 16 bits"],
+    params=[(16, (255, 64), INT8), (9, (33, 40), INT8), (8, (255, 64), INT16X8), (4, (255, 64), INT16X8)],
+    ids=["16 entries", "9 entries", "8 entries of 16 bits", "4 entries of 16 bits"],
 )
 def small(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
     """Eight positions, and codebooks in which every code has copies, not side by side; of 16 bits with biases."""
