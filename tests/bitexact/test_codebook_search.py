@@ -378,8 +378,44 @@ def test_pruning_knows_of_the_bias() -> None:
     found = sort_codebook(rvq, 0)
     assert found is not None
     assert found.directions.shape == (4, 4)
-    away = np.abs(found.projections[:, 0].astype(int))
+    away = np.abs(found.projections.astype(int)).max(axis=1)
     assert away[bias[found.order] > 0].min() > 900 > 100 > away[bias[found.order] == 0].max()
+
+
+def test_few_cheap_codes_are_found_first() -> None:
+    """Eight codes are chosen, 56 hardly ever: these are sorted behind those, and no search starts at one."""
+    rng = np.random.default_rng(3)
+    book = rng.integers(-20, 21, (64, 3)).astype(np.int16)
+    bias = np.where(np.arange(64) % 8 == 0, 0, 1_000_000).astype(np.int32)
+    rvq = IntegerRvq((book,), 0, 1.0, 0, biases=(bias,))
+    found = sort_codebook(rvq, 0)
+    assert found is not None
+    dear = bias[found.order] > 0
+    assert dear.tolist() in ([True] * 56 + [False] * 8, [False] * 8 + [True] * 56)
+    starts = pack_codebook(rvq, 0, found, Search.PLAIN).array("starts")
+    # The last ones are for residuals that have a bias themselves, and there is none.
+    assert not dear[starts[:48]].any()
+    # Without biases the longest direction is the first.
+    plain = sort_codebook(IntegerRvq(((book * [1, 9, 1]).astype(np.int16),), 0, 1.0, 0), 0)
+    assert plain is not None
+    assert np.abs(plain.directions[0]).argmax() == 1
+
+
+def test_no_look_is_spent_on_codes_that_nothing_chooses() -> None:
+    """200 of 256 codes are about 0 and too dear to be chosen; residuals lie about the eight that are chosen most."""
+    require("cc", "Python.h")
+    rng = np.random.default_rng(5)
+    book = rng.integers(-3, 4, (256, 4)).astype(np.int16)
+    book[:56] = rng.normal(0, 25, (56, 4)).astype(np.int16)
+    bias = np.where(np.arange(256) < 56, np.arange(256) * 50, 5000).astype(np.int32)
+    rvq = IntegerRvq((book,), 0, 1.0, 0, biases=(bias,))
+    latent = (book[rng.integers(0, 8, (40, 20))] + rng.integers(-9, 10, (40, 20, 4))).clip(-128, 127).astype(np.int8)
+    expected = quantize_latent(rvq, latent)
+    assert expected.max() < 56
+    np.testing.assert_array_equal(c_kernels.quantize_latent(rvq, latent, pruned=True), expected)
+    taken = c_kernels.count_search(rvq, latent.reshape(1, -1, 4), c_kernels.MANY_LOOKS)
+    assert taken.codes == 0
+    assert taken.looks < 3 * latent[..., 0].size
 
 
 def test_no_projection_is_longer_than_its_bias() -> None:
