@@ -361,6 +361,21 @@ MUTANTS = (
         "residual**2",
         _SEARCH,
     ),
+    Mutant("bound-rounding", "edgecodec/compile/codebook_search.py", " + np.abs(projections).sum(axis=1)", "", _SEARCH),
+    Mutant(
+        "search-first",
+        "edgecodec/compile/codebook_search.py",
+        "first = int(np.argmin(visits.round(3)))",
+        "first = 0",
+        _SEARCH,
+    ),
+    Mutant(
+        "search-start",
+        "edgecodec/compile/codebook_search.py",
+        " + rvq.bias(level)[found.order], axis=1)",
+        ", axis=1)",
+        _SEARCH,
+    ),
     Mutant(
         "bound-projections",
         "edgecodec/compile/codebook_search.py",

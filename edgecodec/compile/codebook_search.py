@@ -156,7 +156,7 @@ def _likely_visits(
     Residuals are taken to lie at codes, as often as their biases say: a bias is lambda times the bits of a code's share
     (entropy-constrained vector quantisation), and lambda is found by saying how often the code without one is chosen.
     The nearest code then is about as far as the nearest border to another code's cell. Counted are codes whose first
-    projection is within that. On trained codecs this is within a third of what is visited.
+    projection is within that. In eight trained codecs the direction of the least was the one that passed the fewest.
     """
     costs = bias.astype(np.float64)
     order = np.argsort(costs, kind="stable")
