@@ -350,7 +350,8 @@ def plot(rows: list[Result], path: Path) -> None:
         )
         if points:
             axis.plot(*zip(*points, strict=True), "D", color=color, markersize=4, label=kind.title)
-    named: set[str] = set()
+    # A preset's seeds lie side by side, and its name above them.
+    highest = {row["preset"]: row for row in sorted(rows, key=lambda row: row["evaluation"]["prdn"]["mean"])}
     for row in rows:
         if split_name(row["preset"])[1]:
             continue
@@ -361,9 +362,7 @@ def plot(rows: list[Result], path: Path) -> None:
         )
         if "coded" in bits:
             axis.plot([bits["coded"]], [prdn], "*", color="#7c2d12", label="presets, packets' model" if first else None)
-        if row["preset"] not in named:
-            # Other seeds lie beside the first.
-            named.add(row["preset"])
+        if row is highest[row["preset"]]:
             at = (bits["conditional"], prdn)
             axis.annotate(row["preset"], at, (0, 8), textcoords="offset points", ha="center", fontsize=8)
     axis.set_xlabel("bits per frame, side information not counted")
