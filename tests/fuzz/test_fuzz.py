@@ -125,6 +125,14 @@ def test_the_shortest_inputs_are_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert kept("a") == [b"y" * 100]
 
 
+def test_memory_of_who_starts_it_does_not_count(tmp_path: Path) -> None:
+    require("clang", "libFuzzer", "cc")
+    held = np.ones(1 << 29, np.uint8)
+    # It looks once a second.
+    done = run(fuzzers()["blob"], tmp_path, "-max_total_time=3", f"-rss_limit_mb={held.nbytes >> 20}")
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
 def test_a_fuzzer_can_fail(tmp_path: Path) -> None:
     """With a check left out, it finds what the check is for."""
     require("clang", "libFuzzer", "cc")
