@@ -1,8 +1,8 @@
 """Projections of codebooks for the pruned search, which looks at few codes and finds the same index.
 
 A code has four projections on its codebook's principal directions. The distance between the projections of a residual
-and of a code bounds their true distance from below, so most codes are left out by their projections, and, sorted by the
-first one, most are never looked at (Friedman, Baskett and Shustek 1975, "An algorithm for finding nearest neighbors",
+and of a code bounds their true distance from below, so most codes are left out by their projections, and, sorted by one
+of them, most are never looked at (Friedman, Baskett and Shustek 1975, "An algorithm for finding nearest neighbors",
 with more than one projection).
 
 The root of a bias is one more entry of its code, of which residuals have 0: their squared distance then is the sum of
