@@ -13,6 +13,7 @@ from edgecodec.codec.reference import quantize_latent
 from edgecodec.codec.rvq import IntegerRvq
 from edgecodec.compile import codebook_search
 from edgecodec.compile.codebook_search import Search, choose_search, frame_looks, pack_codebook, sort_codebook
+from edgecodec.errors import PlanError
 from tests.bitexact import c_kernels
 from tests.tools import require
 
@@ -418,6 +419,63 @@ def test_no_look_is_spent_on_codes_that_nothing_chooses() -> None:
     taken = c_kernels.count_search(rvq, latent.reshape(1, -1, 4), c_kernels.MANY_LOOKS)
     assert taken.codes == 0
     assert taken.looks < 3 * latent[..., 0].size
+
+
+def _hostile_rvq(rng: np.random.Generator) -> IntegerRvq | None:
+    """Codes in heaps, on a line, far to one side or the same; biases of any size, most of them the dearest."""
+    dimension, scale = int(rng.choice([1, 2, 3, 4, 5, 8, 12, 16])), float(rng.choice([3, 30, 300, 3000]))
+    books, biases = [], []
+    for _ in range(rng.integers(1, 4)):
+        size = int(rng.choice([32, 33, 64, 100, 256, 300]))
+        book = rng.normal(0, scale, (size, dimension)) * rng.choice([1, 0.1, 0.01], dimension)
+        kind = rng.integers(5)
+        if kind == 0:
+            book[rng.random(size) < 0.6] = 0
+        elif kind == 1:
+            book = book[rng.integers(0, size // 8, size)]
+        elif kind == 2:
+            book[:, 1:] = 0
+        elif kind == 3:
+            book += rng.normal(0, 2 * scale, dimension)
+        bias = np.floor(rng.exponential(1, size) * scale**2 * rng.choice([0, 1e-3, 0.1, 1, 4]))
+        bias[rng.random(size) < rng.choice([0, 0.7])] = bias.max()
+        books.append(book.round().clip(-32768, 32767).astype(np.int16))
+        biases.append((bias - bias.min()).astype(np.int32))
+        scale *= float(rng.choice([0.1, 0.3, 1]))
+    wide = rng.random() < 0.5
+    fraction_bits = int(rng.integers(-8, 1)) if wide else int(rng.integers(0, 5))
+    zero_point = 0 if wide else int(rng.integers(-20, 20))
+    numerics = INT16X8 if wide else INT8
+    try:
+        return IntegerRvq(tuple(books), fraction_bits, 1.0, zero_point, numerics=numerics, biases=tuple(biases))
+    except PlanError:
+        return None
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_hostile_codebooks(seed: int) -> None:
+    """Any latents, and such that lie at codes of the first level; with looks enough and with few."""
+    require("cc", "Python.h")
+    rng, pruned = np.random.default_rng(seed), 0
+    for _ in range(30):
+        rvq = _hostile_rvq(rng)
+        if rvq is None:
+            continue
+        pruned += sum(sort_codebook(rvq, level) is not None for level in range(rvq.levels))
+        ends = np.iinfo(rvq.numerics.activation)
+        at_codes = rvq.codebooks[0][rng.integers(0, len(rvq.codebooks[0]), (3, 12))] / 2.0**rvq.fraction_bits
+        anywhere = rng.integers(ends.min, ends.max + 1, (3, 12, rvq.dimension))
+        corners = rng.choice([ends.min, ends.max, 0], (1, 12, rvq.dimension))
+        latent = np.concatenate([at_codes + rvq.latent_zero_point, anywhere, corners])
+        latent = latent.clip(ends.min, ends.max).astype(ends.dtype)
+        expected = quantize_latent(rvq, latent)
+        for looks in (c_kernels.MANY_LOOKS, int(rng.integers(0, 60))):
+            for simd in (False, True):
+                found = c_kernels.quantize_latent(rvq, latent, pruned=True, simd=simd, looks=looks)
+                np.testing.assert_array_equal(found, expected)
+            found = c_kernels.quantize_latent_mve(rvq, latent, pruned=True, looks=looks)
+            np.testing.assert_array_equal(found, expected)
+    assert pruned > 30
 
 
 def test_no_projection_is_longer_than_its_bias() -> None:
