@@ -41,7 +41,7 @@ _SAMPLES = 64
 
 def pytest_xdist_auto_num_workers() -> int:
     """Half as many processes again as CPUs: tests wait for boards and for what they start."""
-    return max(2, len(os.sched_getaffinity(0)) * 3 // 2) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return (os.cpu_count() or 1) * 3 // 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

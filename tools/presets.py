@@ -406,7 +406,7 @@ def main(arguments: list[str]) -> None:
     (options.out / "presets.json").write_text(_json(found), encoding="utf-8")
     if options.write:
         kept = DOCS / "presets.json"
-        found = merged(json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else [], found)
+        found = merged(json.loads(kept.read_text(encoding="utf-8")), found)
         kept.write_text(_json(found), encoding="utf-8")
         write_page(found, DOCS / "presets.md")
         plot(found, DOCS / "presets.png")

@@ -159,9 +159,8 @@ def _likely_visits(
     projection is within that. In eight trained codecs the direction of the least was the one that passed the fewest.
     """
     costs = bias.astype(np.float64)
-    order = np.argsort(costs, kind="stable")
-    often = order[:_SAMPLES] if costs.any() else order[:: -(-len(order) // _SAMPLES)]
-    shares = np.exp2(-costs[often] / _unit_of(costs)) if costs.any() else np.ones(len(often))
+    often = np.argsort(costs, kind="stable")[:_SAMPLES]
+    shares = np.exp2(-costs[often] / _unit_of(costs))
     codes = book[:, :dimension].astype(np.float64)
     lengths = (codes**2).sum(axis=1)
     squared = lengths[often, None] + lengths - 2 * codes[often] @ codes.T

@@ -280,83 +280,66 @@ uint32_t edc_rvq_nearest_tiny(const int16_t *residual, const int16_t *codes, con
   "itt lt\n"                                                                                       \
   "movlt r3, r0\n"                                                                                 \
   "strlt r2, [sp]\n"
+/* With fewer entries the best place and the end are in registers. */
+#define KEEP_BEST(key)                                                                             \
+  "ldr " key ", [r2], #4\n"                                                                        \
+  "sub r0, " key ", r0, lsl #1\n"                                                                  \
+  "cmp r0, r3\n"                                                                                   \
+  "itt lt\n"                                                                                       \
+  "movlt r3, r0\n"                                                                                 \
+  "movlt lr, r2\n"
 #define SHORT_CODE                                                                                 \
   "ldmia r1!, {r8-r11}\n"                                                                          \
   "smuad r0, r4, r8\n"                                                                             \
   "smlad r0, r5, r9, r0\n"                                                                         \
   "smlad r0, r6, r10, r0\n"                                                                        \
-  "smlad r0, r7, r11, r0\n"                                                                        \
-  "ldr r8, [r2], #4\n"                                                                             \
-  "sub r0, r8, r0, lsl #1\n"                                                                       \
-  "cmp r0, r3\n"                                                                                   \
-  "itt lt\n"                                                                                       \
-  "movlt r3, r0\n"                                                                                 \
-  "movlt lr, r2\n"
+  "smlad r0, r7, r11, r0\n" KEEP_BEST("r8")
 #define TINY_CODE                                                                                  \
   "ldmia r1!, {r6, r7}\n"                                                                          \
   "smuad r0, r4, r6\n"                                                                             \
-  "smlad r0, r5, r7, r0\n"                                                                         \
-  "ldr r6, [r2], #4\n"                                                                             \
-  "sub r0, r6, r0, lsl #1\n"                                                                       \
-  "cmp r0, r3\n"                                                                                   \
-  "itt lt\n"                                                                                       \
-  "movlt r3, r0\n"                                                                                 \
-  "movlt lr, r2\n"
-__asm__(
-    ".syntax unified\n"
-    ".thumb\n" BEGIN("edc_rvq_nearest_long")
-    /* All 14 registers are used, so the best place and the end are in memory. */
-    "add r12, r2, #4\n"
-    "push {r1-r11, lr}\n"
-    "str r12, [sp]\n" /* behind the key of the best code */
-    "add r12, r2, r3, lsl #2\n"
-    "str r12, [sp, #8]\n"
-    "ldmia r0, {r4-r11}\n"
-    "lsls r0, r3, #31\n" /* whether one is over when they are taken by 2 */
-    "mvn r3, #0x80000000\n"
-    "bmi 2f\n"
-    "1:\n" LONG_CODE "2:\n" LONG_CODE "ldr r0, [sp, #8]\n"
-    "cmp r2, r0\n"
-    "bne 1b\n"
-    "pop {r0, r1}\n"
-    "subs r0, r0, r1\n"
-    "lsrs r0, r0, #2\n"
-    "subs r0, #1\n"
-    "pop {r3-r11, pc}\n" END("edc_rvq_nearest_long") BEGIN(
-        "edc_rvq_nearest_short") "push {r2, r4-r11, lr}\n"
-                                 "add r12, r2, r3, lsl #2\n" /* the end */
-                                 "add lr, r2, #4\n"          /* behind the key of the best code */
-                                 "ldmia r0, {r4-r7}\n"
-                                 "lsls r0, r3, #31\n"
-                                 "mvn r3, #0x80000000\n"
-                                 "bmi 2f\n"
-                                 "1:\n" SHORT_CODE "2:\n" SHORT_CODE "cmp r2, r12\n"
-                                 "bne 1b\n"
-                                 "pop {r0}\n"
-                                 "sub r0, lr, r0\n"
-                                 "lsrs r0, r0, #2\n"
-                                 "subs r0, #1\n"
-                                 "pop {r4-r11, pc}\n" END("edc_rvq_nearest_short") BEGIN(
-                                     "edc_rvq_nearest_tiny") "push {r2, r4-r7, lr}\n"
-                                                             "add r12, r2, r3, lsl #2\n" /* the end
-                                                                                          */
-                                                             "add lr, r2, #4\n" /* behind the key of
-                                                                                   the best code */
-                                                             "ldmia r0, {r4, r5}\n"
-                                                             "lsls r0, r3, #31\n"
-                                                             "mvn r3, #0x80000000\n"
-                                                             "bmi 2f\n"
-                                                             "1:\n" TINY_CODE "2:\n" TINY_CODE
-                                                             "cmp r2, r12\n"
-                                                             "bne 1b\n"
-                                                             "pop {r0}\n"
-                                                             "sub r0, lr, r0\n"
-                                                             "lsrs r0, r0, #2\n"
-                                                             "subs r0, #1\n"
-                                                             "pop {r4-r7, pc}\n" END(
-                                                                 "edc_rvq_nearest_tiny") ".text\n");
+  "smlad r0, r5, r7, r0\n" KEEP_BEST("r6")
+#define IN_REGISTERS(name, saved, residual, code)                                                  \
+  BEGIN(name)                                                                                      \
+  "push {r2, " saved ", lr}\n"                                                                     \
+  "add r12, r2, r3, lsl #2\n" /* the end */                                                        \
+  "add lr, r2, #4\n"          /* behind the key of the best code */                                \
+  "ldmia r0, {" residual "}\n"                                                                     \
+  "lsls r0, r3, #31\n"                                                                             \
+  "mvn r3, #0x80000000\n"                                                                          \
+  "bmi 2f\n"                                                                                       \
+  "1:\n" code "2:\n" code "cmp r2, r12\n"                                                          \
+  "bne 1b\n"                                                                                       \
+  "pop {r0}\n"                                                                                     \
+  "sub r0, lr, r0\n"                                                                               \
+  "lsrs r0, r0, #2\n"                                                                              \
+  "subs r0, #1\n"                                                                                  \
+  "pop {" saved ", pc}\n" END(name)
+__asm__(".syntax unified\n"
+        ".thumb\n" BEGIN("edc_rvq_nearest_long")
+        /* All 14 registers are used, so the best place and the end are in memory. */
+        "add r12, r2, #4\n"
+        "push {r1-r11, lr}\n"
+        "str r12, [sp]\n" /* behind the key of the best code */
+        "add r12, r2, r3, lsl #2\n"
+        "str r12, [sp, #8]\n"
+        "ldmia r0, {r4-r11}\n"
+        "lsls r0, r3, #31\n" /* whether one is over when they are taken by 2 */
+        "mvn r3, #0x80000000\n"
+        "bmi 2f\n"
+        "1:\n" LONG_CODE "2:\n" LONG_CODE "ldr r0, [sp, #8]\n"
+        "cmp r2, r0\n"
+        "bne 1b\n"
+        "pop {r0, r1}\n"
+        "subs r0, r0, r1\n"
+        "lsrs r0, r0, #2\n"
+        "subs r0, #1\n"
+        "pop {r3-r11, pc}\n" END("edc_rvq_nearest_long")
+            IN_REGISTERS("edc_rvq_nearest_short", "r4-r11", "r4-r7", SHORT_CODE)
+                IN_REGISTERS("edc_rvq_nearest_tiny", "r4-r7", "r4, r5", TINY_CODE) ".text\n");
+#undef IN_REGISTERS
 #undef TINY_CODE
 #undef SHORT_CODE
+#undef KEEP_BEST
 #undef LONG_CODE
 #undef FOUR_ENTRIES
 #undef END
